@@ -1,0 +1,117 @@
+//! The process as a shell sees it: exit codes, what it prints, how it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
+
+fn server() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sd-server"));
+    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "LOG"] {
+        command.env_remove(format!("SD_{name}"));
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Exit code, standard output and standard error of a run that ends by itself.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = server().args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+const ANY_PORTS: [&str; 6] = ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--dns", "127.0.0.1:0"];
+
+/// The settings with one of them changed.
+fn with<'a>(flag: &'a str, value: &'a str) -> Vec<&'a str> {
+    let others = ANY_PORTS.chunks(2).filter(|pair| pair[0] != flag).flatten().copied();
+    [flag, value].into_iter().chain(others).collect()
+}
+
+/// The lines of the banner, which ends with the exports.
+fn banner(child: &mut Child) -> String {
+    let mut banner = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap() + "\n";
+        banner.push_str(&line);
+        if line.starts_with("export AWS_DEFAULT_REGION=") {
+            break;
+        }
+    }
+    banner
+}
+
+#[test]
+fn env_prints_exports_only() {
+    let (code, out, err) =
+        run(&["env", "--http", "localhost:1234", "--region", "eu-west-1", "--account", "000000000001"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.lines().all(|line| line.starts_with("export AWS_")), "{out}");
+    for export in [
+        "AWS_ENDPOINT_URL_SERVICEDISCOVERY=http://localhost:1234",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION=true",
+        "AWS_ACCESS_KEY_ID=000000000001",
+        "AWS_REGION=eu-west-1",
+    ] {
+        assert!(out.contains(export), "{out}");
+    }
+}
+
+#[test]
+fn the_banner_tells_where_it_listens_and_a_signal_ends_it() {
+    for signal in ["TERM", "INT"] {
+        let mut child = server().args(ANY_PORTS).spawn().unwrap();
+        let banner = banner(&mut child);
+        assert_eq!(banner.lines().filter(|line| line.contains("  127.0.0.1:")).count(), 3, "{banner}");
+        assert!(!banner.contains(":0\n"), "{banner}");
+        let kill =
+            Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_clear_line_and_code_2() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--http", "--admin", "--dns"] {
+        let (code, out, err) = run(&with(flag, &address));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{flag}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.contains(&address) && err.contains(flag), "{err}");
+    }
+}
+
+#[test]
+fn a_bad_flag_is_named_with_code_2() {
+    for (flag, value) in [
+        ("--account", "12"),
+        ("--region", "US EAST"),
+        ("--http", "nowhere"),
+        ("--admin", "127.0.0.1"),
+        ("--dns", "127.0.0.1:65536"),
+        ("--no-such-flag", "x"),
+    ] {
+        let (code, out, err) = run(&with(flag, value));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{flag} {value}");
+        assert!(err.contains(flag) && !err.contains("panicked"), "{flag} {value}: {err}");
+    }
+}
+
+#[test]
+fn a_flag_is_also_a_variable() {
+    let mut child =
+        server().args(ANY_PORTS).env("SD_REGION", "eu-north-1").env("SD_STRICT", "true").spawn().unwrap();
+    let banner = banner(&mut child);
+    assert!(banner.contains("Strict") && banner.contains("AWS_REGION=eu-north-1"), "{banner}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(errors, "");
+}

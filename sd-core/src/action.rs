@@ -1,0 +1,118 @@
+//! The operations of the API: one table, from which the typed methods of both handles and the doors' dispatch are made.
+
+use std::fmt;
+
+/// Passes the table of operations to a macro.
+///
+/// A row is `Name method Request => Response: planner`. The last section names the operations of the API that this
+/// build does not have.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_action {
+    ($callback:ident) => {
+        $callback! {
+            write {
+                CreateHttpNamespace create_http_namespace CreateHttpNamespaceRequest => OperationStarted: namespaces::create_http,
+                CreatePrivateDnsNamespace create_private_dns_namespace CreatePrivateDnsNamespaceRequest => OperationStarted: namespaces::create_private_dns,
+                CreateService create_service CreateServiceRequest => ServiceDescription: services::create,
+                DeleteNamespace delete_namespace DeleteNamespaceRequest => OperationStarted: namespaces::delete,
+                DeleteService delete_service DeleteServiceRequest => (): services::delete,
+                DeregisterInstance deregister_instance DeregisterInstanceRequest => OperationStarted: instances::deregister,
+                RegisterInstance register_instance RegisterInstanceRequest => OperationStarted: instances::register,
+            }
+            read {
+                DiscoverInstances discover_instances DiscoverInstancesRequest => DiscoveredInstances: discovery::discover,
+                GetInstance get_instance GetInstanceRequest => InstanceDescription: instances::get,
+                GetNamespace get_namespace GetNamespaceRequest => NamespaceDescription: namespaces::get,
+                GetOperation get_operation GetOperationRequest => Arc<Operation>: operations::get,
+                GetService get_service GetServiceRequest => ServiceDescription: services::get,
+                ListInstances list_instances ListInstancesRequest => InstancePage: instances::list,
+                ListNamespaces list_namespaces ListNamespacesRequest => Page<NamespaceDescription>: namespaces::list,
+                ListServices list_services ListServicesRequest => Page<ServiceDescription>: services::list,
+            }
+            absent {
+                CreatePublicDnsNamespace,
+                DeleteServiceAttributes,
+                DiscoverInstancesRevision,
+                GetInstancesHealthStatus,
+                GetServiceAttributes,
+                ListOperations,
+                ListTagsForResource,
+                TagResource,
+                UntagResource,
+                UpdateHttpNamespace,
+                UpdateInstanceCustomHealthStatus,
+                UpdatePrivateDnsNamespace,
+                UpdatePublicDnsNamespace,
+                UpdateService,
+                UpdateServiceAttributes,
+            }
+        }
+    };
+}
+
+macro_rules! declare {
+    (
+        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
+        read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
+        absent { $($absent:ident,)* }
+    ) => {
+        /// An operation of the API, by its name there.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs, reason = "the names are the API's own")]
+        #[allow(clippy::exhaustive_enums, reason = "a door must answer every operation of the API")]
+        pub enum Action {
+            $($write,)*
+            $($read,)*
+            $($absent,)*
+        }
+
+        impl Action {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$write,)* $(Self::$read,)* $(Self::$absent,)*];
+
+            /// The API's spelling.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$write => stringify!($write),)*
+                    $(Self::$read => stringify!($read),)*
+                    $(Self::$absent => stringify!($absent),)*
+                }
+            }
+
+            /// The operation of this name.
+            #[must_use]
+            pub fn parse(name: &str) -> Option<Self> {
+                match name {
+                    $(stringify!($write) => Some(Self::$write),)*
+                    $(stringify!($read) => Some(Self::$read),)*
+                    $(stringify!($absent) => Some(Self::$absent),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+for_each_action!(declare);
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_has_thirty_operations() {
+        assert_eq!(Action::ALL.len(), 30);
+        for action in Action::ALL {
+            assert_eq!(Action::parse(action.as_str()), Some(*action));
+        }
+        assert_eq!(Action::parse("createservice"), None);
+    }
+}

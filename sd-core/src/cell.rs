@@ -1,0 +1,223 @@
+//! Where the published state stands: many readers that never wait, one writer, observers that keep up.
+
+use std::{
+    fmt,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::{
+    change::{Change, ChangeSet},
+    ids::Scope,
+    operation_log::OperationLog,
+    registry::CommitError,
+    state::State,
+    subscription::{Subscription, Waiting},
+};
+
+/// The published state and the finished operations. A handle: copies show the same.
+#[derive(Clone)]
+pub struct StateCell {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: ArcSwap<State>,
+    operations: OperationLog,
+    /// The publish lock: checking, applying, swapping and telling the observers happen inside it, and never anything
+    /// that waits.
+    observers: Mutex<Observers>,
+    waiting: Waiting,
+}
+
+#[derive(Default)]
+struct Observers {
+    attached: Vec<(u64, Arc<dyn Observer>)>,
+    next: u64,
+}
+
+/// Derives something from the state and keeps it up to date, inside the call that changes the state.
+///
+/// Observers run under the publish lock, one after the other in the order of attachment: they must be quick, in the
+/// order of the changes and not of the state. They must not write to the registry, attach or detach an observer, or fork
+/// the cell: each of these waits for the lock that they run under.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// The state has changed from `old` to `new` by these changes of one scope.
+    fn changed(&self, old: &State, new: &State, scope: &Scope, changes: &[Change]);
+
+    /// Start again from this state: when attached, and after a panic in [`changed`](Self::changed).
+    fn rebuild(&self, new: &State);
+}
+
+/// An observer stays attached for as long as this lives.
+#[must_use = "the observer is detached when this is dropped"]
+pub struct Attached {
+    shared: Weak<Shared>,
+    id: u64,
+}
+
+/// The state at the moment it was asked for. Cheap; keep it only as long as one answer needs it.
+pub struct StateRef(Guard<Arc<State>>);
+
+impl Deref for StateRef {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StateRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        State::fmt(self, f)
+    }
+}
+
+impl StateCell {
+    /// A cell of its own that starts with what this one shows, state and operations. Observers stay here.
+    #[must_use]
+    pub fn fork(&self) -> StateWriter {
+        let _publishing = self.lock();
+        StateWriter::with_log((*self.load()).clone(), self.shared.operations.fork())
+    }
+
+    /// The state now.
+    #[must_use]
+    pub fn load(&self) -> StateRef {
+        StateRef(self.shared.state.load())
+    }
+
+    /// The finished operations.
+    #[must_use]
+    pub fn operations(&self) -> &OperationLog {
+        &self.shared.operations
+    }
+
+    /// Attaches an observer: it is rebuilt from the state now, and told every change from then on.
+    pub fn attach(&self, observer: Arc<dyn Observer>) -> Attached {
+        let mut observers = self.lock();
+        let id = observers.next;
+        observers.next += 1;
+        rebuild(&*observer, &self.load());
+        observers.attached.push((id, observer));
+        Attached { shared: Arc::downgrade(&self.shared), id }
+    }
+
+    /// Waits for changes from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        Subscription::new(self.clone())
+    }
+
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.shared.waiting
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Observers> {
+        self.shared.observers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for StateCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateCell").field("state", &*self.load()).finish_non_exhaustive()
+    }
+}
+
+/// The write side of a cell.
+#[derive(Debug)]
+pub struct StateWriter {
+    cell: StateCell,
+}
+
+impl StateWriter {
+    /// A new cell with this state, and its only writer, which belongs to a backend.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        Self::with_log(state, OperationLog::with_capacity(OperationLog::CAPACITY))
+    }
+
+    fn with_log(state: State, operations: OperationLog) -> Self {
+        let shared = Shared {
+            state: ArcSwap::from_pointee(state),
+            operations,
+            observers: Mutex::default(),
+            waiting: Waiting::default(),
+        };
+        Self { cell: StateCell { shared: Arc::new(shared) } }
+    }
+
+    /// The read side.
+    #[must_use]
+    pub fn cell(&self) -> &StateCell {
+        &self.cell
+    }
+
+    /// Publishes the changes if their preconditions hold: all of them at once, then the operation, then the observers.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] if a precondition does not hold in the published state.
+    pub fn publish(&self, set: &ChangeSet) -> Result<(), CommitError> {
+        let observers = self.cell.lock();
+        let shared = &*self.cell.shared;
+        let old = self.cell.load();
+        let new = old.apply(set).map_err(|unmet| {
+            tracing::debug!(scope = %set.scope, %unmet, "conflict");
+            CommitError::Conflict
+        })?;
+        if set.changes.is_empty() {
+            if let Some(operation) = &set.operation {
+                shared.operations.push(Arc::clone(operation));
+            }
+            return Ok(());
+        }
+        let new = Arc::new(new);
+        shared.state.store(Arc::clone(&new));
+        if let Some(operation) = &set.operation {
+            shared.operations.push(Arc::clone(operation));
+        }
+        for (_, observer) in &observers.attached {
+            tell(&**observer, &old, &new, set);
+        }
+        drop(observers);
+        shared.waiting.wake();
+        Ok(())
+    }
+}
+
+/// A panic in an observer is its own: the change stands, the other observers are told, and this one starts again.
+fn tell(observer: &dyn Observer, old: &State, new: &State, set: &ChangeSet) {
+    let told = catch_unwind(AssertUnwindSafe(|| observer.changed(old, new, &set.scope, &set.changes)));
+    if told.is_err() {
+        tracing::error!(?observer, "an observer panicked and is rebuilt");
+        rebuild(observer, new);
+    }
+}
+
+fn rebuild(observer: &dyn Observer, state: &State) {
+    if catch_unwind(AssertUnwindSafe(|| observer.rebuild(state))).is_err() {
+        tracing::error!(?observer, "an observer panicked while it was rebuilt, and may be out of date");
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let mut observers = shared.observers.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = observers.attached.iter().position(|(id, _)| *id == self.id);
+            let detached = found.map(|index| observers.attached.remove(index));
+            // The observer may end here, which is none of the lock's business.
+            drop(observers);
+            drop(detached);
+        }
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attached").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,360 @@
+//! The handle that embedders hold: the API's operations as typed methods, asynchronous and synchronous.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    cell::{StateCell, StateRef},
+    change::{Change, ChangeSet},
+    clock::{Clock, SystemClock},
+    error::Error,
+    ids::{Fresh, IdSource, RandomIds, Scope},
+    mode::Mode,
+    model::{Operation, RecordType},
+    name::DnsName,
+    ops::{Plan, ReadContext, WriteContext, discovery, instances, namespaces, operations, services},
+    random::{RandomSource, ThreadRandom},
+    records::{self, Answer, View},
+    registry::{CommitError, Immediate, Registry},
+    request::{
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
+        DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,
+        GetInstanceRequest, GetNamespaceRequest, GetOperationRequest, GetServiceRequest,
+        ListInstancesRequest, ListNamespacesRequest, ListServicesRequest, RegisterInstanceRequest,
+    },
+    response::{
+        DiscoveredInstances, InstanceDescription, InstancePage, NamespaceDescription, OperationStarted, Page,
+        ServiceDescription,
+    },
+    state::State,
+};
+
+/// How often a request is planned again after a conflict before the caller is told to try later.
+const ATTEMPTS: usize = 16;
+
+/// AWS Cloud Map over a registry. A handle: clones share everything. It has no threads, no sockets and no global state.
+#[derive(Clone, Debug)]
+pub struct CloudMap {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Arc<dyn Registry>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    random: Arc<dyn RandomSource>,
+    mode: Mode,
+}
+
+/// Collects what a [`CloudMap`] depends on.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct CloudMapBuilder {
+    inner: Inner,
+}
+
+impl CloudMapBuilder {
+    fn new(registry: Arc<dyn Registry>) -> Self {
+        let inner = Inner {
+            registry,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            random: Arc::new(ThreadRandom),
+            mode: Mode::default(),
+        };
+        Self { inner }
+    }
+
+    /// Where the time comes from; by default the system's clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.inner.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where identifiers come from; by default they are random.
+    pub fn ids(mut self, ids: impl IdSource) -> Self {
+        self.inner.ids = Arc::new(ids);
+        self
+    }
+
+    /// Where random choices come from; by default a generator that the operating system seeds.
+    pub fn random(mut self, random: impl RandomSource) -> Self {
+        self.inner.random = Arc::new(random);
+        self
+    }
+
+    /// What happens to requests that AWS refuses; by default [`Mode::Lenient`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.inner.mode = mode;
+        self
+    }
+
+    /// The handle.
+    #[must_use]
+    pub fn build(self) -> CloudMap {
+        CloudMap { inner: Arc::new(self.inner) }
+    }
+}
+
+impl CloudMap {
+    /// A handle on the registry with the default settings.
+    #[must_use]
+    pub fn new(registry: impl Registry) -> Self {
+        Self::builder(registry).build()
+    }
+
+    /// A handle on the registry, with settings. An `Arc` of a registry, which others may share, is a registry too.
+    pub fn builder(registry: impl Registry) -> CloudMapBuilder {
+        CloudMapBuilder::new(Arc::new(registry))
+    }
+
+    /// The API in an account and Region.
+    #[must_use]
+    pub fn at(&self, scope: Scope) -> ScopedCloudMap {
+        ScopedCloudMap { cloud_map: self.clone(), scope }
+    }
+
+    /// Where the published state stands; doors attach their observers here.
+    #[must_use]
+    pub fn cell(&self) -> &StateCell {
+        self.inner.registry.cell()
+    }
+
+    /// The state now.
+    #[must_use]
+    pub fn state(&self) -> StateRef {
+        self.cell().load()
+    }
+
+    /// Answers a DNS question as [`records::resolve`] does, from the state now.
+    #[must_use]
+    pub fn resolve(&self, view: &View, name: &DnsName, kind: RecordType) -> Answer {
+        records::resolve(&self.state(), view, name, kind, &*self.inner.random)
+    }
+
+    fn read<Q, R>(
+        &self,
+        scope: &Scope,
+        request: &Q,
+        plan: impl FnOnce(&Q, &ReadContext<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let context = ReadContext {
+            state: &self.state(),
+            scope,
+            operations: self.cell().operations(),
+            random: &*self.inner.random,
+        };
+        plan(request, &context)
+    }
+
+    /// Plans, commits, and plans again if what the plan relied on has changed.
+    async fn write<Q: Sync, R>(
+        &self,
+        scope: &Scope,
+        request: &Q,
+        plan: impl Fn(&Q, &WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
+    ) -> Result<R, Error>
+    where
+        R: Send,
+    {
+        let inner = &*self.inner;
+        let fresh = Fresh::draw(&*inner.ids);
+        let now = inner.clock.now();
+        // What the backend may have stored, and will show sooner or later; then this request is done.
+        let mut uncertain = None;
+        for _ in 0..ATTEMPTS {
+            let planned = {
+                let context =
+                    WriteContext { state: &self.state(), scope, now, mode: inner.mode, fresh: &fresh };
+                plan(request, &context)
+            };
+            // After planning, so that a plan that saw what this request has stored before is not believed.
+            uncertain = match uncertain {
+                Some((changes, response)) if is_stored(&changes, self.cell()) => return Ok(response),
+                open => open,
+            };
+            let planned = planned?;
+            let Some(changes) = planned.changes else {
+                return Ok(planned.response);
+            };
+            match inner.registry.commit(changes.clone()).await {
+                Ok(()) => return Ok(planned.response),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Ambiguous) => uncertain = Some((changes, planned.response)),
+                Err(CommitError::Rejected { key, reason }) => return Err(Error::Rejected { key, reason }),
+                Err(CommitError::Unavailable { retry_after, source }) => {
+                    return Err(Error::Unavailable { retry_after, source: Some(source.into()) });
+                }
+            }
+        }
+        match uncertain {
+            Some((changes, response)) if is_stored(&changes, self.cell()) => Ok(response),
+            _ => Err(Error::Contention),
+        }
+    }
+}
+
+/// Whether the cell shows that these changes were stored: by their operation, which has the same id however often the
+/// request is planned, or by what they change.
+fn is_stored(set: &ChangeSet, cell: &StateCell) -> bool {
+    let finished = |operation: &Arc<Operation>| cell.operations().get(operation.id.as_str()).is_some();
+    set.operation.as_ref().is_some_and(finished) || !set.changes.is_empty() && is_visible(set, &cell.load())
+}
+
+/// Whether the state shows that these changes were stored: each entity is the one that was put, or is gone.
+fn is_visible(set: &ChangeSet, state: &State) -> bool {
+    let scope = state.scope(&set.scope);
+    set.changes.iter().all(|change| match change {
+        Change::PutNamespace(namespace) => {
+            scope.namespace(namespace.id.as_str()).is_some_and(|found| found.namespace() == namespace)
+        }
+        Change::DeleteNamespace(id) => scope.namespace(id.as_str()).is_none(),
+        Change::PutService(service) => {
+            scope.service(service.id.as_str()).is_some_and(|found| found.service() == service)
+        }
+        Change::DeleteService(id) => scope.service(id.as_str()).is_none(),
+        Change::PutInstance { service, instance, .. } => scope
+            .service(service.as_str())
+            .and_then(|entry| entry.instances().get(instance.id.as_str()))
+            .is_some_and(|found| found.instance().registered_by == instance.registered_by),
+        Change::DeleteInstance { service, id } => {
+            scope.service(service.as_str()).is_none_or(|entry| entry.instances().get(id.as_str()).is_none())
+        }
+        Change::PutHealth { service, id, health } => scope
+            .service(service.as_str())
+            .and_then(|entry| entry.instances().get(id.as_str()))
+            .is_some_and(|found| found.health() == *health),
+    })
+}
+
+/// The API in an account and Region. Reads answer at once; writes wait for the registry.
+///
+/// Every method is an operation of the API by its name there, and its errors are those that the API Reference lists for
+/// it, or [`Error::Unavailable`] and [`Error::Contention`], after which the request can be sent again.
+#[derive(Clone, Debug)]
+pub struct ScopedCloudMap {
+    cloud_map: CloudMap,
+    scope: Scope,
+}
+
+impl ScopedCloudMap {
+    /// The account and Region.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+/// [`CloudMap`] without asynchrony, over a registry that waits for nothing.
+#[derive(Clone, Debug)]
+pub struct SyncCloudMap {
+    cloud_map: CloudMap,
+}
+
+impl SyncCloudMap {
+    /// A handle on the registry with the default settings.
+    #[must_use]
+    pub fn new(registry: impl Immediate) -> Self {
+        Self { cloud_map: CloudMap::new(registry) }
+    }
+
+    /// As [`new`](Self::new), with the settings that `configure` makes.
+    #[must_use]
+    pub fn with(
+        registry: impl Immediate,
+        configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder,
+    ) -> Self {
+        Self { cloud_map: configure(CloudMap::builder(registry)).build() }
+    }
+
+    /// The asynchronous handle on the same registry, for the doors.
+    #[must_use]
+    pub fn cloud_map(&self) -> &CloudMap {
+        &self.cloud_map
+    }
+
+    /// The API in an account and Region.
+    #[must_use]
+    pub fn at(&self, scope: Scope) -> SyncScopedCloudMap {
+        SyncScopedCloudMap { scoped: self.cloud_map.at(scope) }
+    }
+}
+
+/// [`ScopedCloudMap`] without asynchrony.
+#[derive(Clone, Debug)]
+pub struct SyncScopedCloudMap {
+    scoped: ScopedCloudMap,
+}
+
+impl SyncScopedCloudMap {
+    /// The account and Region.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scoped.scope
+    }
+}
+
+/// Polls a write over an [`Immediate`] registry, which is done at once.
+fn at_once<R>(write: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
+    match pin!(write).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Error::Internal("a registry that is marked Immediate has waited")),
+    }
+}
+
+macro_rules! methods {
+    (
+        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
+        read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
+        absent { $($absent:ident,)* }
+    ) => {
+        impl ScopedCloudMap {
+            $(
+                #[doc = concat!("[`", stringify!($write), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($write), ".html).")]
+                ///
+                /// # Errors
+                /// Those of the API Reference.
+                pub async fn $wm(&self, request: $wq) -> Result<$wr, Error> {
+                    self.cloud_map.write(&self.scope, &request, $wp).await
+                }
+            )*
+            $(
+                #[doc = concat!("[`", stringify!($read), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($read), ".html).")]
+                ///
+                /// # Errors
+                /// Those of the API Reference.
+                pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
+                    self.cloud_map.read(&self.scope, request, $rp)
+                }
+            )*
+        }
+
+        impl SyncScopedCloudMap {
+            $(
+                #[doc = concat!("[`", stringify!($write), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($write), ".html).")]
+                ///
+                /// # Errors
+                /// Those of the API Reference.
+                pub fn $wm(&self, request: $wq) -> Result<$wr, Error> {
+                    at_once(self.scoped.$wm(request))
+                }
+            )*
+            $(
+                #[doc = concat!("[`", stringify!($read), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($read), ".html).")]
+                ///
+                /// # Errors
+                /// Those of the API Reference.
+                pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
+                    self.scoped.$rm(request)
+                }
+            )*
+        }
+    };
+}
+
+crate::for_each_action!(methods);

@@ -1,0 +1,258 @@
+//! The errors of the API, and how they are worded.
+
+use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
+
+use crate::{
+    action::Action,
+    constraint::Violation,
+    ids::{Arn, CreatorRequestId, NamespaceId, OperationId, ServiceId},
+};
+
+/// What a request can end in, if not in a response.
+///
+/// One variant for each error of the API model, then what the model leaves to the service as a whole.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A member breaks a rule. Nothing was changed; send another request.
+    #[error("{0}")]
+    InvalidInput(InvalidInput),
+    /// The namespace's name is taken.
+    #[error("namespace {namespace_id} has this name already")]
+    NamespaceAlreadyExists {
+        /// The namespace that has the name.
+        namespace_id: NamespaceId,
+        /// The token that it was created with.
+        creator_request_id: Option<CreatorRequestId>,
+    },
+    /// The service's name is taken.
+    #[error("Service already exists.")]
+    ServiceAlreadyExists {
+        /// The service that has the name.
+        service_id: ServiceId,
+        /// Its ARN.
+        service_arn: Arn,
+        /// The token that it was created with.
+        creator_request_id: Option<CreatorRequestId>,
+    },
+    /// Another operation on the same target is in progress.
+    #[error("Another operation of type {action} and id {duplicate_operation_id} is in progress")]
+    DuplicateRequest {
+        /// The request that started the other operation.
+        action: Action,
+        /// The other operation.
+        duplicate_operation_id: OperationId,
+    },
+    /// No such namespace in this account and Region.
+    #[error("no namespace {0}")]
+    NamespaceNotFound(String),
+    /// No such service in this account and Region.
+    #[error("no service {0}")]
+    ServiceNotFound(String),
+    /// No such instance in the service.
+    #[error("no instance {instance_id} in service {service_id}")]
+    InstanceNotFound {
+        /// What was asked for.
+        instance_id: String,
+        /// Where.
+        service_id: ServiceId,
+    },
+    /// No such operation in this account and Region.
+    #[error("no operation {0}")]
+    OperationNotFound(String),
+    /// The resource still holds others.
+    #[error("{0}")]
+    ResourceInUse(InUse),
+    /// The resource may not have as many tags as that.
+    #[error("a resource has at most 50 tags, and this request gives {count}")]
+    TooManyTags {
+        /// The resource: its ARN, or of one that is being created, its name.
+        resource_name: String,
+        /// How many tags it would have.
+        count: usize,
+    },
+    /// The API has this operation, this build does not.
+    #[error("{0} is an operation of AWS Cloud Map, and not in this build")]
+    NotInThisBuild(Action),
+    /// The backend cannot be reached now. The request can be sent again.
+    #[error("the registry's backend is unavailable")]
+    Unavailable {
+        /// When to try again.
+        retry_after: Option<Duration>,
+        /// What the backend says.
+        #[source]
+        source: Option<SharedError>,
+    },
+    /// Other writers changed the same resource again and again. The request can be sent again.
+    #[error("the resource changes too fast for this request, try again")]
+    Contention,
+    /// The backend will not store what was decided.
+    #[error("the registry's backend refuses to store {key}: {reason}")]
+    Rejected {
+        /// What it refuses.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// A promise between the parts of this library is broken.
+    #[error("internal fault: {0}")]
+    Internal(&'static str),
+}
+
+/// A cause that can be told to several callers.
+pub type SharedError = std::sync::Arc<dyn StdError + Send + Sync>;
+
+impl Error {
+    /// The code, for callers that match on it.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidInput(_) => ErrorCode::InvalidInput,
+            Self::NamespaceAlreadyExists { .. } => ErrorCode::NamespaceAlreadyExists,
+            Self::ServiceAlreadyExists { .. } => ErrorCode::ServiceAlreadyExists,
+            Self::DuplicateRequest { .. } => ErrorCode::DuplicateRequest,
+            Self::NamespaceNotFound(_) => ErrorCode::NamespaceNotFound,
+            Self::ServiceNotFound(_) => ErrorCode::ServiceNotFound,
+            Self::InstanceNotFound { .. } => ErrorCode::InstanceNotFound,
+            Self::OperationNotFound(_) => ErrorCode::OperationNotFound,
+            Self::ResourceInUse(_) => ErrorCode::ResourceInUse,
+            Self::TooManyTags { .. } => ErrorCode::TooManyTagsException,
+            Self::NotInThisBuild(_) => ErrorCode::NotImplemented,
+            Self::Unavailable { .. } | Self::Contention => ErrorCode::ServiceUnavailable,
+            Self::Rejected { .. } | Self::Internal(_) => ErrorCode::InternalFailure,
+        }
+    }
+
+    /// Whether the same request can succeed if it is sent again unchanged.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Contention | Self::DuplicateRequest { .. })
+    }
+}
+
+/// The code of an error, in the API's spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// A member breaks a rule.
+    InvalidInput,
+    /// The namespace's name is taken.
+    NamespaceAlreadyExists,
+    /// The service's name is taken.
+    ServiceAlreadyExists,
+    /// Another operation on the same target is in progress.
+    DuplicateRequest,
+    /// No such namespace.
+    NamespaceNotFound,
+    /// No such service.
+    ServiceNotFound,
+    /// No such instance.
+    InstanceNotFound,
+    /// No such operation.
+    OperationNotFound,
+    /// The resource still holds others.
+    ResourceInUse,
+    /// Too many tags.
+    TooManyTagsException,
+    /// The operation is not in this build.
+    NotImplemented,
+    /// The service cannot answer now.
+    ServiceUnavailable,
+    /// The service is at fault.
+    InternalFailure,
+}
+
+impl ErrorCode {
+    /// The API's spelling.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "InvalidInput",
+            Self::NamespaceAlreadyExists => "NamespaceAlreadyExists",
+            Self::ServiceAlreadyExists => "ServiceAlreadyExists",
+            Self::DuplicateRequest => "DuplicateRequest",
+            Self::NamespaceNotFound => "NamespaceNotFound",
+            Self::ServiceNotFound => "ServiceNotFound",
+            Self::InstanceNotFound => "InstanceNotFound",
+            Self::OperationNotFound => "OperationNotFound",
+            Self::ResourceInUse => "ResourceInUse",
+            Self::TooManyTagsException => "TooManyTagsException",
+            Self::NotImplemented => "NotImplemented",
+            Self::ServiceUnavailable => "ServiceUnavailable",
+            Self::InternalFailure => "InternalFailure",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is wrong with a request's members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidInput {
+    /// Members outside the lengths, ranges, patterns and enumerations of the service model: all of them.
+    Constraints(Vec<Violation>),
+    /// A rule of Cloud Map that the model cannot express.
+    Rule {
+        /// The path of the member that breaks it, in lower camel case.
+        member: &'static str,
+        /// The rule, as a sentence.
+        rule: Cow<'static, str>,
+    },
+}
+
+impl fmt::Display for InvalidInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constraints(violations) => {
+                let plural = if violations.len() == 1 { "" } else { "s" };
+                write!(f, "{} validation error{plural} detected: ", violations.len())?;
+                for (i, violation) in violations.iter().enumerate() {
+                    let separator = if i == 0 { "" } else { "; " };
+                    write!(f, "{separator}{violation}")?;
+                }
+                Ok(())
+            }
+            Self::Rule { rule, .. } => f.write_str(rule),
+        }
+    }
+}
+
+impl From<InvalidInput> for Error {
+    fn from(reason: InvalidInput) -> Self {
+        Self::InvalidInput(reason)
+    }
+}
+
+/// A rule between members is broken.
+pub(crate) fn rule(member: &'static str, rule: impl Into<Cow<'static, str>>) -> Error {
+    InvalidInput::Rule { member, rule: rule.into() }.into()
+}
+
+/// Why a resource cannot be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InUse {
+    /// The namespace has services.
+    NamespaceHasServices,
+    /// The service has instances.
+    ServiceHasInstances,
+}
+
+impl fmt::Display for InUse {
+    /// The service's own sentences, as clients report them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NamespaceHasServices => {
+                "Namespace has associated services; delete the services before deleting the namespace"
+            }
+            Self::ServiceHasInstances => {
+                "Service contains registered instances; delete the instances before deleting the service"
+            }
+        })
+    }
+}

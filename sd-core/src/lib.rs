@@ -1,0 +1,87 @@
+//! AWS Cloud Map as a library.
+//!
+//! The whole of Cloud Map's behaviour is here, and nothing else is: no sockets, no runtime, no clock and no random numbers
+//! of its own. A [`Registry`] (a backend) stores what was decided; [`CloudMap`] decides it; doors (HTTP, DNS, Python)
+//! translate to and from it.
+//!
+//! ```
+//! use sd_backend_memory::MemoryRegistry;
+//! use sd_core::{
+//!     Scope, SyncCloudMap,
+//!     model::RecordType,
+//!     request::{
+//!         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DiscoverInstancesRequest, DnsConfigInput,
+//!         GetOperationRequest, RegisterInstanceRequest,
+//!     },
+//! };
+//!
+//! let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
+//! cloud_map.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
+//! let namespace = cloud_map.list_namespaces(&Default::default())?.items[0].namespace.clone();
+//! let service = cloud_map.create_service(
+//!     CreateServiceRequest::new("web")
+//!         .with_namespace_id(namespace.id.as_str())
+//!         .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)])),
+//! )?;
+//! cloud_map.register_instance(
+//!     RegisterInstanceRequest::new(service.service.id.as_str(), "i-1")
+//!         .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1"),
+//! )?;
+//! let found = cloud_map.discover_instances(&DiscoverInstancesRequest::new("app.local", "web"))?;
+//! assert_eq!(found.instances[0].0.id.as_str(), "i-1");
+//! # Ok::<(), sd_core::Error>(())
+//! ```
+//!
+//! # Three ideas
+//! - **A state is a value.** [`State`] is the whole registry at one moment, immutable and shared; every answer comes from
+//!   one of them, so an answer never mixes two moments.
+//! - **A request is planned, then committed.** A planner is a pure function from a state and a request to a
+//!   [`ChangeSet`] with the facts that it relies on. A backend stores it if they still hold.
+//! - **What is written is seen.** A commit publishes before it returns, and the observers, such as the table that DNS
+//!   answers come from, are told inside it.
+//!
+//! # Where each rule is
+//! The modules under `ops` hold what each operation means, [`records`] what DNS answers, [`health`] how health changes,
+//! [`mode`] where more is accepted than AWS accepts, [`constraint`] and [`error`] how refusals are worded.
+
+#![forbid(unsafe_code)]
+
+pub mod model;
+
+pub mod clock;
+pub mod constraint;
+pub mod health;
+pub mod ids;
+pub mod mode;
+pub mod name;
+pub mod random;
+
+pub mod request;
+pub mod response;
+
+pub mod change;
+pub mod state;
+
+mod cell;
+mod operation_log;
+pub mod registry;
+mod subscription;
+
+pub mod action;
+mod cloud_map;
+pub mod error;
+mod ops;
+pub mod records;
+
+pub use action::Action;
+pub use cell::{Attached, Observer, StateCell, StateRef, StateWriter};
+pub use change::{Change, ChangeSet};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use cloud_map::{CloudMap, CloudMapBuilder, ScopedCloudMap, SyncCloudMap, SyncScopedCloudMap};
+pub use error::{Error, ErrorCode};
+pub use ids::Scope;
+pub use mode::Mode;
+pub use operation_log::OperationLog;
+pub use registry::{CommitError, Immediate, Registry};
+pub use state::State;
+pub use subscription::Subscription;

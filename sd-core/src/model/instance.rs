@@ -1,0 +1,91 @@
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    num::NonZeroU16,
+    sync::OnceLock,
+};
+
+use super::Attributes;
+use crate::{
+    clock::Timestamp,
+    health::CustomHealthStatus,
+    ids::{AccountId, CreatorRequestId, Incarnation, InstanceId, OperationId},
+    name::DnsName,
+};
+
+/// An instance: one thing that can be found through its service.
+///
+/// Its health is not part of it: health changes often, and nothing that was derived from the instance changes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Instance {
+    /// Its id, unique in the service.
+    pub id: InstanceId,
+    /// What was registered.
+    pub attributes: Attributes,
+    /// What the reserved attributes say, parsed once.
+    pub endpoint: Endpoint,
+    /// When the id was first registered. Registering it again keeps this moment.
+    pub created: Timestamp,
+    /// The token of the request that registered it last.
+    pub creator_request_id: Option<CreatorRequestId>,
+    /// The operation that registered it last, for replays of that request.
+    pub registered_by: OperationId,
+    /// The account that registered it.
+    pub created_by_account: AccountId,
+    /// Tells it from another that gets the same id.
+    pub incarnation: Incarnation,
+    pub(crate) wire: WireSlot,
+}
+
+impl Instance {
+    /// The part of a wire answer that never changes while this instance exists, encoded at its first use.
+    ///
+    /// The slot belongs to one door, that of the AWS protocols: it is opaque here, and `encode` must be the same function
+    /// at every call.
+    pub fn wire_fragment(&self, encode: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
+        self.wire.0.get_or_init(|| encode(self))
+    }
+}
+
+/// What the reserved attributes of an instance say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// `AWS_INSTANCE_IPV4`
+    pub ipv4: Option<Ipv4Addr>,
+    /// `AWS_INSTANCE_IPV6`
+    pub ipv6: Option<Ipv6Addr>,
+    /// `AWS_INSTANCE_PORT`, 1–65535
+    pub port: Option<NonZeroU16>,
+    /// `AWS_INSTANCE_CNAME`
+    pub cname: Option<DnsName>,
+    /// `AWS_ALIAS_DNS_NAME`
+    pub alias: Option<DnsName>,
+    /// `AWS_INIT_HEALTH_STATUS`
+    pub initial_health: Option<CustomHealthStatus>,
+}
+
+/// Bytes that a door has derived from an instance. No part of its value: a copy starts empty, and all slots are equal.
+#[derive(Default)]
+pub(crate) struct WireSlot(OnceLock<Box<[u8]>>);
+
+impl Clone for WireSlot {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for WireSlot {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for WireSlot {}
+
+impl fmt::Debug for WireSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireSlot")
+    }
+}

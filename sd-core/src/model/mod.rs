@@ -1,0 +1,17 @@
+//! What exists: namespaces, services, instances, operations, tags. Immutable values without behaviour beyond construction.
+
+mod attributes;
+mod instance;
+mod namespace;
+mod operation;
+mod service;
+mod tag;
+
+pub use attributes::Attributes;
+pub use instance::{Endpoint, Instance};
+pub use namespace::{HostedZone, Namespace, NamespaceKind, NamespaceType};
+pub use operation::{
+    Operation, OperationError, OperationErrorCode, OperationStatus, OperationTargets, OperationType,
+};
+pub use service::{DnsConfig, DnsRecord, RecordType, RoutingPolicy, Service, ServiceKind};
+pub use tag::Tags;

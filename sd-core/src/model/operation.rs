@@ -1,0 +1,152 @@
+use std::fmt;
+
+use crate::{
+    clock::Timestamp,
+    ids::{InstanceId, NamespaceId, OperationId, Scope, ServiceId},
+};
+
+/// The record of a request that the API answers before it is done, to be polled by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Operation {
+    /// Where it happened.
+    pub scope: Scope,
+    /// Its id.
+    pub id: OperationId,
+    /// What was asked for.
+    pub kind: OperationType,
+    /// How far it is.
+    pub status: OperationStatus,
+    /// Why it failed; only with `FAIL`.
+    pub error: Option<OperationError>,
+    /// What it changes.
+    pub targets: OperationTargets,
+    /// When it was submitted.
+    pub created: Timestamp,
+    /// When its status changed last.
+    pub updated: Timestamp,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
+pub enum OperationType {
+    /// `CREATE_NAMESPACE`
+    CreateNamespace,
+    /// `DELETE_NAMESPACE`
+    DeleteNamespace,
+    /// `UPDATE_NAMESPACE`
+    UpdateNamespace,
+    /// `UPDATE_SERVICE`
+    UpdateService,
+    /// `REGISTER_INSTANCE`
+    RegisterInstance,
+    /// `DEREGISTER_INSTANCE`
+    DeregisterInstance,
+}
+
+impl OperationType {
+    /// The API's spelling.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateNamespace => "CREATE_NAMESPACE",
+            Self::DeleteNamespace => "DELETE_NAMESPACE",
+            Self::UpdateNamespace => "UPDATE_NAMESPACE",
+            Self::UpdateService => "UPDATE_SERVICE",
+            Self::RegisterInstance => "REGISTER_INSTANCE",
+            Self::DeregisterInstance => "DEREGISTER_INSTANCE",
+        }
+    }
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
+pub enum OperationStatus {
+    /// Accepted.
+    Submitted,
+    /// Under way.
+    Pending,
+    /// Done.
+    Success,
+    /// Given up; [`Operation::error`] says why.
+    Fail,
+}
+
+impl OperationStatus {
+    /// The API's spelling.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Submitted => "SUBMITTED",
+            Self::Pending => "PENDING",
+            Self::Success => "SUCCESS",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationError {
+    /// The code.
+    pub code: OperationErrorCode,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl OperationError {
+    pub(crate) fn new(code: OperationErrorCode, message: String) -> Self {
+        Self { code, message }
+    }
+}
+
+/// The codes of failed operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OperationErrorCode {
+    /// The zone of a namespace cannot be made.
+    CannotCreateHostedZone,
+}
+
+impl OperationErrorCode {
+    /// The API's spelling.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CannotCreateHostedZone => "CANNOT_CREATE_HOSTED_ZONE",
+        }
+    }
+}
+
+impl fmt::Display for OperationErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an operation changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the API has operations on these three")]
+pub enum OperationTargets {
+    /// A namespace.
+    Namespace(NamespaceId),
+    /// A service.
+    Service(ServiceId),
+    /// An instance of a service.
+    Instance(ServiceId, InstanceId),
+}
+
+impl OperationTargets {
+    /// The pairs of the API's `Targets` map.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let (first, second) = match self {
+            Self::Namespace(id) => (("NAMESPACE", id.as_str()), None),
+            Self::Service(id) => (("SERVICE", id.as_str()), None),
+            Self::Instance(service, id) => (("INSTANCE", id.as_str()), Some(("SERVICE", service.as_str()))),
+        };
+        std::iter::once(first).chain(second)
+    }
+}

@@ -1,0 +1,164 @@
+use std::sync::Arc;
+
+use super::Tags;
+use crate::{
+    clock::Timestamp,
+    health::HealthCheck,
+    ids::{Arn, CreatorRequestId, Incarnation, NamespaceId, Scope, ServiceId},
+    name::ServiceName,
+};
+
+/// A service: the template by which its instances are registered, found and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Service {
+    /// Where it lives.
+    pub scope: Scope,
+    /// Its id.
+    pub id: ServiceId,
+    /// The namespace that it is in.
+    pub namespace_id: NamespaceId,
+    /// Its name, unique in the namespace.
+    pub name: ServiceName,
+    /// How its instances can be found.
+    pub kind: ServiceKind,
+    /// What its instances are checked by.
+    pub health_check: HealthCheck,
+    /// At most 1024 characters.
+    pub description: Option<Arc<str>>,
+    /// Its tags.
+    pub tags: Tags,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The token of the request that created it.
+    pub creator_request_id: Option<CreatorRequestId>,
+    /// Tells it from another that gets the same id.
+    pub incarnation: Incarnation,
+}
+
+impl Service {
+    /// Its ARN.
+    #[must_use]
+    pub fn arn(&self) -> Arn {
+        self.scope.service_arn(&self.id)
+    }
+
+    /// The DNS settings of a service that can be found by DNS.
+    #[must_use]
+    pub fn dns_config(&self) -> Option<&DnsConfig> {
+        match &self.kind {
+            ServiceKind::Http => None,
+            ServiceKind::DnsHttp(config) => Some(config),
+        }
+    }
+}
+
+/// How the instances of a service can be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the API's enumeration; its third value, DNS, is reserved")]
+pub enum ServiceKind {
+    /// By DiscoverInstances only.
+    Http,
+    /// By DiscoverInstances and by DNS.
+    DnsHttp(DnsConfig),
+}
+
+impl ServiceKind {
+    /// The API's spelling.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::DnsHttp(_) => "DNS_HTTP",
+        }
+    }
+}
+
+/// The DNS settings of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DnsConfig {
+    /// How answers are chosen.
+    pub routing_policy: RoutingPolicy,
+    /// The records that an instance gets, in the order of the request; one per type.
+    pub records: Vec<DnsRecord>,
+}
+
+impl DnsConfig {
+    pub(crate) fn new(routing_policy: RoutingPolicy, records: Vec<DnsRecord>) -> Self {
+        Self { routing_policy, records }
+    }
+
+    /// The TTL in seconds of the records of this type, if instances get them.
+    #[must_use]
+    pub fn ttl(&self, kind: RecordType) -> Option<u32> {
+        self.records.iter().find(|record| record.kind == kind).map(|record| record.ttl)
+    }
+}
+
+/// A record that each instance gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DnsRecord {
+    /// Its type.
+    pub kind: RecordType,
+    /// Its TTL in seconds: 0–2147483647.
+    pub ttl: u32,
+}
+
+impl DnsRecord {
+    pub(crate) fn new(kind: RecordType, ttl: u32) -> Self {
+        Self { kind, ttl }
+    }
+}
+
+/// The type of a DNS record that Cloud Map keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
+pub enum RecordType {
+    /// An IPv4 address (RFC 1035).
+    A,
+    /// An IPv6 address (RFC 3596).
+    Aaaa,
+    /// Another name (RFC 1035).
+    Cname,
+    /// A host and a port (RFC 2782).
+    Srv,
+}
+
+impl RecordType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::A, Self::Aaaa, Self::Cname, Self::Srv];
+
+    /// The spelling of the API and of the DNS.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
+            Self::Srv => "SRV",
+        }
+    }
+}
+
+/// How DNS answers are chosen among the instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
+pub enum RoutingPolicy {
+    /// Up to eight healthy instances.
+    Multivalue,
+    /// One healthy instance; all weigh the same.
+    Weighted,
+}
+
+impl RoutingPolicy {
+    /// The API's spelling.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Multivalue => "MULTIVALUE",
+            Self::Weighted => "WEIGHTED",
+        }
+    }
+}

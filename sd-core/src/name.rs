@@ -1,0 +1,254 @@
+//! Names: of namespaces and services as the API has them, and of the DNS.
+
+use std::fmt;
+
+use crate::{
+    constraint::{self, Constraint},
+    ids::text_newtype,
+};
+
+text_newtype! {
+    /// The name of a namespace: 1–1024 printable ASCII characters without blanks, not beginning with `arn:`.
+    ///
+    /// This is the widest pattern, that of HTTP namespaces; [`parse_private`](Self::parse_private) and
+    /// [`parse_public`](Self::parse_public) are narrower.
+    NamespaceName, |text| {
+        constraint::length(text, 1, 1024)?;
+        printable(text, NamespaceName::HTTP_PATTERN)
+    }
+}
+
+fn printable(text: &str, pattern: &'static str) -> Result<(), Constraint> {
+    constraint::bytes(text, pattern, |b| b.is_ascii_graphic())?;
+    if text.starts_with("arn:") { Err(Constraint::Pattern(pattern)) } else { Ok(()) }
+}
+
+impl NamespaceName {
+    const HTTP_PATTERN: &str = "^(?!arn:)[!-~]{1,1024}$";
+    const PRIVATE_PATTERN: &str = "^(?!arn:)[!-~]{1,253}$";
+    const PUBLIC_PATTERN: &str =
+        "^([a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?\\.)+[a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?$";
+
+    /// The name of a private DNS namespace: at most 253 characters.
+    ///
+    /// # Errors
+    /// The constraint that the text breaks.
+    pub fn parse_private(text: &str) -> Result<Self, Constraint> {
+        constraint::length(text, 1, 253)?;
+        printable(text, Self::PRIVATE_PATTERN)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name of a public DNS namespace: a domain name with at least one dot, at most 253 characters.
+    ///
+    /// # Errors
+    /// The constraint that the text breaks.
+    pub fn parse_public(text: &str) -> Result<Self, Constraint> {
+        constraint::length(text, 1, 253)?;
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.contains('.') && text.split('.').all(label) {
+            Ok(Self(text.into()))
+        } else {
+            Err(Constraint::Pattern(Self::PUBLIC_PATTERN))
+        }
+    }
+}
+
+text_newtype! {
+    /// The name of a service: 1–127 characters, labels of 1–63 letters, digits, `_` and `-` with dots between them,
+    /// none beginning or ending with `-`; or a single dot, the apex of the namespace.
+    ServiceName, |text| {
+        const PATTERN: &str = "((?=^.{1,127}$)^([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9])(\\.([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9]))*$)|(^\\.$)";
+        let label = |label: &str| match label.as_bytes() {
+            [only] => only.is_ascii_alphanumeric(),
+            bytes => {
+                (2..=63).contains(&bytes.len())
+                    && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            }
+        };
+        let fits = text == "." || ((1..=127).contains(&text.len()) && text.split('.').all(label));
+        if fits { Ok(()) } else { Err(Constraint::Pattern(PATTERN)) }
+    }
+}
+
+impl ServiceName {
+    /// The name of the service that stands at the apex of its namespace. The pattern allows it, no document explains it.
+    pub const APEX: &str = ".";
+}
+
+/// An absolute domain name in wire form (RFC 1035 section 3.1), lower-cased, at most 255 octets, labels of 1–63 octets.
+///
+/// Names are compared without case (RFC 4343), so the case is folded here, once.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DnsName(Box<[u8]>);
+
+/// Why a text is no domain name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsNameError {
+    /// A label has no octets, as in `a..b`.
+    #[error("a label is empty")]
+    EmptyLabel,
+    /// A label has more than 63 octets.
+    #[error("a label is longer than 63 octets")]
+    LongLabel,
+    /// The name has more than 255 octets in wire form.
+    #[error("the name is longer than 255 octets")]
+    LongName,
+}
+
+impl DnsName {
+    const MAX: usize = 255;
+
+    /// The root.
+    #[must_use]
+    pub fn root() -> Self {
+        Self(Box::new([0]))
+    }
+
+    /// Reads labels with dots between them; a last dot is allowed. Every octet is legal in a label (RFC 2181 section 11).
+    ///
+    /// # Errors
+    /// An empty label, one over 63 octets, or a name over 255.
+    pub fn parse(text: &str) -> Result<Self, DnsNameError> {
+        Self::root().prefixed(text.strip_suffix('.').unwrap_or(text))
+    }
+
+    /// The name of these labels, dots between them, below this name: `web` below `app.local` is `web.app.local`.
+    ///
+    /// # Errors
+    /// As of [`parse`](Self::parse).
+    pub fn prefixed(&self, labels: &str) -> Result<Self, DnsNameError> {
+        let mut wire = Vec::with_capacity(labels.len() + 1 + self.0.len());
+        for label in labels.split('.') {
+            let len = u8::try_from(label.len()).unwrap_or(u8::MAX);
+            match len {
+                0 => return Err(DnsNameError::EmptyLabel),
+                1..=63 => wire.push(len),
+                64.. => return Err(DnsNameError::LongLabel),
+            }
+            wire.extend(label.bytes().map(|b| b.to_ascii_lowercase()));
+        }
+        wire.extend_from_slice(&self.0);
+        if wire.len() > Self::MAX { Err(DnsNameError::LongName) } else { Ok(Self(wire.into())) }
+    }
+
+    /// The wire form: length-prefixed labels and the root's zero.
+    #[must_use]
+    pub fn as_wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The labels, first one first, without the root's.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.0[..];
+        std::iter::from_fn(move || {
+            let (len, tail) = rest.split_first()?;
+            let (label, tail) = tail.split_at_checked(usize::from(*len))?;
+            rest = tail;
+            (!label.is_empty()).then_some(label)
+        })
+    }
+
+    /// What stands before the zone's name, in wire form without the root's zero: empty at the apex.
+    /// `None` if the name is not in the zone.
+    #[must_use]
+    pub fn relative_to(&self, zone: &Self) -> Option<&[u8]> {
+        let prefix = self.0.strip_suffix(&zone.0[..])?;
+        // The suffix must begin at a label, not inside one.
+        let mut at = 0;
+        while at < prefix.len() {
+            at += 1 + usize::from(prefix[at]);
+        }
+        (at == prefix.len()).then_some(prefix)
+    }
+}
+
+impl fmt::Display for DnsName {
+    /// With a last dot; octets that are no printable characters as `\DDD`, dots and backslashes inside a label escaped
+    /// (RFC 4343 section 2.1).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() == 1 {
+            return f.write_str(".");
+        }
+        for label in self.labels() {
+            for &byte in label {
+                match byte {
+                    b'.' | b'\\' => write!(f, "\\{}", char::from(byte))?,
+                    b if b.is_ascii_graphic() => write!(f, "{}", char::from(b))?,
+                    b => write!(f, "\\{b:03}")?,
+                }
+            }
+            f.write_str(".")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DnsName({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_names_follow_the_pattern() {
+        for good in ["a", "backend-api", "_http._tcp", "A.b-c.d_", ".", &"a".repeat(63), "a1", "__"] {
+            assert!(ServiceName::parse(good).is_ok(), "{good}");
+        }
+        let long = format!("{0}.{0}.{0}", "a".repeat(63));
+        for bad in ["", "_", "-a", "a-", "a..b", "a.", ".a", "a b", "é", &"a".repeat(64), &long] {
+            assert!(ServiceName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn namespace_names_follow_the_pattern_of_their_type() {
+        assert!(NamespaceName::parse("any!thing~").is_ok());
+        assert!(NamespaceName::parse("arn:aws").is_err());
+        assert!(NamespaceName::parse("a b").is_err());
+        assert!(NamespaceName::parse(&"a".repeat(1025)).is_err());
+        assert!(NamespaceName::parse_private(&"a".repeat(254)).is_err());
+        assert!(NamespaceName::parse_private("test-domain-1a2b").is_ok());
+        assert!(NamespaceName::parse_public("example.com").is_ok());
+        for bad in ["example", "example.", "-a.com", "a_b.com", "a..com"] {
+            assert!(NamespaceName::parse_public(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn domain_names_are_folded_and_measured() {
+        let name = DnsName::parse("Web.App.Local").unwrap();
+        assert_eq!(name.as_wire(), b"\x03web\x03app\x05local\x00");
+        assert_eq!(name, DnsName::parse("web.app.local.").unwrap());
+        assert_eq!(name.to_string(), "web.app.local.");
+        assert_eq!(DnsName::parse("a..b"), Err(DnsNameError::EmptyLabel));
+        assert_eq!(DnsName::parse(&"a".repeat(64)), Err(DnsNameError::LongLabel));
+        assert_eq!(DnsName::parse(&["abcdefg"; 33].join(".")), Err(DnsNameError::LongName));
+        assert!(DnsName::parse(&["abcdefg"; 31].join(".")).is_ok());
+    }
+
+    #[test]
+    fn a_name_is_in_a_zone_at_a_label_boundary() {
+        let zone = DnsName::parse("app.local").unwrap();
+        let relative = |name: &str| DnsName::parse(name).unwrap().relative_to(&zone).map(<[u8]>::to_vec);
+        assert_eq!(relative("app.local"), Some(vec![]));
+        assert_eq!(relative("web.app.local"), Some(b"\x03web".to_vec()));
+        assert_eq!(relative("local"), None);
+        assert_eq!(relative("myapp.local"), None);
+        // A label that ends in the zone's wire form is not a boundary.
+        let tricky = DnsName(b"\x0bx\x03app\x05local\x00".to_vec().into());
+        assert_eq!(tricky.relative_to(&zone), None);
+    }
+}

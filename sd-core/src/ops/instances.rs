@@ -1,0 +1,156 @@
+//! Instances: registering, describing, listing and deregistering them.
+
+use std::sync::Arc;
+
+use super::{
+    Plan, ReadContext, WriteContext,
+    check::Check,
+    endpoint, find_service, own_id,
+    page::{page, page_request},
+};
+use crate::{
+    change::{Change, EntityKey, Precondition},
+    constraint::Constraint,
+    error::Error,
+    health::{Health, HealthCheck},
+    ids::InstanceId,
+    model::{Endpoint, Instance, OperationTargets, OperationType},
+    request::{DeregisterInstanceRequest, GetInstanceRequest, ListInstancesRequest, RegisterInstanceRequest},
+    response::{InstanceDescription, InstancePage, OperationStarted},
+    state::{InstanceEntry, ServiceEntry},
+};
+
+pub(crate) fn register(
+    request: &RegisterInstanceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
+    let mut check = Check::default();
+    let service = check.reference("serviceId", request.service_id.as_deref());
+    let id = check.required("instanceId", request.instance_id.as_deref(), InstanceId::parse);
+    let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
+    if request.attributes.is_none() {
+        check.violated("attributes", None, Constraint::NotNull);
+    }
+    if let Some(given) = &request.attributes {
+        endpoint::check_form(&mut check, "attributes", given);
+    }
+    let given = request.attributes.as_ref();
+    let ((service, id), given) = check.finish(service.zip(id).zip(given))?;
+
+    let here = context.here();
+    let entry = find_service(here, context.scope, service)?;
+    let service = entry.service();
+    let namespace = here
+        .namespace(service.namespace_id.as_str())
+        .ok_or(Error::Internal("a service without its namespace"))?
+        .namespace();
+    let (attributes, endpoint) = endpoint::parse(given, service, namespace)?;
+
+    let before = entry.instances().get(id.as_str());
+    if let Some(before) = before.map(InstanceEntry::instance)
+        && creator_request_id.is_some()
+        && before.creator_request_id == creator_request_id
+        && before.attributes == attributes
+    {
+        return Ok(Plan::nothing(OperationStarted::new(before.registered_by.clone())));
+    }
+    let kept = before.filter(|before| keeps_health(&service.health_check, before, &endpoint));
+    let health = kept.map_or_else(
+        || Health::initial(&service.health_check, endpoint.initial_health),
+        InstanceEntry::health,
+    );
+    let targets = OperationTargets::Instance(service.id.clone(), id.clone());
+    let operation = context.operation(OperationType::RegisterInstance, targets, None);
+    let started = OperationStarted::new(operation.id.clone());
+    let instance = Instance {
+        id,
+        attributes,
+        endpoint,
+        created: before.map_or(context.now, |before| before.instance().created),
+        creator_request_id,
+        registered_by: operation.id.clone(),
+        created_by_account: context.scope.account().clone(),
+        incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
+        wire: Default::default(),
+    };
+    // Health that is kept must not have changed in between; otherwise the last registration wins.
+    let unchanged = kept.map(|before| {
+        let key = EntityKey::Instance(service.id.clone(), instance.id.clone());
+        Precondition::At(key, before.revision())
+    });
+    let mut changes = context
+        .changes()
+        .requiring(Precondition::Live(EntityKey::Service(service.id.clone()), service.incarnation))
+        .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health })
+        .finishing(operation);
+    changes.preconditions.extend(unchanged);
+    Ok(Plan::commit(changes, started))
+}
+
+/// What is registered again keeps its custom status, unless the new attributes say what it starts from; a Route 53 check
+/// is made anew.
+fn keeps_health(check: &HealthCheck, before: &InstanceEntry, endpoint: &Endpoint) -> bool {
+    *check == HealthCheck::Custom && before.instance().endpoint.initial_health == endpoint.initial_health
+}
+
+pub(crate) fn deregister(
+    request: &DeregisterInstanceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
+    let mut check = Check::default();
+    let service = check.reference("serviceId", request.service_id.as_deref());
+    let id = check.resource_id("instanceId", request.instance_id.as_deref());
+    let (service, id) = check.finish(service.zip(id))?;
+    let entry = find_service(context.here(), context.scope, service)?;
+    let instance = find_instance(entry, id)?.instance();
+    let service = &entry.service().id;
+    let key = EntityKey::Instance(service.clone(), instance.id.clone());
+    let targets = OperationTargets::Instance(service.clone(), instance.id.clone());
+    let operation = context.operation(OperationType::DeregisterInstance, targets, None);
+    let started = OperationStarted::new(operation.id.clone());
+    let changes = context
+        .changes()
+        .requiring(Precondition::Live(key, instance.incarnation))
+        .changing(Change::DeleteInstance { service: service.clone(), id: instance.id.clone() })
+        .finishing(operation);
+    Ok(Plan::commit(changes, started))
+}
+
+fn find_instance<'s>(entry: &'s ServiceEntry, id: &str) -> Result<&'s InstanceEntry, Error> {
+    entry.instances().get(id).ok_or_else(|| Error::InstanceNotFound {
+        instance_id: id.to_owned(),
+        service_id: entry.service().id.clone(),
+    })
+}
+
+pub(crate) fn get(
+    request: &GetInstanceRequest,
+    context: &ReadContext<'_>,
+) -> Result<InstanceDescription, Error> {
+    let mut check = Check::default();
+    let service = check.reference("serviceId", request.service_id.as_deref());
+    let id = check.resource_id("instanceId", request.instance_id.as_deref());
+    let (service, id) = check.finish(service.zip(id))?;
+    let entry = find_service(context.here(), context.scope, service)?;
+    let instance = Arc::clone(find_instance(entry, id)?.instance());
+    Ok(InstanceDescription::new(context.scope.account().clone(), instance))
+}
+
+pub(crate) fn list(request: &ListInstancesRequest, context: &ReadContext<'_>) -> Result<InstancePage, Error> {
+    let mut check = Check::default();
+    let service = check.reference("serviceId", request.service_id.as_deref());
+    // A token belongs to the list of one service, however that is named.
+    let list = service.and_then(|service| own_id(context.scope, service, "service")).unwrap_or_default();
+    let page_request =
+        page_request(&mut check, list, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let service = check.finish(service)?;
+    let entry = find_service(context.here(), context.scope, service)?;
+    let after =
+        page_request.after.as_ref().and_then(|(created, id)| Some((*created, InstanceId::parse(id).ok()?)));
+    let entries = entry.instances().after(after.as_ref());
+    let page = page(list, context.scope, &page_request, entries, |entry| {
+        (entry.age(), entry.instance().id.as_str())
+    });
+    let page = page.map(|entry| Arc::clone(entry.instance()));
+    Ok(InstancePage::new(context.scope.account().clone(), page))
+}

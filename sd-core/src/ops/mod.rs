@@ -1,0 +1,125 @@
+//! What the API means: pure functions from the state and a request to a response, or to the changes that bring it about.
+//!
+//! No planner reads a clock, draws a random number of its own or waits. The order in each is the same: check the members,
+//! find what they name, check the rules between them, decide.
+
+pub(crate) mod check;
+pub(crate) mod discovery;
+mod endpoint;
+pub(crate) mod instances;
+pub(crate) mod namespaces;
+pub(crate) mod operations;
+mod page;
+pub(crate) mod services;
+
+use crate::{
+    change::ChangeSet,
+    clock::Timestamp,
+    error::Error,
+    ids::{AccountId, Fresh, ResourceRef, Scope},
+    mode::Mode,
+    model::{Operation, OperationError, OperationStatus, OperationTargets, OperationType},
+    operation_log::OperationLog,
+    random::RandomSource,
+    state::{NamespaceEntry, ScopeState, ServiceEntry, State},
+};
+
+/// What a planner of a write sees besides the request.
+pub(crate) struct WriteContext<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) scope: &'a Scope,
+    pub(crate) now: Timestamp,
+    pub(crate) mode: Mode,
+    /// Drawn once for a request, however often it is planned.
+    pub(crate) fresh: &'a Fresh,
+}
+
+/// What a planner of a read sees besides the request.
+pub(crate) struct ReadContext<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) scope: &'a Scope,
+    pub(crate) operations: &'a OperationLog,
+    pub(crate) random: &'a dyn RandomSource,
+}
+
+/// The outcome of a planner of a write: the changes to commit, and the response if that succeeds.
+pub(crate) struct Plan<R> {
+    pub(crate) changes: Option<ChangeSet>,
+    pub(crate) response: R,
+}
+
+impl<R> Plan<R> {
+    /// Everything is as the request wants it.
+    fn nothing(response: R) -> Self {
+        Self { changes: None, response }
+    }
+
+    fn commit(changes: ChangeSet, response: R) -> Self {
+        Self { changes: Some(changes), response }
+    }
+}
+
+impl WriteContext<'_> {
+    fn here(&self) -> &ScopeState {
+        self.state.scope(self.scope)
+    }
+
+    fn changes(&self) -> ChangeSet {
+        ChangeSet::new(self.scope.clone(), self.now)
+    }
+
+    /// The operation of this request, finished now.
+    fn operation(
+        &self,
+        kind: OperationType,
+        targets: OperationTargets,
+        error: Option<OperationError>,
+    ) -> Operation {
+        let status = if error.is_some() { OperationStatus::Fail } else { OperationStatus::Success };
+        Operation {
+            scope: self.scope.clone(),
+            id: self.fresh.operation_id(self.now),
+            kind,
+            status,
+            error,
+            targets,
+            created: self.now,
+            updated: self.now,
+        }
+    }
+}
+
+impl ReadContext<'_> {
+    /// Whether the owner that a request names is the caller: nothing of other accounts is shared.
+    fn owns(&self, owner: Option<&AccountId>) -> bool {
+        owner.is_none_or(|owner| owner == self.scope.account())
+    }
+
+    fn here(&self) -> &ScopeState {
+        self.state.scope(self.scope)
+    }
+}
+
+/// The namespace that an id or ARN names, in the caller's scope.
+fn find_namespace<'s>(state: &'s ScopeState, scope: &Scope, text: &str) -> Result<&'s NamespaceEntry, Error> {
+    own_id(scope, text, "namespace")
+        .and_then(|id| state.namespace(id))
+        .ok_or_else(|| Error::NamespaceNotFound(text.to_owned()))
+}
+
+/// The service that an id or ARN names, in the caller's scope.
+fn find_service<'s>(state: &'s ScopeState, scope: &Scope, text: &str) -> Result<&'s ServiceEntry, Error> {
+    own_id(scope, text, "service")
+        .and_then(|id| state.service(id))
+        .ok_or_else(|| Error::ServiceNotFound(text.to_owned()))
+}
+
+/// The id in a reference to a resource of this scope. Nothing is shared, so another owner's resource is not there.
+fn own_id<'t>(scope: &Scope, text: &'t str, kind: &str) -> Option<&'t str> {
+    let reference = ResourceRef::parse(text, kind)?;
+    let own = match reference.owner {
+        Some((account, region)) => account == scope.account().as_str() && region == scope.region().as_str(),
+        None => true,
+    };
+    own.then_some(reference.id)
+}

@@ -1,0 +1,374 @@
+//! Namespaces: creating, describing, listing and deleting them.
+
+use std::sync::Arc;
+
+use super::{
+    Plan, ReadContext, WriteContext,
+    check::Check,
+    find_namespace,
+    page::{page, page_request},
+};
+use crate::{
+    change::{Change, EntityKey, Precondition, UniqueKey},
+    constraint::Constraint,
+    error::{Error, InUse, rule},
+    ids::{CreatorRequestId, HostedZoneId, NamespaceId, VpcId, name_hash},
+    model::{
+        HostedZone, Namespace, NamespaceKind, NamespaceType, OperationError, OperationErrorCode,
+        OperationTargets, OperationType, Tags,
+    },
+    name::NamespaceName,
+    request::{
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
+        DnsNamespaceProperties, Filter, GetNamespaceRequest, ListNamespacesRequest,
+    },
+    response::{NamespaceDescription, OperationStarted, Page},
+    state::NamespaceEntry,
+};
+
+/// The SOA TTL of a private zone if the request gives none, in seconds: what AWS was seen to give.
+const PRIVATE_SOA_TTL: u32 = 15;
+
+/// What the create requests have in common, checked.
+struct Common {
+    name: NamespaceName,
+    creator_request_id: Option<CreatorRequestId>,
+    description: Option<Arc<str>>,
+    tags: Tags,
+}
+
+pub(crate) fn create_http(
+    request: &CreateHttpNamespaceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
+    let mut check = Check::default();
+    let name = check.required("name", request.name.as_deref(), NamespaceName::parse);
+    let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
+    let description = check.description(request.description.as_deref());
+    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
+    let name = check.finish(name)?;
+    let common = Common { name, creator_request_id, description, tags };
+
+    match context.here().http_namespace(common.name.as_str()) {
+        Some(namespace) if is_replay(namespace, &common) => Ok(replay(namespace)),
+        Some(namespace) => Err(Error::NamespaceAlreadyExists {
+            namespace_id: namespace.id.clone(),
+            creator_request_id: namespace.creator_request_id.clone(),
+        }),
+        None => {
+            let free = UniqueKey::HttpNamespace(common.name.as_str().into());
+            Ok(create(common, NamespaceKind::Http, free, context))
+        }
+    }
+}
+
+pub(crate) fn create_private_dns(
+    request: &CreatePrivateDnsNamespaceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
+    let mut check = Check::default();
+    let name = check.required("name", request.name.as_deref(), NamespaceName::parse_private);
+    let vpc = check.required("vpc", request.vpc.as_deref(), VpcId::parse);
+    let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
+    let description = check.description(request.description.as_deref());
+    let soa_ttl = soa_ttl(&mut check, request.properties.as_ref()).unwrap_or(PRIVATE_SOA_TTL);
+    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
+    let (name, vpc) = check.finish(name.zip(vpc))?;
+    let common = Common { name, creator_request_id, description, tags };
+
+    let found = context.here().zone_in_vpc(vpc.as_str(), common.name.as_str());
+    if let Some((namespace, zone)) = found.and_then(|namespace| Some((namespace, namespace.hosted_zone()?))) {
+        if zone.soa_ttl == soa_ttl && is_replay(namespace, &common) {
+            return Ok(replay(namespace));
+        }
+        return Ok(conflicting_zone(&vpc, &zone.id, context));
+    }
+    let zone = HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl);
+    let free = UniqueKey::Zone(vpc.clone(), common.name.as_str().to_ascii_lowercase().into());
+    Ok(create(common, NamespaceKind::DnsPrivate { vpc, zone }, free, context))
+}
+
+/// `Properties.DnsProperties.SOA.TTL`: every level is required once its parent is given.
+fn soa_ttl(check: &mut Check, properties: Option<&DnsNamespaceProperties>) -> Option<u32> {
+    let dns = properties?.dns_properties.as_ref();
+    if dns.is_none() {
+        check.violated("properties.dnsProperties", None, Constraint::NotNull);
+    }
+    let soa = dns?.soa.as_ref();
+    if soa.is_none() {
+        check.violated("properties.dnsProperties.sOA", None, Constraint::NotNull);
+    }
+    let ttl = check.required_range("properties.dnsProperties.sOA.tTL", soa?.ttl, 0, i64::from(i32::MAX))?;
+    u32::try_from(ttl).ok()
+}
+
+/// Whether the namespace came from the same request: same token, same members.
+fn is_replay(namespace: &Namespace, request: &Common) -> bool {
+    request.creator_request_id.is_some()
+        && namespace.creator_request_id == request.creator_request_id
+        && namespace.name == request.name
+        && namespace.description == request.description
+        && namespace.tags == request.tags
+}
+
+fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
+    Plan::nothing(OperationStarted::new(namespace.created_by.clone()))
+}
+
+fn create(
+    common: Common,
+    kind: NamespaceKind,
+    free: UniqueKey,
+    context: &WriteContext<'_>,
+) -> Plan<OperationStarted> {
+    let id = context.fresh.namespace_id();
+    let http_name = free_http_name(&common.name, &id, context);
+    let operation =
+        context.operation(OperationType::CreateNamespace, OperationTargets::Namespace(id.clone()), None);
+    let operation_id = operation.id.clone();
+    let namespace = Namespace {
+        scope: context.scope.clone(),
+        id: id.clone(),
+        name: common.name,
+        http_name: http_name.clone(),
+        kind,
+        description: common.description,
+        tags: common.tags,
+        created: context.now,
+        creator_request_id: common.creator_request_id,
+        created_by: operation_id.clone(),
+        incarnation: context.fresh.incarnation(),
+    };
+    let changes = context
+        .changes()
+        .requiring(Precondition::Free(free))
+        .requiring(Precondition::Free(UniqueKey::Id(EntityKey::Namespace(id))))
+        .requiring(Precondition::Free(UniqueKey::HttpName(http_name.as_str().into())))
+        .changing(Change::PutNamespace(Arc::new(namespace)))
+        .finishing(operation);
+    Plan::commit(changes, OperationStarted::new(operation_id))
+}
+
+/// The name itself, or with a hash where another namespace is known by it (API Reference, HttpProperties).
+fn free_http_name(name: &NamespaceName, id: &NamespaceId, context: &WriteContext<'_>) -> NamespaceName {
+    if context.here().namespace_by_http_name(name.as_str()).is_none() {
+        return name.clone();
+    }
+    let hash = name_hash(id);
+    let room = 1024 - hash.len() - 1;
+    let plain = name.as_str();
+    // Names are ASCII, so every index is a boundary.
+    let hashed = format!("{}-{hash}", &plain[..plain.len().min(room)]);
+    NamespaceName::parse(&hashed).unwrap_or_else(|_| name.clone())
+}
+
+/// A second zone of the same name in a VPC is accepted, and its operation fails, as Terraform's provider has seen it.
+fn conflicting_zone(vpc: &VpcId, zone: &HostedZoneId, context: &WriteContext<'_>) -> Plan<OperationStarted> {
+    let region = context.scope.region();
+    let error = OperationError::new(
+        OperationErrorCode::CannotCreateHostedZone,
+        format!(
+            "The VPC {vpc} in region {region} has already been associated with the hosted zone {zone} with the same \
+             domain name. (Service: AmazonRoute53; Status Code: 400; Error Code: ConflictingDomainExists)"
+        ),
+    );
+    let targets = OperationTargets::Namespace(context.fresh.namespace_id());
+    let operation = context.operation(OperationType::CreateNamespace, targets, Some(error));
+    let started = OperationStarted::new(operation.id.clone());
+    Plan::commit(context.changes().finishing(operation), started)
+}
+
+pub(crate) fn delete(
+    request: &DeleteNamespaceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
+    let mut check = Check::default();
+    let id = check.reference("id", request.id.as_deref());
+    let id = check.finish(id)?;
+    let entry = find_namespace(context.here(), context.scope, id)?;
+    if entry.service_count() > 0 {
+        return Err(Error::ResourceInUse(InUse::NamespaceHasServices));
+    }
+    let namespace = entry.namespace();
+    let key = EntityKey::Namespace(namespace.id.clone());
+    let targets = OperationTargets::Namespace(namespace.id.clone());
+    let operation = context.operation(OperationType::DeleteNamespace, targets, None);
+    let started = OperationStarted::new(operation.id.clone());
+    let changes = context
+        .changes()
+        .requiring(Precondition::Live(key.clone(), namespace.incarnation))
+        .requiring(Precondition::Childless(key))
+        .changing(Change::DeleteNamespace(namespace.id.clone()))
+        .finishing(operation);
+    Ok(Plan::commit(changes, started))
+}
+
+pub(crate) fn get(
+    request: &GetNamespaceRequest,
+    context: &ReadContext<'_>,
+) -> Result<NamespaceDescription, Error> {
+    let mut check = Check::default();
+    let id = check.reference("id", request.id.as_deref());
+    let id = check.finish(id)?;
+    find_namespace(context.here(), context.scope, id).map(describe)
+}
+
+fn describe(entry: &NamespaceEntry) -> NamespaceDescription {
+    NamespaceDescription::new(Arc::clone(entry.namespace()), entry.service_count())
+}
+
+pub(crate) fn list(
+    request: &ListNamespacesRequest,
+    context: &ReadContext<'_>,
+) -> Result<Page<NamespaceDescription>, Error> {
+    const LIST: &str = "ListNamespaces";
+    let mut check = Check::default();
+    let page_request =
+        page_request(&mut check, LIST, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let filters = filters(&mut check, request.filters.as_deref().unwrap_or_default());
+    let filters = check.finish(filters)??;
+    let after =
+        page_request.after.as_ref().and_then(|(created, id)| Some((*created, NamespaceId::parse(id).ok()?)));
+    let entries = context
+        .here()
+        .namespaces_after(after.as_ref())
+        .filter(|entry| filters.iter().all(|filter| filter.matches(entry.namespace())));
+    let page = page(LIST, context.scope, &page_request, entries, |entry| {
+        (entry.age(), entry.namespace().id.as_str())
+    });
+    Ok(page.map(describe))
+}
+
+/// A condition of ListNamespaces.
+enum NamespaceFilter<'r> {
+    /// The type is one of these.
+    Type(Vec<NamespaceType>),
+    Name(Matcher<'r>),
+    HttpName(Matcher<'r>),
+    /// Own namespaces, or those that others share: there are none.
+    Owner {
+        own: bool,
+    },
+}
+
+/// How a filter compares texts.
+enum Matcher<'r> {
+    Eq(&'r str),
+    BeginsWith(&'r str),
+}
+
+impl Matcher<'_> {
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Eq(value) => text == *value,
+            Self::BeginsWith(value) => text.starts_with(value),
+        }
+    }
+}
+
+impl NamespaceFilter<'_> {
+    fn matches(&self, namespace: &Namespace) -> bool {
+        match self {
+            Self::Type(types) => types.contains(&namespace.kind.namespace_type()),
+            Self::Name(matcher) => matcher.matches(namespace.name.as_str()),
+            Self::HttpName(matcher) => matcher.matches(namespace.http_name.as_str()),
+            Self::Owner { own } => *own,
+        }
+    }
+}
+
+/// The filters, if their members are right; then whether they go together.
+#[allow(clippy::type_complexity, reason = "members first, rules between them after")]
+fn filters<'r>(check: &mut Check, filters: &'r [Filter]) -> Option<Result<Vec<NamespaceFilter<'r>>, Error>> {
+    const NAMES: &[&str] = &["TYPE", "NAME", "HTTP_NAME", "RESOURCE_OWNER"];
+    let mut parsed = Vec::with_capacity(filters.len());
+    for filter in filters {
+        parsed.push(members(check, filter, NAMES));
+    }
+    let parsed: Option<Vec<_>> = parsed.into_iter().collect();
+    Some(parsed?.into_iter().map(namespace_filter).collect())
+}
+
+fn namespace_filter((name, condition, values): FilterMembers<'_>) -> Result<NamespaceFilter<'_>, Error> {
+    const TYPES: [NamespaceType; 3] =
+        [NamespaceType::Http, NamespaceType::DnsPublic, NamespaceType::DnsPrivate];
+    let matcher = match (name, condition) {
+        ("RESOURCE_OWNER", _) => {
+            return Ok(NamespaceFilter::Owner { own: resource_owner(condition, values)? });
+        }
+        (_, "EQ") => Matcher::Eq(single(values)?),
+        (_, "BEGINS_WITH") => Matcher::BeginsWith(single(values)?),
+        _ => {
+            return Err(rule(
+                "filters.member.condition",
+                format!("The filter {name} takes EQ or BEGINS_WITH."),
+            ));
+        }
+    };
+    Ok(match name {
+        "NAME" => NamespaceFilter::Name(matcher),
+        "HTTP_NAME" => NamespaceFilter::HttpName(matcher),
+        _ => {
+            let types: Vec<_> = TYPES.into_iter().filter(|kind| matcher.matches(kind.as_str())).collect();
+            if types.is_empty() {
+                return Err(rule(
+                    "filters.member.values",
+                    "The filter TYPE takes HTTP, DNS_PUBLIC or DNS_PRIVATE.",
+                ));
+            }
+            NamespaceFilter::Type(types)
+        }
+    })
+}
+
+/// Name, condition and values of a filter.
+pub(super) type FilterMembers<'r> = (&'r str, &'r str, &'r [String]);
+
+/// Checks the members of a filter by themselves. A condition that is absent is EQ.
+pub(super) fn members<'r>(
+    check: &mut Check,
+    filter: &'r Filter,
+    names: &'static [&'static str],
+) -> Option<FilterMembers<'r>> {
+    const CONDITIONS: &[&str] = &["EQ", "IN", "BETWEEN", "BEGINS_WITH"];
+    if filter.name.is_none() {
+        check.violated("filters.member.name", None, Constraint::NotNull);
+    }
+    let name = check.one_of("filters.member.name", filter.name.as_deref(), names, names);
+    let condition =
+        check.one_of("filters.member.condition", filter.condition.as_deref(), CONDITIONS, CONDITIONS);
+    let condition = match (&filter.condition, condition) {
+        (None, _) => Some("EQ"),
+        (Some(_), condition) => condition,
+    };
+    let values = filter.values.as_deref();
+    if values.is_none() {
+        check.violated("filters.member.values", None, Constraint::NotNull);
+    }
+    for value in values.unwrap_or_default() {
+        check.parsed("filters.member.values.member", Some(value), |value| {
+            crate::constraint::length(value, 1, 255)
+        });
+    }
+    Some((name?, condition?, values?))
+}
+
+/// The one value that EQ and BEGINS_WITH take.
+pub(super) fn single(values: &[String]) -> Result<&str, Error> {
+    match values {
+        [value] => Ok(value),
+        _ => Err(rule("filters.member.values", "The conditions EQ and BEGINS_WITH take one value.")),
+    }
+}
+
+/// Whether a RESOURCE_OWNER filter wants the caller's own resources.
+pub(super) fn resource_owner(condition: &str, values: &[String]) -> Result<bool, Error> {
+    if condition != "EQ" {
+        return Err(rule("filters.member.condition", "The filter RESOURCE_OWNER takes EQ."));
+    }
+    match single(values)? {
+        "SELF" => Ok(true),
+        "OTHER_ACCOUNTS" => Ok(false),
+        _ => Err(rule("filters.member.values", "The filter RESOURCE_OWNER takes SELF or OTHER_ACCOUNTS.")),
+    }
+}

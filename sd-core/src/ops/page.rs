@@ -1,0 +1,99 @@
+//! The one paginator of all lists.
+//!
+//! A token holds the position of the last entry, not a count, so that deletions between two pages lose nothing. It is
+//! opaque, and a checksum tells ours from others.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use super::check::Check;
+use crate::{
+    constraint,
+    error::{Error, rule},
+    ids::{Scope, decode_base32, encode_base32},
+    response::Page,
+    state::Age,
+};
+
+/// Where the last page ended: the age of its last entry, and its id.
+pub(super) type Position = (Age, String);
+
+/// What a page is asked for.
+pub(super) struct PageRequest {
+    pub(super) after: Option<Position>,
+    pub(super) max_results: usize,
+}
+
+/// Checks the members that all lists have. `list` tells the lists apart: a token of one is none of another.
+pub(super) fn page_request(
+    check: &mut Check,
+    list: &str,
+    scope: &Scope,
+    next_token: Option<&str>,
+    max_results: Option<i64>,
+) -> Result<PageRequest, Error> {
+    let max_results = check.range("maxResults", max_results, 1, 100).unwrap_or(100);
+    let token = check.parsed("nextToken", next_token, |token| {
+        constraint::length(token, 0, 4096)?;
+        Ok(decode(token, list, scope))
+    });
+    let after = match token {
+        Some(Some(position)) => Some(position),
+        Some(None) => {
+            return Err(rule("nextToken", "The specified NextToken is not valid for this request."));
+        }
+        None => None,
+    };
+    Ok(PageRequest { after, max_results: usize::try_from(max_results).unwrap_or(1) })
+}
+
+/// Takes a page from the entries that follow the position.
+pub(super) fn page<T>(
+    list: &str,
+    scope: &Scope,
+    request: &PageRequest,
+    mut entries: impl Iterator<Item = T>,
+    position: impl Fn(&T) -> (Age, &str),
+) -> Page<T> {
+    let items: Vec<T> = entries.by_ref().take(request.max_results).collect();
+    let more = entries.next().is_some();
+    let next_token = items.last().filter(|_| more).map(|last| {
+        let (age, id) = position(last);
+        encode(age, id, list, scope)
+    });
+    Page::new(items, next_token)
+}
+
+fn encode(age: Age, id: &str, list: &str, scope: &Scope) -> String {
+    let mut bytes = Vec::with_capacity(20 + id.len());
+    for part in age.to_parts() {
+        bytes.extend_from_slice(&part.to_be_bytes());
+    }
+    bytes.extend_from_slice(id.as_bytes());
+    bytes.extend_from_slice(&checksum(&bytes, list, scope));
+    encode_base32(&bytes)
+}
+
+fn decode(token: &str, list: &str, scope: &Scope) -> Option<Position> {
+    let bytes = decode_base32(token)?;
+    let (content, sum) = bytes.split_last_chunk::<4>()?;
+    if *sum != checksum(content, list, scope) {
+        return None;
+    }
+    let (created, rest) = content.split_first_chunk::<8>()?;
+    let (since, id) = rest.split_first_chunk::<8>()?;
+    let age = Age::from_parts([u64::from_be_bytes(*created), u64::from_be_bytes(*since)]);
+    Some((age, String::from_utf8(id.to_vec()).ok()?))
+}
+
+fn checksum(content: &[u8], list: &str, scope: &Scope) -> [u8; 4] {
+    let mut hasher = SipHasher13::new();
+    for part in [list, scope.account().as_str(), scope.region().as_str()] {
+        hasher.write(part.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    hasher.write(content);
+    let [a, b, c, d, ..] = hasher.finish().to_be_bytes();
+    [a, b, c, d]
+}

@@ -1,0 +1,369 @@
+//! Services: creating, describing, listing and deleting them.
+
+use std::{num::NonZeroU8, sync::Arc};
+
+use super::{
+    Plan, ReadContext, WriteContext,
+    check::Check,
+    find_namespace, find_service,
+    namespaces::{members, resource_owner, single},
+    own_id,
+    page::{page, page_request},
+};
+use crate::{
+    change::{Change, EntityKey, Precondition, UniqueKey},
+    constraint::{self, Constraint},
+    error::{Error, InUse, rule},
+    health::{HealthCheck, HealthCheckConfig, HealthCheckType},
+    ids::{NamespaceId, ServiceId},
+    mode::Leniency,
+    model::{
+        DnsConfig, DnsRecord, Namespace, NamespaceType, RecordType, RoutingPolicy, Service, ServiceKind,
+    },
+    name::ServiceName,
+    request::{
+        CreateServiceRequest, DeleteServiceRequest, DnsConfigInput, GetServiceRequest,
+        HealthCheckConfigInput, HealthCheckCustomConfigInput, ListServicesRequest,
+    },
+    response::{Page, ServiceDescription},
+    state::{ServiceEntry, unique_name},
+};
+
+const RECORD_TYPES: &[&str] = &["SRV", "A", "AAAA", "CNAME"];
+const ROUTING_POLICIES: &[&str] = &["MULTIVALUE", "WEIGHTED"];
+const HEALTH_CHECK_TYPES: &[&str] = &["HTTP", "HTTPS", "TCP"];
+
+/// `DnsConfig` as given: the policy may be absent.
+struct DnsInput {
+    routing_policy: Option<RoutingPolicy>,
+    records: Vec<DnsRecord>,
+}
+
+/// `HealthCheckConfig` as given.
+struct Route53Input {
+    kind: HealthCheckType,
+    resource_path: Option<Box<str>>,
+    failure_threshold: NonZeroU8,
+}
+
+pub(crate) fn create(
+    request: &CreateServiceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<ServiceDescription>, Error> {
+    let mut check = Check::default();
+    let name = check.required("name", request.name.as_deref(), ServiceName::parse);
+    check.parsed("namespaceId", request.namespace_id.as_deref(), |text| constraint::length(text, 0, 255));
+    let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
+    let description = check.description(request.description.as_deref());
+    let dns = request.dns_config.as_ref().and_then(|input| dns_config(&mut check, input));
+    let route53 = request.health_check_config.as_ref().and_then(|input| route53_check(&mut check, input));
+    check_custom(&mut check, request.health_check_custom_config.as_ref());
+    let http_only = check.one_of("type", request.service_type.as_deref(), &["HTTP"], &[()]).is_some();
+    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
+    let name = check.finish(name)?;
+
+    let namespace = find_namespace(context.here(), context.scope, namespace_id(request)?)?;
+    let entry = namespace;
+    let namespace = entry.namespace();
+    let kind = service_kind(namespace, dns, http_only)?;
+    let custom = request.health_check_custom_config.is_some();
+    let health_check = health_check(namespace, &kind, route53, custom, context)?;
+
+    let service = Service {
+        scope: context.scope.clone(),
+        id: ServiceId::derive(&namespace.id, &name, namespace.folds_case()),
+        namespace_id: namespace.id.clone(),
+        name,
+        kind,
+        health_check,
+        description,
+        tags,
+        created: context.now,
+        creator_request_id,
+        incarnation: context.fresh.incarnation(),
+    };
+    if let Some(existing) = context.here().service_by_name(entry, service.name.as_str()) {
+        return taken(existing, &service);
+    }
+    let key = EntityKey::Service(service.id.clone());
+    let service_name = UniqueKey::ServiceName(namespace.id.clone(), unique_name(namespace, &service.name));
+    let service = Arc::new(service);
+    let changes = context
+        .changes()
+        .requiring(Precondition::Live(EntityKey::Namespace(namespace.id.clone()), namespace.incarnation))
+        .requiring(Precondition::Free(service_name))
+        .requiring(Precondition::Free(UniqueKey::Id(key)))
+        .changing(Change::PutService(Arc::clone(&service)));
+    Ok(Plan::commit(changes, ServiceDescription::new(service, 0)))
+}
+
+/// A request with the token and the members of the one that created the service is answered like that one; any other
+/// finds the name taken.
+fn taken(existing: &ServiceEntry, wanted: &Service) -> Result<Plan<ServiceDescription>, Error> {
+    let found = existing.service();
+    let replay = wanted.creator_request_id.is_some()
+        && Service { created: found.created, incarnation: found.incarnation, ..wanted.clone() } == **found;
+    if replay {
+        return Ok(Plan::nothing(describe(existing)));
+    }
+    Err(Error::ServiceAlreadyExists {
+        service_id: found.id.clone(),
+        service_arn: found.arn(),
+        creator_request_id: found.creator_request_id.clone(),
+    })
+}
+
+/// The namespace may be named at the top, in the deprecated place, or in both if they agree.
+fn namespace_id(request: &CreateServiceRequest) -> Result<&str, Error> {
+    let deprecated = request.dns_config.as_ref().and_then(|config| config.namespace_id.as_deref());
+    match (request.namespace_id.as_deref(), deprecated) {
+        (Some(id), None) | (None, Some(id)) => Ok(id),
+        (Some(top), Some(nested)) => {
+            let id = top.rsplit('/').next().unwrap_or(top);
+            if top == nested || id == nested {
+                Ok(top)
+            } else {
+                Err(rule(
+                    "dnsConfig.namespaceId",
+                    "NamespaceId and DnsConfig.NamespaceId name different namespaces.",
+                ))
+            }
+        }
+        (None, None) => Err(rule("namespaceId", "Service namespace id cannot be null")),
+    }
+}
+
+fn dns_config(check: &mut Check, input: &DnsConfigInput) -> Option<DnsInput> {
+    check.parsed("dnsConfig.namespaceId", input.namespace_id.as_deref(), |text| {
+        constraint::length(text, 0, 64)
+    });
+    let routing_policy = check.one_of(
+        "dnsConfig.routingPolicy",
+        input.routing_policy.as_deref(),
+        ROUTING_POLICIES,
+        &[RoutingPolicy::Multivalue, RoutingPolicy::Weighted],
+    );
+    if input.dns_records.is_none() {
+        check.violated("dnsConfig.dnsRecords", None, Constraint::NotNull);
+    }
+    let mut records = Vec::new();
+    for record in input.dns_records.as_deref()? {
+        const TYPE: &str = "dnsConfig.dnsRecords.member.type";
+        if record.kind.is_none() {
+            check.violated(TYPE, None, Constraint::NotNull);
+        }
+        let types = [RecordType::Srv, RecordType::A, RecordType::Aaaa, RecordType::Cname];
+        let kind = check.one_of(TYPE, record.kind.as_deref(), RECORD_TYPES, &types);
+        let ttl = check.required_range("dnsConfig.dnsRecords.member.tTL", record.ttl, 0, i64::from(i32::MAX));
+        // Goes on after a bad record, since all that is wrong is reported.
+        if let (Some(kind), Some(ttl)) = (kind, ttl.and_then(|ttl| u32::try_from(ttl).ok())) {
+            records.push(DnsRecord::new(kind, ttl));
+        }
+    }
+    Some(DnsInput { routing_policy, records })
+}
+
+fn route53_check(check: &mut Check, input: &HealthCheckConfigInput) -> Option<Route53Input> {
+    const TYPE: &str = "healthCheckConfig.type";
+    if input.kind.is_none() {
+        check.violated(TYPE, None, Constraint::NotNull);
+    }
+    let types = [HealthCheckType::Http, HealthCheckType::Https, HealthCheckType::Tcp];
+    let kind = check.one_of(TYPE, input.kind.as_deref(), HEALTH_CHECK_TYPES, &types);
+    let path = check.parsed("healthCheckConfig.resourcePath", input.resource_path.as_deref(), |path| {
+        constraint::length(path, 0, 255)?;
+        Ok(Box::from(path))
+    });
+    let threshold = check.range("healthCheckConfig.failureThreshold", input.failure_threshold, 1, 10);
+    let failure_threshold =
+        threshold.and_then(|n| NonZeroU8::new(u8::try_from(n).ok()?)).unwrap_or(NonZeroU8::MIN);
+    Some(Route53Input { kind: kind?, resource_path: path, failure_threshold })
+}
+
+fn check_custom(check: &mut Check, input: Option<&HealthCheckCustomConfigInput>) {
+    let threshold = input.and_then(|input| input.failure_threshold);
+    check.range("healthCheckCustomConfig.failureThreshold", threshold, 1, 10);
+}
+
+/// How instances can be found follows from the namespace's type and from what the request asks for.
+fn service_kind(namespace: &Namespace, dns: Option<DnsInput>, http_only: bool) -> Result<ServiceKind, Error> {
+    let http = http_only || namespace.kind.namespace_type() == NamespaceType::Http;
+    let dns = match (http, dns) {
+        (true, None) => return Ok(ServiceKind::Http),
+        (true, Some(_)) => {
+            return Err(rule(
+                "dnsConfig",
+                "When you specify an HTTP service, you can't include a DnsConfig element.",
+            ));
+        }
+        (false, None) => {
+            return Err(rule(
+                "dnsConfig",
+                "A service in a DNS namespace needs a DnsConfig element, or the type HTTP.",
+            ));
+        }
+        (false, Some(dns)) => dns,
+    };
+    let has = |kind| dns.records.iter().any(|record| record.kind == kind);
+    if dns.records.is_empty() {
+        return Err(rule("dnsConfig.dnsRecords", "A DnsConfig element needs at least one record."));
+    }
+    if RecordType::ALL
+        .into_iter()
+        .any(|kind| dns.records.iter().filter(|record| record.kind == kind).count() > 1)
+    {
+        return Err(rule("dnsConfig.dnsRecords", "A DnsConfig element can have each record type only once."));
+    }
+    if has(RecordType::Cname) && dns.records.len() > 1 {
+        return Err(rule(
+            "dnsConfig.dnsRecords",
+            "A CNAME record can't be combined with records of other types.",
+        ));
+    }
+    let policy = dns.routing_policy.unwrap_or(RoutingPolicy::Multivalue);
+    if has(RecordType::Cname) && policy != RoutingPolicy::Weighted {
+        return Err(rule("dnsConfig.routingPolicy", "A CNAME record needs the routing policy WEIGHTED."));
+    }
+    Ok(ServiceKind::DnsHttp(DnsConfig::new(policy, dns.records)))
+}
+
+fn health_check(
+    namespace: &Namespace,
+    kind: &ServiceKind,
+    route53: Option<Route53Input>,
+    custom: bool,
+    context: &WriteContext<'_>,
+) -> Result<HealthCheck, Error> {
+    let input = match (route53, custom) {
+        (Some(_), true) => {
+            return Err(rule(
+                "healthCheckConfig",
+                "A service can have HealthCheckConfig or HealthCheckCustomConfig, not both.",
+            ));
+        }
+        (None, true) => return Ok(HealthCheck::Custom),
+        (None, false) => return Ok(HealthCheck::None),
+        (Some(input), false) => input,
+    };
+    let cname = matches!(kind, ServiceKind::DnsHttp(config) if config.ttl(RecordType::Cname).is_some());
+    if cname {
+        return Err(rule(
+            "healthCheckConfig",
+            "A service with a CNAME record can't have a HealthCheckConfig element.",
+        ));
+    }
+    if namespace.kind.namespace_type() == NamespaceType::DnsPrivate
+        && !context.mode.allows(Leniency::HealthCheckConfigInPrivateNamespace)
+    {
+        return Err(rule(
+            "healthCheckConfig",
+            "A service in a private DNS namespace can't have a HealthCheckConfig element; use HealthCheckCustomConfig.",
+        ));
+    }
+    let resource_path = match (input.kind, input.resource_path) {
+        (HealthCheckType::Tcp, Some(_)) => {
+            return Err(rule(
+                "healthCheckConfig.resourcePath",
+                "A TCP health check can't have a ResourcePath.",
+            ));
+        }
+        (HealthCheckType::Tcp, None) => None,
+        (HealthCheckType::Http | HealthCheckType::Https, path) => Some(path.unwrap_or_else(|| "/".into())),
+    };
+    Ok(HealthCheck::Route53(HealthCheckConfig {
+        kind: input.kind,
+        resource_path,
+        failure_threshold: input.failure_threshold,
+    }))
+}
+
+pub(crate) fn delete(request: &DeleteServiceRequest, context: &WriteContext<'_>) -> Result<Plan<()>, Error> {
+    let mut check = Check::default();
+    let id = check.reference("id", request.id.as_deref());
+    let id = check.finish(id)?;
+    let entry = find_service(context.here(), context.scope, id)?;
+    if !entry.instances().is_empty() {
+        return Err(Error::ResourceInUse(InUse::ServiceHasInstances));
+    }
+    let service = entry.service();
+    let key = EntityKey::Service(service.id.clone());
+    let changes = context
+        .changes()
+        .requiring(Precondition::Live(key.clone(), service.incarnation))
+        .requiring(Precondition::Childless(key))
+        .changing(Change::DeleteService(service.id.clone()));
+    Ok(Plan::commit(changes, ()))
+}
+
+pub(crate) fn get(
+    request: &GetServiceRequest,
+    context: &ReadContext<'_>,
+) -> Result<ServiceDescription, Error> {
+    let mut check = Check::default();
+    let id = check.reference("id", request.id.as_deref());
+    let id = check.finish(id)?;
+    find_service(context.here(), context.scope, id).map(describe)
+}
+
+fn describe(entry: &ServiceEntry) -> ServiceDescription {
+    ServiceDescription::new(Arc::clone(entry.service()), entry.instances().len())
+}
+
+pub(crate) fn list(
+    request: &ListServicesRequest,
+    context: &ReadContext<'_>,
+) -> Result<Page<ServiceDescription>, Error> {
+    const LIST: &str = "ListServices";
+    let mut check = Check::default();
+    let page_request =
+        page_request(&mut check, LIST, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let mut filters = Vec::new();
+    for filter in request.filters.as_deref().unwrap_or_default() {
+        filters.push(members(&mut check, filter, &["NAMESPACE_ID", "RESOURCE_OWNER"]));
+    }
+    let filters: Vec<_> = check.finish(filters.into_iter().collect())?;
+    let filters = filters
+        .into_iter()
+        .map(|filter| service_filter(filter, context))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let after =
+        page_request.after.as_ref().and_then(|(created, id)| Some((*created, ServiceId::parse(id).ok()?)));
+    let entries = context
+        .here()
+        .services_after(after.as_ref())
+        .filter(|entry| filters.iter().all(|filter| filter.matches(entry.service())));
+    let page =
+        page(LIST, context.scope, &page_request, entries, |entry| (entry.age(), entry.service().id.as_str()));
+    Ok(page.map(describe))
+}
+
+/// A condition of ListServices.
+enum ServiceFilter {
+    /// In this namespace; in none if what was given names no namespace of this scope.
+    Namespace(Option<NamespaceId>),
+    /// Own services, or those that others share: there are none.
+    Owner { own: bool },
+}
+
+impl ServiceFilter {
+    fn matches(&self, service: &Service) -> bool {
+        match self {
+            Self::Namespace(id) => id.as_ref() == Some(&service.namespace_id),
+            Self::Owner { own } => *own,
+        }
+    }
+}
+
+fn service_filter(
+    (name, condition, values): super::namespaces::FilterMembers<'_>,
+    context: &ReadContext<'_>,
+) -> Result<ServiceFilter, Error> {
+    if name == "RESOURCE_OWNER" {
+        return Ok(ServiceFilter::Owner { own: resource_owner(condition, values)? });
+    }
+    if condition != "EQ" {
+        return Err(rule("filters.member.condition", "The filter NAMESPACE_ID takes EQ."));
+    }
+    let id = own_id(context.scope, single(values)?, "namespace");
+    Ok(ServiceFilter::Namespace(id.and_then(|id| NamespaceId::parse(id).ok())))
+}

@@ -1,0 +1,173 @@
+//! Randomness as a dependency: which instances are picked, and in which order.
+//!
+//! The choice need not be secret, so a fast generator serves; it is seeded by the operating system.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+/// Where random choices come from.
+pub trait RandomSource: fmt::Debug + Send + Sync + 'static {
+    /// A uniformly distributed number.
+    fn next_u64(&self) -> u64;
+}
+
+impl<S: RandomSource + ?Sized> RandomSource for std::sync::Arc<S> {
+    fn next_u64(&self) -> u64 {
+        S::next_u64(self)
+    }
+}
+
+/// A generator per thread, seeded by the operating system. The default.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ThreadRandom;
+
+impl RandomSource for ThreadRandom {
+    fn next_u64(&self) -> u64 {
+        with_os_seeded(|rng| rng.u64(..))
+    }
+}
+
+/// The same choices in every run.
+#[derive(Debug)]
+pub struct SeededRandom(Mutex<fastrand::Rng>);
+
+impl SeededRandom {
+    /// A generator that starts from this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
+    }
+}
+
+impl RandomSource for SeededRandom {
+    fn next_u64(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+    }
+}
+
+/// Runs with this thread's generator.
+pub(crate) fn with_os_seeded<T>(run: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+    thread_local! {
+        static RNG: RefCell<fastrand::Rng> = RefCell::new(match getrandom::u64() {
+            Ok(seed) => fastrand::Rng::with_seed(seed),
+            // No entropy from the system: fastrand mixes thread and time.
+            Err(_) => fastrand::Rng::new(),
+        });
+    }
+    RNG.with_borrow_mut(run)
+}
+
+/// How many displaced places a permutation keeps without allocating.
+const FEW: usize = 8;
+
+/// A random permutation of `0..len`, made one element at a time: taking `k` elements costs `O(k)`, whatever `len` is.
+///
+/// A Fisher–Yates shuffle that keeps only the places it has touched; the first eight of them without allocating.
+pub struct Permutation<'a> {
+    random: &'a dyn RandomSource,
+    len: u32,
+    taken: u32,
+    few: [(u32, u32); FEW],
+    few_len: usize,
+    many: BTreeMap<u32, u32>,
+}
+
+impl<'a> Permutation<'a> {
+    /// A permutation of `0..len`.
+    #[must_use]
+    pub fn new(len: u32, random: &'a dyn RandomSource) -> Self {
+        Self { random, len, taken: 0, few: [(0, 0); FEW], few_len: 0, many: BTreeMap::new() }
+    }
+
+    /// What stands at a place: itself, until a swap has put something else there.
+    fn at(&self, place: u32) -> u32 {
+        self.few[..self.few_len]
+            .iter()
+            .find_map(|(key, value)| (*key == place).then_some(*value))
+            .or_else(|| self.many.get(&place).copied())
+            .unwrap_or(place)
+    }
+
+    fn put(&mut self, place: u32, value: u32) {
+        if let Some(entry) = self.few[..self.few_len].iter_mut().find(|entry| entry.0 == place) {
+            entry.1 = value;
+        } else if self.few_len < FEW {
+            self.few[self.few_len] = (place, value);
+            self.few_len += 1;
+        } else {
+            self.many.insert(place, value);
+        }
+    }
+}
+
+impl Iterator for Permutation<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let left = self.len - self.taken;
+        if left == 0 {
+            return None;
+        }
+        let chosen = self.taken + below(left, self.random);
+        let value = self.at(chosen);
+        let displaced = self.at(self.taken);
+        if chosen != self.taken {
+            self.put(chosen, displaced);
+        }
+        self.taken += 1;
+        Some(value)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.len - self.taken) as usize;
+        (left, Some(left))
+    }
+}
+
+impl fmt::Debug for Permutation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permutation").field("len", &self.len).field("taken", &self.taken).finish()
+    }
+}
+
+/// A number below `limit` (which is not 0), by the multiply-shift method; the bias of at most 2^-32 is of no matter here.
+fn below(limit: u32, random: &dyn RandomSource) -> u32 {
+    let wide = (random.next_u64() >> 32) * u64::from(limit);
+    (wide >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_has_every_number_once() {
+        for len in [0, 1, 2, 7, 8, 9, 100] {
+            let mut all: Vec<u32> = Permutation::new(len, &SeededRandom::new(7)).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..len).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_number_comes_first_about_equally_often() {
+        let random = SeededRandom::new(1);
+        let mut first = [0u32; 10];
+        for _ in 0..10_000 {
+            first[Permutation::new(10, &random).next().unwrap() as usize] += 1;
+        }
+        assert!(first.iter().all(|n| (800..1200).contains(n)), "{first:?}");
+    }
+
+    #[test]
+    fn a_seed_repeats_its_choices() {
+        let run = || Permutation::new(1000, &SeededRandom::new(3)).take(20).collect::<Vec<_>>();
+        assert_eq!(run(), run());
+        assert_ne!(run(), Permutation::new(1000, &SeededRandom::new(4)).take(20).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,385 @@
+//! DNS record synthesis: which records an instance gives, which of them an answer has, and what a question is answered.
+//!
+//! The sources are "DnsRecord", "DnsConfig" and "RegisterInstance" in the API Reference, and the Developer Guide's
+//! chapter on DNS configuration; of names that do not exist, RFC 1034 and RFC 2308.
+
+use std::{
+    cmp::Ordering,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use crate::{
+    ids::{NamespaceId, Scope, VpcId},
+    model::{
+        DnsConfig, Endpoint, Instance, Namespace, NamespaceKind, NamespaceType, RecordType, RoutingPolicy,
+        Service,
+    },
+    name::{DnsName, DnsNameError, ServiceName},
+    random::{Permutation, RandomSource},
+    state::{NamespaceEntry, ScopeState, ServiceEntry, State},
+};
+
+/// The most records that a multivalue answer has.
+pub const MULTIVALUE_LIMIT: usize = 8;
+
+/// Priority and weight of every SRV record.
+pub const SRV_PRIORITY_AND_WEIGHT: u16 = 1;
+
+/// A record of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The name that it stands at.
+    pub owner: DnsName,
+    /// In seconds.
+    pub ttl: u32,
+    /// Type and data.
+    pub data: RecordData,
+}
+
+/// The type and data of a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the record types of Cloud Map")]
+pub enum RecordData {
+    /// An IPv4 address.
+    A(Ipv4Addr),
+    /// An IPv6 address.
+    Aaaa(Ipv6Addr),
+    /// Another name.
+    Cname(DnsName),
+    /// A host and a port. Priority and weight are always 1.
+    Srv {
+        /// 1–65535
+        port: u16,
+        /// The instance's own name, at which its addresses stand.
+        target: DnsName,
+    },
+}
+
+impl RecordData {
+    /// The type.
+    #[must_use]
+    pub fn record_type(&self) -> RecordType {
+        match self {
+            Self::A(_) => RecordType::A,
+            Self::Aaaa(_) => RecordType::Aaaa,
+            Self::Cname(_) => RecordType::Cname,
+            Self::Srv { .. } => RecordType::Srv,
+        }
+    }
+}
+
+/// The name that the records of a service stand at: `service.namespace`, or the namespace's own for the service `.`.
+/// `None` where DNS has no part in it.
+#[must_use]
+pub fn service_name(service: &Service, namespace: &Namespace) -> Option<Result<DnsName, DnsNameError>> {
+    service.dns_config()?;
+    let zone = match namespace.zone_name()? {
+        Ok(zone) => zone,
+        Err(error) => return Some(Err(error)),
+    };
+    Some(match service.name.as_str() {
+        ServiceName::APEX => Ok(zone),
+        name => zone.prefixed(name),
+    })
+}
+
+/// The records that an instance gives; none where DNS has no part in it or cannot carry a name.
+///
+/// | configured | name | data |
+/// |---|---|---|
+/// | A, AAAA | the service's | the address of the family |
+/// | CNAME | the service's | `AWS_INSTANCE_CNAME` |
+/// | SRV | the service's | the port, and the instance's name |
+/// | SRV | the instance's name below the service's | each address |
+#[must_use]
+pub fn records_of(instance: &Instance, service: &Service, namespace: &Namespace) -> Vec<Record> {
+    let (Some(config), Some(Ok(owner))) = (service.dns_config(), service_name(service, namespace)) else {
+        return Vec::new();
+    };
+    let endpoint = &instance.endpoint;
+    let mut records = Vec::with_capacity(config.records.len() + 2);
+    for spec in &config.records {
+        let data = match spec.kind {
+            RecordType::A => endpoint.ipv4.map(RecordData::A),
+            RecordType::Aaaa => endpoint.ipv6.map(RecordData::Aaaa),
+            RecordType::Cname => endpoint.cname.clone().map(RecordData::Cname),
+            RecordType::Srv => {
+                // An instance whose name cannot be a DNS name has no SRV record, which would point nowhere.
+                let (Some(port), Ok(target)) = (endpoint.port, owner.prefixed(instance.id.as_str())) else {
+                    continue;
+                };
+                for data in addresses(endpoint) {
+                    records.push(Record { owner: target.clone(), ttl: spec.ttl, data });
+                }
+                Some(RecordData::Srv { port: port.get(), target })
+            }
+        };
+        records.extend(data.map(|data| Record { owner: owner.clone(), ttl: spec.ttl, data }));
+    }
+    records
+}
+
+fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = RecordData> {
+    let ipv4 = endpoint.ipv4.map(RecordData::A);
+    ipv4.into_iter().chain(endpoint.ipv6.map(RecordData::Aaaa))
+}
+
+/// Which candidates an answer is drawn from, and how many it has at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Selection {
+    /// The candidates.
+    pub pool: Pool,
+    /// How many of them there are.
+    pub candidates: u32,
+    /// The most different records of an answer.
+    pub limit: usize,
+}
+
+/// A set of candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "an answer is drawn from one of two")]
+pub enum Pool {
+    /// The healthy ones.
+    Healthy,
+    /// All of them, since none is healthy.
+    All,
+}
+
+/// Decides what an answer is drawn from: healthy candidates, or all of them if none is healthy (fail-open).
+#[must_use]
+pub fn select(policy: RoutingPolicy, healthy: usize, all: usize) -> Selection {
+    let (pool, candidates) = if healthy > 0 { (Pool::Healthy, healthy) } else { (Pool::All, all) };
+    let limit = match policy {
+        RoutingPolicy::Multivalue => MULTIVALUE_LIMIT,
+        RoutingPolicy::Weighted => 1,
+    };
+    Selection { pool, candidates: u32::try_from(candidates).unwrap_or(u32::MAX), limit }
+}
+
+impl Selection {
+    /// The candidates' numbers in random order.
+    #[must_use]
+    pub fn order<'r>(&self, random: &'r dyn RandomSource) -> Permutation<'r> {
+        Permutation::new(self.candidates, random)
+    }
+}
+
+/// Which zones a question may be answered from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct View {
+    /// Only zones of these scopes; of all without any.
+    pub scopes: Vec<Scope>,
+    /// Only private zones of this VPC, and public ones.
+    pub vpc: Option<VpcId>,
+}
+
+impl View {
+    /// Whether the zone of this namespace is seen.
+    #[must_use]
+    pub fn shows(&self, namespace: &Namespace) -> bool {
+        let scope = self.scopes.is_empty() || self.scopes.contains(&namespace.scope);
+        let vpc = match (&self.vpc, &namespace.kind) {
+            (Some(wanted), NamespaceKind::DnsPrivate { vpc, .. }) => wanted == vpc,
+            (None, _) | (Some(_), NamespaceKind::DnsPublic { .. } | NamespaceKind::Http) => true,
+        };
+        scope && vpc
+    }
+}
+
+/// Which of two zones of the same name answers: private before public, then the older one, then by id.
+#[must_use]
+pub fn precedence(a: &Namespace, b: &Namespace) -> Ordering {
+    fn key(namespace: &Namespace) -> (bool, crate::clock::Timestamp, &NamespaceId, &Scope) {
+        let public = namespace.kind.namespace_type() != NamespaceType::DnsPrivate;
+        (public, namespace.created, &namespace.id, &namespace.scope)
+    }
+    key(a).cmp(&key(b))
+}
+
+/// What a question is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "these are the outcomes that DNS has for a name")]
+pub enum Answer {
+    /// Records of the type, at the name or at the end of a CNAME, which comes first.
+    Records(Vec<Record>),
+    /// The name exists, the type does not (RFC 2308 section 2.2). The TTL of the zone's SOA record, in seconds.
+    NoData {
+        /// The zone.
+        zone: DnsName,
+        /// In seconds.
+        soa_ttl: u32,
+    },
+    /// The name does not exist, nor any below it (RFC 2308 section 2.1). The TTL of the zone's SOA record, in seconds.
+    NxDomain {
+        /// The zone.
+        zone: DnsName,
+        /// In seconds.
+        soa_ttl: u32,
+    },
+    /// No zone of the view has the name.
+    Refused,
+}
+
+/// Answers a question from the state alone: the definition that the DNS door's tables are held against.
+///
+/// It looks at every service of the zone where it must, so its cost grows with the zone.
+#[must_use]
+pub fn resolve(
+    state: &State,
+    view: &View,
+    name: &DnsName,
+    kind: RecordType,
+    random: &dyn RandomSource,
+) -> Answer {
+    let Some((scope, entry, zone)) = zone_of(state, view, name) else {
+        return Answer::Refused;
+    };
+    let soa_ttl = entry.namespace().hosted_zone().map_or(0, |zone| zone.soa_ttl);
+    let owners = owners_at(scope, entry, name);
+    let records = choose(&owners, entry.namespace(), name, kind, random);
+    if !records.is_empty() {
+        return Answer::Records(records);
+    }
+    if kind != RecordType::Cname {
+        let alias = choose(&owners, entry.namespace(), name, RecordType::Cname, random);
+        if let Some(Record { data: RecordData::Cname(target), .. }) = alias.first() {
+            let mut chain = alias.clone();
+            // One step is enough: a chain of services inside one zone is followed by the client.
+            if target != name
+                && target.relative_to(&zone).is_some()
+                && let Some(found) = zone_of(state, view, target)
+            {
+                chain.extend(choose(
+                    &owners_at(found.0, found.1, target),
+                    found.1.namespace(),
+                    target,
+                    kind,
+                    random,
+                ));
+            }
+            return Answer::Records(chain);
+        }
+    }
+    let exists = name == &zone || exists_at_or_below(scope, entry, name);
+    if exists { Answer::NoData { zone, soa_ttl } } else { Answer::NxDomain { zone, soa_ttl } }
+}
+
+/// The zone that answers for a name: the most specific one, then by [`precedence`].
+fn zone_of<'s>(
+    state: &'s State,
+    view: &View,
+    name: &DnsName,
+) -> Option<(&'s ScopeState, &'s NamespaceEntry, DnsName)> {
+    let mut best: Option<(&ScopeState, &NamespaceEntry, DnsName)> = None;
+    for (_, scope) in state.scopes() {
+        for entry in scope.namespaces().filter(|entry| view.shows(entry.namespace())) {
+            let Some(Ok(zone)) = entry.namespace().zone_name() else {
+                continue;
+            };
+            if name.relative_to(&zone).is_none() {
+                continue;
+            }
+            let better = best.as_ref().is_none_or(|(_, other, other_zone)| {
+                let longer = zone.as_wire().len().cmp(&other_zone.as_wire().len());
+                longer.then_with(|| precedence(other.namespace(), entry.namespace())) == Ordering::Greater
+            });
+            if better {
+                best = Some((scope, entry, zone));
+            }
+        }
+    }
+    best
+}
+
+/// The services that have records at a name: as their own, or as the name of an instance.
+fn owners_at<'s>(scope: &'s ScopeState, entry: &'s NamespaceEntry, name: &DnsName) -> Vec<&'s ServiceEntry> {
+    let mut owners: Vec<&ServiceEntry> = scope
+        .services_of(entry)
+        .filter(|service| {
+            matches!(
+                service_name(service.service(), entry.namespace()),
+                Some(Ok(own)) if own == *name || name.relative_to(&own).is_some() && has_instance_names(service)
+            )
+        })
+        .collect();
+    owners.sort_by_key(|service| service.service().id.clone());
+    owners
+}
+
+fn has_instance_names(service: &ServiceEntry) -> bool {
+    service.service().dns_config().is_some_and(|config| config.ttl(RecordType::Srv).is_some())
+}
+
+/// Picks the records of one type at a name. Of several owners the whole is one record set: the candidates of all, the
+/// lowest TTL (RFC 2181 section 5.2), and one record only if each owner wants only one.
+fn choose(
+    owners: &[&ServiceEntry],
+    namespace: &Namespace,
+    name: &DnsName,
+    kind: RecordType,
+    random: &dyn RandomSource,
+) -> Vec<Record> {
+    let mut healthy = Vec::new();
+    let mut all = Vec::new();
+    let mut policy = RoutingPolicy::Weighted;
+    for owner in owners {
+        for entry in owner.instances().iter() {
+            for record in records_of(entry.instance(), owner.service(), namespace) {
+                if record.owner == *name && record.data.record_type() == kind {
+                    policy = merged(policy, owner.service().dns_config(), &record, owner, namespace);
+                    if entry.health().status().is_routable() {
+                        healthy.push(record.clone());
+                    }
+                    all.push(record);
+                }
+            }
+        }
+    }
+    let ttl = all.iter().map(|record| record.ttl).min().unwrap_or_default();
+    let selection = select(policy, healthy.len(), all.len());
+    let pool = match selection.pool {
+        Pool::Healthy => healthy,
+        Pool::All => all,
+    };
+    let mut chosen: Vec<Record> = Vec::new();
+    for number in selection.order(random) {
+        if chosen.len() == selection.limit {
+            break;
+        }
+        let record = &pool[number as usize];
+        // An RRset has no two equal records (RFC 2181 section 5), and two instances may share an address.
+        if chosen.iter().all(|other| other.data != record.data) {
+            chosen.push(Record { ttl, ..record.clone() });
+        }
+    }
+    chosen
+}
+
+/// The policy of a record set with one more record: an instance's own name answers with all that it has.
+fn merged(
+    policy: RoutingPolicy,
+    config: Option<&DnsConfig>,
+    record: &Record,
+    owner: &ServiceEntry,
+    namespace: &Namespace,
+) -> RoutingPolicy {
+    let at_service = matches!(service_name(owner.service(), namespace), Some(Ok(own)) if own == record.owner);
+    match config {
+        Some(config) if at_service && config.routing_policy == RoutingPolicy::Weighted => policy,
+        _ => RoutingPolicy::Multivalue,
+    }
+}
+
+/// Whether a name or one below it has a record: an empty non-terminal exists (RFC 4592 section 2.2.2).
+fn exists_at_or_below(scope: &ScopeState, entry: &NamespaceEntry, name: &DnsName) -> bool {
+    scope.services_of(entry).any(|service| {
+        service.instances().iter().any(|instance| {
+            records_of(instance.instance(), service.service(), entry.namespace())
+                .iter()
+                .any(|record| record.owner.relative_to(name).is_some())
+        })
+    })
+}

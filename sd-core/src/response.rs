@@ -1,0 +1,123 @@
+//! The responses of the API, as values of the model. What they have on the wire is the doors' business.
+
+use std::sync::Arc;
+
+use crate::{
+    health::HealthStatus,
+    ids::{AccountId, OperationId},
+    model::{Instance, Namespace, Service},
+    name::{NamespaceName, ServiceName},
+    state::InstancesRevision,
+};
+
+/// An operation was started; [GetOperation](crate::ScopedCloudMap::get_operation) tells how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationStarted {
+    /// The id of the operation.
+    pub operation_id: OperationId,
+}
+
+impl OperationStarted {
+    pub(crate) fn new(operation_id: OperationId) -> Self {
+        Self { operation_id }
+    }
+}
+
+/// A namespace and what is counted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamespaceDescription {
+    /// The namespace.
+    pub namespace: Arc<Namespace>,
+    /// How many services it has.
+    pub service_count: usize,
+}
+
+impl NamespaceDescription {
+    pub(crate) fn new(namespace: Arc<Namespace>, service_count: usize) -> Self {
+        Self { namespace, service_count }
+    }
+}
+
+/// A service and what is counted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServiceDescription {
+    /// The service.
+    pub service: Arc<Service>,
+    /// How many instances it has.
+    pub instance_count: usize,
+}
+
+impl ServiceDescription {
+    pub(crate) fn new(service: Arc<Service>, instance_count: usize) -> Self {
+        Self { service, instance_count }
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the next page begins; absent on the last one.
+    pub next_token: Option<String>,
+}
+
+impl<T> Page<T> {
+    pub(crate) fn new(items: Vec<T>, next_token: Option<String>) -> Self {
+        Self { items, next_token }
+    }
+
+    pub(crate) fn map<U>(self, describe: impl Fn(T) -> U) -> Page<U> {
+        Page::new(self.items.into_iter().map(describe).collect(), self.next_token)
+    }
+}
+
+/// Instances of a service, and who owns them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstancePage {
+    /// The account that owns the namespace.
+    pub resource_owner: AccountId,
+    /// The instances.
+    pub page: Page<Arc<Instance>>,
+}
+
+impl InstancePage {
+    pub(crate) fn new(resource_owner: AccountId, page: Page<Arc<Instance>>) -> Self {
+        Self { resource_owner, page }
+    }
+}
+
+/// An instance, and who owns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstanceDescription {
+    /// The account that owns the namespace.
+    pub resource_owner: AccountId,
+    /// The instance.
+    pub instance: Arc<Instance>,
+}
+
+impl InstanceDescription {
+    pub(crate) fn new(resource_owner: AccountId, instance: Arc<Instance>) -> Self {
+        Self { resource_owner, instance }
+    }
+}
+
+/// The instances that were found, in random order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiscoveredInstances {
+    /// The `HttpName` of the namespace.
+    pub namespace_name: NamespaceName,
+    /// The name of the service.
+    pub service_name: ServiceName,
+    /// The instances, each with the health status in effect.
+    pub instances: Vec<(Arc<Instance>, HealthStatus)>,
+    /// Grows with every register and deregister of the service.
+    pub instances_revision: InstancesRevision,
+}

@@ -1,0 +1,224 @@
+use std::sync::Arc;
+
+use super::{
+    Age, Instances, NamespaceEntry, Revision, ScopeState, ServiceEntry, State, persistent::OrdMap,
+    unique_name,
+};
+use crate::{
+    change::{Change, ChangeSet, EntityKey, Precondition, UniqueKey},
+    clock::Timestamp,
+    ids::Incarnation,
+    model::{Namespace, NamespaceKind, Service},
+};
+
+/// Why changes do not apply to a state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unmet {
+    /// A precondition does not hold.
+    #[error("a precondition does not hold: {0:?}")]
+    Precondition(Precondition),
+    /// A change would lead to a state that cannot be: its parent does not exist, or it has children.
+    #[error("the parent of a change does not exist, or it has children: {0:?}")]
+    Parent(EntityKey),
+}
+
+impl State {
+    /// The state after these changes, if their preconditions hold in this one.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn apply(&self, set: &ChangeSet) -> Result<Self, Unmet> {
+        let before = self.scope(&set.scope);
+        if let Some(unmet) = set.preconditions.iter().find(|precondition| !before.holds(precondition)) {
+            return Err(Unmet::Precondition(unmet.clone()));
+        }
+        if set.changes.is_empty() {
+            return Ok(self.clone());
+        }
+        let revision = self.revision.next();
+        let mut after = before.clone();
+        for change in &set.changes {
+            after.change(change, revision, set.at).map_err(Unmet::Parent)?;
+        }
+        let mut scopes = self.scopes.clone();
+        scopes.insert(set.scope.clone(), Arc::new(after));
+        Ok(Self { revision, scopes })
+    }
+}
+
+impl ScopeState {
+    fn holds(&self, precondition: &Precondition) -> bool {
+        match precondition {
+            Precondition::Live(key, incarnation) => {
+                self.versions(key).is_some_and(|(found, _)| found == *incarnation)
+            }
+            Precondition::At(key, revision) => {
+                self.versions(key).is_some_and(|(_, found)| found == *revision)
+            }
+            Precondition::Free(key) => self.is_free(key),
+            Precondition::Childless(key) => match key {
+                EntityKey::Namespace(id) => {
+                    self.namespaces.get(id).is_none_or(|entry| entry.services.is_empty())
+                }
+                EntityKey::Service(id) => {
+                    self.services.get(id).is_none_or(|entry| entry.instances.is_empty())
+                }
+                EntityKey::Instance(..) => true,
+            },
+        }
+    }
+
+    fn versions(&self, key: &EntityKey) -> Option<(Incarnation, Revision)> {
+        match key {
+            EntityKey::Namespace(id) => {
+                self.namespaces.get(id).map(|entry| (entry.namespace.incarnation, entry.revision))
+            }
+            EntityKey::Service(id) => {
+                self.services.get(id).map(|entry| (entry.service.incarnation, entry.revision))
+            }
+            EntityKey::Instance(service, id) => {
+                let entry = self.services.get(service)?.instances.get(id.as_str())?;
+                Some((entry.instance.incarnation, entry.revision))
+            }
+        }
+    }
+
+    fn is_free(&self, key: &UniqueKey) -> bool {
+        match key {
+            UniqueKey::Id(key) => self.versions(key).is_none(),
+            UniqueKey::HttpName(name) => !self.http_names.contains_key(&**name),
+            UniqueKey::HttpNamespace(name) => self.http_namespace(name).is_none(),
+            UniqueKey::Zone(vpc, name) => self.zone_in_vpc(vpc.as_str(), name).is_none(),
+            UniqueKey::ServiceName(namespace, name) => {
+                self.namespaces.get(namespace).is_none_or(|entry| !entry.services.contains_key(&**name))
+            }
+        }
+    }
+
+    /// The HTTP namespace of this name.
+    pub(crate) fn http_namespace(&self, name: &str) -> Option<&Arc<Namespace>> {
+        let mut namespaces = self.namespaces.values().map(NamespaceEntry::namespace);
+        namespaces.find(|namespace| namespace.kind == NamespaceKind::Http && namespace.name.as_str() == name)
+    }
+
+    /// The private namespace whose zone of this name, compared without case, is in the VPC.
+    pub(crate) fn zone_in_vpc(&self, vpc: &str, name: &str) -> Option<&Arc<Namespace>> {
+        // An account has some fifty namespaces, and this is asked when one is created.
+        self.namespaces.values().map(NamespaceEntry::namespace).find(|namespace| match &namespace.kind {
+            NamespaceKind::DnsPrivate { vpc: found, .. } => {
+                found.as_str() == vpc
+                    && zone_text(namespace.name.as_str()).eq_ignore_ascii_case(zone_text(name))
+            }
+            NamespaceKind::Http | NamespaceKind::DnsPublic { .. } => false,
+        })
+    }
+
+    fn change(&mut self, change: &Change, revision: Revision, at: Timestamp) -> Result<(), EntityKey> {
+        match change {
+            Change::PutNamespace(namespace) => self.put_namespace(namespace, revision),
+            Change::DeleteNamespace(id) => {
+                let Some(entry) = self.namespaces.get(id) else { return Ok(()) };
+                if !entry.services.is_empty() {
+                    return Err(EntityKey::Namespace(id.clone()));
+                }
+                let (age, namespace) = (entry.age, Arc::clone(&entry.namespace));
+                self.namespaces.remove(id);
+                self.namespaces_by_age.remove(&(age, id.clone()));
+                self.http_names.remove(namespace.http_name.as_str());
+            }
+            Change::PutService(service) => self.put_service(service, revision, at)?,
+            Change::DeleteService(id) => {
+                let Some(entry) = self.services.get(id).cloned() else {
+                    return Ok(());
+                };
+                if !entry.instances.is_empty() {
+                    return Err(EntityKey::Service(id.clone()));
+                }
+                self.services.remove(id);
+                self.services_by_age.remove(&(entry.age, id.clone()));
+                self.last_instances_revision = self.last_instances_revision.max(entry.instances_revision);
+                if let Some(parent) = self.namespaces.get_mut(&entry.service.namespace_id) {
+                    let name = unique_name(&parent.namespace, &entry.service.name);
+                    parent.services.remove(&*name);
+                }
+            }
+            Change::PutInstance { service, instance, health } => {
+                let entry =
+                    self.services.get_mut(service).ok_or_else(|| EntityKey::Service(service.clone()))?;
+                let entry = Arc::make_mut(entry);
+                entry.instances.put(Arc::clone(instance), *health, revision);
+                entry.instances_revision = entry.instances_revision.next(at);
+            }
+            Change::DeleteInstance { service, id } => {
+                let Some(entry) = self.services.get_mut(service) else {
+                    return Ok(());
+                };
+                if entry.instances.get(id.as_str()).is_some() {
+                    let entry = Arc::make_mut(entry);
+                    entry.instances.remove(id);
+                    entry.instances_revision = entry.instances_revision.next(at);
+                }
+            }
+            Change::PutHealth { service, id, health } => {
+                let Some(entry) = self.services.get_mut(service) else {
+                    return Ok(());
+                };
+                Arc::make_mut(entry).instances.put_health(id, *health, revision);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_namespace(&mut self, namespace: &Arc<Namespace>, revision: Revision) {
+        let id = namespace.id.clone();
+        let (age, services) = match self.namespaces.get(&id) {
+            Some(before) => {
+                let http_name = before.namespace.http_name.clone();
+                let kept = (before.age, before.services.clone());
+                self.http_names.remove(http_name.as_str());
+                kept
+            }
+            None => {
+                let age = Age::new(namespace.created, revision);
+                self.namespaces_by_age.insert((age, id.clone()));
+                (age, OrdMap::new())
+            }
+        };
+        self.http_names.insert(namespace.http_name.as_str().into(), id.clone());
+        let namespace = Arc::clone(namespace);
+        self.namespaces.insert(id, NamespaceEntry { namespace, revision, age, services });
+    }
+
+    fn put_service(
+        &mut self,
+        service: &Arc<Service>,
+        revision: Revision,
+        at: Timestamp,
+    ) -> Result<(), EntityKey> {
+        let id = service.id.clone();
+        let Some(parent) = self.namespaces.get_mut(&service.namespace_id) else {
+            return Err(EntityKey::Namespace(service.namespace_id.clone()));
+        };
+        // A service cannot be renamed or moved, so what it was before has the same name and parent.
+        let name = unique_name(&parent.namespace, &service.name);
+        parent.services.insert(name, id.clone());
+        let service = Arc::clone(service);
+        let entry = match self.services.get(&id) {
+            Some(before) => ServiceEntry { service, revision, ..(**before).clone() },
+            None => {
+                let age = Age::new(service.created, revision);
+                self.services_by_age.insert((age, id.clone()));
+                let instances_revision = self.last_instances_revision.next(at);
+                ServiceEntry { service, revision, age, instances_revision, instances: Instances::default() }
+            }
+        };
+        self.services.insert(id, Arc::new(entry));
+        Ok(())
+    }
+}
+
+/// The name of a zone without the root's dot, with which it is the same zone.
+fn zone_text(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}

@@ -1,0 +1,245 @@
+//! The attributes that instances must, may and cannot have.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+
+mod common;
+
+use common::{
+    Engine, custom_check, dns, dns_service, invalid, one_violation, registration, route53_check, ruled,
+    weighted,
+};
+use sd_core::{
+    Error,
+    model::RecordType::{self, A, Aaaa, Cname, Srv},
+    request::CreateServiceRequest,
+};
+
+/// Keys and values.
+type Pairs = &'static [(&'static str, &'static str)];
+
+const IPV4: (&str, &str) = ("AWS_INSTANCE_IPV4", "10.0.0.1");
+const IPV6: (&str, &str) = ("AWS_INSTANCE_IPV6", "2001:db8::1");
+const PORT: (&str, &str) = ("AWS_INSTANCE_PORT", "8080");
+const CNAME: (&str, &str) = ("AWS_INSTANCE_CNAME", "example.com");
+const ALIAS: (&str, &str) = ("AWS_ALIAS_DNS_NAME", "lb.elb.amazonaws.com");
+const EC2: (&str, &str) = ("AWS_EC2_INSTANCE_ID", "i-0abc");
+const WELL: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "HEALTHY");
+const CUSTOM: (&str, &str) = ("color", "blue");
+
+/// The services that the rules tell apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Records(&'static [RecordType]),
+    Weighted(&'static [RecordType]),
+    /// With an A record and a Route 53 check.
+    CheckedA,
+    /// In an HTTP namespace.
+    Http,
+    /// In an HTTP namespace, with a Route 53 check.
+    CheckedHttp,
+    /// In an HTTP namespace, with a custom check.
+    CustomHttp,
+    /// Of type HTTP, in a DNS namespace.
+    HttpInDns,
+}
+
+/// Registers these attributes in a fresh service of this kind.
+fn register(kind: Kind, attributes: &[(&str, &str)]) -> Result<(), Error> {
+    let engine = Engine::new();
+    let (private, http) = (engine.private("app.local"), engine.http("api"));
+    let in_http = || CreateServiceRequest::new("web").with_namespace_id(http.id.as_str());
+    let service = engine.service(match kind {
+        Kind::Records(records) => dns_service(&private, "web", dns(records)),
+        Kind::Weighted(records) => dns_service(&private, "web", weighted(records)),
+        Kind::CheckedA => {
+            dns_service(&private, "web", dns(&[A])).with_health_check_config(route53_check("TCP", None, None))
+        }
+        Kind::Http => in_http(),
+        Kind::CheckedHttp => in_http().with_health_check_config(route53_check("TCP", None, None)),
+        Kind::CustomHttp => in_http().with_health_check_custom_config(custom_check()),
+        Kind::HttpInDns => {
+            CreateServiceRequest::new("web").with_namespace_id(private.id.as_str()).with_service_type("HTTP")
+        }
+    });
+    engine.api.register_instance(registration(&service, "i-1", attributes)).map(drop)
+}
+
+#[test]
+fn attributes_that_a_service_needs() {
+    use Kind::{CheckedA, CheckedHttp, CustomHttp, Http, HttpInDns, Records, Weighted};
+    let accepted: &[(Kind, Pairs)] = &[
+        (Records(&[A]), &[IPV4]),
+        (Records(&[A]), &[IPV4, IPV6, PORT, CUSTOM]),
+        (Records(&[Aaaa]), &[IPV6]),
+        (Records(&[A, Aaaa]), &[IPV4]),
+        (Records(&[A, Aaaa]), &[IPV6]),
+        (Records(&[A, Aaaa]), &[IPV4, IPV6]),
+        (Records(&[Srv]), &[IPV4, PORT]),
+        (Records(&[Srv]), &[IPV6, PORT]),
+        (Records(&[Srv, A]), &[IPV4, PORT]),
+        (Weighted(&[Cname]), &[CNAME]),
+        (Weighted(&[A]), &[ALIAS]),
+        (Weighted(&[A, Aaaa]), &[ALIAS, WELL, CUSTOM]),
+        (CheckedA, &[IPV4, PORT]),
+        (CheckedHttp, &[IPV4, PORT]),
+        (Http, &[]),
+        (Http, &[IPV4, IPV6, PORT, CNAME, CUSTOM]),
+        (Http, &[EC2, WELL]),
+        (CustomHttp, &[WELL]),
+        (HttpInDns, &[]),
+        (HttpInDns, &[("AWS_INSTANCE_ID", "unknown ones are custom")]),
+    ];
+    for (kind, attributes) in accepted {
+        assert!(register(*kind, attributes).is_ok(), "{kind:?} {attributes:?}");
+    }
+    let refused: &[(Kind, Pairs, &str)] = &[
+        (Records(&[A]), &[], "AWS_INSTANCE_IPV4 is required for a service with an A record."),
+        (Records(&[A]), &[IPV6], "AWS_INSTANCE_IPV4 is required for a service with an A record."),
+        (Records(&[Aaaa]), &[IPV4], "AWS_INSTANCE_IPV6 is required for a service with an AAAA record."),
+        (
+            Records(&[A, Aaaa]),
+            &[PORT],
+            "AWS_INSTANCE_IPV4 or AWS_INSTANCE_IPV6 is required for a service with A and AAAA records.",
+        ),
+        (Records(&[Srv]), &[IPV4], "AWS_INSTANCE_PORT is required for a service with an SRV record."),
+        (
+            Records(&[Srv]),
+            &[PORT],
+            "AWS_INSTANCE_IPV4 or AWS_INSTANCE_IPV6 is required for a service with an SRV record.",
+        ),
+        (Records(&[Srv, A]), &[IPV6, PORT], "AWS_INSTANCE_IPV4 is required for a service with an A record."),
+        (Weighted(&[Cname]), &[IPV4], "AWS_INSTANCE_CNAME is required for a service with a CNAME record."),
+        (CheckedA, &[IPV4], "AWS_INSTANCE_PORT is required for a service with a HealthCheckConfig element."),
+        (
+            CheckedHttp,
+            &[IPV4],
+            "AWS_INSTANCE_PORT is required for a service with a HealthCheckConfig element.",
+        ),
+        (
+            Records(&[A]),
+            &[ALIAS],
+            "AWS_ALIAS_DNS_NAME needs a service with A or AAAA records and the routing policy WEIGHTED.",
+        ),
+        (
+            Weighted(&[Cname]),
+            &[ALIAS],
+            "AWS_ALIAS_DNS_NAME needs a service with A or AAAA records and the routing policy WEIGHTED.",
+        ),
+        (Weighted(&[A]), &[ALIAS, IPV4], "AWS_ALIAS_DNS_NAME can't be combined with AWS_INSTANCE_IPV4."),
+        (Weighted(&[A]), &[ALIAS, PORT], "AWS_ALIAS_DNS_NAME can't be combined with AWS_INSTANCE_PORT."),
+        (Records(&[A]), &[IPV4, EC2], "AWS_EC2_INSTANCE_ID is for services in HTTP namespaces."),
+        (HttpInDns, &[EC2], "AWS_EC2_INSTANCE_ID is for services in HTTP namespaces."),
+        (
+            Http,
+            &[EC2, IPV4],
+            "AWS_EC2_INSTANCE_ID can be combined with AWS_INIT_HEALTH_STATUS only, not with AWS_INSTANCE_IPV4.",
+        ),
+        (
+            Http,
+            &[EC2, ("custom", "x")],
+            "AWS_EC2_INSTANCE_ID can be combined with AWS_INIT_HEALTH_STATUS only, not with custom.",
+        ),
+        (
+            Http,
+            &[ALIAS],
+            "AWS_ALIAS_DNS_NAME needs a service with A or AAAA records and the routing policy WEIGHTED.",
+        ),
+    ];
+    for (kind, attributes, expected) in refused {
+        assert_eq!(invalid(register(*kind, attributes)), *expected, "{kind:?} {attributes:?}");
+    }
+}
+
+#[test]
+fn reserved_attributes_have_a_format() {
+    let cases: &[(&str, &[&str], &[&str], &str)] = &[
+        (
+            "AWS_INSTANCE_IPV4",
+            &["0.0.0.0", "255.255.255.255"],
+            &["", "10.0.0", "10.0.0.256", "10.0.0.01", "::1", "host"],
+            "be an IPv4 address",
+        ),
+        (
+            "AWS_INSTANCE_IPV6",
+            &["::", "::ffff:10.0.0.1", "FE80::1"],
+            &["", "10.0.0.1", "fe80::1%eth0", "g::"],
+            "be an IPv6 address",
+        ),
+        (
+            "AWS_INSTANCE_PORT",
+            &["1", "65535"],
+            &["", "0", "65536", "+1", "-1", "http", "1.5"],
+            "be a port number between 1 and 65535",
+        ),
+        ("AWS_INSTANCE_CNAME", &["a", "example.com", "example.com."], &["", ".", "a..b"], "be a domain name"),
+        ("AWS_ALIAS_DNS_NAME", &[], &["", "a..b"], "be a domain name"),
+        (
+            "AWS_INIT_HEALTH_STATUS",
+            &["HEALTHY", "UNHEALTHY"],
+            &["", "healthy", "UNKNOWN"],
+            "be HEALTHY or UNHEALTHY",
+        ),
+    ];
+    for (key, good, bad, must) in cases {
+        for value in *good {
+            assert!(register(Kind::CustomHttp, &[(key, value)]).is_ok(), "{key}={value}");
+        }
+        for value in *bad {
+            let expected = one_violation(&format!("attributes.{key}"), Some(value), must);
+            assert_eq!(invalid(register(Kind::CustomHttp, &[(key, value)])), expected, "{key}");
+        }
+    }
+    assert!(register(Kind::Weighted(&[A]), &[ALIAS]).is_ok());
+    // Without a custom check the initial status says nothing.
+    assert!(register(Kind::Http, &[("AWS_INIT_HEALTH_STATUS", "whatever")]).is_ok());
+    let two = invalid(register(Kind::Http, &[("AWS_INSTANCE_IPV4", "x"), ("AWS_INSTANCE_PORT", "0")]));
+    assert!(two.starts_with("2 validation errors detected: "), "{two}");
+}
+
+#[test]
+fn custom_attributes_have_a_form() {
+    let (long_key, long_value) = ("k".repeat(255), "v".repeat(1024));
+    for (key, value) in [
+        ("!~", ""),
+        (&long_key, "v"),
+        ("k", &long_value),
+        ("k", "in the\tmiddle"),
+        ("k", "at the end "),
+        ("AWS_", "unknown"),
+    ] {
+        assert!(register(Kind::Http, &[(key, value)]).is_ok(), "{key}={value}");
+    }
+    for (key, value) in [
+        ("", "v"),
+        ("a b", "v"),
+        ("é", "v"),
+        (&format!("{long_key}k"), "v"),
+        ("k", " leading"),
+        ("k", "\tleading"),
+        ("k", "line\nbreak"),
+        ("k", "é"),
+        ("k", &format!("{long_value}v")),
+    ] {
+        let text = invalid(register(Kind::Http, &[(key, value)]));
+        assert!(text.contains(" at 'attributes."), "{text}");
+    }
+}
+
+#[test]
+fn attributes_are_limited_in_number_and_size() {
+    let keys: Vec<String> = (0..31).map(|i| format!("k{i:02}")).collect();
+    let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "v")).collect();
+    let reserved = [IPV4, IPV6, PORT, CNAME, WELL];
+    assert!(register(Kind::Http, &[&pairs[..30], &reserved[..]].concat()).is_ok());
+    assert_eq!(invalid(register(Kind::Http, &pairs)), "An instance can have at most 30 custom attributes.");
+
+    // Five keys of one character, and values that fill the rest.
+    let sized = |total: usize| {
+        let value = "v".repeat(1000 - 1);
+        let last = "v".repeat(total - 4 * 1000 - 1);
+        let pairs = [("a", &value), ("b", &value), ("c", &value), ("d", &value), ("e", &last)];
+        register(Kind::Http, &pairs.map(|(key, value)| (key, value.as_str())))
+    };
+    assert!(sized(5000).is_ok());
+    assert_eq!(ruled(sized(5001)), "attributes");
+}

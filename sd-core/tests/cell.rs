@@ -1,0 +1,305 @@
+//! The cell: what is published, who is told, and in which order.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+
+mod common;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use common::{Engine, registration};
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    Change, ChangeSet, CommitError, Mode, Observer, Scope, State, StateCell, StateWriter, Timestamp,
+    change::{EntityKey, Precondition, UniqueKey},
+    ids::{Incarnation, NamespaceId},
+    model::{Namespace, RecordType::A},
+    request::{
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
+        DeregisterInstanceRequest, GetNamespaceRequest,
+    },
+};
+
+/// Writes down what it is told, and panics on demand.
+#[derive(Default)]
+struct Recorder {
+    told: Mutex<Vec<String>>,
+    panics: AtomicBool,
+    panics_in_rebuild: AtomicBool,
+    /// The cell that it watches, to see what others see while it is told.
+    cell: Mutex<Option<StateCell>>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recorder")
+    }
+}
+
+impl Recorder {
+    /// What it was told since it was asked last.
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+}
+
+impl Observer for Recorder {
+    fn changed(&self, old: &State, new: &State, scope: &Scope, changes: &[Change]) {
+        if let Some(cell) = &*self.cell.lock().unwrap() {
+            assert_eq!(cell.load().revision(), new.revision(), "others see the new state by now");
+        }
+        let line =
+            changes.iter().map(|change| describe(change, old, new, scope)).collect::<Vec<_>>().join(", ");
+        let (from, to) = (old.revision().as_u64(), new.revision().as_u64());
+        self.told.lock().unwrap().push(format!("{from}>{to} {line}"));
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "as asked");
+    }
+
+    fn rebuild(&self, new: &State) {
+        assert!(!self.panics_in_rebuild.swap(false, Ordering::SeqCst), "as asked");
+        self.told.lock().unwrap().push(format!("rebuild {}", new.revision().as_u64()));
+    }
+}
+
+/// A change, and whether the states before and after have its entity.
+fn describe(change: &Change, old: &State, new: &State, scope: &Scope) -> String {
+    let has = |state: &State| match change {
+        Change::PutNamespace(namespace) => state.scope(scope).namespace(namespace.id.as_str()).is_some(),
+        Change::DeleteNamespace(id) => state.scope(scope).namespace(id.as_str()).is_some(),
+        Change::PutService(service) => state.scope(scope).service(service.id.as_str()).is_some(),
+        Change::DeleteService(id) => state.scope(scope).service(id.as_str()).is_some(),
+        Change::PutInstance { service, instance, .. } => {
+            instances(state, scope, service.as_str(), instance.id.as_str())
+        }
+        Change::DeleteInstance { service, id } | Change::PutHealth { service, id, .. } => {
+            instances(state, scope, service.as_str(), id.as_str())
+        }
+    };
+    let name = format!("{change:?}").split(['(', ' ']).next().unwrap().to_owned();
+    format!("{name} {}{}", u8::from(has(old)), u8::from(has(new)))
+}
+
+fn instances(state: &State, scope: &Scope, service: &str, id: &str) -> bool {
+    state.scope(scope).service(service).is_some_and(|entry| entry.instances().get(id).is_some())
+}
+
+fn cell(engine: &Engine) -> StateCell {
+    engine.cloud_map.cloud_map().cell().clone()
+}
+
+/// A namespace as the engine makes it.
+fn namespace(name: &str) -> Namespace {
+    (*Engine::new().http(name)).clone()
+}
+
+fn putting(namespace: &Namespace, preconditions: Vec<Precondition>) -> ChangeSet {
+    let mut set = ChangeSet::new(Scope::default(), Timestamp::from_millis(1));
+    set.preconditions = preconditions;
+    set.changes = vec![Change::PutNamespace(Arc::new(namespace.clone()))];
+    set
+}
+
+#[test]
+fn an_observer_is_rebuilt_when_it_is_attached_then_told_each_change_once_and_in_order() {
+    let engine = Engine::new();
+    let namespace = engine.private("app.local");
+    let recorder = Arc::new(Recorder::default());
+    *recorder.cell.lock().unwrap() = Some(cell(&engine));
+    let _attached = cell(&engine).attach(recorder.clone());
+    assert_eq!(recorder.told(), ["rebuild 1"]);
+    let service = engine.dns_service(&namespace, "web", &[A]);
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        engine.register(&service, "i-1", &[("AWS_INSTANCE_IPV4", address)]);
+    }
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
+    engine.api.delete_service(sd_core::request::DeleteServiceRequest::new(service.id.as_str())).unwrap();
+    engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    assert_eq!(
+        recorder.told(),
+        [
+            "1>2 PutService 01",
+            "2>3 PutInstance 01",
+            "3>4 PutInstance 11",
+            "4>5 DeleteInstance 10",
+            "5>6 DeleteService 10",
+            "6>7 DeleteNamespace 10",
+        ]
+    );
+}
+
+#[test]
+fn what_changes_nothing_is_not_told() {
+    let engine = Engine::new();
+    let request = CreateHttpNamespaceRequest::new("api").with_creator_request_id("token");
+    engine.api.create_http_namespace(request.clone()).unwrap();
+    engine.private("app.local");
+    let recorder = Arc::new(Recorder::default());
+    let _attached = cell(&engine).attach(recorder.clone());
+    let before = recorder.told();
+    engine.api.create_http_namespace(request).unwrap();
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("a b")).unwrap_err();
+    let fails = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
+    engine.api.create_private_dns_namespace(fails).unwrap();
+    assert_eq!((before, recorder.told()), (vec!["rebuild 2".to_owned()], vec![]));
+    assert_eq!(cell(&engine).load().revision().as_u64(), 2);
+}
+
+#[test]
+fn an_observer_is_told_until_it_is_detached() {
+    let engine = Engine::new();
+    let recorder = Arc::new(Recorder::default());
+    let attached = cell(&engine).attach(recorder.clone());
+    engine.http("a");
+    drop(attached);
+    engine.http("b");
+    assert_eq!(recorder.told(), ["rebuild 0", "0>1 PutNamespace 01"]);
+    assert_eq!(Arc::strong_count(&recorder), 1, "and is let go of");
+    // Detaching from a cell that is gone is fine.
+    let attached = cell(&engine).attach(recorder);
+    drop(engine);
+    drop(attached);
+}
+
+#[test]
+fn an_observer_that_panics_is_rebuilt_and_the_others_are_told() {
+    let engine = Engine::new();
+    let [first, bad, last] = [(); 3].map(|()| Arc::new(Recorder::default()));
+    let _attached = [&first, &bad, &last].map(|recorder| cell(&engine).attach(recorder.clone()));
+    bad.panics.store(true, Ordering::SeqCst);
+    engine.http("a");
+    engine.http("b");
+    let change = |from: u64| format!("{from}>{} PutNamespace 01", from + 1);
+    for good in [&first, &last] {
+        assert_eq!(good.told(), ["rebuild 0".into(), change(0), change(1)]);
+    }
+    assert_eq!(bad.told(), ["rebuild 0".into(), change(0), "rebuild 1".into(), change(1)]);
+}
+
+#[test]
+fn a_panic_in_a_rebuild_hurts_nobody_else() {
+    let engine = Engine::new();
+    let recorder = Arc::new(Recorder::default());
+    recorder.panics_in_rebuild.store(true, Ordering::SeqCst);
+    let _attached = cell(&engine).attach(recorder.clone());
+    engine.http("a");
+    assert_eq!(recorder.told(), ["0>1 PutNamespace 01"]);
+}
+
+#[test]
+fn a_conflict_publishes_nothing() {
+    let (writer, one, two) = (StateWriter::new(State::new()), namespace("one"), namespace("two"));
+    let key = EntityKey::Namespace(one.id.clone());
+    let recorder = Arc::new(Recorder::default());
+    writer.publish(&putting(&one, vec![])).unwrap();
+    let _attached = writer.cell().attach(recorder.clone());
+    let revision = writer.cell().load().revision();
+    for precondition in [
+        Precondition::Live(key.clone(), Incarnation(u64::MAX)),
+        Precondition::Live(EntityKey::Namespace(NamespaceId::parse("ns-none").unwrap()), one.incarnation),
+        Precondition::Free(UniqueKey::Id(key.clone())),
+        Precondition::Free(UniqueKey::HttpName("one".into())),
+    ] {
+        let holds = Precondition::Live(key.clone(), one.incarnation);
+        let set = putting(&two, vec![holds, precondition.clone()]);
+        assert!(matches!(writer.publish(&set), Err(CommitError::Conflict)), "{precondition:?}");
+    }
+    assert_eq!(recorder.told(), [format!("rebuild {}", revision.as_u64())]);
+    assert_eq!(writer.cell().load().revision(), revision);
+    assert!(writer.cell().operations().is_empty());
+}
+
+#[test]
+fn a_change_set_is_published_as_a_whole_or_not_at_all() {
+    let (writer, one) = (StateWriter::new(State::new()), namespace("one"));
+    let engine = Engine::new();
+    let orphan = engine.http_service(&engine.http("elsewhere"), "web");
+    let mut other = (*orphan).clone();
+    other.namespace_id = NamespaceId::parse("ns-none").unwrap();
+    let mut set = putting(&one, vec![]);
+    set.changes.push(Change::PutService(Arc::new(other)));
+    assert!(matches!(writer.publish(&set), Err(CommitError::Conflict)));
+    assert_eq!(writer.cell().load().scopes().count(), 0);
+}
+
+#[test]
+fn forks_do_not_see_each_other() {
+    let engine = Engine::new();
+    let service = engine.http_service(&engine.http("shared"), "web");
+    engine.register(&service, "before", &[]);
+    let recorder = Arc::new(Recorder::default());
+    let _attached = cell(&engine).attach(recorder.clone());
+    let fork = Engine::over(MemoryRegistry::fork(&cell(&engine)), Mode::Lenient);
+    let copy = Engine::over(MemoryRegistry::from_state((*cell(&engine).load()).clone()), Mode::Lenient);
+    assert_eq!(cell(&fork).operations().len(), 2);
+    assert!(cell(&copy).operations().is_empty());
+    assert_eq!(recorder.told().len(), 1);
+
+    let engines = [("original", &engine), ("fork", &fork), ("copy", &copy)];
+    for (name, engine) in engines {
+        engine.api.register_instance(registration(&service, name, &[])).unwrap();
+    }
+    for (name, engine) in engines {
+        let state = cell(engine)
+            .load()
+            .scope(&Scope::default())
+            .service(service.id.as_str())
+            .unwrap()
+            .instances()
+            .clone();
+        let mut ids: Vec<_> = state.iter().map(|entry| entry.instance().id.to_string()).collect();
+        ids.sort();
+        let mut expected = ["before", name];
+        expected.sort_unstable();
+        assert_eq!(ids, expected);
+    }
+    assert_eq!(recorder.told().len(), 1, "observers stay with the original");
+}
+
+#[test]
+fn a_state_that_is_held_does_not_change() {
+    let engine = Engine::new();
+    let before = cell(&engine).load();
+    let namespace = engine.http("app");
+    assert!(before.scope(&Scope::default()).namespace(namespace.id.as_str()).is_none());
+    assert!(cell(&engine).load().scope(&Scope::default()).namespace(namespace.id.as_str()).is_some());
+}
+
+#[test]
+fn a_write_is_seen_by_every_handle_when_it_returns() {
+    let engine = Engine::new();
+    let others = [
+        engine.cloud_map.cloud_map().at(Scope::default()),
+        engine.cloud_map.cloud_map().clone().at(Scope::default()),
+    ];
+    for i in 0..50 {
+        let namespace = engine.http(&format!("app-{i}"));
+        for other in &others {
+            other.get_namespace(&GetNamespaceRequest::new(namespace.id.as_str())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn observers_see_writes_of_several_threads_one_after_the_other() {
+    let writer: Arc<StateWriter> = Arc::new(StateWriter::new(State::new()));
+    let recorder = Arc::new(Recorder::default());
+    *recorder.cell.lock().unwrap() = Some(writer.cell().clone());
+    let _attached = writer.cell().attach(recorder.clone());
+    let template = namespace("app");
+    std::thread::scope(|threads| {
+        for thread in 0..4 {
+            let (writer, template) = (&writer, &template);
+            threads.spawn(move || {
+                for i in 0..50 {
+                    let mut namespace = template.clone();
+                    namespace.id = NamespaceId::parse(&format!("ns-{thread}-{i}")).unwrap();
+                    writer.publish(&putting(&namespace, vec![])).unwrap();
+                }
+            });
+        }
+    });
+    let expected: Vec<_> = (0..200).map(|i| format!("{i}>{} PutNamespace 01", i + 1)).collect();
+    assert_eq!(recorder.told()[1..], expected);
+}

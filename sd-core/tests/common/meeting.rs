@@ -1,0 +1,151 @@
+//! Engines that meet on one registry, whose commits follow a script.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use async_trait::async_trait;
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    ChangeSet, CommitError, Error, Immediate, Mode, Registry, Scope, StateCell, SyncCloudMap,
+    model::{Namespace, Operation, Service},
+    request::{
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
+        DeregisterInstanceRequest, GetInstanceRequest,
+    },
+    response::{OperationStarted, ServiceDescription},
+};
+
+use super::{Engine, registration};
+
+/// What a commit does instead of storing the changes.
+pub(crate) type Step = Box<dyn FnOnce(&Shared, ChangeSet) -> Result<(), CommitError> + Send>;
+
+/// A registry that several engines share, and whose next commits follow a script.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    memory: Arc<MemoryRegistry>,
+    script: Arc<Mutex<VecDeque<Step>>>,
+    commits: Arc<AtomicUsize>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+#[async_trait]
+impl Registry for Shared {
+    fn cell(&self) -> &StateCell {
+        self.memory.cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let step = self.script.lock().unwrap().pop_front();
+        match step {
+            Some(step) => step(self, changes),
+            None => self.store(changes),
+        }
+    }
+}
+
+impl Immediate for Shared {}
+
+impl Shared {
+    pub(crate) fn store(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        match pin!(self.memory.commit(changes)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("memory waits for nothing"),
+        }
+    }
+
+    /// The next commit is done by this step.
+    pub(crate) fn then(
+        &self,
+        step: impl FnOnce(&Self, ChangeSet) -> Result<(), CommitError> + Send + 'static,
+    ) {
+        self.script.lock().unwrap().push_back(Box::new(step));
+    }
+
+    /// Commits since it was asked last.
+    pub(crate) fn commits(&self) -> usize {
+        self.commits.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// An engine, another one on the same registry, and a service `web` with instance `i-1` in a namespace `app`.
+pub(crate) struct Meeting {
+    pub(crate) shared: Shared,
+    pub(crate) engine: Engine,
+    pub(crate) rival: Arc<Engine>,
+    pub(crate) namespace: Arc<Namespace>,
+    pub(crate) service: Arc<Service>,
+}
+
+impl Meeting {
+    pub(crate) fn new() -> Self {
+        let shared = Shared::default();
+        let rival = Engine::over(shared.clone(), Mode::Lenient);
+        let namespace = rival.http("app");
+        let service = rival.http_service(&namespace, "web");
+        rival.register(&service, "i-1", &[]);
+        // The default identifiers are random, so that the two engines differ in theirs.
+        let cloud_map = SyncCloudMap::new(shared.clone());
+        let api = cloud_map.at(Scope::default());
+        let engine = Engine { cloud_map, api, clock: Arc::clone(&rival.clock) };
+        shared.commits();
+        Self { shared, engine, rival: Arc::new(rival), namespace, service }
+    }
+
+    /// Lets the rival do something between the plan and the commit of what is asked for next.
+    pub(crate) fn in_between(&self, act: impl FnOnce(&Engine) + Send + 'static) {
+        let rival = Arc::clone(&self.rival);
+        self.shared.then(move |shared, changes| {
+            act(&rival);
+            shared.store(changes)
+        });
+    }
+
+    pub(crate) fn register(&self, id: &str) -> Result<OperationStarted, Error> {
+        self.engine.api.register_instance(registration(&self.service, id, &[]))
+    }
+
+    pub(crate) fn create_service(&self, name: &str) -> Result<ServiceDescription, Error> {
+        self.engine
+            .api
+            .create_service(CreateServiceRequest::new(name).with_namespace_id(self.namespace.id.as_str()))
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.engine.api.get_instance(&GetInstanceRequest::new(self.service.id.as_str(), id)).is_ok()
+    }
+
+    pub(crate) fn operations(&self) -> usize {
+        self.shared.cell().operations().len()
+    }
+
+    pub(crate) fn deregister(&self) -> Result<OperationStarted, Error> {
+        let request = DeregisterInstanceRequest::new(self.service.id.as_str(), "i-1");
+        self.engine.api.deregister_instance(request)
+    }
+
+    pub(crate) fn create_http(&self, name: &str) -> Result<OperationStarted, Error> {
+        self.engine.api.create_http_namespace(CreateHttpNamespaceRequest::new(name))
+    }
+
+    pub(crate) fn create_private(&self, name: &str) -> Result<Arc<Operation>, Error> {
+        let request = CreatePrivateDnsNamespaceRequest::new(name, "vpc-1");
+        let started = self.engine.api.create_private_dns_namespace(request)?;
+        Ok(self.engine.operation(started.operation_id.as_str()))
+    }
+}

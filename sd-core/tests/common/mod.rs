@@ -1,0 +1,188 @@
+//! What the behavioural tests share: an engine in which nothing is left to chance, and the shortest way to fill it.
+
+#![allow(dead_code, reason = "each test binary uses another part")]
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+
+pub(crate) mod meeting;
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
+
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    Error, ErrorCode, ManualClock, Mode, Scope, SyncCloudMap, SyncScopedCloudMap,
+    error::InvalidInput,
+    ids::SequentialIds,
+    model::{Namespace, Operation, OperationTargets, RecordType, RoutingPolicy, Service},
+    random::SeededRandom,
+    registry::Immediate,
+    request::{
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
+        DiscoverInstancesRequest, DnsConfigInput, GetNamespaceRequest, GetOperationRequest,
+        HealthCheckConfigInput, HealthCheckCustomConfigInput, RegisterInstanceRequest,
+    },
+};
+
+/// An engine over memory with a clock that stands still, identifiers that count up and seeded choices.
+pub(crate) struct Engine {
+    pub(crate) cloud_map: SyncCloudMap,
+    /// The default scope.
+    pub(crate) api: SyncScopedCloudMap,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+impl Engine {
+    pub(crate) fn new() -> Self {
+        Self::over(MemoryRegistry::new(), Mode::Lenient)
+    }
+
+    pub(crate) fn strict() -> Self {
+        Self::over(MemoryRegistry::new(), Mode::Strict)
+    }
+
+    pub(crate) fn over(registry: impl Immediate, mode: Mode) -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let cloud_map = SyncCloudMap::with(registry, |builder| {
+            let ids = SequentialIds::default();
+            builder.clock(Arc::clone(&clock)).ids(ids).random(SeededRandom::new(1)).mode(mode)
+        });
+        let api = cloud_map.at(Scope::default());
+        Self { cloud_map, api, clock }
+    }
+
+    /// Moves the clock, so that what is created next is younger.
+    pub(crate) fn tick(&self) {
+        self.clock.advance(Duration::from_millis(1));
+    }
+
+    pub(crate) fn operation(&self, id: &str) -> Arc<Operation> {
+        self.api.get_operation(&GetOperationRequest::new(id)).unwrap()
+    }
+
+    fn namespace_of(&self, operation: &str) -> Arc<Namespace> {
+        self.tick();
+        let operation = self.operation(operation);
+        let OperationTargets::Namespace(id) = &operation.targets else { panic!("{operation:?}") };
+        self.api.get_namespace(&GetNamespaceRequest::new(id.as_str())).unwrap().namespace
+    }
+
+    pub(crate) fn http(&self, name: &str) -> Arc<Namespace> {
+        let started = self.api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap();
+        self.namespace_of(started.operation_id.as_str())
+    }
+
+    pub(crate) fn private(&self, name: &str) -> Arc<Namespace> {
+        self.private_in(name, "vpc-1")
+    }
+
+    pub(crate) fn private_in(&self, name: &str, vpc: &str) -> Arc<Namespace> {
+        let request = CreatePrivateDnsNamespaceRequest::new(name, vpc);
+        let started = self.api.create_private_dns_namespace(request).unwrap();
+        self.namespace_of(started.operation_id.as_str())
+    }
+
+    pub(crate) fn service(&self, request: CreateServiceRequest) -> Arc<Service> {
+        let service = self.api.create_service(request).unwrap().service;
+        self.tick();
+        service
+    }
+
+    /// A service of a DNS namespace with these records, each with a TTL of 60 s.
+    pub(crate) fn dns_service(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        records: &[RecordType],
+    ) -> Arc<Service> {
+        self.service(dns_service(namespace, name, dns(records)))
+    }
+
+    pub(crate) fn http_service(&self, namespace: &Namespace, name: &str) -> Arc<Service> {
+        self.service(
+            CreateServiceRequest::new(name)
+                .with_namespace_id(namespace.id.as_str())
+                .with_service_type("HTTP"),
+        )
+    }
+
+    pub(crate) fn register(&self, service: &Service, id: &str, attributes: &[(&str, &str)]) {
+        self.api.register_instance(registration(service, id, attributes)).unwrap();
+        self.tick();
+    }
+
+    /// The ids that a discovery finds, sorted.
+    pub(crate) fn discover(&self, request: &DiscoverInstancesRequest) -> Vec<String> {
+        let found = self.api.discover_instances(request).unwrap();
+        let mut ids: Vec<_> = found.instances.iter().map(|(instance, _)| instance.id.to_string()).collect();
+        ids.sort();
+        ids
+    }
+}
+
+pub(crate) fn dns(records: &[RecordType]) -> DnsConfigInput {
+    DnsConfigInput::new(records.iter().map(|kind| (*kind, 60)))
+}
+
+pub(crate) fn weighted(records: &[RecordType]) -> DnsConfigInput {
+    dns(records).with_routing_policy(RoutingPolicy::Weighted)
+}
+
+pub(crate) fn dns_service(namespace: &Namespace, name: &str, dns: DnsConfigInput) -> CreateServiceRequest {
+    CreateServiceRequest::new(name).with_namespace_id(namespace.id.as_str()).with_dns_config(dns)
+}
+
+pub(crate) fn custom_check() -> HealthCheckCustomConfigInput {
+    HealthCheckCustomConfigInput::default()
+}
+
+pub(crate) fn route53_check(
+    kind: &str,
+    path: Option<&str>,
+    threshold: Option<i64>,
+) -> HealthCheckConfigInput {
+    let mut check = HealthCheckConfigInput::default();
+    check.kind = Some(kind.to_owned());
+    check.resource_path = path.map(str::to_owned);
+    check.failure_threshold = threshold;
+    check
+}
+
+pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn registration(
+    service: &Service,
+    id: &str,
+    attributes: &[(&str, &str)],
+) -> RegisterInstanceRequest {
+    RegisterInstanceRequest::new(service.id.as_str(), id).with_attributes(map(attributes))
+}
+
+/// The code of a refusal.
+pub(crate) fn code<T: Debug>(result: Result<T, Error>) -> ErrorCode {
+    result.unwrap_err().code()
+}
+
+/// The text of a refusal of the request's members.
+pub(crate) fn invalid<T: Debug>(result: Result<T, Error>) -> String {
+    match result.unwrap_err() {
+        Error::InvalidInput(input) => input.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The member that a rule of Cloud Map, not of its service model, names in a refusal.
+pub(crate) fn ruled<T: Debug>(result: Result<T, Error>) -> &'static str {
+    match result.unwrap_err() {
+        Error::InvalidInput(InvalidInput::Rule { member, .. }) => member,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the service writes of one member that breaks a constraint of its model.
+pub(crate) fn one_violation(member: &str, value: Option<&str>, must: &str) -> String {
+    let value = value.map_or("null".to_owned(), |value| format!("'{value}'"));
+    format!(
+        "1 validation error detected: Value {value} at '{member}' failed to satisfy constraint: Member must {must}"
+    )
+}

@@ -1,0 +1,265 @@
+//! Writers that meet.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+
+mod common;
+
+use std::sync::{Arc, Barrier, Mutex};
+
+use common::{
+    Engine, code, custom_check, dns, dns_service,
+    meeting::{Meeting, Shared},
+};
+use sd_core::{
+    CommitError, Error, ErrorCode, Mode, Registry, Scope,
+    change::{Precondition, UniqueKey},
+    health::HealthStatus,
+    model::{OperationStatus, RecordType::A, Service},
+    request::{
+        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
+        DiscoverInstancesRequest,
+    },
+};
+
+fn deregister(service: &Service) -> DeregisterInstanceRequest {
+    DeregisterInstanceRequest::new(service.id.as_str(), "i-1")
+}
+
+#[test]
+fn what_another_writer_did_in_between_decides() {
+    let meeting = Meeting::new();
+    let id = meeting.namespace.id.clone();
+    meeting.in_between(move |rival| {
+        rival.api.create_service(CreateServiceRequest::new("raced").with_namespace_id(id.as_str())).unwrap();
+    });
+    assert_eq!(code(meeting.create_service("raced")), ErrorCode::ServiceAlreadyExists);
+
+    meeting.in_between(|rival| drop(rival.http("raced")));
+    let create = meeting.create_http("raced");
+    assert_eq!(code(create), ErrorCode::NamespaceAlreadyExists);
+
+    meeting.in_between(|rival| drop(rival.private("raced.local")));
+    assert_eq!(meeting.create_private("Raced.local").unwrap().status, OperationStatus::Fail);
+
+    let service = Arc::clone(&meeting.service);
+    meeting.in_between(move |rival| drop(rival.api.deregister_instance(deregister(&service)).unwrap()));
+    assert_eq!(code(meeting.deregister()), ErrorCode::InstanceNotFound);
+
+    let service = Arc::clone(&meeting.service);
+    meeting.in_between(move |rival| rival.register(&service, "i-2", &[]));
+    let delete = || meeting.engine.api.delete_service(DeleteServiceRequest::new(meeting.service.id.as_str()));
+    assert_eq!(code(delete()), ErrorCode::ResourceInUse);
+
+    let empty = meeting.rival.http("empty");
+    let parent = Arc::clone(&empty);
+    meeting.in_between(move |rival| drop(rival.http_service(&parent, "child")));
+    let delete = meeting.engine.api.delete_namespace(DeleteNamespaceRequest::new(empty.id.as_str()));
+    assert_eq!(code(delete), ErrorCode::ResourceInUse);
+}
+
+#[test]
+fn a_parent_that_goes_in_between_is_missed() {
+    let meeting = Meeting::new();
+    let remove = |rival: &Engine, service: &Service| {
+        rival.api.deregister_instance(deregister(service)).unwrap();
+        rival.api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+    };
+    // A service that comes back under its id is another one: it is looked at again before it takes the instance.
+    let (service, namespace) = (Arc::clone(&meeting.service), Arc::clone(&meeting.namespace));
+    meeting.in_between(move |rival| {
+        remove(rival, &service);
+        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
+        rival.service(request.with_health_check_custom_config(custom_check()));
+        rival.register(&service, "i-1", &[]);
+    });
+    meeting.register("i-2").unwrap();
+    let found = meeting.engine.api.discover_instances(&DiscoverInstancesRequest::new("app", "web")).unwrap();
+    assert!(found.instances.iter().all(|(_, status)| *status == HealthStatus::Healthy), "{found:?}");
+    meeting
+        .engine
+        .api
+        .deregister_instance(DeregisterInstanceRequest::new(meeting.service.id.as_str(), "i-2"))
+        .unwrap();
+
+    let service = Arc::clone(&meeting.service);
+    meeting.in_between(move |rival| remove(rival, &service));
+    assert_eq!(code(meeting.register("i-2")), ErrorCode::ServiceNotFound);
+    let namespace = Arc::clone(&meeting.namespace);
+    meeting.in_between(move |rival| {
+        rival.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    });
+    assert_eq!(code(meeting.create_service("late")), ErrorCode::NamespaceNotFound);
+}
+
+#[test]
+fn what_goes_in_between_cannot_be_deleted_again() {
+    let meeting = Meeting::new();
+    meeting.deregister().unwrap();
+    let (service, namespace) = (meeting.service.id.clone(), meeting.namespace.id.clone());
+    let delete_service =
+        move |engine: &Engine| engine.api.delete_service(DeleteServiceRequest::new(service.as_str()));
+    let delete_namespace =
+        move |engine: &Engine| engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str()));
+    let rival = delete_service.clone();
+    meeting.in_between(move |engine| rival(engine).unwrap());
+    assert_eq!(code(delete_service(&meeting.engine)), ErrorCode::ServiceNotFound);
+    let rival = delete_namespace.clone();
+    meeting.in_between(move |engine| drop(rival(engine).unwrap()));
+    assert_eq!(code(delete_namespace(&meeting.engine)), ErrorCode::NamespaceNotFound);
+}
+
+/// The kinds of what the next commit relies on, sorted, such as `Live(Service`.
+fn relied_on(meeting: &Meeting) -> Arc<Mutex<Vec<String>>> {
+    let kinds = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&kinds);
+    meeting.shared.then(move |shared, changes| {
+        let kind =
+            |fact: &Precondition| format!("{fact:?}").splitn(3, '(').take(2).collect::<Vec<_>>().join("(");
+        let mut kinds: Vec<_> = changes.preconditions.iter().map(kind).collect();
+        kinds.sort();
+        *told.lock().unwrap() = kinds;
+        shared.store(changes)
+    });
+    kinds
+}
+
+#[test]
+fn every_write_says_what_it_relies_on() {
+    let meeting = Meeting::new();
+    let namespace = meeting.rival.http("other").id.clone();
+    let service = meeting.service.id.clone();
+    let delete_service = || meeting.engine.api.delete_service(DeleteServiceRequest::new(service.as_str()));
+    let delete_namespace =
+        || meeting.engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str()));
+    let writes: [(&dyn Fn(), &[&str]); 7] = [
+        (&|| drop(meeting.create_http("new").unwrap()), &["Free(HttpName", "Free(HttpNamespace", "Free(Id"]),
+        (&|| drop(meeting.create_private("new").unwrap()), &["Free(HttpName", "Free(Id", "Free(Zone"]),
+        (
+            &|| drop(meeting.create_service("new").unwrap()),
+            &["Free(Id", "Free(ServiceName", "Live(Namespace"],
+        ),
+        (&|| drop(meeting.register("i-1").unwrap()), &["Live(Service"]),
+        (&|| drop(meeting.deregister().unwrap()), &["Live(Instance"]),
+        (&|| delete_service().unwrap(), &["Childless(Service", "Live(Service"]),
+        (&|| drop(delete_namespace().unwrap()), &["Childless(Namespace", "Live(Namespace"]),
+    ];
+    for (write, expected) in writes {
+        let kinds = relied_on(&meeting);
+        write();
+        assert_eq!(*kinds.lock().unwrap(), expected);
+    }
+}
+
+#[test]
+fn two_http_namespaces_of_a_name_never_meet() {
+    // The plain HttpName is taken, so that each of the two would get a hash of its own.
+    let meeting = Meeting::new();
+    meeting.rival.private("taken");
+    meeting.in_between(|rival| drop(rival.http("taken")));
+    let create = meeting.create_http("taken");
+    assert_eq!(code(create), ErrorCode::NamespaceAlreadyExists);
+}
+
+#[test]
+fn a_zone_is_relied_on_in_lower_case() {
+    let shared = Shared::default();
+    let engine = Engine::over(shared.clone(), Mode::Lenient);
+    shared.then(|shared, changes| {
+        let zone = changes.preconditions.iter().find_map(|precondition| match precondition {
+            Precondition::Free(UniqueKey::Zone(_, name)) => Some(name.to_string()),
+            _ => None,
+        });
+        assert_eq!(zone.as_deref(), Some("app.local"));
+        shared.store(changes)
+    });
+    assert_eq!(engine.private("App.Local").name.as_str(), "App.Local");
+}
+
+#[test]
+fn registrations_into_one_service_do_not_conflict() {
+    let meeting = Meeting::new();
+    for id in ["other", "same"] {
+        let service = Arc::clone(&meeting.service);
+        meeting.in_between(move |rival| rival.register(&service, id, &[]));
+        meeting.register("same").unwrap();
+        assert_eq!(meeting.shared.commits(), 2, "one each: {id}");
+    }
+    assert!(meeting.has("other") && meeting.has("same"));
+}
+
+#[test]
+fn threads_that_register_into_one_service_never_plan_twice() {
+    let meeting = Meeting::new();
+    std::thread::scope(|threads| {
+        for thread in 0..2 {
+            let meeting = &meeting;
+            threads.spawn(move || {
+                (0..200).for_each(|i| drop(meeting.register(&format!("{thread}-{i}")).unwrap()));
+            });
+        }
+    });
+    assert_eq!(meeting.shared.commits(), 400);
+    assert_eq!(meeting.operations(), 402);
+    let state = meeting.shared.cell().load();
+    let entry = state.scope(&Scope::default()).service(meeting.service.id.as_str()).unwrap();
+    assert_eq!((entry.instances().len(), entry.instances().healthy_len()), (401, 401));
+}
+
+#[test]
+fn of_racing_creates_one_succeeds_and_the_other_learns_of_it() {
+    let meeting = Meeting::new();
+    for round in 0..50 {
+        let name = format!("web-{round}");
+        let start = Barrier::new(2);
+        let create = || {
+            start.wait();
+            meeting.create_service(&name)
+        };
+        let results = std::thread::scope(|threads| {
+            let threads = [threads.spawn(create), threads.spawn(create)];
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        let (winner, loser) =
+            (won.into_iter().next().unwrap().unwrap(), lost.into_iter().next().unwrap().unwrap_err());
+        let Error::ServiceAlreadyExists { service_id, .. } = loser else { panic!("{loser:?}") };
+        assert_eq!(service_id, winner.service.id);
+    }
+}
+
+#[test]
+fn endless_conflicts_end_in_an_error_that_says_to_try_again() {
+    let meeting = Meeting::new();
+    for _ in 0..1000 {
+        meeting.shared.then(|_, _| Err(CommitError::Conflict));
+    }
+    let error = meeting.register("i-2").unwrap_err();
+    assert!(matches!(error, Error::Contention) && error.is_retryable(), "{error:?}");
+    assert_eq!(error.code(), ErrorCode::ServiceUnavailable);
+    let commits = meeting.shared.commits();
+    assert!((2..=100).contains(&commits), "{commits}");
+    assert!(!meeting.has("i-2"));
+}
+
+#[test]
+fn planning_again_keeps_the_identifiers() {
+    let meeting = Meeting::new();
+    let first = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&first);
+    meeting.shared.then(move |_, changes| {
+        *kept.lock().unwrap() = changes.operation.map(|operation| operation.id.clone());
+        Err(CommitError::Conflict)
+    });
+    let started = meeting.register("i-2").unwrap();
+    assert_eq!(*first.lock().unwrap(), Some(started.operation_id));
+}
+
+#[test]
+fn a_refusal_commits_nothing() {
+    let meeting = Meeting::new();
+    meeting.create_service("a b").unwrap_err();
+    let missing = dns_service(&meeting.namespace, "web", dns(&[A])).with_namespace_id("ns-none");
+    meeting.engine.api.create_service(missing).unwrap_err();
+    meeting.create_service("web").unwrap_err();
+    assert_eq!(meeting.shared.commits(), 0);
+}

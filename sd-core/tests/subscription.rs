@@ -1,0 +1,129 @@
+//! Waiting for changes: nothing is lost, several are told as one, nobody is woken for nothing.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+
+mod common;
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use common::Engine;
+use sd_core::{Scope, State, Subscription};
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Asks once: the number of namespaces of the newest state, if there is a newer one.
+fn poll(subscription: &mut Subscription, waker: &Waker) -> Option<usize> {
+    let mut future = pin!(subscription.changed());
+    match future.as_mut().poll(&mut Context::from_waker(waker)) {
+        Poll::Ready(state) => Some(namespaces(&state)),
+        Poll::Pending => None,
+    }
+}
+
+fn namespaces(state: &State) -> usize {
+    state.scope(&Scope::default()).namespaces().count()
+}
+
+#[test]
+fn a_change_wakes_and_is_told_once() {
+    let engine = Engine::new();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    engine.http("before");
+    let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
+    assert_eq!(poll(&mut subscription, &waker), None);
+    engine.http("one");
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    assert_eq!(poll(&mut subscription, &waker), Some(2));
+    assert_eq!(poll(&mut subscription, &waker), None);
+}
+
+#[test]
+fn changes_that_nobody_waited_for_are_told_as_one() {
+    let engine = Engine::new();
+    let waker = Waker::noop();
+    let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
+    for name in ["one", "two", "three"] {
+        engine.http(name);
+    }
+    assert_eq!(poll(&mut subscription, waker), Some(3));
+    assert_eq!(poll(&mut subscription, waker), None);
+}
+
+#[test]
+fn dropping_the_future_or_the_subscription_loses_nothing_and_leaves_nothing() {
+    let engine = Engine::new();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let cell = engine.cloud_map.cloud_map().cell();
+    let (mut kept, mut dropped) = (cell.subscribe(), cell.subscribe());
+    // Each asks twice, and is woken once.
+    for _ in 0..2 {
+        assert_eq!(poll(&mut kept, &waker), None);
+        assert_eq!(poll(&mut dropped, &waker), None);
+    }
+    drop(dropped);
+    engine.http("one");
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    assert_eq!(poll(&mut kept, &waker), Some(1));
+}
+
+#[test]
+fn a_refused_request_wakes_nobody() {
+    let engine = Engine::new();
+    engine.http("one");
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
+    assert_eq!(poll(&mut subscription, &waker), None);
+    let again = sd_core::request::CreateHttpNamespaceRequest::new("one");
+    engine.api.create_http_namespace(again).unwrap_err();
+    assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+    assert_eq!(poll(&mut subscription, &waker), None);
+}
+
+#[test]
+fn a_writer_and_a_waiter_never_miss_each_other() {
+    let engine = Engine::new();
+    let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
+    std::thread::scope(|threads| {
+        let waiter = threads.spawn(move || {
+            // A thread that parks until it is woken, like a small runtime.
+            struct Unpark(std::thread::Thread);
+            impl Wake for Unpark {
+                fn wake(self: Arc<Self>) {
+                    self.0.unpark();
+                }
+            }
+            let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+            let mut last = 0;
+            while last < 300 {
+                match poll(&mut subscription, &waker) {
+                    Some(count) => {
+                        assert!(count > last);
+                        last = count;
+                    }
+                    None => std::thread::park(),
+                }
+            }
+        });
+        for i in 0..300 {
+            engine.http(&format!("n-{i}"));
+        }
+        waiter.join().unwrap();
+    });
+}

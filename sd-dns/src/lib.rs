@@ -1,0 +1,86 @@
+//! The DNS door of `sd`: whoever asks for a service's name is answered with the records of its instances.
+//!
+//! A [`NameTable`] follows a registry, an [`Answerer`] answers messages from it, and a [`DnsServer`] puts sockets before
+//! that. Each is of use without the next.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use sd_backend_memory::MemoryRegistry;
+//! use sd_core::{
+//!     Scope, SyncCloudMap,
+//!     model::RecordType,
+//!     request::{
+//!         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, ListNamespacesRequest,
+//!         RegisterInstanceRequest,
+//!     },
+//! };
+//! use sd_dns::{Answerer, NameTable, Reply, Transport};
+//!
+//! let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+//! let table = NameTable::new();
+//! let _attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
+//!
+//! let api = cloud_map.at(Scope::default());
+//! api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
+//! let namespaces = api.list_namespaces(&ListNamespacesRequest::default())?;
+//! let service = api.create_service(
+//!     CreateServiceRequest::new("web")
+//!         .with_namespace_id(namespaces.items[0].namespace.id.as_str())
+//!         .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)])),
+//! )?;
+//! api.register_instance(
+//!     RegisterInstanceRequest::new(service.service.id.as_str(), "i-1")
+//!         .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1"),
+//! )?;
+//!
+//! // `web.app.local. IN A?`, as a stub resolver sends it.
+//! let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03web\x03app\x05local\x00\x00\x01\x00\x01";
+//! let mut answer = Vec::new();
+//! assert_eq!(Answerer::new(table).answer(query, Transport::Udp, &mut answer), Reply::Written);
+//! // One answer; its data is what the message ends in.
+//! assert_eq!(answer[6..8], [0, 1]);
+//! assert!(answer.ends_with(&[10, 0, 0, 1]));
+//! # Ok::<(), sd_core::Error>(())
+//! ```
+//!
+//! # Three ideas
+//! - **The records stand ready.** The table is told of every change inside the call that makes it, and a query is one look
+//!   at the entry of its name. So an instance that is registered is answered, whoever asks next, and what a query costs
+//!   does not depend on how many instances there are.
+//! - **Usual queries take a short way.** They are read and answered as the bytes they are, without allocating; all others
+//!   are taken apart by hickory-proto. Both give their answer by the same code.
+//! - **The rules are the core's.** Which records an instance gives is [`sd_core::records::records_of`], which of them are
+//!   answered [`sd_core::records::select`]; the table is held against [`sd_core::records::resolve`] by a property test.
+//!
+//! # What is answered
+//! | question | answer |
+//! |---|---|
+//! | a type that the name has | up to eight records in random order, or one if the service is WEIGHTED; healthy ones, or any if none is healthy |
+//! | SRV | also the addresses of the hosts, as far as they fit |
+//! | any type of a name with a CNAME record | the record, and what its target has if that is in the same zone (RFC 1034 section 4.3.2) |
+//! | another type of a name that exists, or a name that only has names below it | NODATA: NOERROR with the zone's SOA record |
+//! | a name without records: not known, a service without instances, a service of type HTTP | NXDOMAIN with the zone's SOA record |
+//! | the zone's own name: SOA, NS | records that name the zone itself; there is no other name of which the zone knows that this server answers |
+//! | ANY | the records of one type (RFC 8482) |
+//! | a name in no zone, another class, a zone transfer | REFUSED |
+//!
+//! The SOA record's TTL and its MINIMUM are the namespace's SOA TTL (RFC 2308 section 3). Answers are no longer than the
+//! client can receive: [`Answerer::answer`]. Of zones of one name, one answers: [`NameTable::hidden_zones`].
+
+#![forbid(unsafe_code)]
+
+mod name_table;
+
+mod random;
+mod wire;
+
+mod answerer;
+mod slow;
+
+mod server;
+
+pub use answerer::{Answerer, Reply};
+pub use name_table::{HiddenZone, NameTable};
+pub use server::{BindError, DnsServer, DnsServerBuilder};
+pub use wire::Transport;

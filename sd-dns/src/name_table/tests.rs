@@ -1,0 +1,450 @@
+//! The table against its definition, [`records::resolve`], over random changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, Ipv6Addr},
+    num::NonZero,
+};
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{Name, RData},
+};
+use proptest::prelude::*;
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    ChangeSet, StateWriter, SyncCloudMap, Timestamp,
+    health::{CustomHealthStatus, Health, HealthCheck},
+    ids::VpcId,
+    model::{DnsRecord, Instance, NamespaceKind, RecordType, ServiceKind},
+    name::{NamespaceName, ServiceName},
+    random::{RandomSource, SeededRandom},
+    records::Answer,
+    request::{
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, RegisterInstanceRequest,
+    },
+};
+
+use super::*;
+use crate::{Answerer, Reply, Transport};
+
+/// One of each entity, to make others of.
+struct Prototypes {
+    namespace: Namespace,
+    service: Service,
+    record: DnsRecord,
+    instance: Instance,
+}
+
+fn prototypes() -> Prototypes {
+    let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+    let api = cloud_map.at(Scope::default());
+    api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1")).unwrap();
+    let state = cloud_map.cloud_map().state();
+    let namespace = state.scope(api.scope()).namespaces().next().unwrap().namespace().clone();
+    let service = CreateServiceRequest::new("web")
+        .with_namespace_id(namespace.id.as_str())
+        .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]));
+    let service = api.create_service(service).unwrap().service;
+    let instance = RegisterInstanceRequest::new(service.id.as_str(), "v1")
+        .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1");
+    api.register_instance(instance).unwrap();
+    let state = cloud_map.cloud_map().state();
+    let found = state.scope(api.scope()).service(service.id.as_str()).unwrap();
+    let instance = (**found.instances().get("v1").unwrap().instance()).clone();
+    let record = service.dns_config().unwrap().records[0];
+    Prototypes { namespace: (*namespace).clone(), service: (*service).clone(), record, instance }
+}
+
+const ZONES: [&str; 4] = ["app.local", "svc.app.local", "App.Local", "a..b"];
+const SERVICES: [&str; 5] = ["web", "v1.web", ".", "_http._tcp", "svc"];
+const INSTANCES: [&str; 6] = ["v1", "V1", "v2", "x.v2", "a..b", "web"];
+const CNAMES: [&str; 5] =
+    ["web.app.local", "v1.web.app.local", "web.svc.app.local", "svc.app.local", "else.where"];
+const CONFIGS: [&[RecordType]; 6] = [
+    &[RecordType::A],
+    &[RecordType::Aaaa],
+    &[RecordType::A, RecordType::Aaaa],
+    &[RecordType::Srv],
+    &[RecordType::Srv, RecordType::A],
+    &[RecordType::Cname],
+];
+const TTLS: [u32; 3] = [0, 5, 60];
+
+/// A change by numbers, which are taken modulo whatever there is.
+#[derive(Clone, Debug)]
+struct Step {
+    kind: u8,
+    namespace: usize,
+    service: usize,
+    instance: usize,
+    choice: usize,
+    flag: bool,
+}
+
+/// Steps of these kinds, of which few namespaces have most.
+fn step(kinds: std::ops::Range<u8>) -> impl Strategy<Value = Step> {
+    let namespace = prop_oneof![4 => Just(0), 2 => Just(1), 1 => Just(2), 1 => Just(3)];
+    let service = prop_oneof![4 => Just(0), 3 => Just(1), 3 => 2usize..5];
+    (kinds, namespace, service, 0usize..6, 0usize..720, any::<bool>()).prop_map(
+        |(kind, namespace, service, instance, choice, flag)| Step {
+            kind,
+            namespace,
+            service,
+            instance,
+            choice,
+            flag,
+        },
+    )
+}
+
+/// All namespaces, most of the services, some instances, and then anything.
+fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    let namespaces = (0usize..4).map(|namespace| Step {
+        kind: 0,
+        namespace,
+        service: 0,
+        instance: 0,
+        choice: 3 + 2 * namespace,
+        flag: true,
+    });
+    let namespaces: Vec<Vec<Step>> = namespaces.map(|step| vec![step]).collect();
+    let services = prop::collection::vec(prop::collection::vec(step(3..7), 1), 16);
+    let instances = prop::collection::vec(prop::collection::vec(step(8..17), 1), 10..60);
+    let anything = prop::collection::vec(prop::collection::vec(step(0..28), 1..4), 1..40);
+    (services, instances, anything).prop_map(move |(services, instances, anything)| {
+        [namespaces.clone(), services, instances, anything].concat()
+    })
+}
+
+fn scope(namespace: usize) -> Scope {
+    if namespace == 3 { Scope::parse("000000000001", "eu-west-1").unwrap() } else { Scope::default() }
+}
+
+impl Prototypes {
+    fn change(&self, step: &Step) -> Change {
+        let &Step { kind, namespace, service, instance, choice, flag } = step;
+        let namespace_id = NamespaceId::parse(&format!("ns-{namespace}")).unwrap();
+        let service_id = ServiceId::parse(&format!("srv-{namespace}-{service}")).unwrap();
+        let instance_id = InstanceId::parse(INSTANCES[instance]).unwrap();
+        match kind {
+            0 => {
+                let mut value = self.namespace.clone();
+                value.scope = scope(namespace);
+                value.id = namespace_id;
+                value.http_name = NamespaceName::parse(&format!("http-{namespace}")).unwrap();
+                // The same id has the same name and type, save where a backend finds it otherwise.
+                let name = if flag { namespace } else { choice };
+                value.name = NamespaceName::parse(ZONES[name % ZONES.len()]).unwrap();
+                value.created = Timestamp::from_millis((choice % 3) as u64);
+                let mut zone = value.hosted_zone().unwrap().clone();
+                zone.soa_ttl = TTLS[choice % 3];
+                value.kind = match choice % 8 {
+                    0 => NamespaceKind::Http,
+                    1 | 2 => NamespaceKind::DnsPublic { zone },
+                    _ => NamespaceKind::DnsPrivate {
+                        vpc: VpcId::parse(&format!("vpc-{}", choice % 2)).unwrap(),
+                        zone,
+                    },
+                };
+                Change::PutNamespace(Arc::new(value))
+            }
+            1 => Change::DeleteNamespace(namespace_id),
+            2..=6 => {
+                let mut value = self.service.clone();
+                value.scope = scope(namespace);
+                value.id = service_id;
+                value.namespace_id = namespace_id;
+                value.name = ServiceName::parse(SERVICES[service]).unwrap();
+                let types = CONFIGS[choice % CONFIGS.len()];
+                if let ServiceKind::DnsHttp(config) = &mut value.kind {
+                    config.records = types
+                        .iter()
+                        .map(|kind| {
+                            let mut record = self.record;
+                            record.kind = *kind;
+                            record.ttl = TTLS[choice / 7 % 3];
+                            record
+                        })
+                        .collect();
+                    config.routing_policy = if flag || types == [RecordType::Cname] {
+                        RoutingPolicy::Weighted
+                    } else {
+                        RoutingPolicy::Multivalue
+                    };
+                }
+                if choice % 19 == 0 {
+                    value.kind = ServiceKind::Http;
+                }
+                Change::PutService(Arc::new(value))
+            }
+            7 => Change::DeleteService(service_id),
+            8..=16 => {
+                let mut value = self.instance.clone();
+                value.id = instance_id;
+                let endpoint = &mut value.endpoint;
+                endpoint.ipv4 = (choice % 5 != 0).then(|| Ipv4Addr::new(10, 0, 0, (choice % 4) as u8));
+                endpoint.ipv6 = (choice % 7 != 0).then(|| Ipv6Addr::from((choice % 3) as u128));
+                endpoint.port = NonZero::new((choice / 8 % 3) as u16);
+                endpoint.cname = Some(DnsName::parse(CNAMES[choice % CNAMES.len()]).unwrap());
+                Change::PutInstance { service: service_id, instance: Arc::new(value), health: health(flag) }
+            }
+            17..=20 => Change::DeleteInstance { service: service_id, id: instance_id },
+            _ => Change::PutHealth { service: service_id, id: instance_id, health: health(flag) },
+        }
+    }
+}
+
+fn health(healthy: bool) -> Health {
+    let status = if healthy { CustomHealthStatus::Healthy } else { CustomHealthStatus::Unhealthy };
+    Health::initial(&HealthCheck::Custom, Some(status))
+}
+
+/// Everything of a table, in a form that does not depend on the order of changes.
+fn dump(table: &NameTable) -> BTreeMap<String, String> {
+    let writer = table.writer();
+    let zone = |key: &[u8]| {
+        let number = ZoneKey::from_be_bytes(*key.first_chunk().unwrap());
+        let (scope, id) = writer.keys.iter().find(|(_, found)| **found == number).unwrap().0;
+        format!("{scope} {id} {:?}", &key[4..])
+    };
+    let published = table.read();
+    let names = published.names.iter();
+    let mut dumped: BTreeMap<_, _> =
+        names.map(|entry| (zone(entry.key()), dump_entry(entry.value()))).collect();
+    dumped.insert("hidden".into(), format!("{:?}", table.hidden_zones()));
+    dumped
+}
+
+fn dump_entry(entry: &Entry) -> String {
+    let Entry { below, a, aaaa, cname, srv } = entry;
+    let a = a.as_ref().map(|set| (set.counts(), set.terms()));
+    let aaaa = aaaa.as_ref().map(|set| (set.counts(), set.terms()));
+    let cname = cname.as_ref().map(|set| (set.counts(), set.terms()));
+    let srv = srv.as_ref().map(|set| (set.counts(), set.terms()));
+    format!("{below} {a:?} {aaaa:?} {cname:?} {srv:?}")
+}
+
+/// Every number once it is asked for the first: a choice among `of` candidates picks the `nth`.
+#[derive(Debug)]
+struct Nth {
+    nth: u64,
+    of: u64,
+}
+
+impl RandomSource for Nth {
+    fn next_u64(&self) -> u64 {
+        (u64::MAX / self.of).saturating_mul(self.nth) + u64::MAX / self.of / 2
+    }
+}
+
+/// What a question may be answered.
+#[derive(Debug, PartialEq, Eq)]
+enum Possible {
+    Records { ttl: u32, data: BTreeSet<RecordData>, limit: usize },
+    Alias,
+    NoData(DnsName, u32),
+    NxDomain(DnsName, u32),
+    Refused,
+}
+
+/// By the definition, asked again and again until every candidate was chosen.
+fn defined(state: &State, view: &View, name: &DnsName, kind: RecordType) -> Possible {
+    let mut data = BTreeSet::new();
+    let (mut ttl, mut limit) = (0, 0);
+    for of in 1..=12 {
+        for nth in 0..of {
+            match records::resolve(state, view, name, kind, &Nth { nth, of }) {
+                Answer::Records(found) if found[0].data.record_type() != kind => return Possible::Alias,
+                Answer::Records(found) => {
+                    ttl = found[0].ttl;
+                    limit = limit.max(found.len());
+                    data.extend(found.into_iter().map(|record| record.data));
+                }
+                Answer::NoData { zone, soa_ttl } => return Possible::NoData(zone, soa_ttl),
+                Answer::NxDomain { zone, soa_ttl } => return Possible::NxDomain(zone, soa_ttl),
+                Answer::Refused => return Possible::Refused,
+            }
+        }
+    }
+    Possible::Records { ttl, data, limit }
+}
+
+fn candidates<D: Eq + std::hash::Hash>(
+    set: Option<&RecordSet<D>>,
+    data: impl Fn(&D) -> RecordData,
+) -> Option<Possible> {
+    let set = set?;
+    let selection = set.select();
+    let data: BTreeSet<_> =
+        (0..selection.candidates).map(|number| data(set.candidate(number).unwrap())).collect();
+    Some(Possible::Records { ttl: set.ttl(), limit: selection.limit.min(data.len()), data })
+}
+
+/// By the table.
+fn tabled(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<DnsName>) -> Possible {
+    let published = table.read();
+    let mut key = LookupName::folded(name.as_wire());
+    let Some((zone, start)) = published.zones.find(name.as_wire()) else {
+        return Possible::Refused;
+    };
+    let zone_name = zones.iter().find(|zone| zone.as_wire() == &name.as_wire()[start..]).unwrap().clone();
+    key.set_zone(zone.key);
+    let found = published.look(key.key(start), |entry| {
+        let found = match kind {
+            RecordType::A => candidates(entry.a.as_deref(), |data| RecordData::A(*data)),
+            RecordType::Aaaa => candidates(entry.aaaa.as_deref(), |data| RecordData::Aaaa(*data)),
+            RecordType::Cname => candidates(entry.cname.as_deref(), |data| RecordData::Cname(data.clone())),
+            RecordType::Srv => candidates(entry.srv.as_deref(), |data| {
+                let labels = data.target.iter().skip(1).map(|b| char::from(*b));
+                let text: String = labels.map(|c| if c.is_ascii_graphic() { c } else { '.' }).collect();
+                RecordData::Srv { port: data.port, target: name.prefixed(&text).unwrap() }
+            }),
+        };
+        found.or_else(|| entry.cname.is_some().then_some(Possible::Alias))
+    });
+    match found {
+        Some(Some(found)) => found,
+        Some(None) => Possible::NoData(zone_name, zone.soa_ttl),
+        None if start == 0 => Possible::NoData(zone_name, zone.soa_ttl),
+        None => Possible::NxDomain(zone_name, zone.soa_ttl),
+    }
+}
+
+fn number_of(kind: RecordType) -> u16 {
+    match kind {
+        RecordType::A => 1,
+        RecordType::Aaaa => 28,
+        RecordType::Cname => 5,
+        RecordType::Srv => 33,
+    }
+}
+
+fn ask(answerer: &Answerer, name: &DnsName, kind: RecordType) -> Message {
+    let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    packet.extend_from_slice(name.as_wire());
+    packet.extend_from_slice(&number_of(kind).to_be_bytes());
+    packet.extend_from_slice(&[0, 1]);
+    let mut out = Vec::new();
+    assert_eq!(answerer.answer(&packet, Transport::Tcp, &mut out), Reply::Written);
+    Message::from_vec(&out).unwrap()
+}
+
+fn text(name: &Name) -> DnsName {
+    DnsName::parse(&name.to_ascii()).unwrap()
+}
+
+fn data_of(data: &RData) -> RecordData {
+    match data {
+        RData::A(address) => RecordData::A(address.0),
+        RData::AAAA(address) => RecordData::Aaaa(address.0),
+        RData::CNAME(target) => RecordData::Cname(text(&target.0)),
+        RData::SRV(srv) => RecordData::Srv { port: srv.port, target: text(&srv.target) },
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The bytes that go out say what is possible, and follow aliases in the zone of the question.
+fn check_answer(
+    answerer: &Answerer,
+    name: &DnsName,
+    kind: RecordType,
+    possible: impl Fn(&DnsName) -> Possible,
+) {
+    let answer = ask(answerer, name, kind);
+    let mut records = answer.answers.iter().peekable();
+    let mut name = name.clone();
+    let mut followed = false;
+    loop {
+        // A chain ends where the answer does: outside of the zone, or in a loop.
+        if followed && records.peek().is_none() && answer.authorities.is_empty() {
+            assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+            return;
+        }
+        match possible(&name) {
+            Possible::Alias => {
+                let alias = records.next().unwrap();
+                assert_eq!(text(&alias.name), name);
+                let RecordData::Cname(target) = data_of(&alias.data) else { panic!("{alias:?}") };
+                name = target;
+                followed = true;
+                continue;
+            }
+            Possible::Records { ttl, data, limit } => {
+                let found: Vec<_> = records.collect();
+                assert_eq!(found.len(), limit, "{found:?}");
+                assert!(found.iter().all(|record| record.ttl == ttl && text(&record.name) == name));
+                let distinct: BTreeSet<_> = found.iter().map(|record| data_of(&record.data)).collect();
+                assert_eq!(distinct.len(), limit);
+                assert!(distinct.is_subset(&data));
+            }
+            Possible::NoData(zone, ttl) | Possible::NxDomain(zone, ttl) => {
+                assert_eq!(records.next(), None);
+                let soa = &answer.authorities[0];
+                assert_eq!((text(&soa.name), soa.ttl), (zone, ttl));
+            }
+            Possible::Refused => assert_eq!(answer.metadata.response_code, ResponseCode::Refused),
+        }
+        let expected = match possible(&name) {
+            Possible::NxDomain(..) => ResponseCode::NXDomain,
+            Possible::Refused => ResponseCode::Refused,
+            _ => ResponseCode::NoError,
+        };
+        assert_eq!(answer.metadata.response_code, expected);
+        return;
+    }
+}
+
+fn questions() -> Vec<DnsName> {
+    let mut names: Vec<String> = CNAMES.iter().map(|name| (*name).to_owned()).collect();
+    for zone in ["app.local", "svc.app.local"] {
+        names.push(zone.to_owned());
+        for below in
+            ["v2.web", "x.v2.web", "v1", "_tcp", "_http._tcp", "v1._http._tcp", "none", "v1.v1.web", "v2"]
+        {
+            names.push(format!("{below}.{zone}"));
+        }
+    }
+    let mut names: Vec<_> = names.iter().map(|name| DnsName::parse(name).unwrap()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_table_is_what_the_definition_says(steps in steps(), one_vpc in any::<bool>()) {
+        let prototypes = prototypes();
+        let mut view = View::default();
+        view.vpc = one_vpc.then(|| VpcId::parse("vpc-1").unwrap());
+        let table = NameTable::with_view(view.clone());
+        let writer = StateWriter::new(State::new());
+        let _attached = writer.cell().attach(Arc::new(table.clone()));
+        let (mut applied, mut refused) = (0, 0);
+        for (number, steps) in steps.iter().enumerate() {
+            let mut set = ChangeSet::new(scope(steps[0].namespace), Timestamp::from_millis(number as u64));
+            let mut of_scope = steps.clone();
+            of_scope.retain(|step| scope(step.namespace) == set.scope);
+            set.changes = of_scope.iter().map(|step| prototypes.change(step)).collect();
+            // Sets that lead to no legal state are refused, and then nothing has happened.
+            if writer.publish(&set).is_ok() { applied += 1 } else { refused += 1 }
+            let fresh = NameTable::with_view(view.clone());
+            fresh.rebuild(&writer.cell().load());
+            prop_assert_eq!(dump(&table), dump(&fresh));
+        }
+        prop_assert!(applied > 4 && refused < steps.len());
+
+        let state = writer.cell().load();
+        let zones: BTreeSet<DnsName> = ZONES.iter().filter_map(|zone| DnsName::parse(zone).ok()).collect();
+        let answerer = Answerer::new(table.clone()).with_random(SeededRandom::new(steps.len() as u64));
+        for name in questions() {
+            for kind in RecordType::ALL {
+                let possible = |name: &DnsName| tabled(&table, name, kind, &zones);
+                prop_assert_eq!(possible(&name), defined(&state, &view, &name, kind), "{} {:?}", name, kind);
+                check_answer(&answerer, &name, kind, possible);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Connections (RFC 7766): messages with their length before them, as many as come, answered in order.
+
+use std::{
+    collections::HashMap,
+    io,
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    task::{AbortHandle, Id, JoinSet},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{DRAIN_PAUSE, DRAIN_TURNS};
+use crate::{
+    answerer::{Answerer, Reply},
+    wire::Transport,
+};
+
+/// After a failed accept, which may well fail again at once: no file descriptor may be left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Hands on the connections of a listener until it is told to stop.
+pub(super) async fn accept(
+    listener: TcpListener,
+    accepted: mpsc::Sender<TcpStream>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let connection = tokio::select! {
+            connection = listener.accept() => connection,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        match connection {
+            Ok((stream, _)) => {
+                if accepted.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a connection");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// All connections of a server.
+pub(super) struct Connections {
+    answerer: Answerer,
+    limit: NonZero<usize>,
+    idle_timeout: Duration,
+    stopped: watch::Receiver<bool>,
+    uses: Arc<AtomicU64>,
+    tasks: JoinSet<()>,
+    open: HashMap<Id, Open>,
+}
+
+struct Open {
+    task: AbortHandle,
+    activity: Arc<Activity>,
+}
+
+/// When a connection was last of use, as a place in the order of all connections' uses.
+struct Activity {
+    uses: Arc<AtomicU64>,
+    last: AtomicU64,
+}
+
+impl Activity {
+    fn new(uses: &Arc<AtomicU64>) -> Arc<Self> {
+        let activity = Self { uses: Arc::clone(uses), last: AtomicU64::new(0) };
+        activity.now();
+        Arc::new(activity)
+    }
+
+    fn now(&self) {
+        self.last.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+impl Connections {
+    pub(super) fn new(
+        answerer: Answerer,
+        limit: NonZero<usize>,
+        idle_timeout: Duration,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        let uses = Arc::new(AtomicU64::new(0));
+        Self { answerer, limit, idle_timeout, stopped, uses, tasks: JoinSet::new(), open: HashMap::new() }
+    }
+
+    /// Serves the connections that come in, until no more can come and those that came are done.
+    pub(super) async fn serve(mut self, mut incoming: mpsc::Receiver<TcpStream>) {
+        loop {
+            tokio::select! {
+                // Those that have ended first: they make room.
+                biased;
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => error.id(),
+                    };
+                    self.open.remove(&id);
+                }
+                stream = incoming.recv() => match stream {
+                    Some(stream) => self.add(stream),
+                    None => break,
+                },
+            }
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn add(&mut self, stream: TcpStream) {
+        if self.open.len() >= self.limit.get()
+            && let Some(id) = self.idlest()
+            && let Some(idlest) = self.open.remove(&id)
+        {
+            idlest.task.abort();
+        }
+        let activity = Activity::new(&self.uses);
+        let connection = Connection {
+            stream,
+            answerer: self.answerer.clone(),
+            activity: Arc::clone(&activity),
+            idle_timeout: self.idle_timeout,
+            received: Vec::new(),
+            answers: Vec::new(),
+        };
+        let stopped = self.stopped.clone();
+        let task = self.tasks.spawn(async move {
+            if let Err(error) = connection.serve(stopped).await {
+                tracing::debug!(%error, "a connection has failed");
+            }
+        });
+        self.open.insert(task.id(), Open { task, activity });
+    }
+
+    fn idlest(&self) -> Option<Id> {
+        let last = |open: &Open| open.activity.last.load(Ordering::Relaxed);
+        self.open.iter().min_by_key(|(_, open)| last(open)).map(|(id, _)| *id)
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    answerer: Answerer,
+    activity: Arc<Activity>,
+    idle_timeout: Duration,
+    /// Received and not yet answered: at most one message that is not complete, after each turn.
+    received: Vec<u8>,
+    answers: Vec<u8>,
+}
+
+impl Connection {
+    /// The least room for what is received next.
+    const READ: usize = 4096;
+    /// Answers are sent at the latest when there are so many octets of them.
+    const WRITE: usize = 64 * 1024;
+
+    async fn serve(mut self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        let mut deadline = Instant::now() + self.idle_timeout;
+        loop {
+            self.received.reserve(Self::READ);
+            let read = tokio::select! {
+                read = timeout_at(deadline, self.stream.read_buf(&mut self.received)) => Some(read),
+                _ = stopped.wait_for(|stopped| *stopped) => None,
+            };
+            match read {
+                None => return self.drain().await,
+                // The client has no more, or no complete message for too long, however many octets came.
+                Some(Err(_) | Ok(Ok(0))) => return Ok(()),
+                Some(Ok(read)) => read?,
+            };
+            if self.answer().await? == Progress::Some {
+                self.activity.now();
+                deadline = Instant::now() + self.idle_timeout;
+            }
+        }
+    }
+
+    /// Answers what has arrived.
+    async fn drain(&mut self) -> io::Result<()> {
+        for _ in 0..DRAIN_TURNS {
+            self.received.reserve(Self::READ);
+            match timeout(DRAIN_PAUSE, self.stream.read_buf(&mut self.received)).await {
+                Ok(Ok(1..)) => self.answer().await?,
+                Ok(Ok(0)) | Err(_) => break,
+                Ok(Err(error)) => return Err(error),
+            };
+        }
+        self.stream.shutdown().await
+    }
+
+    /// Answers all complete messages, in one write unless the answers are many.
+    async fn answer(&mut self) -> io::Result<Progress> {
+        let mut done = 0;
+        while let Some(message) = first_message(&self.received[done..]) {
+            done += LENGTH + message.len();
+            append_answer(&self.answerer, message, &mut self.answers);
+            if self.answers.len() >= Self::WRITE {
+                self.send().await?;
+            }
+        }
+        self.received.drain(..done);
+        self.send().await?;
+        Ok(if done == 0 { Progress::None } else { Progress::Some })
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        if !self.answers.is_empty() {
+            timeout(self.idle_timeout, self.stream.write_all(&self.answers)).await??;
+            self.answers.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Whether a turn had a complete message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    None,
+    Some,
+}
+
+/// The octets of the length before a message (RFC 1035 section 4.2.2).
+const LENGTH: usize = 2;
+
+/// The first message, if it is complete.
+fn first_message(received: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = received.split_first_chunk::<LENGTH>()?;
+    rest.get(..usize::from(u16::from_be_bytes(*len)))
+}
+
+/// Appends the answer with its length before it; nothing if there is none.
+fn append_answer(answerer: &Answerer, message: &[u8], answers: &mut Vec<u8>) {
+    let start = answers.len();
+    answers.extend_from_slice(&[0; LENGTH]);
+    let reply = answerer.answer(message, Transport::Tcp, answers);
+    match (reply, u16::try_from(answers.len() - start - LENGTH)) {
+        (Reply::Written, Ok(len)) => answers[start..start + LENGTH].copy_from_slice(&len.to_be_bytes()),
+        (Reply::Written | Reply::Nothing, _) => answers.truncate(start),
+    }
+}

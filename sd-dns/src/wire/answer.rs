@@ -1,0 +1,262 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use sd_core::{random::RandomSource, records::MULTIVALUE_LIMIT};
+
+use super::{
+    Edns, HEADER, Message, Rcode, Section, kind,
+    query::{QueryHeader, Question},
+    srv_priority_and_weight,
+};
+use crate::name_table::{Entry, LookupName, Published, RecordSet, SrvData};
+
+/// Appends the answer to a question for data of class IN.
+pub(crate) fn answer(
+    published: &Published,
+    header: QueryHeader,
+    question: &Question<'_>,
+    edns: Option<Edns>,
+    limit: usize,
+    random: &dyn RandomSource,
+    out: &mut Vec<u8>,
+) {
+    let message = Message::begin(out, header, question.raw, edns, limit);
+    let mut answer = Answer { published, random, kind: question.kind, question: question.name(), message };
+    let mut name = LookupName::folded(question.name());
+    let rcode = answer.resolve(&mut name, HEADER, None);
+    answer.message.finish(rcode);
+}
+
+struct Answer<'a> {
+    published: &'a Published,
+    random: &'a dyn RandomSource,
+    kind: u16,
+    /// The name that is asked for, as it stands in the packet.
+    question: &'a [u8],
+    message: Message<'a>,
+}
+
+/// The name of a zone, as it stands in the message.
+struct Apex {
+    at: usize,
+    len: usize,
+    /// In seconds.
+    soa_ttl: u32,
+}
+
+/// The most aliases that are followed.
+const MAX_ALIASES: usize = 8;
+
+impl Answer<'_> {
+    /// Writes what the name that stands at `at` has, and the names that it is an alias of (RFC 1034 section 4.3.2).
+    fn resolve(&mut self, name: &mut LookupName, at: usize, before: Option<&Passed<'_>>) -> Rcode {
+        let published = self.published;
+        let Some((zone, zone_start)) = published.zones.find(name.wire()) else {
+            return Rcode::Refused;
+        };
+        self.message.set_authoritative();
+        let is_apex = zone_start == 0;
+        let apex = Apex { at: at + zone_start, len: name.wire().len() - zone_start, soa_ttl: zone.soa_ttl };
+        if is_apex && self.apex(&apex) {
+            return Rcode::NoError;
+        }
+        name.set_zone(zone.key);
+        let mut alias = None;
+        let written = published.look(name.key(zone_start), |entry| {
+            self.records(entry, name, at) || {
+                alias = self.alias(entry, at);
+                alias.is_some()
+            }
+        });
+        if let Some(Alias { target, at }) = alias {
+            let passed = Passed { name, before, len: 1 + before.map_or(0, |before| before.len) };
+            return match target {
+                Some(mut target) if passed.may_go_on_with(&target) => {
+                    self.resolve(&mut target, at, Some(&passed))
+                }
+                _ => Rcode::NoError,
+            };
+        }
+        match written {
+            Some(true) => return Rcode::NoError,
+            None if is_apex && self.kind == kind::ANY => {
+                self.soa(Section::Answer, &apex);
+                return Rcode::NoError;
+            }
+            Some(false) | None => {}
+        }
+        // The negative answer is kept for the TTL of this record or its MINIMUM, which are the same (RFC 2308 section 3).
+        self.soa(Section::Authority, &apex);
+        if written.is_some() || is_apex { Rcode::NoError } else { Rcode::NxDomain }
+    }
+
+    /// Writes what every zone has at its apex: SOA, and NS. `false` if the question is for neither.
+    ///
+    /// Both name the zone itself: it is the one name of which the zone knows that this server answers for it.
+    fn apex(&mut self, apex: &Apex) -> bool {
+        match self.kind {
+            kind::SOA => self.soa(Section::Answer, apex),
+            kind::NS => {
+                self.message.record(Section::Answer, apex.at, kind::NS, apex.soa_ttl, 2);
+                self.message.push(&Message::pointer(apex.at));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Writes an SOA record (RFC 1035 section 3.3.13) with the values of Route 53. The mailbox is `hostmaster` of the
+    /// zone (RFC 2142 section 7).
+    fn soa(&mut self, section: Section, apex: &Apex) {
+        const HOSTMASTER: &[u8] = b"\x0ahostmaster";
+        const SERIAL: u32 = 1;
+        const REFRESH: u32 = 7200;
+        const RETRY: u32 = 900;
+        const EXPIRE: u32 = 1_209_600;
+        // Nothing fits before a zone's name that is as long as names may be.
+        let mailbox = if HOSTMASTER.len() + apex.len <= LookupName::MAX { HOSTMASTER } else { &[] };
+        let len = 2 + mailbox.len() + 2 + 5 * size_of::<u32>();
+        self.message.record(section, apex.at, kind::SOA, apex.soa_ttl, len);
+        self.message.push(&Message::pointer(apex.at));
+        self.message.push(mailbox);
+        self.message.push(&Message::pointer(apex.at));
+        for number in [SERIAL, REFRESH, RETRY, EXPIRE, apex.soa_ttl] {
+            self.message.push(&number.to_be_bytes());
+        }
+    }
+
+    /// Writes the records of the type that is asked for; for ANY those of one type (RFC 8482 section 4.1). `false` if
+    /// there are none.
+    fn records(&mut self, entry: &Entry, name: &LookupName, at: usize) -> bool {
+        let wants = |kind| self.kind == kind || self.kind == kind::ANY;
+        match entry {
+            Entry { a: Some(set), .. } if wants(kind::A) => {
+                self.addresses(set, at, kind::A, Ipv4Addr::octets);
+            }
+            Entry { aaaa: Some(set), .. } if wants(kind::AAAA) => {
+                self.addresses(set, at, kind::AAAA, Ipv6Addr::octets);
+            }
+            Entry { srv: Some(set), .. } if wants(kind::SRV) => self.hosts(set, name, at),
+            Entry { cname: Some(_), .. } if wants(kind::CNAME) => return self.alias(entry, at).is_some(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn addresses<D: Copy + Eq + std::hash::Hash, const N: usize>(
+        &mut self,
+        set: &RecordSet<D>,
+        at: usize,
+        kind: u16,
+        octets: impl Fn(&D) -> [u8; N],
+    ) {
+        let selection = set.select();
+        let ttl = set.ttl();
+        for number in selection.order(self.random).take(selection.limit) {
+            let Some(address) = set.candidate(number) else {
+                continue;
+            };
+            self.message.record(Section::Answer, at, kind, ttl, N);
+            self.message.push(&octets(address));
+        }
+    }
+
+    /// Writes SRV records, and the addresses of their targets as far as they fit (RFC 2782).
+    fn hosts(&mut self, set: &RecordSet<SrvData>, name: &LookupName, at: usize) {
+        let selection = set.select();
+        let ttl = set.ttl();
+        let mut chosen: [Option<&SrvData>; MULTIVALUE_LIMIT] = [None; MULTIVALUE_LIMIT];
+        let mut count = 0;
+        for number in selection.order(self.random) {
+            let Some(host) = set.candidate(number) else {
+                continue;
+            };
+            let is_same = |other: &&SrvData| other.port == host.port && other.shares_target_with(host);
+            if chosen.iter().flatten().any(is_same) {
+                continue;
+            }
+            let target = name.wire();
+            self.message.record(Section::Answer, at, kind::SRV, ttl, 6 + host.target.len() + target.len());
+            self.message.push(&srv_priority_and_weight());
+            self.message.push(&host.port.to_be_bytes());
+            // Not compressed: RFC 2782 forbids it.
+            self.message.push(&host.target);
+            self.message.push(target);
+            chosen[count] = Some(host);
+            count += 1;
+            if count == selection.limit.min(MULTIVALUE_LIMIT) {
+                break;
+            }
+        }
+        for (number, host) in chosen.iter().flatten().enumerate() {
+            let before = || chosen[..number].iter().flatten().filter(|other| other.shares_target_with(host));
+            let ipv4 = host.ipv4.filter(|_| before().all(|other| other.ipv4 != host.ipv4));
+            let ipv6 = host.ipv6.filter(|_| before().all(|other| other.ipv6 != host.ipv6));
+            let fit = ipv4
+                .is_none_or(|ip| self.message.additional(&host.target, at, kind::A, ttl, &ip.octets()))
+                && ipv6.is_none_or(|ip| {
+                    self.message.additional(&host.target, at, kind::AAAA, ttl, &ip.octets())
+                });
+            if !fit {
+                break;
+            }
+        }
+    }
+
+    /// Writes the CNAME record of a name. Never more than one, since a name is an alias of one name only (RFC 2181
+    /// section 10.1).
+    fn alias(&mut self, entry: &Entry, at: usize) -> Option<Alias> {
+        let set = entry.cname.as_deref()?;
+        let number = set.select().order(self.random).next()?;
+        let target = set.candidate(number)?.as_wire();
+        let asked = LookupName::folded(self.question);
+        let (_, zone_start) = self.published.zones.find(asked.wire())?;
+        match labels_before(target, &asked.wire()[zone_start..]) {
+            Some(labels) => {
+                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), labels.len() + 2);
+                let at = self.message.position();
+                self.message.push(labels);
+                self.message.push(&Message::pointer(HEADER + zone_start));
+                Some(Alias { target: Some(LookupName::folded(target)), at })
+            }
+            None => {
+                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), target.len());
+                let at = self.message.position();
+                self.message.push(target);
+                Some(Alias { target: None, at })
+            }
+        }
+    }
+}
+
+/// The CNAME record that was written.
+struct Alias {
+    /// The name that it points to, if that is in the zone of the question.
+    target: Option<LookupName>,
+    /// Where it stands in the message.
+    at: usize,
+}
+
+/// The names that an answer has passed on a chain of aliases, last one first.
+struct Passed<'a> {
+    name: &'a LookupName,
+    before: Option<&'a Self>,
+    len: usize,
+}
+
+impl Passed<'_> {
+    /// Whether the chain is not too long and makes no loop.
+    fn may_go_on_with(&self, target: &LookupName) -> bool {
+        let mut passed = std::iter::successors(Some(self), |passed| passed.before);
+        self.len <= MAX_ALIASES && passed.all(|passed| passed.name.wire() != target.wire())
+    }
+}
+
+/// The labels of a name before its zone's. `None` if it is not in the zone. Both are lower-case.
+fn labels_before<'n>(name: &'n [u8], zone: &[u8]) -> Option<&'n [u8]> {
+    let labels = name.strip_suffix(zone)?;
+    let mut start = 0;
+    while start < labels.len() {
+        start += 1 + usize::from(labels[start]);
+    }
+    (start == labels.len()).then_some(labels)
+}

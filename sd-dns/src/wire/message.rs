@@ -1,0 +1,169 @@
+use super::{CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, kind, query::QueryHeader};
+
+/// What became of a query (RFC 1035 section 4.1.1, RFC 6891 section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Rcode {
+    NoError = 0,
+    FormErr = 1,
+    NxDomain = 3,
+    NotImp = 4,
+    Refused = 5,
+    /// Needs EDNS.
+    BadVers = 16,
+}
+
+/// The sections whose records are always written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Answer,
+    Authority,
+}
+
+/// An answer that is being appended to a buffer.
+///
+/// Records are written without looking at the limit, but for the additional ones, which may be left out; what has become
+/// too long is cut when the message is finished.
+pub(crate) struct Message<'o> {
+    out: &'o mut Vec<u8>,
+    /// Where the message begins in the buffer.
+    start: usize,
+    question_end: usize,
+    header: QueryHeader,
+    edns: Option<Edns>,
+    limit: usize,
+    authoritative: bool,
+    questions: u16,
+    answers: u16,
+    authorities: u16,
+    additionals: u16,
+}
+
+impl<'o> Message<'o> {
+    const OPT_LEN: usize = 11;
+    /// The two high bits of a compression pointer (RFC 1035 section 4.1.4).
+    const POINTER: u16 = 0xC000;
+
+    /// Begins the answer to a query. The question is repeated byte for byte; it is empty if there is none to repeat.
+    pub(crate) fn begin(
+        out: &'o mut Vec<u8>,
+        header: QueryHeader,
+        question: &[u8],
+        edns: Option<Edns>,
+        limit: usize,
+    ) -> Self {
+        let start = out.len();
+        out.extend_from_slice(&[0; HEADER]);
+        out.extend_from_slice(question);
+        Self {
+            question_end: out.len(),
+            out,
+            start,
+            header,
+            edns,
+            limit,
+            authoritative: false,
+            questions: u16::from(!question.is_empty()),
+            answers: 0,
+            authorities: 0,
+            additionals: 0,
+        }
+    }
+
+    /// The answer comes from a zone of ours.
+    pub(crate) fn set_authoritative(&mut self) {
+        self.authoritative = true;
+    }
+
+    /// Where the next octet will stand in the message.
+    pub(crate) fn position(&self) -> usize {
+        self.out.len() - self.start
+    }
+
+    /// A pointer to the name that stands at this place of the message.
+    pub(crate) fn pointer(to: usize) -> [u8; 2] {
+        // Answers with names that are pointed to never reach 16 KiB: the chain of aliases is short.
+        (Self::POINTER | u16::try_from(to).unwrap_or(HEADER as u16)).to_be_bytes()
+    }
+
+    /// Writes a record whose owner's name stands at `owner`, all but its data of this length.
+    #[inline]
+    pub(crate) fn record(&mut self, section: Section, owner: usize, kind: u16, ttl: u32, len: usize) {
+        match section {
+            Section::Answer => self.answers += 1,
+            Section::Authority => self.authorities += 1,
+        }
+        self.fixed(owner, kind, ttl, len);
+    }
+
+    /// Writes a whole record of the additional section, whose owner's name is `labels` before the name that stands at
+    /// `parent`. Left out, with `false`, if it does not fit.
+    pub(crate) fn additional(
+        &mut self,
+        labels: &[u8],
+        parent: usize,
+        kind: u16,
+        ttl: u32,
+        data: &[u8],
+    ) -> bool {
+        if !self.fits(labels.len() + 12 + data.len()) {
+            return false;
+        }
+        self.additionals += 1;
+        self.out.extend_from_slice(labels);
+        self.fixed(parent, kind, ttl, data.len());
+        self.out.extend_from_slice(data);
+        true
+    }
+
+    #[inline]
+    fn fixed(&mut self, owner: usize, kind: u16, ttl: u32, len: usize) {
+        let mut fixed = [0; 12];
+        fixed[..2].copy_from_slice(&Self::pointer(owner));
+        fixed[2..4].copy_from_slice(&kind.to_be_bytes());
+        fixed[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
+        fixed[6..10].copy_from_slice(&ttl.to_be_bytes());
+        fixed[10..].copy_from_slice(&(len as u16).to_be_bytes());
+        self.out.extend_from_slice(&fixed);
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Whether so many more octets fit, beside the OPT record.
+    fn fits(&self, more: usize) -> bool {
+        let opt = if self.edns.is_some() { Self::OPT_LEN } else { 0 };
+        self.position() + more + opt <= self.limit
+    }
+
+    /// Completes the message. One that is too long is cut to question and OPT record, and says so (RFC 2181 section 9).
+    pub(crate) fn finish(mut self, rcode: Rcode) {
+        let truncated = !self.fits(0);
+        if truncated {
+            self.out.truncate(self.question_end);
+            (self.answers, self.authorities, self.additionals) = (0, 0, 0);
+        }
+        let rcode = rcode as u16;
+        if let Some(edns) = self.edns {
+            self.additionals += 1;
+            let mut opt = [0; Self::OPT_LEN];
+            opt[1..3].copy_from_slice(&kind::OPT.to_be_bytes());
+            opt[3..5].copy_from_slice(&MAX_UDP_PAYLOAD.to_be_bytes());
+            opt[5] = (rcode >> 4) as u8;
+            opt[7] = u8::from(edns.dnssec_ok) << 7;
+            self.out.extend_from_slice(&opt);
+        }
+        // QR, AA, TC; no recursion is available; Z, AD and CD are 0.
+        let flags = 0x8000
+            | self.header.echoed_flags()
+            | (u16::from(self.authoritative) << 10)
+            | (u16::from(truncated) << 9)
+            | (rcode & 0xF);
+        let words = [self.header.id, flags, self.questions, self.answers, self.authorities, self.additionals];
+        for (place, word) in self.out[self.start..].chunks_exact_mut(2).zip(words) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Whatever arrives: nothing panics, every answer is a message, belongs to its query and is no longer than it may be.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+mod support;
+
+use std::sync::LazyLock;
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType},
+    rr::RecordType as Kind,
+};
+use proptest::prelude::*;
+use sd_core::model::{
+    RecordType,
+    RoutingPolicy::{Multivalue, Weighted},
+};
+use sd_dns::Transport;
+use support::{Fixture, question, question_with_edns};
+
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
+    let fixture = Fixture::new();
+    fixture.web(20);
+    let srv = fixture.service("_http._tcp", Multivalue, &[(RecordType::Srv, 30)]);
+    for number in 0..20 {
+        let id = format!("{number:064}");
+        fixture.register(&srv, &id, &[("IPV4", "10.0.0.1"), ("IPV6", "fd00::1"), ("PORT", "80")]);
+    }
+    let alias = fixture.service("www", Weighted, &[(RecordType::Cname, 20)]);
+    fixture.register(&alias, "i", &[("CNAME", "_http._tcp.app.local")]);
+    fixture
+});
+
+fn check(packet: &[u8]) {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let Some(answer) = FIXTURE.reply(packet, transport) else {
+            assert!(packet.len() < 12 || packet[2] & 0x80 != 0, "an ordinary query has no answer");
+            continue;
+        };
+        let parsed = Message::from_vec(&answer).unwrap();
+        assert_eq!(parsed.metadata.message_type, MessageType::Response);
+        assert_eq!(answer[..2], packet[..2]);
+        assert_eq!(answer[2] & 0x79, packet[2] & 0x79, "opcode and RD");
+        assert_eq!(answer[3] & 0xF0, 0);
+        assert!(parsed.queries.len() <= 1);
+        assert_eq!(usize::from(answer[5]), parsed.queries.len());
+        let asked = Message::from_vec(packet);
+        let payload = asked.as_ref().ok().and_then(|asked| asked.edns.as_ref()).map(Edns::max_payload);
+        assert!(parsed.edns.is_none() || payload.is_some());
+        if let Transport::Udp = transport {
+            assert!(answer.len() <= usize::from(payload.unwrap_or(512).clamp(512, 1232)), "{}", answer.len());
+        }
+        if let (Ok(asked), [query]) = (&asked, &parsed.queries[..]) {
+            assert_eq!(asked.queries[0].name(), query.name());
+        }
+    }
+}
+
+fn queries() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(vec![
+        "web.app.local",
+        "_http._tcp.app.local",
+        "www.app.local",
+        "none.app.local",
+        "_tcp.app.local",
+        "app.local",
+        "example.com",
+    ]);
+    let kind = prop::sample::select(vec![
+        Kind::A,
+        Kind::AAAA,
+        Kind::SRV,
+        Kind::SOA,
+        Kind::ANY,
+        Kind::AXFR,
+        Kind::TXT,
+    ]);
+    (name, kind, prop::option::of(any::<u16>())).prop_map(|(name, kind, payload)| match payload {
+        Some(payload) => question_with_edns(name, kind, payload),
+        None => question(name, kind),
+    })
+}
+
+/// What is done to the octets of a query.
+#[derive(Clone, Debug)]
+enum Damage {
+    Set(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Insert(prop::sample::Index, Vec<u8>),
+    Repeat(prop::sample::Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        6 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Set(at, byte)),
+        1 => any::<prop::sample::Index>().prop_map(Damage::Cut),
+        2 => (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..20))
+            .prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        1 => any::<prop::sample::Index>().prop_map(Damage::Repeat),
+    ]
+}
+
+fn damaged(mut packet: Vec<u8>, damages: Vec<Damage>) -> Vec<u8> {
+    for damage in damages {
+        if packet.is_empty() {
+            break;
+        }
+        match damage {
+            Damage::Set(at, byte) => *at.get_mut(&mut packet) = byte,
+            Damage::Cut(at) => packet.truncate(at.index(packet.len())),
+            Damage::Insert(at, bytes) => {
+                let at = at.index(packet.len());
+                packet.splice(at..at, bytes);
+            }
+            Damage::Repeat(at) => packet.extend_from_within(at.index(packet.len())..),
+        }
+    }
+    packet
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_octets(packet in prop::collection::vec(any::<u8>(), 0..600)) {
+        check(&packet);
+    }
+
+    #[test]
+    fn any_octets_after_a_plausible_header(
+        counts in prop::array::uniform4(0u8..3),
+        rest in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..5, Just(0xC0)], 0..300),
+    ) {
+        let [a, b, c, d] = counts;
+        check(&[&[1, 2, 1, 0, 0, a, 0, b, 0, c, 0, d][..], &rest].concat());
+    }
+
+    #[test]
+    fn damaged_queries(query in queries(), damages in prop::collection::vec(damage(), 0..4)) {
+        check(&damaged(query, damages));
+    }
+}

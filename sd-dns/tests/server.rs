@@ -1,0 +1,315 @@
+//! The server on real sockets of the loopback interface.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+mod support;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZero,
+    time::Duration,
+};
+
+use hickory_proto::{op::Message, rr::RecordType as Kind};
+use sd_core::model::{RecordType, RoutingPolicy::Multivalue};
+use sd_dns::{DnsServer, Transport};
+use support::{Fixture, data, parse, question, question_with_edns};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    task::JoinSet,
+};
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+struct Served {
+    fixture: Fixture,
+    server: DnsServer,
+    address: SocketAddr,
+}
+
+async fn serve() -> Served {
+    let fixture = Fixture::new();
+    fixture.web(3);
+    let server = DnsServer::bind(fixture.table.clone(), [LOOPBACK]).await.unwrap();
+    let address = server.local_addrs()[0];
+    Served { fixture, server, address }
+}
+
+async fn udp(server: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((LOOPBACK.ip(), 0)).await.unwrap();
+    socket.connect(server).await.unwrap();
+    socket
+}
+
+async fn receive(socket: &UdpSocket) -> Message {
+    let mut buffer = [0; 2048];
+    let len = socket.recv(&mut buffer).await.unwrap();
+    parse(&buffer[..len])
+}
+
+fn with_id(mut packet: Vec<u8>, id: u16) -> Vec<u8> {
+    packet[..2].copy_from_slice(&id.to_be_bytes());
+    packet
+}
+
+fn framed(packet: &[u8]) -> Vec<u8> {
+    [&(packet.len() as u16).to_be_bytes()[..], packet].concat()
+}
+
+async fn receive_frame(stream: &mut TcpStream) -> Message {
+    let mut len = [0; 2];
+    stream.read_exact(&mut len).await.unwrap();
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut answer).await.unwrap();
+    parse(&answer)
+}
+
+/// The rest of what the server sends, until it closes the connection.
+async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    // A connection that is closed with data unread is reset.
+    let _ = stream.read_to_end(&mut rest).await;
+    rest
+}
+
+const WEB: [&str; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+
+#[tokio::test]
+async fn udp_and_tcp_answer_on_one_port() {
+    let served = serve().await;
+    let socket = udp(served.address).await;
+    socket.send(&question("web.app.local", Kind::A)).await.unwrap();
+    assert_eq!(data(&receive(&socket).await), WEB);
+
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    served.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_address_is_served() {
+    let fixture = Fixture::new();
+    fixture.web(3);
+    let mut addresses = vec![LOOPBACK, LOOPBACK];
+    let has_ipv6 = std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if has_ipv6 {
+        addresses.push((Ipv6Addr::LOCALHOST, 0).into());
+    }
+    let server = DnsServer::bind(fixture.table.clone(), addresses).await.unwrap();
+    for address in server.local_addrs() {
+        let socket =
+            UdpSocket::bind((if address.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { LOOPBACK.ip() }, 0));
+        let socket = socket.await.unwrap();
+        socket.connect(address).await.unwrap();
+        socket.send(&question("web.app.local", Kind::A)).await.unwrap();
+        assert_eq!(data(&receive(&socket).await), WEB);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+        assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_clients_at_once_get_their_own_answers() {
+    let served = serve().await;
+    let mut clients = JoinSet::new();
+    for client in 0..20u16 {
+        let address = served.address;
+        clients.spawn(async move {
+            let socket = udp(address).await;
+            for query in 0..50 {
+                let id = client * 100 + query;
+                socket.send(&with_id(question("web.app.local", Kind::A), id)).await.unwrap();
+                let answer = receive(&socket).await;
+                assert_eq!(answer.metadata.id, id);
+                assert_eq!(data(&answer), WEB);
+            }
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_answered_as_soon_as_it_is_made() {
+    let served = serve().await;
+    let service = served.fixture.service("new", Multivalue, &[(RecordType::A, 0)]);
+    let socket = udp(served.address).await;
+    for number in 1..=5 {
+        served.fixture.register(&service, "i", &[("IPV4", &format!("10.1.0.{number}"))]);
+        socket.send(&question("new.app.local", Kind::A)).await.unwrap();
+        assert_eq!(data(&receive(&socket).await), [format!("10.1.0.{number}")]);
+    }
+}
+
+#[tokio::test]
+async fn garbage_does_not_stop_a_udp_worker() {
+    let served = serve().await;
+    let socket = udp(served.address).await;
+    for garbage in [&b""[..], b"x", b"\0\0\x80\0\0\0\0\0\0\0\0\0", &[0xFF; 1500]] {
+        socket.send(garbage).await.unwrap();
+    }
+    socket.send(&question_with_edns("web.app.local", Kind::A, 1232)).await.unwrap();
+    assert_eq!(data(&receive(&socket).await), WEB);
+}
+
+#[tokio::test]
+async fn pipelined_queries_are_all_answered() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let sent: Vec<u8> =
+        (0..1000).flat_map(|id| framed(&with_id(question("web.app.local", Kind::A), id))).collect();
+    let (mut reader, mut writer) = stream.split();
+    let receive = async {
+        let mut received = vec![0; 1000 * (2 + question("web.app.local", Kind::A).len() + 3 * 16)];
+        reader.read_exact(&mut received).await.unwrap();
+        received
+    };
+    let (received, written) = tokio::join!(receive, writer.write_all(&sent));
+    written.unwrap();
+    let ids = received.chunks(received.len() / 1000).map(|frame| u16::from_be_bytes([frame[2], frame[3]]));
+    assert!(ids.eq(0..1000));
+}
+
+#[tokio::test]
+async fn frames_may_come_in_any_pieces() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let two = [
+        framed(&with_id(question("web.app.local", Kind::A), 1)),
+        framed(&question("web.app.local", Kind::A)),
+    ];
+    for byte in two.concat() {
+        stream.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(receive_frame(&mut stream).await.metadata.id, 1);
+    assert_eq!(receive_frame(&mut stream).await.metadata.id, 0x1234);
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_is_answered() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    assert!(rest(&mut stream).await.is_empty());
+}
+
+#[tokio::test]
+async fn empty_short_and_cut_frames_do_no_harm() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    for packet in [&b""[..], b"x", b"\0\0\x80\0\0\0\0\0\0\0\0\0"] {
+        stream.write_all(&framed(packet)).await.unwrap();
+    }
+    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    stream.write_all(&[0xFF, 0xFF, 1, 2, 3]).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert!(rest(&mut stream).await.is_empty());
+    let socket = udp(served.address).await;
+    socket.send(&question("web.app.local", Kind::A)).await.unwrap();
+    assert_eq!(data(&receive(&socket).await), WEB);
+}
+
+#[tokio::test]
+async fn the_largest_frame_is_read() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let mut packet = question("web.app.local", Kind::A);
+    packet.resize(usize::from(u16::MAX), 0);
+    stream.write_all(&framed(&packet)).await.unwrap();
+    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_nobody() {
+    let served = serve().await;
+    let flood = framed(&question("web.app.local", Kind::A)).repeat(1000);
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    // Writes until the server, whose answers are not read, takes no more.
+    while let Ok(Ok(())) = tokio::time::timeout(Duration::from_millis(50), slow.write_all(&flood)).await {}
+    let mut quick = TcpStream::connect(served.address).await.unwrap();
+    quick.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    assert_eq!(data(&receive_frame(&mut quick).await), WEB);
+    let socket = udp(served.address).await;
+    socket.send(&question("web.app.local", Kind::A)).await.unwrap();
+    assert_eq!(data(&receive(&socket).await), WEB);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_closes_the_idlest() {
+    let fixture = Fixture::new();
+    fixture.web(3);
+    let builder = DnsServer::builder(fixture.table.clone()).with_max_connections(NonZero::new(2).unwrap());
+    let server = builder.bind([LOOPBACK]).await.unwrap();
+    let connect = async || TcpStream::connect(server.local_addrs()[0]).await.unwrap();
+    let ask = async |stream: &mut TcpStream| {
+        stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+        assert_eq!(data(&receive_frame(stream).await), WEB);
+    };
+    let (mut first, mut second) = (connect().await, connect().await);
+    ask(&mut first).await;
+    ask(&mut second).await;
+    ask(&mut first).await;
+    let mut third = connect().await;
+    ask(&mut third).await;
+    assert!(rest(&mut second).await.is_empty());
+    ask(&mut first).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&framed(&question("web.app.local", Kind::A))[..5]).await.unwrap();
+    // Time goes on by itself when nothing else is left to do.
+    assert!(rest(&mut stream).await.is_empty());
+}
+
+#[tokio::test]
+async fn shutting_down_answers_what_has_arrived_and_frees_the_port() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    let socket = udp(served.address).await;
+    socket.send(&question("web.app.local", Kind::A)).await.unwrap();
+    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    served.server.shutdown().await;
+    assert_eq!(data(&receive(&socket).await), WEB);
+    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    assert!(rest(&mut stream).await.is_empty());
+    let again = DnsServer::bind(served.fixture.table.clone(), [served.address]).await.unwrap();
+    again.shutdown().await;
+}
+
+#[tokio::test]
+async fn dropping_stops() {
+    let served = serve().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    receive_frame(&mut stream).await;
+    drop(served.server);
+    assert!(rest(&mut stream).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_an_error_that_says_so() {
+    let served = serve().await;
+    let error = DnsServer::bind(served.fixture.table.clone(), [served.address]).await.unwrap_err();
+    assert_eq!((error.address(), error.transport()), (served.address, Transport::Udp));
+    assert_eq!(error.to_string(), format!("cannot listen on {} (UDP): the port is taken", served.address));
+
+    let tcp = std::net::TcpListener::bind(LOOPBACK).unwrap();
+    let address = tcp.local_addr().unwrap();
+    let error = DnsServer::bind(served.fixture.table.clone(), [address]).await.unwrap_err();
+    assert_eq!((error.address(), error.transport()), (address, Transport::Tcp));
+}

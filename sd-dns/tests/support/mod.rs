@@ -1,0 +1,221 @@
+//! A registry with a table on it, and messages to ask with and to read.
+#![allow(dead_code, reason = "each test uses some of it")]
+
+use std::sync::Arc;
+
+use hickory_proto::{
+    op::{Edns, Message, Query, ResponseCode},
+    rr::{Name, RData, Record, RecordType as Kind},
+    serialize::binary::BinEncodable,
+};
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    Attached, Change, ChangeSet, Registry, Scope, ScopedCloudMap, Timestamp,
+    health::{CustomHealthStatus, Health, HealthCheck},
+    model::{RecordType, RoutingPolicy},
+    request::{
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DeregisterInstanceRequest, DnsConfigInput,
+        DnsNamespaceProperties, RegisterInstanceRequest,
+    },
+};
+use sd_dns::{Answerer, NameTable, Reply, Transport};
+
+/// The namespace `app.local` in a registry of its own, and the table of its records.
+pub(crate) struct Fixture {
+    registry: Arc<MemoryRegistry>,
+    api: ScopedCloudMap,
+    pub(crate) table: NameTable,
+    pub(crate) answerer: Answerer,
+    _attached: Attached,
+}
+
+pub(crate) const SOA_TTL: u32 = 15;
+
+/// Over a registry in memory nothing waits.
+fn done<T, E: std::fmt::Debug>(future: impl Future<Output = Result<T, E>>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(result) => result.unwrap(),
+        std::task::Poll::Pending => unreachable!(),
+    }
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let registry = Arc::new(MemoryRegistry::new());
+        let cloud_map = sd_core::CloudMap::builder(registry.clone()).build();
+        let table = NameTable::new();
+        let attached = cloud_map.cell().attach(Arc::new(table.clone()));
+        let fixture = Self {
+            registry,
+            api: cloud_map.at(Scope::default()),
+            answerer: Answerer::new(table.clone()),
+            table,
+            _attached: attached,
+        };
+        fixture.namespace("app.local");
+        fixture
+    }
+
+    pub(crate) fn namespace(&self, name: &str) {
+        let request = CreatePrivateDnsNamespaceRequest::new(name, "vpc-1")
+            .with_properties(DnsNamespaceProperties::soa_ttl(SOA_TTL));
+        done(self.api.create_private_dns_namespace(request));
+    }
+
+    /// Creates another namespace `app.local`, in another VPC, and returns its id.
+    pub(crate) fn second_app_local(&self) -> String {
+        let first = self.namespace_id("app.local");
+        done(
+            self.api
+                .create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-2")),
+        );
+        let state = self.registry.cell().load();
+        let ids =
+            state.scope(self.api.scope()).namespaces().map(|entry| entry.namespace().id.as_str().to_owned());
+        let hidden = ids.filter(|id| *id != first).last().unwrap();
+        // Which one is older than the other may not show in milliseconds, and then their ids decide.
+        let created = |id: &str| state.scope(self.api.scope()).namespace(id).unwrap().namespace().created;
+        if (created(&hidden), &hidden) > (created(&first), &first) { hidden } else { first }
+    }
+
+    fn namespace_id(&self, name: &str) -> String {
+        let state = self.registry.cell().load();
+        let scope = state.scope(self.api.scope());
+        let found = scope.namespaces().find(|entry| entry.namespace().name.as_str() == name).unwrap();
+        found.namespace().id.as_str().to_owned()
+    }
+
+    /// Creates a service in `app.local`.
+    pub(crate) fn service(&self, name: &str, policy: RoutingPolicy, records: &[(RecordType, u32)]) -> String {
+        self.service_in("app.local", name, policy, records)
+    }
+
+    pub(crate) fn service_in(
+        &self,
+        namespace: &str,
+        name: &str,
+        policy: RoutingPolicy,
+        records: &[(RecordType, u32)],
+    ) -> String {
+        let config = DnsConfigInput::new(records.iter().copied()).with_routing_policy(policy);
+        let request = CreateServiceRequest::new(name)
+            .with_namespace_id(self.namespace_id(namespace))
+            .with_dns_config(config);
+        done(async { self.api.create_service(request).await }).service.id.as_str().to_owned()
+    }
+
+    pub(crate) fn http_service(&self, name: &str) -> String {
+        let request = CreateServiceRequest::new(name)
+            .with_namespace_id(self.namespace_id("app.local"))
+            .with_service_type("HTTP");
+        done(async { self.api.create_service(request).await }).service.id.as_str().to_owned()
+    }
+
+    pub(crate) fn register(&self, service: &str, id: &str, attributes: &[(&str, &str)]) {
+        let request =
+            attributes.iter().fold(RegisterInstanceRequest::new(service, id), |request, (key, value)| {
+                request.with_attribute(format!("AWS_INSTANCE_{key}"), *value)
+            });
+        done(self.api.register_instance(request));
+    }
+
+    pub(crate) fn deregister(&self, service: &str, id: &str) {
+        done(self.api.deregister_instance(DeregisterInstanceRequest::new(service, id)));
+    }
+
+    pub(crate) fn set_health(&self, service: &str, id: &str, status: CustomHealthStatus) {
+        let mut set = ChangeSet::new(Scope::default(), Timestamp::from_millis(0));
+        set.changes.push(Change::PutHealth {
+            service: service.parse().unwrap(),
+            id: id.parse().unwrap(),
+            health: Health::initial(&HealthCheck::Custom, Some(status)),
+        });
+        done(self.registry.commit(set));
+    }
+
+    /// `web` with A records, `count` instances `10.0.0.1` and so on.
+    pub(crate) fn web(&self, count: u8) -> String {
+        let service = self.service("web", RoutingPolicy::Multivalue, &[(RecordType::A, 60)]);
+        for number in 1..=count {
+            self.register(&service, &format!("i-{number}"), &[("IPV4", &format!("10.0.0.{number}"))]);
+        }
+        service
+    }
+
+    pub(crate) fn reply(&self, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        match self.answerer.answer(packet, transport, &mut out) {
+            Reply::Written => Some(out),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn send(&self, packet: &[u8]) -> Message {
+        parse(&self.reply(packet, Transport::Udp).unwrap())
+    }
+
+    pub(crate) fn ask(&self, name: &str, kind: Kind) -> Message {
+        self.send(&question(name, kind))
+    }
+}
+
+pub(crate) fn parse(answer: &[u8]) -> Message {
+    Message::from_vec(answer).unwrap()
+}
+
+/// A query as a stub resolver sends it, id 0x1234.
+pub(crate) fn query(name: &str, kind: Kind) -> Message {
+    let mut message = Message::query();
+    message.metadata.id = 0x1234;
+    message.metadata.recursion_desired = true;
+    message
+        .add_query(Query::query(Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).unwrap(), kind));
+    message
+}
+
+pub(crate) fn question(name: &str, kind: Kind) -> Vec<u8> {
+    query(name, kind).to_bytes().unwrap()
+}
+
+pub(crate) fn question_with_edns(name: &str, kind: Kind, payload: u16) -> Vec<u8> {
+    let mut message = query(name, kind);
+    let mut edns = Edns::new();
+    edns.set_max_payload(payload);
+    message.set_edns(edns);
+    message.to_bytes().unwrap()
+}
+
+/// The data of the answer section as text, sorted.
+pub(crate) fn data(message: &Message) -> Vec<String> {
+    texts(&message.answers)
+}
+
+pub(crate) fn texts(records: &[Record]) -> Vec<String> {
+    let mut texts: Vec<String> = records.iter().map(text).collect();
+    texts.sort();
+    texts
+}
+
+fn text(record: &Record) -> String {
+    match &record.data {
+        RData::A(address) => address.to_string(),
+        RData::AAAA(address) => address.to_string(),
+        RData::CNAME(target) => target.to_string(),
+        RData::SRV(srv) => format!("{} {} {} {}", srv.priority, srv.weight, srv.port, srv.target),
+        RData::NS(server) => server.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Asserts a negative answer of the zone `app.local`.
+pub(crate) fn assert_negative(message: &Message, code: ResponseCode) {
+    assert_eq!(message.metadata.response_code, code, "{message}");
+    assert!(message.metadata.authoritative);
+    assert!(message.answers.is_empty());
+    let [soa] = &message.authorities[..] else { panic!("{message}") };
+    assert_eq!(soa.name, Name::from_ascii("app.local.").unwrap());
+    assert_eq!(soa.ttl, SOA_TTL);
+    let RData::SOA(soa) = &soa.data else { panic!("{message}") };
+    assert_eq!(soa.minimum, SOA_TTL);
+}

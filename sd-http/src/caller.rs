@@ -1,0 +1,103 @@
+//! Whose request it is: the account and Region that it is for.
+
+use http::{HeaderMap, header::AUTHORIZATION};
+use sd_core::{
+    Scope,
+    ids::{AccountId, Region},
+};
+
+/// The account and Region of a request, when the host that embeds the service knows them better than the request.
+///
+/// Put it into the request's extensions. Without it they are read from the credential scope of the signature: the Region
+/// from there, the account from an access key of twelve digits. A request without a signature, or without what is needed
+/// of it, is for the service's default scope.
+///
+/// Signatures are read, never verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Caller {
+    /// Where the request's resources are.
+    pub scope: Scope,
+}
+
+impl Caller {
+    /// A caller of this account and Region.
+    #[must_use]
+    pub fn new(scope: Scope) -> Self {
+        Self { scope }
+    }
+}
+
+/// The parts of `Credential=<access key>/<date>/<region>/<service>/aws4_request` in an `Authorization` header (Signature
+/// Version 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CredentialScope<'a> {
+    pub(crate) access_key: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) service: &'a str,
+}
+
+impl<'a> CredentialScope<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
+        let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        let (_, rest) = header.split_once("Credential=")?;
+        let credential = rest.split([',', ' ']).next()?;
+        // An access key may contain slashes, the rest may not: read it from its end.
+        let mut parts = credential.rsplitn(5, '/').skip(1);
+        let (service, region, _date, access_key) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { access_key, region, service })
+    }
+}
+
+/// The scope of a request that carries no [`Caller`].
+pub(crate) fn scope_of(headers: &HeaderMap, default: &Scope) -> Scope {
+    let Some(credential) = CredentialScope::of(headers) else {
+        return default.clone();
+    };
+    let same = credential.region == default.region().as_str();
+    match (AccountId::parse(credential.access_key), same) {
+        (Err(_), true) => default.clone(),
+        (Ok(account), true) if account == *default.account() => default.clone(),
+        (account, _) => {
+            let region = Region::parse(credential.region).unwrap_or_else(|_| default.region().clone());
+            Scope::new(account.unwrap_or_else(|_| default.account().clone()), region)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(authorization: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, authorization.parse().unwrap());
+        scope_of(&headers, &Scope::default()).to_string()
+    }
+
+    #[test]
+    fn the_credential_scope_gives_region_and_account() {
+        let signed = |credential: &str| {
+            scope(&format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=00"))
+        };
+        assert_eq!(
+            signed("AKIDEXAMPLE/20200913/eu-west-1/servicediscovery/aws4_request"),
+            "123456789012/eu-west-1"
+        );
+        assert_eq!(
+            signed("210987654321/20200913/us-east-1/servicediscovery/aws4_request"),
+            "210987654321/us-east-1"
+        );
+        assert_eq!(signed("a/b/20200913/us-east-2/servicediscovery/aws4_request"), "123456789012/us-east-2");
+    }
+
+    #[test]
+    fn what_cannot_be_read_leaves_the_default() {
+        for header in
+            ["", "Bearer x", "AWS4-HMAC-SHA256 Credential=", "AWS4-HMAC-SHA256 Credential=a/b/C D/e/f"]
+        {
+            assert_eq!(scope(header), "123456789012/us-east-1", "{header}");
+        }
+    }
+}

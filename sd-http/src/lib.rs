@@ -1,0 +1,38 @@
+//! AWS Cloud Map's HTTP API over [`sd_core::CloudMap`].
+//!
+//! [`CloudMapService`] is a tower service, so it runs inside any server and without a socket; [`HttpServer`] is a server
+//! for it. This crate only translates: names, shapes and statuses are here, every rule of Cloud Map is in the core.
+//!
+//! ```
+//! use http::Request;
+//! use http_body_util::{BodyExt, Full};
+//! use sd_backend_memory::MemoryRegistry;
+//! use sd_core::CloudMap;
+//! use sd_http::CloudMapService;
+//! use tower_service::Service;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let mut service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
+//! let request = Request::post("http://localhost/")
+//!     .header("X-Amz-Target", "Route53AutoNaming_v20170314.ListNamespaces")
+//!     .body(Full::<bytes::Bytes>::from("{}"))
+//!     .unwrap();
+//! assert!(CloudMapService::claims(&request));
+//! let response = service.call(request).await.unwrap();
+//! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), r#"{"Namespaces":[]}"#);
+//! # });
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod caller;
+mod error;
+mod server;
+mod service;
+mod wire;
+
+pub use admin::admin_routes;
+pub use caller::Caller;
+pub use server::{BindError, HttpServer};
+pub use service::{BODY_LIMIT, CloudMapService};

@@ -1,0 +1,5 @@
+//! The shapes of the API as they are on the wire. They carry names and types; the rules are the core's.
+
+pub(crate) mod error;
+pub(crate) mod request;
+pub(crate) mod response;

@@ -1,0 +1,210 @@
+//! Requests: every member optional, as the core takes them. Members that are not known are ignored, `null` is absent.
+
+use std::{collections::BTreeMap, fmt};
+
+use sd_core::request as core;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+
+/// A shape that is read from the wire and becomes one of the core's.
+pub(crate) trait FromWire: Sized {
+    /// The shape on the wire.
+    type Wire: for<'de> Deserialize<'de>;
+
+    fn from_wire(wire: Self::Wire) -> Self;
+}
+
+/// Shapes that are the same on both sides.
+macro_rules! plain {
+    ($($type:ty),*) => {
+        $(impl FromWire for $type {
+            type Wire = Self;
+
+            fn from_wire(wire: Self) -> Self {
+                wire
+            }
+        })*
+    };
+}
+
+plain!(String, i64, BTreeMap<String, String>);
+
+impl<T: FromWire> FromWire for Vec<T> {
+    type Wire = Vec<T::Wire>;
+
+    fn from_wire(wire: Self::Wire) -> Self {
+        wire.into_iter().map(T::from_wire).collect()
+    }
+}
+
+/// Declares the wire shape of a structure of the core: the member's name on the wire, then its field and its type.
+///
+/// The deserializer is not derived: a derived one also takes a list for a structure, by position.
+macro_rules! shape {
+    ($wire:ident => $core:ty { $($member:literal $field:ident: $type:ty,)* }) => {
+        #[derive(Default)]
+        pub(crate) struct $wire {
+            $($field: Option<<$type as FromWire>::Wire>,)*
+        }
+
+        impl<'de> Deserialize<'de> for $wire {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Members;
+
+                impl<'de> Visitor<'de> for Members {
+                    type Value = $wire;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(concat!("a structure ", stringify!($wire)))
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$wire, A::Error> {
+                        let mut wire = $wire::default();
+                        while let Some(member) = map.next_key_seed(OneOf(&[$($member),*]))? {
+                            match member {
+                                $(Some($member) => wire.$field = map.next_value()?,)*
+                                _ => {
+                                    map.next_value::<IgnoredAny>()?;
+                                }
+                            }
+                        }
+                        Ok(wire)
+                    }
+                }
+
+                deserializer.deserialize_map(Members)
+            }
+        }
+
+        impl FromWire for $core {
+            type Wire = $wire;
+
+            fn from_wire(wire: $wire) -> Self {
+                let mut request = Self::default();
+                $(request.$field = wire.$field.map(<$type as FromWire>::from_wire);)*
+                request
+            }
+        }
+    };
+}
+
+/// Reads a member's name: one of these, or `None`.
+struct OneOf(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for OneOf {
+    type Value = Option<&'static str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for OneOf {
+    type Value = Option<&'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().copied().find(|member| *member == name))
+    }
+}
+
+shape!(Tag => core::Tag { "Key" key: String, "Value" value: String, });
+shape!(Filter => core::Filter {
+    "Name" name: String,
+    "Values" values: Vec<String>,
+    "Condition" condition: String,
+});
+shape!(Soa => core::SoaInput { "TTL" ttl: i64, });
+shape!(DnsProperties => core::DnsPropertiesInput { "SOA" soa: core::SoaInput, });
+shape!(Properties => core::DnsNamespaceProperties { "DnsProperties" dns_properties: core::DnsPropertiesInput, });
+shape!(DnsRecord => core::DnsRecordInput { "Type" kind: String, "TTL" ttl: i64, });
+shape!(DnsConfig => core::DnsConfigInput {
+    "NamespaceId" namespace_id: String,
+    "RoutingPolicy" routing_policy: String,
+    "DnsRecords" dns_records: Vec<core::DnsRecordInput>,
+});
+shape!(HealthCheckConfig => core::HealthCheckConfigInput {
+    "Type" kind: String,
+    "ResourcePath" resource_path: String,
+    "FailureThreshold" failure_threshold: i64,
+});
+shape!(HealthCheckCustomConfig => core::HealthCheckCustomConfigInput {
+    "FailureThreshold" failure_threshold: i64,
+});
+
+shape!(CreateHttpNamespace => core::CreateHttpNamespaceRequest {
+    "Name" name: String,
+    "CreatorRequestId" creator_request_id: String,
+    "Description" description: String,
+    "Tags" tags: Vec<core::Tag>,
+});
+shape!(CreatePrivateDnsNamespace => core::CreatePrivateDnsNamespaceRequest {
+    "Name" name: String,
+    "CreatorRequestId" creator_request_id: String,
+    "Description" description: String,
+    "Vpc" vpc: String,
+    "Tags" tags: Vec<core::Tag>,
+    "Properties" properties: core::DnsNamespaceProperties,
+});
+shape!(CreateService => core::CreateServiceRequest {
+    "Name" name: String,
+    "NamespaceId" namespace_id: String,
+    "CreatorRequestId" creator_request_id: String,
+    "Description" description: String,
+    "DnsConfig" dns_config: core::DnsConfigInput,
+    "HealthCheckConfig" health_check_config: core::HealthCheckConfigInput,
+    "HealthCheckCustomConfig" health_check_custom_config: core::HealthCheckCustomConfigInput,
+    "Tags" tags: Vec<core::Tag>,
+    "Type" service_type: String,
+});
+shape!(DeleteNamespace => core::DeleteNamespaceRequest { "Id" id: String, });
+shape!(DeleteService => core::DeleteServiceRequest { "Id" id: String, });
+shape!(DeregisterInstance => core::DeregisterInstanceRequest {
+    "ServiceId" service_id: String,
+    "InstanceId" instance_id: String,
+});
+shape!(DiscoverInstances => core::DiscoverInstancesRequest {
+    "NamespaceName" namespace_name: String,
+    "ServiceName" service_name: String,
+    "MaxResults" max_results: i64,
+    "QueryParameters" query_parameters: BTreeMap<String, String>,
+    "OptionalParameters" optional_parameters: BTreeMap<String, String>,
+    "HealthStatus" health_status: String,
+    "OwnerAccount" owner_account: String,
+});
+shape!(GetInstance => core::GetInstanceRequest {
+    "ServiceId" service_id: String,
+    "InstanceId" instance_id: String,
+});
+shape!(GetNamespace => core::GetNamespaceRequest { "Id" id: String, });
+shape!(GetOperation => core::GetOperationRequest {
+    "OperationId" operation_id: String,
+    "OwnerAccount" owner_account: String,
+});
+shape!(GetService => core::GetServiceRequest { "Id" id: String, });
+shape!(ListInstances => core::ListInstancesRequest {
+    "ServiceId" service_id: String,
+    "NextToken" next_token: String,
+    "MaxResults" max_results: i64,
+});
+shape!(ListNamespaces => core::ListNamespacesRequest {
+    "NextToken" next_token: String,
+    "MaxResults" max_results: i64,
+    "Filters" filters: Vec<core::Filter>,
+});
+shape!(ListServices => core::ListServicesRequest {
+    "NextToken" next_token: String,
+    "MaxResults" max_results: i64,
+    "Filters" filters: Vec<core::Filter>,
+});
+shape!(RegisterInstance => core::RegisterInstanceRequest {
+    "ServiceId" service_id: String,
+    "InstanceId" instance_id: String,
+    "CreatorRequestId" creator_request_id: String,
+    "Attributes" attributes: BTreeMap<String, String>,
+});

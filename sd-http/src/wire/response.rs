@@ -1,0 +1,457 @@
+//! Responses. A member that is not set is left out.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sd_core::{
+    Timestamp,
+    health::{HealthCheck, HealthCheckConfig},
+    ids::AccountId,
+    model::{self, Attributes, Instance, NamespaceKind, Operation},
+    response::{
+        DiscoveredInstances, InstanceDescription, InstancePage, NamespaceDescription, OperationStarted, Page,
+        ServiceDescription,
+    },
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+/// Turns a response of an operation into the body of an answer.
+pub(crate) trait ToJson {
+    /// # Errors
+    /// None that a value of the model can cause: every map has text keys.
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error>;
+}
+
+/// Wraps a response in its one member.
+fn member<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&BTreeMap::from([(name, value)]))
+}
+
+/// Seconds since the Unix epoch with three decimals.
+struct Seconds(Timestamp);
+
+impl Serialize for Seconds {
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era need 41 bits of 53")]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.as_millis() as f64 / 1000.0)
+    }
+}
+
+impl ToJson for () {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        Ok(b"{}".to_vec())
+    }
+}
+
+impl ToJson for OperationStarted {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        member("OperationId", &self.operation_id.as_str())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Namespace<'a> {
+    id: &'a str,
+    arn: &'a str,
+    resource_owner: &'a str,
+    name: &'a str,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    service_count: usize,
+    properties: NamespaceProperties<'a>,
+    create_date: Seconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creator_request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NamespaceProperties<'a> {
+    dns_properties: DnsProperties<'a>,
+    http_properties: HttpProperties<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DnsProperties<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosted_zone_id: Option<&'a str>,
+    #[serde(rename = "SOA")]
+    soa: Soa,
+}
+
+#[derive(Serialize)]
+struct Soa {
+    #[serde(rename = "TTL", skip_serializing_if = "Option::is_none")]
+    ttl: Option<u32>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HttpProperties<'a> {
+    http_name: &'a str,
+}
+
+/// GetNamespace has the token, the summaries of ListNamespaces have not.
+fn with_namespace<T>(
+    description: &NamespaceDescription,
+    summary: bool,
+    use_it: impl FnOnce(&Namespace<'_>) -> T,
+) -> T {
+    let namespace = &*description.namespace;
+    let zone = match &namespace.kind {
+        NamespaceKind::Http => None,
+        NamespaceKind::DnsPrivate { zone, .. } | NamespaceKind::DnsPublic { zone } => Some(zone),
+    };
+    let arn = namespace.arn();
+    use_it(&Namespace {
+        id: namespace.id.as_str(),
+        arn: arn.as_str(),
+        resource_owner: namespace.scope.account().as_str(),
+        name: namespace.name.as_str(),
+        r#type: namespace.kind.namespace_type().as_str(),
+        description: namespace.description.as_deref(),
+        service_count: description.service_count,
+        properties: NamespaceProperties {
+            dns_properties: DnsProperties {
+                hosted_zone_id: zone.map(|zone| zone.id.as_str()),
+                soa: Soa { ttl: zone.map(|zone| zone.soa_ttl) },
+            },
+            http_properties: HttpProperties { http_name: namespace.http_name.as_str() },
+        },
+        create_date: Seconds(namespace.created),
+        creator_request_id: namespace.creator_request_id.as_ref().filter(|_| !summary).map(AsRef::as_ref),
+    })
+}
+
+impl ToJson for NamespaceDescription {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        with_namespace(self, false, |namespace| member("Namespace", namespace))
+    }
+}
+
+struct NamespaceSummary<'a>(&'a NamespaceDescription);
+
+impl Serialize for NamespaceSummary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        with_namespace(self.0, true, |namespace| namespace.serialize(serializer))
+    }
+}
+
+impl ToJson for Page<NamespaceDescription> {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct ListNamespaces<'a> {
+            namespaces: Vec<NamespaceSummary<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            next_token: Option<&'a str>,
+        }
+        serde_json::to_vec(&ListNamespaces {
+            namespaces: self.items.iter().map(NamespaceSummary).collect(),
+            next_token: self.next_token.as_deref(),
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service<'a> {
+    id: &'a str,
+    arn: &'a str,
+    resource_owner: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    instance_count: usize,
+    dns_config: DnsConfig<'a>,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_check_config: Option<Route53Check<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_check_custom_config: Option<CustomCheck>,
+    create_date: Seconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creator_request_id: Option<&'a str>,
+    created_by_account: &'a str,
+}
+
+/// Empty for a service that DNS has no part in.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DnsConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns_records: Option<Vec<DnsRecord>>,
+}
+
+#[derive(Serialize)]
+struct DnsRecord {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    #[serde(rename = "TTL")]
+    ttl: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Route53Check<'a> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_path: Option<&'a str>,
+    failure_threshold: u8,
+}
+
+/// The threshold is always 1, whatever was asked for (API Reference, HealthCheckCustomConfig).
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CustomCheck {
+    failure_threshold: u8,
+}
+
+impl<'a> From<&'a HealthCheckConfig> for Route53Check<'a> {
+    fn from(config: &'a HealthCheckConfig) -> Self {
+        Self {
+            r#type: config.kind.as_str(),
+            resource_path: config.resource_path.as_deref(),
+            failure_threshold: config.failure_threshold.get(),
+        }
+    }
+}
+
+/// The summaries of ListServices have neither the namespace nor the token.
+fn with_service<T>(
+    description: &ServiceDescription,
+    summary: bool,
+    use_it: impl FnOnce(&Service<'_>) -> T,
+) -> T {
+    let service = &*description.service;
+    let arn = service.arn();
+    let namespace_id = (!summary).then_some(service.namespace_id.as_str());
+    let dns_config = service.dns_config().map_or_else(DnsConfig::default, |config| DnsConfig {
+        namespace_id,
+        routing_policy: Some(config.routing_policy.as_str()),
+        dns_records: Some(config.records.iter().map(dns_record).collect()),
+    });
+    let (route53, custom) = match &service.health_check {
+        HealthCheck::None => (None, None),
+        HealthCheck::Custom => (None, Some(CustomCheck { failure_threshold: 1 })),
+        HealthCheck::Route53(config) => (Some(config.into()), None),
+    };
+    use_it(&Service {
+        id: service.id.as_str(),
+        arn: arn.as_str(),
+        resource_owner: service.scope.account().as_str(),
+        name: service.name.as_str(),
+        namespace_id,
+        description: service.description.as_deref(),
+        instance_count: description.instance_count,
+        dns_config,
+        r#type: service.kind.as_str(),
+        health_check_config: route53,
+        health_check_custom_config: custom,
+        create_date: Seconds(service.created),
+        creator_request_id: service.creator_request_id.as_ref().filter(|_| !summary).map(AsRef::as_ref),
+        created_by_account: service.scope.account().as_str(),
+    })
+}
+
+fn dns_record(record: &model::DnsRecord) -> DnsRecord {
+    DnsRecord { kind: record.kind.as_str(), ttl: record.ttl }
+}
+
+impl ToJson for ServiceDescription {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        with_service(self, false, |service| member("Service", service))
+    }
+}
+
+struct ServiceSummary<'a>(&'a ServiceDescription);
+
+impl Serialize for ServiceSummary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        with_service(self.0, true, |service| service.serialize(serializer))
+    }
+}
+
+impl ToJson for Page<ServiceDescription> {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct ListServices<'a> {
+            services: Vec<ServiceSummary<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            next_token: Option<&'a str>,
+        }
+        serde_json::to_vec(&ListServices {
+            services: self.items.iter().map(ServiceSummary).collect(),
+            next_token: self.next_token.as_deref(),
+        })
+    }
+}
+
+struct AttributeMap<'a>(&'a Attributes);
+
+impl Serialize for AttributeMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in self.0.iter() {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl ToJson for InstanceDescription {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct GetInstance<'a> {
+            resource_owner: &'a str,
+            instance: Full<'a>,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Full<'a> {
+            id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            creator_request_id: Option<&'a str>,
+            attributes: AttributeMap<'a>,
+            created_by_account: &'a str,
+        }
+        let instance = &*self.instance;
+        serde_json::to_vec(&GetInstance {
+            resource_owner: self.resource_owner.as_str(),
+            instance: Full {
+                id: instance.id.as_str(),
+                creator_request_id: instance.creator_request_id.as_ref().map(AsRef::as_ref),
+                attributes: AttributeMap(&instance.attributes),
+                created_by_account: instance.created_by_account.as_str(),
+            },
+        })
+    }
+}
+
+/// `"<id>","Attributes":{…}`, encoded once for an instance: what stands before and after it differs.
+fn fragment(instance: &Instance) -> &[u8] {
+    instance.wire_fragment(|instance| {
+        let mut bytes = Vec::with_capacity(512);
+        push_text(&mut bytes, instance.id.as_str());
+        bytes.extend_from_slice(b",\"Attributes\":{");
+        for (i, (key, value)) in instance.attributes.iter().enumerate() {
+            if i > 0 {
+                bytes.push(b',');
+            }
+            push_text(&mut bytes, key);
+            bytes.push(b':');
+            push_text(&mut bytes, value);
+        }
+        bytes.push(b'}');
+        bytes.into()
+    })
+}
+
+fn push_text(bytes: &mut Vec<u8>, text: &str) {
+    // Writing a string into a vector cannot fail.
+    let _ = serde_json::to_writer(bytes, text);
+}
+
+/// The octets of an instance in a list besides its fragment, about.
+const AROUND: usize = 64;
+
+impl ToJson for InstancePage {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let capacity =
+            self.page.items.iter().map(|instance| fragment(instance).len() + AROUND).sum::<usize>();
+        let mut bytes = Vec::with_capacity(capacity + 256);
+        bytes.extend_from_slice(b"{\"ResourceOwner\":");
+        push_account(&mut bytes, &self.resource_owner);
+        bytes.extend_from_slice(b",\"Instances\":[");
+        for (i, instance) in self.page.items.iter().enumerate() {
+            bytes.extend_from_slice(if i == 0 { b"{\"Id\":" } else { b",{\"Id\":" });
+            bytes.extend_from_slice(fragment(instance));
+            bytes.extend_from_slice(b",\"CreatedByAccount\":");
+            push_account(&mut bytes, &instance.created_by_account);
+            bytes.push(b'}');
+        }
+        bytes.push(b']');
+        if let Some(token) = &self.page.next_token {
+            bytes.extend_from_slice(b",\"NextToken\":");
+            push_text(&mut bytes, token);
+        }
+        bytes.push(b'}');
+        Ok(bytes)
+    }
+}
+
+fn push_account(bytes: &mut Vec<u8>, account: &AccountId) {
+    push_text(bytes, account.as_str());
+}
+
+impl ToJson for DiscoveredInstances {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut names = b",\"NamespaceName\":".to_vec();
+        push_text(&mut names, self.namespace_name.as_str());
+        names.extend_from_slice(b",\"ServiceName\":");
+        push_text(&mut names, self.service_name.as_str());
+        names.push(b'}');
+        let around = names.len() + AROUND;
+        let capacity =
+            self.instances.iter().map(|(instance, _)| fragment(instance).len() + around).sum::<usize>();
+        let mut bytes = Vec::with_capacity(capacity + 64);
+        bytes.extend_from_slice(b"{\"Instances\":[");
+        for (i, (instance, health)) in self.instances.iter().enumerate() {
+            bytes.extend_from_slice(if i == 0 { b"{\"InstanceId\":" } else { b",{\"InstanceId\":" });
+            bytes.extend_from_slice(fragment(instance));
+            bytes.extend_from_slice(b",\"HealthStatus\":\"");
+            bytes.extend_from_slice(health.as_str().as_bytes());
+            bytes.push(b'"');
+            bytes.extend_from_slice(&names);
+        }
+        bytes.extend_from_slice(b"],\"InstancesRevision\":");
+        bytes.extend_from_slice(self.instances_revision.as_u64().to_string().as_bytes());
+        bytes.push(b'}');
+        Ok(bytes)
+    }
+}
+
+impl ToJson for Arc<Operation> {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Wire<'a> {
+            id: &'a str,
+            owner_account: &'a str,
+            r#type: &'static str,
+            status: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error_message: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error_code: Option<&'static str>,
+            create_date: Seconds,
+            update_date: Seconds,
+            targets: BTreeMap<&'static str, &'a str>,
+        }
+        let error = self.error.as_ref();
+        member(
+            "Operation",
+            &Wire {
+                id: self.id.as_str(),
+                owner_account: self.scope.account().as_str(),
+                r#type: self.kind.as_str(),
+                status: self.status.as_str(),
+                error_message: error.map(|error| error.message.as_str()),
+                error_code: error.map(|error| error.code.as_str()),
+                create_date: Seconds(self.created),
+                update_date: Seconds(self.updated),
+                targets: self.targets.iter().collect(),
+            },
+        )
+    }
+}

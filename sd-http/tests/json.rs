@@ -1,0 +1,337 @@
+//! awsJson1.1 without a socket: what a request becomes, what a response looks like, what is refused and how.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{CloudMap, ManualClock, Scope};
+use sd_http::{BODY_LIMIT, Caller, CloudMapService};
+use serde_json::{Value, json};
+use tower_service::Service;
+
+struct Door(CloudMapService);
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Value,
+}
+
+impl Door {
+    fn new() -> Self {
+        let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(ManualClock::default()).build();
+        Self(CloudMapService::new(cloud_map))
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Answer {
+        let response = self.0.call(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn raw(&mut self, operation: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(
+            Request::post("http://localhost:5373/")
+                .header("Content-Type", "application/x-amz-json-1.1")
+                .header("X-Amz-Target", format!("Route53AutoNaming_v20170314.{operation}"))
+                .body(Full::new(body.into()))
+                .unwrap(),
+        )
+        .await
+    }
+
+    async fn ok(&mut self, operation: &str, body: Value) -> Value {
+        let answer = self.raw(operation, body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{operation}: {}", answer.body);
+        answer.body
+    }
+
+    async fn refused(&mut self, operation: &str, body: Value) -> (String, String) {
+        let answer = self.raw(operation, body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{operation}: {}", answer.body);
+        error(&answer)
+    }
+
+    /// A namespace `app.local` and a service `web` in it; the service's id.
+    async fn web(&mut self) -> String {
+        self.ok("CreatePrivateDnsNamespace", json!({"Name": "app.local", "Vpc": "vpc-1"})).await;
+        let listed = self.ok("ListNamespaces", json!({})).await;
+        let namespace = listed["Namespaces"][0]["Id"].as_str().unwrap().to_owned();
+        let created = self
+            .ok(
+                "CreateService",
+                json!({
+                    "Name": "web", "NamespaceId": namespace, "CreatorRequestId": "t",
+                    "DnsConfig": {"DnsRecords": [{"Type": "A", "TTL": 60}]},
+                    "HealthCheckConfig": {"Type": "HTTP", "ResourcePath": "/health", "FailureThreshold": 3},
+                }),
+            )
+            .await;
+        created["Service"]["Id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn error(answer: &Answer) -> (String, String) {
+    let text = |member: &str| answer.body[member].as_str().unwrap_or_default().to_owned();
+    (text("__type"), text("Message"))
+}
+
+#[tokio::test]
+async fn responses_have_the_shapes_of_the_api() {
+    let mut door = Door::new();
+    let service = door.web().await;
+    let listed = door.ok("ListNamespaces", json!({"MaxResults": 1})).await;
+    let namespace = &listed["Namespaces"][0];
+    let id = namespace["Id"].as_str().unwrap();
+    let arn = format!("arn:aws:servicediscovery:us-east-1:123456789012:namespace/{id}");
+    let zone = namespace["Properties"]["DnsProperties"]["HostedZoneId"].as_str().unwrap();
+    assert_eq!(
+        *namespace,
+        json!({
+            "Id": id, "Arn": arn, "ResourceOwner": "123456789012", "Name": "app.local", "Type": "DNS_PRIVATE",
+            "ServiceCount": 1, "CreateDate": 1_600_000_000.0,
+            "Properties": {
+                "DnsProperties": {"HostedZoneId": zone, "SOA": {"TTL": 15}},
+                "HttpProperties": {"HttpName": "app.local"},
+            },
+        })
+    );
+    assert_eq!(
+        door.ok("GetService", json!({"Id": service})).await,
+        json!({"Service": {
+            "Id": service, "Arn": format!("arn:aws:servicediscovery:us-east-1:123456789012:service/{service}"),
+            "ResourceOwner": "123456789012", "Name": "web", "NamespaceId": id, "InstanceCount": 0,
+            "DnsConfig": {"NamespaceId": id, "RoutingPolicy": "MULTIVALUE", "DnsRecords": [{"Type": "A", "TTL": 60}]},
+            "Type": "DNS_HTTP", "HealthCheckConfig": {"Type": "HTTP", "ResourcePath": "/health", "FailureThreshold": 3},
+            "CreateDate": 1_600_000_000.0, "CreatorRequestId": "t", "CreatedByAccount": "123456789012",
+        }})
+    );
+    let attributes =
+        json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "80", "note": "a \"quoted\" \\ note"});
+    let started = door
+        .ok("RegisterInstance", json!({"ServiceId": service, "InstanceId": "i-1", "Attributes": attributes}))
+        .await;
+    let operation = door.ok("GetOperation", json!({"OperationId": started["OperationId"]})).await;
+    assert_eq!(
+        operation,
+        json!({"Operation": {
+            "Id": started["OperationId"], "OwnerAccount": "123456789012", "Type": "REGISTER_INSTANCE",
+            "Status": "SUCCESS", "CreateDate": 1_600_000_000.0, "UpdateDate": 1_600_000_000.0,
+            "Targets": {"INSTANCE": "i-1", "SERVICE": service},
+        }})
+    );
+    assert_eq!(
+        door.ok("DiscoverInstances", json!({"NamespaceName": "app.local", "ServiceName": "web"})).await,
+        json!({"Instances": [{
+            "InstanceId": "i-1", "NamespaceName": "app.local", "ServiceName": "web", "HealthStatus": "HEALTHY",
+            "Attributes": attributes,
+        }], "InstancesRevision": 1_600_000_000_001_u64})
+    );
+    assert_eq!(
+        door.ok("ListInstances", json!({"ServiceId": service})).await,
+        json!({"ResourceOwner": "123456789012", "Instances": [
+            {"Id": "i-1", "Attributes": attributes, "CreatedByAccount": "123456789012"},
+        ]})
+    );
+    assert_eq!(
+        door.ok("GetInstance", json!({"ServiceId": service, "InstanceId": "i-1"})).await,
+        json!({"ResourceOwner": "123456789012", "Instance":
+            {"Id": "i-1", "Attributes": attributes, "CreatedByAccount": "123456789012"}})
+    );
+    let summary = &door.ok("ListServices", json!({})).await["Services"][0];
+    assert_eq!(summary["InstanceCount"], 1);
+    assert_eq!(
+        summary["DnsConfig"],
+        json!({"RoutingPolicy": "MULTIVALUE", "DnsRecords": [{"Type": "A", "TTL": 60}]})
+    );
+    assert!(summary.get("NamespaceId").is_none() && summary.get("CreatorRequestId").is_none());
+    door.ok("DeregisterInstance", json!({"ServiceId": service, "InstanceId": "i-1"})).await;
+    assert_eq!(door.ok("DeleteService", json!({"Id": service})).await, json!({}));
+}
+
+#[tokio::test]
+async fn http_namespaces_and_services_have_empty_dns_members() {
+    let mut door = Door::new();
+    door.ok("CreateHttpNamespace", json!({"Name": "app"})).await;
+    let listed = door.ok("ListNamespaces", json!({})).await;
+    let namespace = &listed["Namespaces"][0];
+    assert_eq!(
+        namespace["Properties"],
+        json!({"DnsProperties": {"SOA": {}}, "HttpProperties": {"HttpName": "app"}})
+    );
+    let service = door.ok("CreateService", json!({"Name": "web", "NamespaceId": namespace["Id"]})).await;
+    assert_eq!(service["Service"]["DnsConfig"], json!({}));
+    assert_eq!(service["Service"]["Type"], "HTTP");
+}
+
+#[tokio::test]
+async fn errors_carry_code_message_and_their_members() {
+    let mut door = Door::new();
+    let service = door.web().await;
+    let namespace = door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
+    let request = json!({
+        "Name": "web", "NamespaceId": namespace, "CreatorRequestId": "other",
+        "DnsConfig": {"DnsRecords": [{"Type": "A", "TTL": 60}]},
+    });
+    let answer = door.raw("CreateService", request.to_string()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.headers["content-type"], "application/x-amz-json-1.1");
+    assert_eq!(answer.headers["x-amzn-requestid"].len(), 36);
+    assert_eq!(
+        answer.body,
+        json!({
+            "__type": "ServiceAlreadyExists", "Message": "Service already exists.", "ServiceId": service,
+            "ServiceArn": format!("arn:aws:servicediscovery:us-east-1:123456789012:service/{service}"),
+            "CreatorRequestId": "t",
+        })
+    );
+    let (code, message) = door.refused("DeleteNamespace", json!({"Id": namespace})).await;
+    assert_eq!(code, "ResourceInUse");
+    assert_eq!(
+        message,
+        "Namespace has associated services; delete the services before deleting the namespace"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_member_is_named() {
+    let mut door = Door::new();
+    let (code, message) = door.refused("GetNamespace", json!({})).await;
+    assert_eq!(code, "InvalidInput");
+    assert_eq!(
+        message,
+        "1 validation error detected: Value null at 'id' failed to satisfy constraint: Member must not be null"
+    );
+    let (_, message) = door.refused("RegisterInstance", json!({"ServiceId": null})).await;
+    for member in ["serviceId", "instanceId", "attributes"] {
+        assert!(message.contains(&format!("Value null at '{member}'")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn bad_attributes_change_nothing() {
+    let mut door = Door::new();
+    let service = door.web().await;
+    let good = json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "80"});
+    door.ok("RegisterInstance", json!({"ServiceId": service, "InstanceId": "i", "Attributes": good})).await;
+    for (key, value) in [
+        ("AWS_INSTANCE_IPV4", "10.0.0.256"),
+        ("AWS_INSTANCE_IPV4", "host"),
+        ("AWS_INSTANCE_PORT", "0"),
+        ("AWS_INSTANCE_PORT", "65536"),
+        ("AWS_INSTANCE_PORT", "+80"),
+        ("key with blank", "x"),
+        ("key", " leading blank"),
+        ("key", "ünïcode"),
+    ] {
+        let mut attributes = good.clone();
+        attributes[key] = value.into();
+        let request = json!({"ServiceId": service, "InstanceId": "i", "Attributes": attributes});
+        let (code, message) = door.refused("RegisterInstance", request).await;
+        assert_eq!(code, "InvalidInput", "{key}={value}");
+        assert!(message.contains(key) && message.contains("Member must"), "{message}");
+    }
+    let found = door.ok("GetInstance", json!({"ServiceId": service, "InstanceId": "i"})).await;
+    assert_eq!(found["Instance"]["Attributes"], good);
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_with_a_reason() {
+    let mut door = Door::new();
+    for body in
+        ["{", "[]", "\"x\"", r#"{"Name": 1}"#, r#"{"Name": "a"} trailing"#, "\u{0}", r#"{"Tags": {}}"#]
+    {
+        let answer = door.raw("CreateHttpNamespace", body.to_owned()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
+        let (code, message) = error(&answer);
+        assert_eq!(code, "SerializationException", "{body}");
+        assert!(message.len() > 20, "{message}");
+    }
+    let answer = door.raw("CreateHttpNamespace", vec![0xff; 10]).await;
+    assert_eq!(error(&answer).0, "SerializationException");
+    let answer = door.raw("CreateHttpNamespace", vec![b' '; BODY_LIMIT + 1]).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(error(&answer).0, "RequestEntityTooLargeException");
+    // As deep as the limit allows: no stack is used up.
+    let answer = door.raw("CreateHttpNamespace", format!("{{\"X\":{}", "[".repeat(500_000))).await;
+    assert_eq!(error(&answer).0, "SerializationException");
+    assert_eq!(door.ok("ListNamespaces", json!({})).await, json!({"Namespaces": []}));
+}
+
+#[tokio::test]
+async fn operations_that_are_not_there_say_so() {
+    let mut door = Door::new();
+    let answer = door.raw("CreateEverything", "{}").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(error(&answer).0, "UnknownOperationException");
+    let answer = door.raw("TagResource", "{}").await;
+    assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED);
+    let (code, message) = error(&answer);
+    assert_eq!(code, "NotImplemented");
+    assert!(message.contains("TagResource") && message.contains("not in this build"), "{message}");
+    let answer = door.send(Request::get("/").body(Full::default()).unwrap()).await;
+    assert_eq!(error(&answer).0, "UnknownOperationException");
+}
+
+#[tokio::test]
+async fn a_client_of_another_protocol_is_answered_in_it() {
+    let mut door = Door::new();
+    let request = Request::post("/service/Route53AutoNaming_v20170314/operation/ListNamespaces")
+        .header("smithy-protocol", "rpc-v2-cbor")
+        .body(Full::<Bytes>::from(vec![0xa0]))
+        .unwrap();
+    let response = door.0.call(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(response.headers()["content-type"], "application/cbor");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let map: std::collections::BTreeMap<String, String> = minicbor::decode(&body).unwrap();
+    assert_eq!(map["__type"], "UnknownOperationException");
+    assert!(map["message"].contains("awsJson1.1"));
+}
+
+#[tokio::test]
+async fn scopes_come_from_the_caller_or_the_signature_and_share_nothing() {
+    let mut door = Door::new();
+    let list = |key: &str, region: &str| {
+        let credential = format!("Credential={key}/20200913/{region}/servicediscovery/aws4_request");
+        Request::post("/")
+            .header(
+                "Authorization",
+                format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"),
+            )
+            .header("X-Amz-Target", "Route53AutoNaming_v20170314.ListNamespaces")
+            .body(Full::from("{}"))
+            .unwrap()
+    };
+    door.ok("CreateHttpNamespace", json!({"Name": "here"})).await;
+    let count = |answer: Answer| answer.body["Namespaces"].as_array().unwrap().len();
+    assert_eq!(count(door.send(list("AKIA", "us-east-1")).await), 1);
+    assert_eq!(count(door.send(list("123456789012", "us-east-1")).await), 1);
+    assert_eq!(count(door.send(list("AKIA", "eu-west-1")).await), 0);
+    assert_eq!(count(door.send(list("210987654321", "us-east-1")).await), 0);
+    let mut request = list("AKIA", "us-east-1");
+    request.extensions_mut().insert(Caller::new(Scope::parse("000000000000", "us-east-1").unwrap()));
+    assert_eq!(count(door.send(request).await), 0);
+}
+
+#[tokio::test]
+async fn the_service_claims_what_is_its_own() {
+    let claims = |name: &str, value: &str, path: &str| {
+        CloudMapService::claims(&Request::post(path).header(name, value).body(()).unwrap())
+    };
+    assert!(claims("x-amz-target", "Route53AutoNaming_v20170314.ListServices", "/"));
+    assert!(!claims("x-amz-target", "AmazonEC2ContainerServiceV20141113.ListServices", "/"));
+    let signed = "AWS4-HMAC-SHA256 Credential=a/20200913/us-east-1/servicediscovery/aws4_request";
+    assert!(claims("authorization", signed, "/"));
+    assert!(!claims("authorization", &signed.replace("servicediscovery", "ecs"), "/"));
+    assert!(claims(
+        "smithy-protocol",
+        "rpc-v2-cbor",
+        "/service/Route53AutoNaming_v20170314/operation/GetService"
+    ));
+    assert!(!claims("accept", "*/*", "/"));
+}

@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# What the stages need beyond a checkout and Rust, brought to a machine that lacks it. Sourced by tests/run.
+#
+# Each function succeeds when the thing is there afterwards. Output goes to the log of the stage that asked.
+
+awscli=1.46.3
+cargo_deny=0.20.2
+: "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
+export HOME
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/sd
+aws_bin=$cache/awscli/bin
+PATH=$PATH:/usr/sbin:/sbin # where ip is, for users who do not have them
+
+# need_tools COMMAND=PACKAGE...: the commands that are missing are installed from Debian's or Ubuntu's packages.
+need_tools() {
+  local tool packages=()
+  for tool in "$@"; do
+    type -P "${tool%=*}" >/dev/null || packages+=("${tool#*=}")
+  done
+  [ "${#packages[@]}" = 0 ] || apt_install "${packages[@]}"
+}
+
+apt_install() {
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120)
+  type -P apt-get >/dev/null || return
+  [ "$(id -u)" = 0 ] || apt=(sudo -n "${apt[@]}")
+  logged "${apt[@]}" update && logged "${apt[@]}" install -y --no-install-recommends "$@"
+}
+
+# rustup looks for its toolchains under HOME. When HOME is another one, they are beside the cargo that is on PATH.
+need_rust() {
+  local cargo home
+  cargo=$(type -P cargo) || return
+  cargo --version >/dev/null 2>&1 && return
+  for home in "$(dirname "$(readlink -f "$cargo")")/../.." "$(getent passwd "$(id -u)" | cut -d: -f6)"; do
+    if RUSTUP_HOME=$home/.rustup cargo --version >/dev/null 2>&1; then
+      RUSTUP_HOME=$(cd "$home/.rustup" && pwd)
+      export RUSTUP_HOME
+      return
+    fi
+  done
+  return 1
+}
+
+# Sets `python` to a Python 3.9 or newer that can make virtual environments. What is first on PATH need not be one:
+# Debian's python3 lacks venv until python3-venv is there, and a version manager's shim may not work at all.
+need_python() {
+  local attempt
+  for attempt in 1 2; do
+    for python in python3 /usr/bin/python3 /usr/local/bin/python3; do
+      "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1 && return
+    done
+    [ "$attempt" = 2 ] || apt_install python3 python3-venv || break
+  done
+  return 1
+}
+
+need_awscli() {
+  local version
+  version=$("$aws_bin/aws" --version 2>&1) && [[ $version == "aws-cli/$awscli "* ]] && return
+  need_python && rm -rf "$cache/awscli" && mkdir -p "$cache" &&
+    logged "$python" -m venv "$cache/awscli" &&
+    logged "$aws_bin/python" -m pip install --quiet "awscli==$awscli"
+}
+
+need_cargo_deny() {
+  local version
+  version=$("$cache/cargo-deny/bin/cargo-deny" --version 2>&1) && [ "$version" = "cargo-deny $cargo_deny" ] && return
+  logged cargo install --locked --quiet --root "$cache/cargo-deny" --version "$cargo_deny" cargo-deny
+}
+
+# What the checks with real clients need; names what is missing.
+need_clients() {
+  if ! need_tools dig=bind9-dnsutils nslookup=bind9-dnsutils curl=curl ip=iproute2 unshare=util-linux; then
+    cannot "dig, nslookup, curl, ip or unshare is missing and cannot be installed"
+  elif ! need_python; then
+    cannot "there is no Python 3.9 or newer with venv"
+  elif ! need_awscli; then
+    cannot "the AWS CLI cannot be installed"
+  elif ! logged tests/lib/netns.sh true; then
+    cannot "this user cannot make a network namespace"
+  else
+    return 0
+  fi
+  return 1
+}

@@ -1,0 +1,190 @@
+"""What the checks share: a bash session that is given one command at a time, a server, a report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+
+def environment(home: Path, *path: Path) -> dict[str, str]:
+    """This process's environment without what could lead a client or the server astray.
+
+    That is: settings of AWS clients and of sd-server, proxies, and the dot files of the real home. `path` is put
+    before the directories of PATH.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "SD_")) and not name.lower().endswith("_proxy")
+    }
+    search = [*map(str, path), os.environ["PATH"]]
+    return {**kept, "HOME": str(home), "PATH": os.pathsep.join(search), "LC_ALL": "C.UTF-8"}
+
+
+class Reply(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+class SessionLost(Exception):
+    """The session, or the server behind it, is gone: no later command can tell anything."""
+
+
+class Shell:
+    """A bash that lives on between commands, so that `X=$(…)` and `eval` carry on as they do at a prompt."""
+
+    _LOOP = 'while IFS= read -r step; do . "$step" </dev/null >"$step.out" 2>"$step.err"; echo "$?"; done'
+
+    def __init__(self, directory: Path, env: dict[str, str], cwd: Path | None = None):
+        self._directory = directory
+        self._steps = 0
+        self._bash = subprocess.Popen(
+            ["bash", "--noprofile", "--norc", "-c", self._LOOP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+
+    def run(self, command: str, seconds: float = 60) -> Reply:
+        """Runs a command as printed and returns what it left; a command that does not end is an error."""
+        self._steps += 1
+        step = self._directory / f"step-{self._steps}.sh"
+        step.write_text(command + "\n", encoding="utf-8")
+        try:
+            print(step, file=self._bash.stdin, flush=True)
+        except BrokenPipeError:
+            raise SessionLost("the shell is gone") from None
+        if not select.select([self._bash.stdout], [], [], seconds)[0]:
+            raise SessionLost(f"no end after {seconds} s")
+        status = self._bash.stdout.readline()
+        if not status:
+            raise SessionLost("it ended the shell")
+        return Reply(int(status), *(Path(f"{step}.{end}").read_text(errors="replace") for end in ("out", "err")))
+
+    def __getitem__(self, variable: str) -> str:
+        return self.run(f'printf %s "${{{variable}-}}"').out
+
+    def __setitem__(self, variable: str, value: str) -> None:
+        self.run(f"{variable}={shlex.quote(value)}")
+
+    def close(self) -> None:
+        """Ends the shell and whatever it still runs."""
+        end_group(self._bash, signal.SIGKILL)
+        for pipe in (self._bash.stdin, self._bash.stdout):
+            pipe.close()
+
+
+class Server:
+    """A server process of this test. It gets a process group, so that all of it can be ended."""
+
+    def __init__(self, command: list[str], log: Path, env: dict[str, str], cwd: Path | None = None):
+        self._log = log
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def check_alive(self) -> None:
+        if self._process.poll() is not None:
+            raise SessionLost(f"the server has ended with status {self._process.returncode}")
+
+    def wait_for(self, addresses: list[tuple[str, int]], seconds: float) -> None:
+        """Returns as soon as every address takes a connection."""
+        deadline = time.monotonic() + seconds
+        for address in addresses:
+            while not _connects(address):
+                self.check_alive()
+                if time.monotonic() > deadline:
+                    raise SessionLost(f"nothing listens on {address[0]} port {address[1]} after {seconds} s")
+                time.sleep(0.02)  # a poll, bounded by the deadline
+
+    def stop(self, seconds: float = 15) -> int | None:
+        """Asks it to end and returns its exit status, or None when it did not comply and was killed."""
+        if self._process.returncode is None:
+            end_group(self._process, signal.SIGTERM)
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            end_group(self._process, signal.SIGKILL)
+            return None
+
+
+def end_group(process: subprocess.Popen, number: int) -> None:
+    """Signals the process group that `process` was started as leader of."""
+    with contextlib.suppress(ProcessLookupError):  # nothing of it is left
+        os.killpg(process.pid, number)
+    if number == signal.SIGKILL:
+        process.wait()
+
+
+def _connects(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def has_ipv6() -> bool:
+    """Whether the machine has an IPv6 loopback address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+class Report:
+    """Prints one line per step, and more of those that failed."""
+
+    def __init__(self) -> None:
+        self.passed = self.failed = 0
+
+    def ok(self, step: str) -> None:
+        self.passed += 1
+        self.note("ok", step)
+
+    def fail(self, step: str, *details: str) -> None:
+        self.failed += 1
+        self.note("FAILED", "\n".join([step, *details]))
+
+    def check(self, step: str, complaints: list[str], *details: str) -> None:
+        """Counts the step; `details` are printed after the complaints, if there are any."""
+        if complaints:
+            self.fail(step, *complaints, *details)
+        else:
+            self.ok(step)
+
+    def note(self, word: str, text: str) -> None:
+        """Prints without counting."""
+        print(f"{word:<8}", "\n         ".join(text.splitlines()), flush=True)
+
+    def close(self) -> int:
+        """Prints the totals and returns the exit status."""
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        return 1 if self.failed else 0

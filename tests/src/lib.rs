@@ -1,0 +1,8 @@
+//! Tests that need several crates: the doors against each other, and that the documents are true.
+
+#![forbid(unsafe_code)]
+
+/// The examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
