@@ -4,17 +4,22 @@ use std::{
     fmt,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::{
     change::{Change, ChangeSet},
+    clock::Timestamp,
     ids::Scope,
+    model::Operation,
     operation_log::OperationLog,
     registry::CommitError,
-    state::State,
+    state::{Age, Elapsed, State},
     subscription::{Subscription, Waiting},
 };
 
@@ -30,8 +35,13 @@ struct Shared {
     /// The publish lock: checking, applying, swapping and telling the observers happen inside it, and never anything
     /// that waits.
     observers: Mutex<Observers>,
+    /// In milliseconds, so that a read sees at a glance that nothing is due.
+    next_deadline: AtomicU64,
     waiting: Waiting,
 }
+
+/// The deadline of a state in which nothing happens by itself.
+const NEVER: u64 = u64::MAX;
 
 #[derive(Default)]
 struct Observers {
@@ -90,6 +100,38 @@ impl StateCell {
         StateRef(self.shared.state.load())
     }
 
+    /// When the state changes by itself, if nothing else happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let next = self.shared.next_deadline.load(Ordering::Acquire);
+        (next != NEVER).then(|| Timestamp::from_millis(next))
+    }
+
+    /// Brings the state to this moment: operations that are due end, reports of health that are due take effect, and the
+    /// observers are told. Nothing is written to a backend's store, since every replica comes to the same.
+    ///
+    /// A [`CloudMap`](crate::CloudMap) does so before each of its answers. A server does it by a timer as well, for the
+    /// sake of the observers.
+    pub fn advance(&self, now: Timestamp) {
+        if self.next_deadline().is_none_or(|due| due > now) {
+            return;
+        }
+        let observers = self.lock();
+        let old = self.load();
+        let Some((new, all)) = old.advanced(now) else { return };
+        let new = self.shared.swap(new);
+        for Elapsed { operations, .. } in &all {
+            self.shared.log(operations.iter().cloned());
+        }
+        for Elapsed { scope, changes, .. } in &all {
+            for (_, observer) in &observers.attached {
+                tell(&**observer, &old, &new, scope, changes);
+            }
+        }
+        drop(observers);
+        self.shared.waiting.wake();
+    }
+
     /// The finished operations.
     #[must_use]
     pub fn operations(&self) -> &OperationLog {
@@ -141,10 +183,12 @@ impl StateWriter {
     }
 
     fn with_log(state: State, operations: OperationLog) -> Self {
+        let next = state.next_deadline().map_or(NEVER, Timestamp::as_millis);
         let shared = Shared {
             state: ArcSwap::from_pointee(state),
             operations,
             observers: Mutex::default(),
+            next_deadline: AtomicU64::new(next),
             waiting: Waiting::default(),
         };
         Self { cell: StateCell { shared: Arc::new(shared) } }
@@ -168,19 +212,18 @@ impl StateWriter {
             tracing::debug!(scope = %set.scope, %unmet, "conflict");
             CommitError::Conflict
         })?;
+        let finished = set.operation.as_ref().map(|operation| {
+            let age = Age::new(operation.created, new.revision());
+            (Arc::clone(operation), age)
+        });
         if set.changes.is_empty() {
-            if let Some(operation) = &set.operation {
-                shared.operations.push(Arc::clone(operation));
-            }
+            shared.log(finished);
             return Ok(());
         }
-        let new = Arc::new(new);
-        shared.state.store(Arc::clone(&new));
-        if let Some(operation) = &set.operation {
-            shared.operations.push(Arc::clone(operation));
-        }
+        let new = shared.swap(new);
+        shared.log(finished);
         for (_, observer) in &observers.attached {
-            tell(&**observer, &old, &new, set);
+            tell(&**observer, &old, &new, &set.scope, &set.changes);
         }
         drop(observers);
         shared.waiting.wake();
@@ -188,9 +231,25 @@ impl StateWriter {
     }
 }
 
+impl Shared {
+    fn swap(&self, new: State) -> Arc<State> {
+        let new = Arc::new(new);
+        let next = new.next_deadline().map_or(NEVER, Timestamp::as_millis);
+        self.state.store(Arc::clone(&new));
+        self.next_deadline.store(next, Ordering::Release);
+        new
+    }
+
+    fn log(&self, finished: impl IntoIterator<Item = (Arc<Operation>, Age)>) {
+        for (operation, age) in finished {
+            self.operations.push(operation, age);
+        }
+    }
+}
+
 /// A panic in an observer is its own: the change stands, the other observers are told, and this one starts again.
-fn tell(observer: &dyn Observer, old: &State, new: &State, set: &ChangeSet) {
-    let told = catch_unwind(AssertUnwindSafe(|| observer.changed(old, new, &set.scope, &set.changes)));
+fn tell(observer: &dyn Observer, old: &State, new: &State, scope: &Scope, changes: &[Change]) {
+    let told = catch_unwind(AssertUnwindSafe(|| observer.changed(old, new, scope, changes)));
     if told.is_err() {
         tracing::error!(?observer, "an observer panicked and is rebuilt");
         rebuild(observer, new);

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
+    action::Action,
     clock::Timestamp,
     health::Health,
     ids::{Incarnation, InstanceId, NamespaceId, Scope, ServiceId, VpcId},
-    model::{Instance, Namespace, Operation, Service},
+    model::{Instance, Namespace, Operation, OperationStatus, Service},
     state::Revision,
 };
 
@@ -38,6 +39,11 @@ pub enum Change {
         /// The instance.
         id: InstanceId,
     },
+    /// An operation is under way. From the moment that it is due, every state shows its effect instead.
+    ///
+    /// It is stored like any other fact. A backend may store its effect in its place once it is due, since the two lead to
+    /// the same state.
+    BeginOperation(Arc<PendingOperation>),
     /// The instance has this health. Does not touch the instances revision.
     PutHealth {
         /// The service that the instance is in.
@@ -49,8 +55,44 @@ pub enum Change {
     },
 }
 
+/// An operation that is under way, and what it comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingOperation {
+    /// The request that started it.
+    pub action: Action,
+    /// The operation, as SUBMITTED. If it has an error, it is going to fail.
+    pub operation: Operation,
+    /// When it becomes PENDING.
+    pub pending_from: Timestamp,
+    /// When it ends.
+    pub due: Timestamp,
+    /// What it changes then; it begins no other operation.
+    pub effect: Vec<Change>,
+    /// What no other operation may have in the meantime.
+    pub claims: Vec<UniqueKey>,
+}
+
+impl PendingOperation {
+    /// The operation as it is at this moment.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Operation {
+        let (status, updated) = if now >= self.due {
+            let failed = self.operation.error.is_some();
+            (if failed { OperationStatus::Fail } else { OperationStatus::Success }, self.due)
+        } else if now >= self.pending_from {
+            (OperationStatus::Pending, self.pending_from)
+        } else {
+            (OperationStatus::Submitted, self.operation.created)
+        };
+        // Why it fails is told when it has failed.
+        let error = self.operation.error.clone().filter(|_| status == OperationStatus::Fail);
+        Operation { status, updated, error, ..self.operation.clone() }
+    }
+}
+
 /// Names an entity of a scope.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "these are the entities that Cloud Map has")]
 pub enum EntityKey {
     /// A namespace.
@@ -62,7 +104,7 @@ pub enum EntityKey {
 }
 
 /// What only one entity of a scope may have.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "a backend must treat every kind of uniqueness")]
 pub enum UniqueKey {
     /// An id.
@@ -73,6 +115,10 @@ pub enum UniqueKey {
     HttpNamespace(Arc<str>),
     /// The zone of this lower-case name in a VPC.
     Zone(VpcId, Arc<str>),
+    /// To be what an operation that is under way changes.
+    Target(EntityKey),
+    /// To be a namespace of this lower-case name, of whatever type, whose creation is under way.
+    NamespaceInCreation(Arc<str>),
     /// The name of a service in a namespace, lower-case where names are compared without case.
     ServiceName(NamespaceId, Arc<str>),
 }
@@ -125,12 +171,6 @@ impl ChangeSet {
     #[must_use]
     pub(crate) fn changing(mut self, change: Change) -> Self {
         self.changes.push(change);
-        self
-    }
-
-    #[must_use]
-    pub(crate) fn finishing(mut self, operation: Operation) -> Self {
-        self.operation = Some(Arc::new(operation));
         self
     }
 }

@@ -16,21 +16,26 @@ use crate::{
     mode::Mode,
     model::{Operation, RecordType},
     name::DnsName,
-    ops::{Plan, ReadContext, WriteContext, discovery, instances, namespaces, operations, services},
+    ops::{
+        Plan, ReadContext, WriteContext, custom_health, discovery, instances, namespaces, operations,
+        services,
+    },
     random::{RandomSource, ThreadRandom},
     records::{self, Answer, View},
     registry::{CommitError, Immediate, Registry},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,
-        GetInstanceRequest, GetNamespaceRequest, GetOperationRequest, GetServiceRequest,
-        ListInstancesRequest, ListNamespacesRequest, ListServicesRequest, RegisterInstanceRequest,
+        GetInstanceRequest, GetInstancesHealthStatusRequest, GetNamespaceRequest, GetOperationRequest,
+        GetServiceRequest, ListInstancesRequest, ListNamespacesRequest, ListOperationsRequest,
+        ListServicesRequest, RegisterInstanceRequest, UpdateInstanceCustomHealthStatusRequest,
     },
     response::{
-        DiscoveredInstances, InstanceDescription, InstancePage, NamespaceDescription, OperationStarted, Page,
-        ServiceDescription,
+        DiscoveredInstances, InstanceDescription, InstanceHealth, InstancePage, NamespaceDescription,
+        OperationStarted, OperationSummary, Page, ServiceDescription,
     },
     state::State,
+    timing::Timing,
 };
 
 /// How often a request is planned again after a conflict before the caller is told to try later.
@@ -49,6 +54,7 @@ struct Inner {
     ids: Arc<dyn IdSource>,
     random: Arc<dyn RandomSource>,
     mode: Mode,
+    timing: Timing,
 }
 
 /// Collects what a [`CloudMap`] depends on.
@@ -66,6 +72,7 @@ impl CloudMapBuilder {
             ids: Arc::new(RandomIds),
             random: Arc::new(ThreadRandom),
             mode: Mode::default(),
+            timing: Timing::default(),
         };
         Self { inner }
     }
@@ -91,6 +98,12 @@ impl CloudMapBuilder {
     /// What happens to requests that AWS refuses; by default [`Mode::Lenient`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.inner.mode = mode;
+        self
+    }
+
+    /// How long operations and reports of health take; by default [`Timing::instant`].
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.inner.timing = timing;
         self
     }
 
@@ -125,10 +138,14 @@ impl CloudMap {
         self.inner.registry.cell()
     }
 
-    /// The state now.
+    /// The state now: what is due has taken effect.
     #[must_use]
     pub fn state(&self) -> StateRef {
-        self.cell().load()
+        let cell = self.cell();
+        if cell.next_deadline().is_some() {
+            cell.advance(self.inner.clock.now());
+        }
+        cell.load()
     }
 
     /// Answers a DNS question as [`records::resolve`] does, from the state now.
@@ -146,6 +163,7 @@ impl CloudMap {
         let context = ReadContext {
             state: &self.state(),
             scope,
+            now: self.inner.clock.now(),
             operations: self.cell().operations(),
             random: &*self.inner.random,
         };
@@ -169,8 +187,14 @@ impl CloudMap {
         let mut uncertain = None;
         for _ in 0..ATTEMPTS {
             let planned = {
-                let context =
-                    WriteContext { state: &self.state(), scope, now, mode: inner.mode, fresh: &fresh };
+                let context = WriteContext {
+                    state: &self.state(),
+                    scope,
+                    now,
+                    mode: inner.mode,
+                    timing: inner.timing,
+                    fresh: &fresh,
+                };
                 plan(request, &context)
             };
             // After planning, so that a plan that saw what this request has stored before is not believed.
@@ -202,8 +226,14 @@ impl CloudMap {
 /// Whether the cell shows that these changes were stored: by their operation, which has the same id however often the
 /// request is planned, or by what they change.
 fn is_stored(set: &ChangeSet, cell: &StateCell) -> bool {
-    let finished = |operation: &Arc<Operation>| cell.operations().get(operation.id.as_str()).is_some();
-    set.operation.as_ref().is_some_and(finished) || !set.changes.is_empty() && is_visible(set, &cell.load())
+    let finished = |operation: &Operation| cell.operations().get(operation.id.as_str()).is_some();
+    let begun = |change: &Change| match change {
+        Change::BeginOperation(pending) => finished(&pending.operation),
+        _ => false,
+    };
+    set.operation.as_deref().is_some_and(finished)
+        || set.changes.iter().any(begun)
+        || !set.changes.is_empty() && is_visible(set, &cell.load())
 }
 
 /// Whether the state shows that these changes were stored: each entity is the one that was put, or is gone.
@@ -225,6 +255,7 @@ fn is_visible(set: &ChangeSet, state: &State) -> bool {
         Change::DeleteInstance { service, id } => {
             scope.service(service.as_str()).is_none_or(|entry| entry.instances().get(id.as_str()).is_none())
         }
+        Change::BeginOperation(pending) => scope.in_flight(pending.operation.id.as_str()).is_some(),
         Change::PutHealth { service, id, health } => scope
             .service(service.as_str())
             .and_then(|entry| entry.instances().get(id.as_str()))

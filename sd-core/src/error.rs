@@ -57,6 +57,9 @@ pub enum Error {
         /// Where.
         service_id: ServiceId,
     },
+    /// The service has no custom health check, so there is nothing to report to.
+    #[error("service {0} has no HealthCheckCustomConfig")]
+    CustomHealthNotFound(ServiceId),
     /// No such operation in this account and Region.
     #[error("no operation {0}")]
     OperationNotFound(String),
@@ -114,6 +117,7 @@ impl Error {
             Self::NamespaceNotFound(_) => ErrorCode::NamespaceNotFound,
             Self::ServiceNotFound(_) => ErrorCode::ServiceNotFound,
             Self::InstanceNotFound { .. } => ErrorCode::InstanceNotFound,
+            Self::CustomHealthNotFound(_) => ErrorCode::CustomHealthNotFound,
             Self::OperationNotFound(_) => ErrorCode::OperationNotFound,
             Self::ResourceInUse(_) => ErrorCode::ResourceInUse,
             Self::TooManyTags { .. } => ErrorCode::TooManyTagsException,
@@ -148,6 +152,8 @@ pub enum ErrorCode {
     ServiceNotFound,
     /// No such instance.
     InstanceNotFound,
+    /// The service has no custom health check.
+    CustomHealthNotFound,
     /// No such operation.
     OperationNotFound,
     /// The resource still holds others.
@@ -174,6 +180,7 @@ impl ErrorCode {
             Self::NamespaceNotFound => "NamespaceNotFound",
             Self::ServiceNotFound => "ServiceNotFound",
             Self::InstanceNotFound => "InstanceNotFound",
+            Self::CustomHealthNotFound => "CustomHealthNotFound",
             Self::OperationNotFound => "OperationNotFound",
             Self::ResourceInUse => "ResourceInUse",
             Self::TooManyTagsException => "TooManyTagsException",

@@ -55,6 +55,7 @@ pub mod ids;
 pub mod mode;
 pub mod name;
 pub mod random;
+mod timing;
 
 pub mod request;
 pub mod response;
@@ -85,3 +86,4 @@ pub use operation_log::OperationLog;
 pub use registry::{CommitError, Immediate, Registry};
 pub use state::State;
 pub use subscription::Subscription;
+pub use timing::Timing;

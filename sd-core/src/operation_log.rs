@@ -1,12 +1,13 @@
 //! The finished operations, the newest ones.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fmt,
+    ops::Bound,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{ids::OperationId, model::Operation};
+use crate::{ids::OperationId, model::Operation, state::Age};
 
 /// A bounded log of finished operations. When it is full, the oldest leaves.
 pub struct OperationLog {
@@ -14,12 +15,10 @@ pub struct OperationLog {
     log: RwLock<Log>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Log {
-    ring: VecDeque<Arc<Operation>>,
-    /// The running number of an operation; the ring starts at `first`.
-    numbers: HashMap<OperationId, u64>,
-    first: u64,
+    by_age: BTreeMap<(Age, OperationId), Arc<Operation>>,
+    ages: HashMap<OperationId, Age>,
 }
 
 impl OperationLog {
@@ -34,32 +33,45 @@ impl OperationLog {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Operation>> {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let number = log.numbers.get(id)?;
-        let index = usize::try_from(number - log.first).ok()?;
-        log.ring.get(index).cloned()
+        let (id, age) = log.ages.get_key_value(id)?;
+        log.by_age.get(&(*age, id.clone())).cloned()
     }
 
-    pub(crate) fn push(&self, operation: Arc<Operation>) {
+    pub(crate) fn push(&self, operation: Arc<Operation>, age: Age) {
         let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let log = &mut *guard;
-        if log.numbers.contains_key(&operation.id) {
+        if log.ages.contains_key(&operation.id) {
             // Stored twice by a backend that did not know of the first time.
             return;
         }
-        if log.ring.len() == self.capacity
-            && let Some(oldest) = log.ring.pop_front()
+        if log.by_age.len() == self.capacity
+            && let Some(((_, oldest), _)) = log.by_age.pop_first()
         {
-            log.numbers.remove(&oldest.id);
-            log.first += 1;
+            log.ages.remove(&oldest);
         }
-        log.numbers.insert(operation.id.clone(), log.first + log.ring.len() as u64);
-        log.ring.push_back(operation);
+        log.ages.insert(operation.id.clone(), age);
+        log.by_age.insert((age, operation.id.clone()), operation);
+    }
+
+    /// The operations that were started after this one, in order, as long as `take` wants them.
+    pub(crate) fn after(
+        &self,
+        position: Option<&(Age, OperationId)>,
+        mut take: impl FnMut(Age, &Arc<Operation>) -> bool,
+    ) {
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        let start = position.map_or(Bound::Unbounded, |position| Bound::Excluded(position.clone()));
+        for ((age, _), operation) in log.by_age.range((start, Bound::Unbounded)) {
+            if !take(*age, operation) {
+                break;
+            }
+        }
     }
 
     /// How many operations are in the log.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.log.read().unwrap_or_else(PoisonError::into_inner).ring.len()
+        self.log.read().unwrap_or_else(PoisonError::into_inner).by_age.len()
     }
 
     /// Whether no operation has finished yet.
@@ -70,9 +82,8 @@ impl OperationLog {
 
     /// A log of its own with the same operations.
     pub(crate) fn fork(&self) -> Self {
-        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let copy = Log { ring: log.ring.clone(), numbers: log.numbers.clone(), first: log.first };
-        Self { capacity: self.capacity, log: RwLock::new(copy) }
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { capacity: self.capacity, log: RwLock::new(log) }
     }
 }
 
@@ -99,6 +110,7 @@ mod tests {
             status: OperationStatus::Success,
             error: None,
             targets: OperationTargets::Namespace(NamespaceId::parse("ns-a").unwrap()),
+            namespace: NamespaceId::parse("ns-a").unwrap(),
             created: Timestamp::default(),
             updated: Timestamp::default(),
         })
@@ -107,8 +119,9 @@ mod tests {
     #[test]
     fn the_oldest_leaves_when_it_is_full() {
         let log = OperationLog::with_capacity(3);
-        for id in ["a", "b", "c", "d", "e"] {
-            log.push(operation(id));
+        let age = |n| Age::from_parts([n, 0]);
+        for (n, id) in (1..).zip(["a", "b", "c", "d", "e"]) {
+            log.push(operation(id), age(n));
         }
         assert_eq!(log.len(), 3);
         assert!(log.get("b").is_none());
@@ -116,7 +129,7 @@ mod tests {
             assert_eq!(log.get(id).unwrap().id.as_str(), id);
         }
         let fork = log.fork();
-        fork.push(operation("f"));
+        fork.push(operation("f"), age(6));
         assert!(log.get("f").is_none() && log.get("c").is_some());
         assert!(fork.get("f").is_some() && fork.get("c").is_none());
     }

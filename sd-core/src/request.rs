@@ -296,6 +296,54 @@ request! {
     }
 }
 
+request! {
+    /// Lists operations in the order in which they were started.
+    ListOperationsRequest {
+        required {}
+        optional {
+            /// Where the last page ended.
+            next_token: String => with_next_token,
+            /// The most entries of a page: 1–100, by default 100.
+            max_results: i64 => with_max_results,
+            /// Conditions that must all hold: NAMESPACE_ID, SERVICE_ID, STATUS, TYPE, UPDATE_DATE.
+            filters: Vec<Filter> => with_filters,
+        }
+    }
+}
+
+request! {
+    /// Tells the health of instances.
+    GetInstancesHealthStatusRequest {
+        required {
+            /// The id or ARN of the service.
+            service_id,
+        }
+        optional {
+            /// Only these instances; all without them.
+            instances: Vec<String> => with_instances,
+            /// The most entries of a page: 1–100, by default 100.
+            max_results: i64 => with_max_results,
+            /// Where the last page ended.
+            next_token: String => with_next_token,
+        }
+    }
+}
+
+request! {
+    /// Reports the health of an instance of a service with a custom health check.
+    UpdateInstanceCustomHealthStatusRequest {
+        required {
+            /// The id or ARN of the service.
+            service_id,
+            /// The id of the instance.
+            instance_id,
+            /// HEALTHY or UNHEALTHY.
+            status,
+        }
+        optional {}
+    }
+}
+
 /// A tag of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::{
     health::HealthStatus,
     ids::{AccountId, OperationId},
-    model::{Instance, Namespace, Service},
+    model::{Instance, Namespace, Operation, OperationStatus, Service},
     name::{NamespaceName, ServiceName},
-    state::InstancesRevision,
+    state::{InstanceEntry, InstancesRevision},
 };
 
 /// An operation was started; [GetOperation](crate::ScopedCloudMap::get_operation) tells how far it is.
@@ -105,6 +105,38 @@ pub struct InstanceDescription {
 impl InstanceDescription {
     pub(crate) fn new(resource_owner: AccountId, instance: Arc<Instance>) -> Self {
         Self { resource_owner, instance }
+    }
+}
+
+/// An operation in a list: how far it is, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationSummary {
+    /// The id.
+    pub id: OperationId,
+    /// How far it is.
+    pub status: OperationStatus,
+}
+
+impl OperationSummary {
+    pub(crate) fn of(operation: &Operation) -> Self {
+        Self { id: operation.id.clone(), status: operation.status }
+    }
+}
+
+/// The health of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstanceHealth {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// The status in effect.
+    pub status: HealthStatus,
+}
+
+impl InstanceHealth {
+    pub(crate) fn of(entry: &InstanceEntry) -> Self {
+        Self { instance: Arc::clone(entry.instance()), status: entry.health().status() }
     }
 }
 

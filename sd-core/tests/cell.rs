@@ -76,6 +76,7 @@ fn describe(change: &Change, old: &State, new: &State, scope: &Scope) -> String 
         Change::DeleteInstance { service, id } | Change::PutHealth { service, id, .. } => {
             instances(state, scope, service.as_str(), id.as_str())
         }
+        Change::BeginOperation(_) => false,
     };
     let name = format!("{change:?}").split(['(', ' ']).next().unwrap().to_owned();
     format!("{name} {}{}", u8::from(has(old)), u8::from(has(new)))

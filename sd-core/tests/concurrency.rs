@@ -132,16 +132,22 @@ fn every_write_says_what_it_relies_on() {
     let delete_namespace =
         || meeting.engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str()));
     let writes: [(&dyn Fn(), &[&str]); 7] = [
-        (&|| drop(meeting.create_http("new").unwrap()), &["Free(HttpName", "Free(HttpNamespace", "Free(Id"]),
-        (&|| drop(meeting.create_private("new").unwrap()), &["Free(HttpName", "Free(Id", "Free(Zone"]),
+        (
+            &|| drop(meeting.create_http("new").unwrap()),
+            &["Free(HttpName", "Free(HttpNamespace", "Free(Id", "Free(NamespaceInCreation"],
+        ),
+        (
+            &|| drop(meeting.create_private("new").unwrap()),
+            &["Free(HttpName", "Free(Id", "Free(NamespaceInCreation", "Free(Zone"],
+        ),
         (
             &|| drop(meeting.create_service("new").unwrap()),
-            &["Free(Id", "Free(ServiceName", "Live(Namespace"],
+            &["Free(Id", "Free(ServiceName", "Free(Target", "Live(Namespace"],
         ),
-        (&|| drop(meeting.register("i-1").unwrap()), &["Live(Service"]),
-        (&|| drop(meeting.deregister().unwrap()), &["Live(Instance"]),
+        (&|| drop(meeting.register("i-1").unwrap()), &["Free(Target", "Live(Service"]),
+        (&|| drop(meeting.deregister().unwrap()), &["Free(Target", "Live(Instance"]),
         (&|| delete_service().unwrap(), &["Childless(Service", "Live(Service"]),
-        (&|| drop(delete_namespace().unwrap()), &["Childless(Namespace", "Live(Namespace"]),
+        (&|| drop(delete_namespace().unwrap()), &["Childless(Namespace", "Free(Target", "Live(Namespace"]),
     ];
     for (write, expected) in writes {
         let kinds = relied_on(&meeting);

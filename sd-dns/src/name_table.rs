@@ -191,6 +191,8 @@ impl Touched {
                     touched.zones = true;
                     touched.namespace(namespace, before, after);
                 }
+                // Its effect comes as changes of its own.
+                Change::BeginOperation(_) => {}
                 // Its services, and their instances, have changes of their own.
                 Change::DeleteNamespace(_) => touched.zones = true,
                 Change::PutService(service) => touched.service(service, before, after),

@@ -169,6 +169,52 @@ async fn http_namespaces_and_services_have_empty_dns_members() {
 }
 
 #[tokio::test]
+async fn health_and_operations_have_the_shapes_of_the_api() {
+    let mut door = Door::new();
+    let service = door.web().await;
+    let attributes = json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "80"});
+    for id in ["b", "a"] {
+        door.ok(
+            "RegisterInstance",
+            json!({"ServiceId": service, "InstanceId": id, "Attributes": attributes}),
+        )
+        .await;
+    }
+    let health = door.ok("GetInstancesHealthStatus", json!({"ServiceId": service, "MaxResults": 1})).await;
+    assert_eq!(health["Status"], json!({"b": "HEALTHY"}));
+    let next = json!({"ServiceId": service, "NextToken": health["NextToken"]});
+    assert_eq!(door.ok("GetInstancesHealthStatus", next).await, json!({"Status": {"a": "HEALTHY"}}));
+    let one = json!({"ServiceId": service, "Instances": ["a"]});
+    assert_eq!(door.ok("GetInstancesHealthStatus", one).await, json!({"Status": {"a": "HEALTHY"}}));
+    let report = json!({"ServiceId": service, "InstanceId": "a", "Status": "UNHEALTHY"});
+    assert_eq!(door.refused("UpdateInstanceCustomHealthStatus", report).await.0, "CustomHealthNotFound");
+    let filters = json!({"Filters": [{"Name": "TYPE", "Values": ["REGISTER_INSTANCE"]}]});
+    let listed = door.ok("ListOperations", filters).await;
+    let operations = listed["Operations"].as_array().unwrap();
+    assert_eq!(operations.len(), 2);
+    for operation in operations {
+        assert_eq!(*operation, json!({"Id": operation["Id"], "Status": "SUCCESS"}));
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_health_is_answered_with_nothing() {
+    let mut door = Door::new();
+    door.ok("CreateHttpNamespace", json!({"Name": "app"})).await;
+    let namespace = door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
+    let request =
+        json!({"Name": "web", "NamespaceId": namespace, "HealthCheckCustomConfig": {"FailureThreshold": 5}});
+    let created = door.ok("CreateService", request).await;
+    assert_eq!(created["Service"]["HealthCheckCustomConfig"], json!({"FailureThreshold": 1}));
+    let service = &created["Service"]["Id"];
+    door.ok("RegisterInstance", json!({"ServiceId": service, "InstanceId": "a", "Attributes": {}})).await;
+    let report = json!({"ServiceId": service, "InstanceId": "a", "Status": "UNHEALTHY"});
+    assert_eq!(door.ok("UpdateInstanceCustomHealthStatus", report).await, json!({}));
+    let names = json!({"NamespaceName": "app", "ServiceName": "web", "HealthStatus": "ALL"});
+    assert_eq!(door.ok("DiscoverInstances", names).await["Instances"][0]["HealthStatus"], "UNHEALTHY");
+}
+
+#[tokio::test]
 async fn errors_carry_code_message_and_their_members() {
     let mut door = Door::new();
     let service = door.web().await;

@@ -231,6 +231,17 @@ INSTANCES: list[Step] = [
         Json({"ResourceOwner": ACCOUNT, "Instance": {"Id": "backend-2", "Attributes": BACKEND_2}}),
     ),
     Own(
+        "all are healthy, since nothing checks them",
+        "aws servicediscovery get-instances-health-status --service-id $BACKEND",
+        Json({"Status": {"backend-1": "HEALTHY", "backend-2": "HEALTHY"}}),
+    ),
+    Own(
+        "a Route 53 check takes no reports",
+        "aws servicediscovery update-instance-custom-health-status --service-id $BACKEND --instance-id backend-1"
+        " --status UNHEALTHY",
+        Error("CustomHealthNotFound"),
+    ),
+    Own(
         "get-service counts them",
         "aws servicediscovery get-service --id $BACKEND",
         Json({"Service": {"InstanceCount": 2}}),

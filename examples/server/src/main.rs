@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program with a terminal")]
 
 mod settings;
+mod timer;
 
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
@@ -53,14 +54,18 @@ enum StartError {
 async fn run(settings: &Settings) -> Result<(), StartError> {
     // Caught before the ports are open, so that a signal after the first answer always drains.
     let mut signals = Signals::new()?;
-    let cloud_map = CloudMap::builder(MemoryRegistry::new()).mode(settings.mode()).build();
+    let cloud_map =
+        CloudMap::builder(MemoryRegistry::new()).mode(settings.mode()).timing(settings.timing()).build();
     let service = CloudMapService::new(cloud_map.clone()).with_default_scope(settings.scope());
+    let cell = cloud_map.cell().clone();
     let table = NameTable::new();
-    let _attached = cloud_map.cell().attach(Arc::new(table.clone()));
+    let _attached = cell.attach(Arc::new(table.clone()));
     let http = HttpServer::bind(&settings.http, service).await.map_err(StartError::Http)?;
     let admin =
         HttpServer::bind(&settings.admin, admin_routes(cloud_map)).await.map_err(StartError::Admin)?;
     let dns = DnsServer::bind(table, settings.dns.iter().copied()).await?;
+
+    let timer = tokio::spawn(timer::run(cell));
 
     println!("sd-server {} (memory, {:?})", env!("CARGO_PKG_VERSION"), settings.mode());
     println!("  API    {}", addresses(http.local_addrs()));
@@ -75,6 +80,7 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
 
     signals.received().await;
     tracing::info!("draining");
+    timer.abort();
     http.shutdown().await;
     admin.shutdown().await;
     dns.shutdown().await;

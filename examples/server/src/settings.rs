@@ -2,9 +2,9 @@
 
 use std::{fmt, net::SocketAddr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_core::{
-    Mode, Scope,
+    Mode, Scope, Timing,
     ids::{AccountId, Region},
 };
 
@@ -47,12 +47,28 @@ pub(crate) struct Settings {
     /// The Region of requests that name none.
     #[arg(long, env = "SD_REGION", value_name = "NAME", default_value = "us-east-1", value_parser = Region::parse)]
     pub(crate) region: Region,
+    /// How long operations and reports of health take: nothing at all, or about as long as AWS takes.
+    #[arg(long, env = "SD_TIMING", value_name = "HOW", default_value = "instant")]
+    pub(crate) timing: TimingChoice,
     /// Refuse whatever AWS refuses.
     #[arg(long, env = "SD_STRICT")]
     pub(crate) strict: bool,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TimingChoice {
+    Instant,
+    Aws,
+}
+
 impl Settings {
+    pub(crate) fn timing(&self) -> Timing {
+        match self.timing {
+            TimingChoice::Instant => Timing::instant(),
+            TimingChoice::Aws => Timing::aws(),
+        }
+    }
+
     pub(crate) fn scope(&self) -> Scope {
         Scope::new(self.account.clone(), self.region.clone())
     }

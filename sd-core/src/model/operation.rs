@@ -21,6 +21,8 @@ pub struct Operation {
     pub error: Option<OperationError>,
     /// What it changes.
     pub targets: OperationTargets,
+    /// The namespace that this is in, or is.
+    pub namespace: NamespaceId,
     /// When it was submitted.
     pub created: Timestamp,
     /// When its status changed last.
@@ -109,6 +111,8 @@ impl OperationError {
 pub enum OperationErrorCode {
     /// The zone of a namespace cannot be made.
     CannotCreateHostedZone,
+    /// The service is at fault.
+    InternalFailure,
 }
 
 impl OperationErrorCode {
@@ -117,6 +121,7 @@ impl OperationErrorCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CannotCreateHostedZone => "CANNOT_CREATE_HOSTED_ZONE",
+            Self::InternalFailure => "INTERNAL_FAILURE",
         }
     }
 }
@@ -140,6 +145,14 @@ pub enum OperationTargets {
 }
 
 impl OperationTargets {
+    /// The service among them.
+    pub(crate) fn service(&self) -> Option<&ServiceId> {
+        match self {
+            Self::Namespace(_) => None,
+            Self::Service(service) | Self::Instance(service, _) => Some(service),
+        }
+    }
+
     /// The pairs of the API's `Targets` map.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let (first, second) = match self {

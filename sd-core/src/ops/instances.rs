@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use super::{
-    Plan, ReadContext, WriteContext,
+    Plan, ReadContext, Starting, WriteContext,
     check::Check,
     endpoint, find_service, own_id,
     page::{page, page_request},
 };
 use crate::{
-    change::{Change, EntityKey, Precondition},
+    action::Action,
+    change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
     constraint::Constraint,
     error::Error,
-    health::{Health, HealthCheck},
+    health::Health,
     ids::InstanceId,
-    model::{Endpoint, Instance, OperationTargets, OperationType},
+    model::{Instance, OperationTargets, OperationType},
     request::{DeregisterInstanceRequest, GetInstanceRequest, ListInstancesRequest, RegisterInstanceRequest},
     response::{InstanceDescription, InstancePage, OperationStarted},
-    state::{InstanceEntry, ServiceEntry},
+    state::{InstanceEntry, ServiceEntry, keeps_health},
 };
 
 pub(crate) fn register(
@@ -46,11 +47,24 @@ pub(crate) fn register(
         .namespace();
     let (attributes, endpoint) = endpoint::parse(given, service, namespace)?;
 
+    let key = EntityKey::Instance(service.id.clone(), id.clone());
+    let claims = vec![UniqueKey::Target(key.clone())];
+    let same = |found: &Instance| {
+        creator_request_id.is_some()
+            && found.creator_request_id == creator_request_id
+            && found.attributes == attributes
+    };
+    let replays = |pending: &PendingOperation| {
+        let registers =
+            |change: &Change| matches!(change, Change::PutInstance { instance, .. } if same(instance));
+        pending.effect.iter().any(registers)
+    };
+    if let Some(started) = context.check_idle(&claims, replays)? {
+        return Ok(Plan::nothing(started));
+    }
     let before = entry.instances().get(id.as_str());
     if let Some(before) = before.map(InstanceEntry::instance)
-        && creator_request_id.is_some()
-        && before.creator_request_id == creator_request_id
-        && before.attributes == attributes
+        && same(before)
     {
         return Ok(Plan::nothing(OperationStarted::new(before.registered_by.clone())));
     }
@@ -59,38 +73,33 @@ pub(crate) fn register(
         || Health::initial(&service.health_check, endpoint.initial_health),
         InstanceEntry::health,
     );
-    let targets = OperationTargets::Instance(service.id.clone(), id.clone());
-    let operation = context.operation(OperationType::RegisterInstance, targets, None);
-    let started = OperationStarted::new(operation.id.clone());
+    let starting = Starting {
+        action: Action::RegisterInstance,
+        kind: OperationType::RegisterInstance,
+        targets: OperationTargets::Instance(service.id.clone(), id.clone()),
+        namespace: namespace.id.clone(),
+        error: None,
+        claims,
+    };
     let instance = Instance {
         id,
         attributes,
         endpoint,
         created: before.map_or(context.now, |before| before.instance().created),
         creator_request_id,
-        registered_by: operation.id.clone(),
+        registered_by: context.fresh.operation_id(context.now),
         created_by_account: context.scope.account().clone(),
         incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
         wire: Default::default(),
     };
     // Health that is kept must not have changed in between; otherwise the last registration wins.
-    let unchanged = kept.map(|before| {
-        let key = EntityKey::Instance(service.id.clone(), instance.id.clone());
-        Precondition::At(key, before.revision())
-    });
+    let unchanged = kept.map(|before| Precondition::At(key, before.revision()));
     let mut changes = context
         .changes()
         .requiring(Precondition::Live(EntityKey::Service(service.id.clone()), service.incarnation))
-        .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health })
-        .finishing(operation);
+        .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health });
     changes.preconditions.extend(unchanged);
-    Ok(Plan::commit(changes, started))
-}
-
-/// What is registered again keeps its custom status, unless the new attributes say what it starts from; a Route 53 check
-/// is made anew.
-fn keeps_health(check: &HealthCheck, before: &InstanceEntry, endpoint: &Endpoint) -> bool {
-    *check == HealthCheck::Custom && before.instance().endpoint.initial_health == endpoint.initial_health
+    Ok(context.conclude(starting, changes))
 }
 
 pub(crate) fn deregister(
@@ -102,21 +111,30 @@ pub(crate) fn deregister(
     let id = check.resource_id("instanceId", request.instance_id.as_deref());
     let (service, id) = check.finish(service.zip(id))?;
     let entry = find_service(context.here(), context.scope, service)?;
-    let instance = find_instance(entry, id)?.instance();
     let service = &entry.service().id;
+    if let Ok(id) = InstanceId::parse(id) {
+        // Also of an instance whose registration is under way, and which is not there yet.
+        let target = UniqueKey::Target(EntityKey::Instance(service.clone(), id));
+        context.check_idle(&[target], |_| false)?;
+    }
+    let instance = find_instance(entry, id)?.instance();
     let key = EntityKey::Instance(service.clone(), instance.id.clone());
-    let targets = OperationTargets::Instance(service.clone(), instance.id.clone());
-    let operation = context.operation(OperationType::DeregisterInstance, targets, None);
-    let started = OperationStarted::new(operation.id.clone());
+    let starting = Starting {
+        action: Action::DeregisterInstance,
+        kind: OperationType::DeregisterInstance,
+        targets: OperationTargets::Instance(service.clone(), instance.id.clone()),
+        namespace: entry.service().namespace_id.clone(),
+        error: None,
+        claims: vec![UniqueKey::Target(key.clone())],
+    };
     let changes = context
         .changes()
         .requiring(Precondition::Live(key, instance.incarnation))
-        .changing(Change::DeleteInstance { service: service.clone(), id: instance.id.clone() })
-        .finishing(operation);
-    Ok(Plan::commit(changes, started))
+        .changing(Change::DeleteInstance { service: service.clone(), id: instance.id.clone() });
+    Ok(context.conclude(starting, changes))
 }
 
-fn find_instance<'s>(entry: &'s ServiceEntry, id: &str) -> Result<&'s InstanceEntry, Error> {
+pub(super) fn find_instance<'s>(entry: &'s ServiceEntry, id: &str) -> Result<&'s InstanceEntry, Error> {
     entry.instances().get(id).ok_or_else(|| Error::InstanceNotFound {
         instance_id: id.to_owned(),
         service_id: entry.service().id.clone(),

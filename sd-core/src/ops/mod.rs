@@ -4,6 +4,7 @@
 //! find what they name, check the rules between them, decide.
 
 pub(crate) mod check;
+pub(crate) mod custom_health;
 pub(crate) mod discovery;
 mod endpoint;
 pub(crate) mod instances;
@@ -12,16 +13,21 @@ pub(crate) mod operations;
 mod page;
 pub(crate) mod services;
 
+use std::sync::Arc;
+
 use crate::{
-    change::ChangeSet,
+    action::Action,
+    change::{Change, ChangeSet, PendingOperation, Precondition, UniqueKey},
     clock::Timestamp,
     error::Error,
-    ids::{AccountId, Fresh, ResourceRef, Scope},
+    ids::{AccountId, Fresh, NamespaceId, ResourceRef, Scope},
     mode::Mode,
     model::{Operation, OperationError, OperationStatus, OperationTargets, OperationType},
     operation_log::OperationLog,
     random::RandomSource,
+    response::OperationStarted,
     state::{NamespaceEntry, ScopeState, ServiceEntry, State},
+    timing::Timing,
 };
 
 /// What a planner of a write sees besides the request.
@@ -30,6 +36,7 @@ pub(crate) struct WriteContext<'a> {
     pub(crate) scope: &'a Scope,
     pub(crate) now: Timestamp,
     pub(crate) mode: Mode,
+    pub(crate) timing: Timing,
     /// Drawn once for a request, however often it is planned.
     pub(crate) fresh: &'a Fresh,
 }
@@ -38,6 +45,7 @@ pub(crate) struct WriteContext<'a> {
 pub(crate) struct ReadContext<'a> {
     pub(crate) state: &'a State,
     pub(crate) scope: &'a Scope,
+    pub(crate) now: Timestamp,
     pub(crate) operations: &'a OperationLog,
     pub(crate) random: &'a dyn RandomSource,
 }
@@ -68,25 +76,67 @@ impl WriteContext<'_> {
         ChangeSet::new(self.scope.clone(), self.now)
     }
 
-    /// The operation of this request, finished now.
-    fn operation(
+    /// Refuses the request if an operation under way has one of the claims, unless `replays` finds that the operation came
+    /// from this very request.
+    fn check_idle(
         &self,
-        kind: OperationType,
-        targets: OperationTargets,
-        error: Option<OperationError>,
-    ) -> Operation {
-        let status = if error.is_some() { OperationStatus::Fail } else { OperationStatus::Success };
-        Operation {
+        claims: &[UniqueKey],
+        replays: impl Fn(&PendingOperation) -> bool,
+    ) -> Result<Option<OperationStarted>, Error> {
+        let Some(other) = claims.iter().find_map(|claim| self.here().claimed_by(claim)) else {
+            return Ok(None);
+        };
+        let id = other.operation.id.clone();
+        if replays(other) {
+            return Ok(Some(OperationStarted::new(id)));
+        }
+        Err(Error::DuplicateRequest { action: other.action, duplicate_operation_id: id })
+    }
+
+    /// The plan of a request whose outcome an operation tells: at once, or after the time that operations take.
+    fn conclude(&self, starting: Starting, mut changes: ChangeSet) -> Plan<OperationStarted> {
+        let Starting { action, kind, targets, namespace, error, claims } = starting;
+        let operation = Operation {
             scope: self.scope.clone(),
             id: self.fresh.operation_id(self.now),
             kind,
-            status,
+            status: OperationStatus::Submitted,
             error,
             targets,
+            namespace,
             created: self.now,
             updated: self.now,
+        };
+        let started = OperationStarted::new(operation.id.clone());
+        changes.preconditions.extend(claims.iter().cloned().map(Precondition::Free));
+        let pending = PendingOperation {
+            action,
+            operation,
+            pending_from: self.now.after(self.timing.submitted()),
+            due: self.now.after(self.timing.operation()),
+            effect: std::mem::take(&mut changes.changes),
+            claims,
+        };
+        if pending.due <= self.now {
+            changes.operation = Some(Arc::new(pending.at(self.now)));
+            changes.changes = pending.effect;
+        } else {
+            changes.changes.push(Change::BeginOperation(Arc::new(pending)));
         }
+        Plan::commit(changes, started)
     }
+}
+
+/// An operation that a request starts.
+struct Starting {
+    action: Action,
+    kind: OperationType,
+    targets: OperationTargets,
+    namespace: NamespaceId,
+    /// Why it is going to fail, if it is.
+    error: Option<OperationError>,
+    /// What no other operation may have in the meantime.
+    claims: Vec<UniqueKey>,
 }
 
 impl ReadContext<'_> {

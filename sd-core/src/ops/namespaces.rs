@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Plan, ReadContext, WriteContext,
+    Plan, ReadContext, Starting, WriteContext,
     check::Check,
     find_namespace,
     page::{page, page_request},
 };
 use crate::{
-    change::{Change, EntityKey, Precondition, UniqueKey},
+    action::Action,
+    change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
     constraint::Constraint,
     error::{Error, InUse, rule},
     ids::{CreatorRequestId, HostedZoneId, NamespaceId, VpcId, name_hash},
@@ -49,6 +50,11 @@ pub(crate) fn create_http(
     let name = check.finish(name)?;
     let common = Common { name, creator_request_id, description, tags };
 
+    let replayed =
+        |namespace: &Namespace| namespace.kind == NamespaceKind::Http && is_replay(namespace, &common);
+    if let Some(started) = context.check_idle(&[in_creation(&common.name)], creates(replayed))? {
+        return Ok(Plan::nothing(started));
+    }
     match context.here().http_namespace(common.name.as_str()) {
         Some(namespace) if is_replay(namespace, &common) => Ok(replay(namespace)),
         Some(namespace) => Err(Error::NamespaceAlreadyExists {
@@ -57,7 +63,7 @@ pub(crate) fn create_http(
         }),
         None => {
             let free = UniqueKey::HttpNamespace(common.name.as_str().into());
-            Ok(create(common, NamespaceKind::Http, free, context))
+            Ok(create(Action::CreateHttpNamespace, common, NamespaceKind::Http, free, context))
         }
     }
 }
@@ -76,16 +82,26 @@ pub(crate) fn create_private_dns(
     let (name, vpc) = check.finish(name.zip(vpc))?;
     let common = Common { name, creator_request_id, description, tags };
 
+    let replayed = |namespace: &Namespace| match &namespace.kind {
+        NamespaceKind::DnsPrivate { vpc: found, zone } => {
+            *found == vpc && zone.soa_ttl == soa_ttl && is_replay(namespace, &common)
+        }
+        NamespaceKind::Http | NamespaceKind::DnsPublic { .. } => false,
+    };
+    if let Some(started) = context.check_idle(&[in_creation(&common.name)], creates(replayed))? {
+        return Ok(Plan::nothing(started));
+    }
     let found = context.here().zone_in_vpc(vpc.as_str(), common.name.as_str());
     if let Some((namespace, zone)) = found.and_then(|namespace| Some((namespace, namespace.hosted_zone()?))) {
-        if zone.soa_ttl == soa_ttl && is_replay(namespace, &common) {
+        if replayed(namespace) {
             return Ok(replay(namespace));
         }
-        return Ok(conflicting_zone(&vpc, &zone.id, context));
+        return Ok(conflicting_zone(&common.name, &vpc, &zone.id, context));
     }
     let zone = HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl);
     let free = UniqueKey::Zone(vpc.clone(), common.name.as_str().to_ascii_lowercase().into());
-    Ok(create(common, NamespaceKind::DnsPrivate { vpc, zone }, free, context))
+    let kind = NamespaceKind::DnsPrivate { vpc, zone };
+    Ok(create(Action::CreatePrivateDnsNamespace, common, kind, free, context))
 }
 
 /// `Properties.DnsProperties.SOA.TTL`: every level is required once its parent is given.
@@ -115,7 +131,20 @@ fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
     Plan::nothing(OperationStarted::new(namespace.created_by.clone()))
 }
 
+/// One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest show.
+fn in_creation(name: &NamespaceName) -> UniqueKey {
+    UniqueKey::NamespaceInCreation(name.as_str().to_ascii_lowercase().into())
+}
+
+/// Whether an operation creates a namespace that `is_wanted`.
+fn creates(is_wanted: impl Fn(&Namespace) -> bool) -> impl Fn(&PendingOperation) -> bool {
+    move |pending| {
+        pending.effect.iter().any(|change| matches!(change, Change::PutNamespace(found) if is_wanted(found)))
+    }
+}
+
 fn create(
+    action: Action,
     common: Common,
     kind: NamespaceKind,
     free: UniqueKey,
@@ -123,9 +152,14 @@ fn create(
 ) -> Plan<OperationStarted> {
     let id = context.fresh.namespace_id();
     let http_name = free_http_name(&common.name, &id, context);
-    let operation =
-        context.operation(OperationType::CreateNamespace, OperationTargets::Namespace(id.clone()), None);
-    let operation_id = operation.id.clone();
+    let starting = Starting {
+        action,
+        kind: OperationType::CreateNamespace,
+        targets: OperationTargets::Namespace(id.clone()),
+        namespace: id.clone(),
+        error: None,
+        claims: vec![in_creation(&common.name)],
+    };
     let namespace = Namespace {
         scope: context.scope.clone(),
         id: id.clone(),
@@ -136,7 +170,7 @@ fn create(
         tags: common.tags,
         created: context.now,
         creator_request_id: common.creator_request_id,
-        created_by: operation_id.clone(),
+        created_by: context.fresh.operation_id(context.now),
         incarnation: context.fresh.incarnation(),
     };
     let changes = context
@@ -144,9 +178,8 @@ fn create(
         .requiring(Precondition::Free(free))
         .requiring(Precondition::Free(UniqueKey::Id(EntityKey::Namespace(id))))
         .requiring(Precondition::Free(UniqueKey::HttpName(http_name.as_str().into())))
-        .changing(Change::PutNamespace(Arc::new(namespace)))
-        .finishing(operation);
-    Plan::commit(changes, OperationStarted::new(operation_id))
+        .changing(Change::PutNamespace(Arc::new(namespace)));
+    context.conclude(starting, changes)
 }
 
 /// The name itself, or with a hash where another namespace is known by it (API Reference, HttpProperties).
@@ -163,7 +196,12 @@ fn free_http_name(name: &NamespaceName, id: &NamespaceId, context: &WriteContext
 }
 
 /// A second zone of the same name in a VPC is accepted, and its operation fails, as Terraform's provider has seen it.
-fn conflicting_zone(vpc: &VpcId, zone: &HostedZoneId, context: &WriteContext<'_>) -> Plan<OperationStarted> {
+fn conflicting_zone(
+    name: &NamespaceName,
+    vpc: &VpcId,
+    zone: &HostedZoneId,
+    context: &WriteContext<'_>,
+) -> Plan<OperationStarted> {
     let region = context.scope.region();
     let error = OperationError::new(
         OperationErrorCode::CannotCreateHostedZone,
@@ -172,10 +210,16 @@ fn conflicting_zone(vpc: &VpcId, zone: &HostedZoneId, context: &WriteContext<'_>
              domain name. (Service: AmazonRoute53; Status Code: 400; Error Code: ConflictingDomainExists)"
         ),
     );
-    let targets = OperationTargets::Namespace(context.fresh.namespace_id());
-    let operation = context.operation(OperationType::CreateNamespace, targets, Some(error));
-    let started = OperationStarted::new(operation.id.clone());
-    Plan::commit(context.changes().finishing(operation), started)
+    let id = context.fresh.namespace_id();
+    let starting = Starting {
+        action: Action::CreatePrivateDnsNamespace,
+        kind: OperationType::CreateNamespace,
+        targets: OperationTargets::Namespace(id.clone()),
+        namespace: id,
+        error: Some(error),
+        claims: vec![in_creation(name)],
+    };
+    context.conclude(starting, context.changes())
 }
 
 pub(crate) fn delete(
@@ -191,16 +235,22 @@ pub(crate) fn delete(
     }
     let namespace = entry.namespace();
     let key = EntityKey::Namespace(namespace.id.clone());
-    let targets = OperationTargets::Namespace(namespace.id.clone());
-    let operation = context.operation(OperationType::DeleteNamespace, targets, None);
-    let started = OperationStarted::new(operation.id.clone());
+    let claims = vec![UniqueKey::Target(key.clone())];
+    context.check_idle(&claims, |_| false)?;
+    let starting = Starting {
+        action: Action::DeleteNamespace,
+        kind: OperationType::DeleteNamespace,
+        targets: OperationTargets::Namespace(namespace.id.clone()),
+        namespace: namespace.id.clone(),
+        error: None,
+        claims,
+    };
     let changes = context
         .changes()
         .requiring(Precondition::Live(key.clone(), namespace.incarnation))
         .requiring(Precondition::Childless(key))
-        .changing(Change::DeleteNamespace(namespace.id.clone()))
-        .finishing(operation);
-    Ok(Plan::commit(changes, started))
+        .changing(Change::DeleteNamespace(namespace.id.clone()));
+    Ok(context.conclude(starting, changes))
 }
 
 pub(crate) fn get(

@@ -62,9 +62,15 @@ pub(crate) fn create(
     let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
     let name = check.finish(name)?;
 
-    let namespace = find_namespace(context.here(), context.scope, namespace_id(request)?)?;
-    let entry = namespace;
+    let given = namespace_id(request)?;
+    let entry = find_namespace(context.here(), context.scope, given)?;
     let namespace = entry.namespace();
+    let parent = EntityKey::Namespace(namespace.id.clone());
+    let target = UniqueKey::Target(parent.clone());
+    if context.here().claimed_by(&target).is_some() {
+        // Its deletion is under way.
+        return Err(Error::NamespaceNotFound(given.to_owned()));
+    }
     let kind = service_kind(namespace, dns, http_only)?;
     let custom = request.health_check_custom_config.is_some();
     let health_check = health_check(namespace, &kind, route53, custom, context)?;
@@ -90,7 +96,8 @@ pub(crate) fn create(
     let service = Arc::new(service);
     let changes = context
         .changes()
-        .requiring(Precondition::Live(EntityKey::Namespace(namespace.id.clone()), namespace.incarnation))
+        .requiring(Precondition::Live(parent, namespace.incarnation))
+        .requiring(Precondition::Free(target))
         .requiring(Precondition::Free(service_name))
         .requiring(Precondition::Free(UniqueKey::Id(key)))
         .changing(Change::PutService(Arc::clone(&service)));
@@ -282,7 +289,7 @@ pub(crate) fn delete(request: &DeleteServiceRequest, context: &WriteContext<'_>)
     let id = check.reference("id", request.id.as_deref());
     let id = check.finish(id)?;
     let entry = find_service(context.here(), context.scope, id)?;
-    if !entry.instances().is_empty() {
+    if entry.is_in_use() {
         return Err(Error::ResourceInUse(InUse::ServiceHasInstances));
     }
     let service = entry.service();

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    Age, Instances, NamespaceEntry, Revision, ScopeState, ServiceEntry, State, persistent::OrdMap,
-    unique_name,
+    Age, InstanceEntry, Instances, NamespaceEntry, Revision, ScopeState, ServiceEntry, State,
+    persistent::OrdMap, unique_name,
 };
 use crate::{
     change::{Change, ChangeSet, EntityKey, Precondition, UniqueKey},
@@ -41,9 +41,9 @@ impl State {
         for change in &set.changes {
             after.change(change, revision, set.at).map_err(Unmet::Parent)?;
         }
-        let mut scopes = self.scopes.clone();
-        scopes.insert(set.scope.clone(), Arc::new(after));
-        Ok(Self { revision, scopes })
+        let mut state = Self { revision, ..self.clone() };
+        state.replace(&set.scope, before, after);
+        Ok(state)
     }
 }
 
@@ -61,9 +61,7 @@ impl ScopeState {
                 EntityKey::Namespace(id) => {
                     self.namespaces.get(id).is_none_or(|entry| entry.services.is_empty())
                 }
-                EntityKey::Service(id) => {
-                    self.services.get(id).is_none_or(|entry| entry.instances.is_empty())
-                }
+                EntityKey::Service(id) => self.services.get(id).is_none_or(|entry| !entry.is_in_use()),
                 EntityKey::Instance(..) => true,
             },
         }
@@ -89,6 +87,7 @@ impl ScopeState {
             UniqueKey::Id(key) => self.versions(key).is_none(),
             UniqueKey::HttpName(name) => !self.http_names.contains_key(&**name),
             UniqueKey::HttpNamespace(name) => self.http_namespace(name).is_none(),
+            UniqueKey::Target(_) | UniqueKey::NamespaceInCreation(_) => !self.busy.contains_key(key),
             UniqueKey::Zone(vpc, name) => self.zone_in_vpc(vpc.as_str(), name).is_none(),
             UniqueKey::ServiceName(namespace, name) => {
                 self.namespaces.get(namespace).is_none_or(|entry| !entry.services.contains_key(&**name))
@@ -114,7 +113,12 @@ impl ScopeState {
         })
     }
 
-    fn change(&mut self, change: &Change, revision: Revision, at: Timestamp) -> Result<(), EntityKey> {
+    pub(super) fn change(
+        &mut self,
+        change: &Change,
+        revision: Revision,
+        at: Timestamp,
+    ) -> Result<(), EntityKey> {
         match change {
             Change::PutNamespace(namespace) => self.put_namespace(namespace, revision),
             Change::DeleteNamespace(id) => {
@@ -132,7 +136,7 @@ impl ScopeState {
                 let Some(entry) = self.services.get(id).cloned() else {
                     return Ok(());
                 };
-                if !entry.instances.is_empty() {
+                if entry.is_in_use() {
                     return Err(EntityKey::Service(id.clone()));
                 }
                 self.services.remove(id);
@@ -147,25 +151,32 @@ impl ScopeState {
                 let entry =
                     self.services.get_mut(service).ok_or_else(|| EntityKey::Service(service.clone()))?;
                 let entry = Arc::make_mut(entry);
+                let before = entry.instances.get(instance.id.as_str()).map(InstanceEntry::health);
                 entry.instances.put(Arc::clone(instance), *health, revision);
                 entry.instances_revision = entry.instances_revision.next(at);
+                self.move_health_deadline(service, &instance.id, before, Some(*health));
             }
             Change::DeleteInstance { service, id } => {
                 let Some(entry) = self.services.get_mut(service) else {
                     return Ok(());
                 };
-                if entry.instances.get(id.as_str()).is_some() {
+                if let Some(before) = entry.instances.get(id.as_str()).map(InstanceEntry::health) {
                     let entry = Arc::make_mut(entry);
                     entry.instances.remove(id);
                     entry.instances_revision = entry.instances_revision.next(at);
+                    self.move_health_deadline(service, id, Some(before), None);
                 }
             }
             Change::PutHealth { service, id, health } => {
                 let Some(entry) = self.services.get_mut(service) else {
                     return Ok(());
                 };
-                Arc::make_mut(entry).instances.put_health(id, *health, revision);
+                if let Some(before) = entry.instances.get(id.as_str()).map(InstanceEntry::health) {
+                    Arc::make_mut(entry).instances.put_health(id, *health, revision);
+                    self.move_health_deadline(service, id, Some(before), Some(*health));
+                }
             }
+            Change::BeginOperation(pending) => self.begin(pending, revision)?,
         }
         Ok(())
     }
@@ -210,7 +221,14 @@ impl ScopeState {
                 let age = Age::new(service.created, revision);
                 self.services_by_age.insert((age, id.clone()));
                 let instances_revision = self.last_instances_revision.next(at);
-                ServiceEntry { service, revision, age, instances_revision, instances: Instances::default() }
+                ServiceEntry {
+                    service,
+                    revision,
+                    age,
+                    instances_revision,
+                    instances: Instances::default(),
+                    operations: 0,
+                }
             }
         };
         self.services.insert(id, Arc::new(entry));

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    Error, ErrorCode, ManualClock, Mode, Scope, SyncCloudMap, SyncScopedCloudMap,
+    CloudMapBuilder, Error, ErrorCode, ManualClock, Mode, Scope, SyncCloudMap, SyncScopedCloudMap, Timing,
     error::InvalidInput,
     ids::SequentialIds,
     model::{Namespace, Operation, OperationTargets, RecordType, RoutingPolicy, Service},
@@ -39,11 +39,22 @@ impl Engine {
         Self::over(MemoryRegistry::new(), Mode::Strict)
     }
 
+    pub(crate) fn timed(timing: Timing) -> Self {
+        Self::configured(MemoryRegistry::new(), |builder| builder.timing(timing))
+    }
+
     pub(crate) fn over(registry: impl Immediate, mode: Mode) -> Self {
+        Self::configured(registry, |builder| builder.mode(mode))
+    }
+
+    fn configured(
+        registry: impl Immediate,
+        configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder,
+    ) -> Self {
         let clock = Arc::new(ManualClock::default());
         let cloud_map = SyncCloudMap::with(registry, |builder| {
-            let ids = SequentialIds::default();
-            builder.clock(Arc::clone(&clock)).ids(ids).random(SeededRandom::new(1)).mode(mode)
+            let builder = builder.clock(Arc::clone(&clock)).ids(SequentialIds::default());
+            configure(builder.random(SeededRandom::new(1)))
         });
         let api = cloud_map.at(Scope::default());
         Self { cloud_map, api, clock }

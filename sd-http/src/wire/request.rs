@@ -197,6 +197,22 @@ shape!(ListNamespaces => core::ListNamespacesRequest {
     "MaxResults" max_results: i64,
     "Filters" filters: Vec<core::Filter>,
 });
+shape!(ListOperations => core::ListOperationsRequest {
+    "NextToken" next_token: String,
+    "MaxResults" max_results: i64,
+    "Filters" filters: Vec<core::Filter>,
+});
+shape!(GetInstancesHealthStatus => core::GetInstancesHealthStatusRequest {
+    "ServiceId" service_id: String,
+    "Instances" instances: Vec<String>,
+    "MaxResults" max_results: i64,
+    "NextToken" next_token: String,
+});
+shape!(UpdateInstanceCustomHealthStatus => core::UpdateInstanceCustomHealthStatusRequest {
+    "ServiceId" service_id: String,
+    "InstanceId" instance_id: String,
+    "Status" status: String,
+});
 shape!(ListServices => core::ListServicesRequest {
     "NextToken" next_token: String,
     "MaxResults" max_results: i64,

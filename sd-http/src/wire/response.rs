@@ -8,8 +8,8 @@ use sd_core::{
     ids::AccountId,
     model::{self, Attributes, Instance, NamespaceKind, Operation},
     response::{
-        DiscoveredInstances, InstanceDescription, InstancePage, NamespaceDescription, OperationStarted, Page,
-        ServiceDescription,
+        DiscoveredInstances, InstanceDescription, InstanceHealth, InstancePage, NamespaceDescription,
+        OperationStarted, OperationSummary, Page, ServiceDescription,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -418,6 +418,56 @@ impl ToJson for DiscoveredInstances {
         bytes.extend_from_slice(self.instances_revision.as_u64().to_string().as_bytes());
         bytes.push(b'}');
         Ok(bytes)
+    }
+}
+
+impl ToJson for Page<OperationSummary> {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct ListOperations<'a> {
+            operations: Vec<Summary<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            next_token: Option<&'a str>,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Summary<'a> {
+            id: &'a str,
+            status: &'static str,
+        }
+        serde_json::to_vec(&ListOperations {
+            operations: self
+                .items
+                .iter()
+                .map(|operation| Summary { id: operation.id.as_str(), status: operation.status.as_str() })
+                .collect(),
+            next_token: self.next_token.as_deref(),
+        })
+    }
+}
+
+impl ToJson for Page<InstanceHealth> {
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct GetInstancesHealthStatus<'a> {
+            status: Statuses<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            next_token: Option<&'a str>,
+        }
+        /// Ids to statuses, in the order of the page.
+        struct Statuses<'a>(&'a [InstanceHealth]);
+        impl Serialize for Statuses<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer
+                    .collect_map(self.0.iter().map(|item| (item.instance.id.as_str(), item.status.as_str())))
+            }
+        }
+        serde_json::to_vec(&GetInstancesHealthStatus {
+            status: Statuses(&self.items),
+            next_token: self.next_token.as_deref(),
+        })
     }
 }
 

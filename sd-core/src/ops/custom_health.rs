@@ -1,0 +1,91 @@
+//! Health: reporting it, and telling it.
+
+use super::{
+    Plan, ReadContext, WriteContext,
+    check::Check,
+    find_service,
+    instances::find_instance,
+    page::{page, page_request},
+};
+use crate::{
+    change::{Change, EntityKey, Precondition},
+    constraint::{self, Constraint},
+    error::Error,
+    health::{CustomHealthStatus, HealthCheck, HealthEvent},
+    ids::InstanceId,
+    request::{GetInstancesHealthStatusRequest, UpdateInstanceCustomHealthStatusRequest},
+    response::{InstanceHealth, Page},
+    state::InstanceEntry,
+};
+
+pub(crate) fn update(
+    request: &UpdateInstanceCustomHealthStatusRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<()>, Error> {
+    const STATUSES: &[&str] = &["HEALTHY", "UNHEALTHY"];
+    let mut check = Check::default();
+    let service = check.reference("serviceId", request.service_id.as_deref());
+    let id = check.resource_id("instanceId", request.instance_id.as_deref());
+    if request.status.is_none() {
+        check.violated("status", None, Constraint::NotNull);
+    }
+    let values = [CustomHealthStatus::Healthy, CustomHealthStatus::Unhealthy];
+    let status = check.one_of("status", request.status.as_deref(), STATUSES, &values);
+    let ((service, id), status) = check.finish(service.zip(id).zip(status))?;
+
+    let entry = find_service(context.here(), context.scope, service)?;
+    let service = entry.service();
+    if service.health_check != HealthCheck::Custom {
+        return Err(Error::CustomHealthNotFound(service.id.clone()));
+    }
+    let instance = find_instance(entry, id)?;
+    let event = HealthEvent::Reported { status, delay: context.timing.custom_health() };
+    let health = instance.health().on(event, context.now);
+    if health == instance.health() {
+        return Ok(Plan::nothing(()));
+    }
+    let (service, id) = (service.id.clone(), instance.instance().id.clone());
+    let key = EntityKey::Instance(service.clone(), id.clone());
+    let changes = context
+        .changes()
+        .requiring(Precondition::At(key, instance.revision()))
+        .changing(Change::PutHealth { service, id, health });
+    Ok(Plan::commit(changes, ()))
+}
+
+pub(crate) fn get(
+    request: &GetInstancesHealthStatusRequest,
+    context: &ReadContext<'_>,
+) -> Result<Page<InstanceHealth>, Error> {
+    let mut check = Check::default();
+    let service = check.reference("serviceId", request.service_id.as_deref());
+    // A token belongs to the list of one service, by whatever name.
+    let found = service.map(|text| find_service(context.here(), context.scope, text));
+    let list = match &found {
+        Some(Ok(entry)) => format!("health of {}", entry.service().id),
+        _ => String::new(),
+    };
+    if let Some([]) = request.instances.as_deref() {
+        check.violated("instances", Some("[]"), Constraint::MinLength(1));
+    }
+    for id in request.instances.as_deref().unwrap_or_default() {
+        check.parsed("instances.member", Some(id), |text| constraint::length(text, 0, 64));
+    }
+    let page_request =
+        page_request(&mut check, &list, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let entry = check.finish(found)??;
+
+    let wanted = request.instances.as_deref();
+    for id in wanted.unwrap_or_default() {
+        find_instance(entry, id)?;
+    }
+    let after = page_request.after.as_ref().and_then(|(age, id)| Some((*age, InstanceId::parse(id).ok()?)));
+    let is_wanted = |entry: &&InstanceEntry| {
+        wanted.is_none_or(|ids| ids.iter().any(|id| id == entry.instance().id.as_str()))
+    };
+    let entries = entry.instances().after(after.as_ref()).filter(is_wanted);
+    let page = page(&list, context.scope, &page_request, entries, |entry| {
+        (entry.age(), entry.instance().id.as_str())
+    });
+    Ok(page.map(InstanceHealth::of))
+}

@@ -1,0 +1,368 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    change::{Change, ChangeSet},
+    error::Error,
+    health::{CustomHealthStatus, Health, HealthEvent},
+    ids::{Fresh, InstanceId, SequentialIds},
+    mode::Mode,
+    model::{
+        Instance, NamespaceKind, NamespaceType, OperationErrorCode, OperationStatus, OperationTargets,
+        RecordType,
+    },
+    ops::{Plan, WriteContext, custom_health, instances, namespaces, services},
+    request::{
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
+        DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigInput,
+        HealthCheckCustomConfigInput, RegisterInstanceRequest, UpdateInstanceCustomHealthStatusRequest,
+    },
+    timing::Timing,
+};
+
+/// Something that happens to the registry. Numbers choose among few names, so that steps meet.
+#[derive(Clone, Debug)]
+enum Step {
+    CreateHttp(u8),
+    CreatePrivate(u8, u8),
+    DeleteNamespace(u8),
+    CreateService(u8, u8),
+    DeleteService(u8),
+    Register(u8, u8, bool),
+    Deregister(u8, u8),
+    SetHealth(u8, u8, bool),
+    Report(u8, u8, bool),
+    Wait,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (name, which, instance) = (0u8..3, 0u8..4, 0u8..6);
+    prop_oneof![
+        1 => name.clone().prop_map(Step::CreateHttp),
+        1 => (name.clone(), 0u8..2).prop_map(|(name, vpc)| Step::CreatePrivate(name, vpc)),
+        1 => which.clone().prop_map(Step::DeleteNamespace),
+        3 => (which.clone(), 0u8..4).prop_map(|(namespace, name)| Step::CreateService(namespace, name)),
+        2 => which.clone().prop_map(Step::DeleteService),
+        8 => (which.clone(), instance.clone(), any::<bool>()).prop_map(|(s, i, well)| Step::Register(s, i, well)),
+        4 => (which.clone(), instance.clone()).prop_map(|(s, i)| Step::Deregister(s, i)),
+        4 => (which.clone(), instance.clone(), any::<bool>()).prop_map(|(s, i, well)| Step::SetHealth(s, i, well)),
+        4 => (which, instance, any::<bool>()).prop_map(|(s, i, well)| Step::Report(s, i, well)),
+        3 => Just(Step::Wait),
+    ]
+}
+
+/// What a step changes in a state; nothing if the request is refused.
+fn plan(
+    step: &Step,
+    state: &State,
+    scope: &Scope,
+    now: Timestamp,
+    timing: Timing,
+    fresh: &Fresh,
+) -> Option<ChangeSet> {
+    fn changes<R>(plan: Result<Plan<R>, Error>) -> Option<ChangeSet> {
+        plan.ok().and_then(|plan| plan.changes)
+    }
+    let context = WriteContext { state, scope, now, mode: Mode::Lenient, timing, fresh };
+    let here = state.scope(scope);
+    let namespace = |n: u8| {
+        let found = here.namespaces().nth(n.into());
+        found.map_or("ns-none".into(), |entry| entry.namespace().id.to_string())
+    };
+    let service = |n: u8| {
+        let found = here.services_after(None).nth(n.into());
+        found.map_or("srv-none".into(), |entry| entry.service().id.to_string())
+    };
+    match *step {
+        Step::CreateHttp(name) => {
+            changes(namespaces::create_http(&CreateHttpNamespaceRequest::new(format!("n{name}")), &context))
+        }
+        Step::CreatePrivate(name, vpc) => {
+            let request = CreatePrivateDnsNamespaceRequest::new(format!("n{name}"), format!("vpc-{vpc}"));
+            changes(namespaces::create_private_dns(&request, &context))
+        }
+        Step::DeleteNamespace(n) => {
+            changes(namespaces::delete(&DeleteNamespaceRequest::new(namespace(n)), &context))
+        }
+        Step::CreateService(n, name) => {
+            let id = namespace(n);
+            let dns = here.namespace(&id).is_some_and(|entry| entry.namespace().folds_case());
+            let mut request = CreateServiceRequest::new(["web", "Web", "db", "."][usize::from(name)])
+                .with_namespace_id(id)
+                .with_health_check_custom_config(HealthCheckCustomConfigInput::default());
+            request.dns_config = dns.then(|| DnsConfigInput::new([(RecordType::A, 60)]));
+            changes(services::create(&request, &context))
+        }
+        Step::DeleteService(s) => changes(services::delete(&DeleteServiceRequest::new(service(s)), &context)),
+        Step::Register(s, i, well) => {
+            let request = RegisterInstanceRequest::new(service(s), format!("i-{i}"))
+                .with_attribute("AWS_INSTANCE_IPV4", format!("10.0.0.{i}"))
+                .with_attribute("AWS_INIT_HEALTH_STATUS", if well { "HEALTHY" } else { "UNHEALTHY" });
+            changes(instances::register(&request, &context))
+        }
+        Step::Deregister(s, i) => {
+            let request = DeregisterInstanceRequest::new(service(s), format!("i-{i}"));
+            changes(instances::deregister(&request, &context))
+        }
+        Step::SetHealth(s, i, well) => {
+            let status = if well { CustomHealthStatus::Healthy } else { CustomHealthStatus::Unhealthy };
+            let entry = here.services_after(None).nth(s.into())?;
+            let found = entry.instances().get(&format!("i-{i}"))?;
+            let health = found.health().on(HealthEvent::Set(status), now);
+            let (service, id) = (entry.service().id.clone(), found.instance().id.clone());
+            Some(ChangeSet::new(scope.clone(), now).changing(Change::PutHealth { service, id, health }))
+        }
+        Step::Report(s, i, well) => {
+            let status = if well { "HEALTHY" } else { "UNHEALTHY" };
+            let request = UpdateInstanceCustomHealthStatusRequest::new(service(s), format!("i-{i}"), status);
+            changes(custom_health::update(&request, &context))
+        }
+        Step::Wait => None,
+    }
+}
+
+/// A registry without indexes.
+#[derive(Default)]
+struct Naive {
+    namespaces: BTreeMap<NamespaceId, Arc<Namespace>>,
+    services: BTreeMap<ServiceId, Arc<Service>>,
+    instances: BTreeMap<(ServiceId, InstanceId), (Arc<Instance>, Health)>,
+}
+
+impl Naive {
+    fn apply(&mut self, change: &Change) {
+        match change.clone() {
+            Change::PutNamespace(namespace) => {
+                self.namespaces.insert(namespace.id.clone(), namespace);
+            }
+            Change::DeleteNamespace(id) => drop(self.namespaces.remove(&id)),
+            Change::PutService(service) => drop(self.services.insert(service.id.clone(), service)),
+            Change::DeleteService(id) => drop(self.services.remove(&id)),
+            Change::PutInstance { service, instance, health } => {
+                self.instances.insert((service, instance.id.clone()), (instance, health));
+            }
+            Change::DeleteInstance { service, id } => drop(self.instances.remove(&(service, id))),
+            // Its effect comes when it is due.
+            Change::BeginOperation(_) => {}
+            Change::PutHealth { service, id, health } => {
+                if let Some(entry) = self.instances.get_mut(&(service, id)) {
+                    entry.1 = health;
+                }
+            }
+        }
+    }
+
+    fn assert_same(&self, scope: &ScopeState) {
+        let namespaces: Vec<_> = scope.namespaces().map(NamespaceEntry::namespace).collect();
+        assert_eq!(namespaces, self.namespaces.values().collect::<Vec<_>>());
+        let mut services: Vec<_> = scope.services_after(None).map(ServiceEntry::service).collect();
+        services.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!(services, self.services.values().collect::<Vec<_>>());
+        let mut count = 0;
+        for ((service, id), (instance, health)) in &self.instances {
+            let entry = scope.service(service.as_str()).unwrap().instances().get(id.as_str()).unwrap();
+            assert_eq!((entry.instance(), entry.health()), (instance, *health));
+            count += 1;
+        }
+        assert_eq!(count, scope.services_after(None).map(|entry| entry.instances().len()).sum::<usize>());
+    }
+}
+
+impl State {
+    /// Checks that the indexes agree with the entities and that every entity has its parent.
+    fn check(&self) {
+        let mut deadlines = OrdSet::new();
+        for (name, scope) in self.scopes() {
+            scope.check(self.revision);
+            deadlines.extend(scope.deadlines.get_min().map(|(due, _)| (*due, name.clone())));
+        }
+        assert_eq!(self.deadlines, deadlines);
+    }
+}
+
+impl ScopeState {
+    fn check(&self, now: Revision) {
+        assert_eq!(self.namespaces_by_age.len(), self.namespaces.len());
+        assert_eq!(self.http_names.len(), self.namespaces.len());
+        assert_eq!(self.services_by_age.len(), self.services.len());
+        let mut names = Vec::new();
+        for (id, entry) in &self.namespaces {
+            let namespace = &entry.namespace;
+            assert_eq!(*id, namespace.id);
+            assert!(entry.revision <= now);
+            assert!(self.namespaces_by_age.contains(&(entry.age, id.clone())));
+            assert_eq!(self.http_names.get(namespace.http_name.as_str()), Some(id));
+            for (name, id) in &entry.services {
+                let child = &self.services.get(id).unwrap().service;
+                assert_eq!(
+                    (&child.namespace_id, &unique_name(namespace, &child.name)),
+                    (&namespace.id, name)
+                );
+            }
+            names.push(match &namespace.kind {
+                NamespaceKind::DnsPrivate { vpc, .. } => {
+                    format!("{vpc} {}", namespace.name.as_str().to_lowercase())
+                }
+                kind => format!("{:?} {}", kind.namespace_type(), namespace.name),
+            });
+        }
+        let children: usize = self.namespaces.values().map(NamespaceEntry::service_count).sum();
+        assert_eq!(children, self.services.len(), "every service has its parent");
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        for (id, entry) in &self.services {
+            assert_eq!(*id, entry.service.id);
+            assert!(entry.revision <= now);
+            assert!(self.services_by_age.contains(&(entry.age, id.clone())));
+            assert!(entry.instances.iter().all(|instance| instance.revision <= now));
+            entry.instances.check();
+        }
+        self.check_time();
+    }
+
+    /// Checks that what is under way, its claims and all deadlines belong together.
+    fn check_time(&self) {
+        let mut deadlines = OrdSet::new();
+        let mut busy = OrdMap::new();
+        for (id, found) in &self.in_flight {
+            deadlines.insert((found.pending.due, Deadline::Operation(found.age, id.clone())));
+            for claim in &found.pending.claims {
+                assert_eq!(busy.insert(claim.clone(), id.clone()), None, "claimed twice: {claim:?}");
+            }
+        }
+        for (service, entry) in &self.services {
+            let on_it = |found: &&InFlight| matches!(&found.pending.operation.targets, OperationTargets::Instance(of, _) if of == service);
+            assert_eq!(entry.operations as usize, self.in_flight.values().filter(on_it).count());
+            for instance in entry.instances.iter() {
+                let id = instance.instance().id.clone();
+                let deadline = |due| (due, Deadline::Health(service.clone(), id));
+                deadlines.extend(instance.health().next_deadline().map(deadline));
+            }
+        }
+        assert_eq!(self.busy, busy);
+        assert_eq!(self.deadlines, deadlines);
+    }
+}
+
+proptest! {
+    /// After each step every index agrees with the entities, and these are those of a registry without indexes.
+    #[test]
+    fn the_indexes_agree_after_every_step(steps in prop::collection::vec(step(), 1..60)) {
+        let (scope, ids) = (Scope::default(), SequentialIds::default());
+        let (mut state, mut naive) = (State::new(), Naive::default());
+        let (mut all, mut now) = (ChangeSet::new(scope.clone(), Timestamp::default()), 0);
+        for step in &steps {
+            now += u64::from(matches!(step, Step::Wait));
+            let moment = Timestamp::from_millis(now);
+            let Some(set) = plan(step, &state, &scope, moment, Timing::instant(), &Fresh::draw(&ids)) else { continue };
+            let before = state.clone();
+            state = state.apply(&set).unwrap();
+            state.check();
+            let grows = u64::from(!set.changes.is_empty());
+            prop_assert_eq!(state.revision().as_u64(), before.revision().as_u64() + grows);
+            for change in &set.changes {
+                naive.apply(change);
+                let service = match change {
+                    Change::PutInstance { service, .. } | Change::DeleteInstance { service, .. } => (service, true),
+                    Change::PutHealth { service, .. } => (service, false),
+                    _ => continue,
+                };
+                let revision = |state: &State| state.scope(&scope).service(service.0.as_str()).unwrap().instances_revision();
+                prop_assert_eq!(revision(&state) > revision(&before), service.1);
+                prop_assert!(revision(&state) >= revision(&before));
+            }
+            naive.assert_same(state.scope(&scope));
+            all.changes.extend(set.changes);
+        }
+        // Stored together, the changes lead to the same; and every prefix of them is a legal state.
+        for end in 0..=all.changes.len() {
+            let mut prefix = all.clone();
+            prefix.changes.truncate(end);
+            let reached = State::new().apply(&prefix);
+            prop_assert!(reached.is_ok(), "{:?}", reached.err());
+            reached.unwrap().check();
+        }
+        naive.assert_same(State::new().apply(&all).unwrap().scope(&scope));
+    }
+}
+
+proptest! {
+    /// With operations that take their time, too: they end when they are due, each once, and nothing makes them fail.
+    #[test]
+    fn what_is_under_way_comes_to_its_end(steps in prop::collection::vec(step(), 1..80)) {
+        let (scope, ids) = (Scope::default(), SequentialIds::default());
+        let (mut state, mut naive) = (State::new(), Naive::default());
+        let (mut begun, mut finished, mut now) = (0, 0, 0);
+        let advance = |state: &mut State, naive: &mut Naive, now| {
+            let Some((after, all)) = state.advanced(Timestamp::from_millis(now)) else { return 0 };
+            *state = after;
+            let mut ended = 0;
+            for elapsed in all {
+                elapsed.changes.iter().for_each(|change| naive.apply(change));
+                for (operation, _) in &elapsed.operations {
+                    let failed = operation.status == OperationStatus::Fail;
+                    let conflict = operation.error.as_ref().map(|error| error.code);
+                    let expected = failed.then_some(OperationErrorCode::CannotCreateHostedZone);
+                    assert_eq!(conflict, expected, "{operation:?}");
+                }
+                ended += elapsed.operations.len();
+            }
+            ended
+        };
+        for step in &steps {
+            now += if matches!(step, Step::Wait) { 700 } else { 1 };
+            finished += advance(&mut state, &mut naive, now);
+            state.check();
+            let moment = Timestamp::from_millis(now);
+            let Some(set) = plan(step, &state, &scope, moment, Timing::aws(), &Fresh::draw(&ids)) else { continue };
+            begun += set.changes.iter().filter(|change| matches!(change, Change::BeginOperation(_))).count();
+            state = state.apply(&set).unwrap();
+            set.changes.iter().for_each(|change| naive.apply(change));
+            state.check();
+            naive.assert_same(state.scope(&scope));
+        }
+        finished += advance(&mut state, &mut naive, now + 60_000);
+        state.check();
+        naive.assert_same(state.scope(&scope));
+        prop_assert_eq!(begun, finished);
+        prop_assert_eq!(state.next_deadline(), None);
+    }
+}
+
+#[test]
+fn children_without_parents_and_parents_with_children_are_illegal() {
+    let (scope, ids) = (Scope::default(), SequentialIds::default());
+    let mut states = vec![State::new()];
+    let mut sets = Vec::new();
+    for step in [Step::CreateHttp(0), Step::CreateService(0, 0), Step::Register(0, 0, true)] {
+        let state = states.last().unwrap();
+        let set =
+            plan(&step, state, &scope, Timestamp::default(), Timing::instant(), &Fresh::draw(&ids)).unwrap();
+        states.push(state.apply(&set).unwrap());
+        sets.push(ChangeSet { preconditions: Vec::new(), ..set });
+    }
+    let namespace = states[1].scope(&scope).namespaces().next().unwrap().namespace().clone();
+    let service = states[2].scope(&scope).services_after(None).next().unwrap().service().clone();
+    let alone = |change: Change| ChangeSet::new(scope.clone(), Timestamp::default()).changing(change);
+    let illegal = [
+        (&states[0], sets[1].clone()),
+        (&states[1], sets[2].clone()),
+        (&states[2], alone(Change::DeleteNamespace(namespace.id.clone()))),
+        (&states[3], alone(Change::DeleteService(service.id.clone()))),
+    ];
+    for (state, set) in illegal {
+        assert!(matches!(state.apply(&set), Err(Unmet::Parent(_))), "{:?}", set.changes);
+    }
+    // What is gone already can go again.
+    let gone = InstanceId::parse("i-9").unwrap();
+    for change in [
+        Change::DeleteNamespace(NamespaceId::parse("ns-none").unwrap()),
+        Change::DeleteService(ServiceId::parse("srv-none").unwrap()),
+        Change::DeleteInstance { service: service.id.clone(), id: gone },
+    ] {
+        states[3].apply(&alone(change)).unwrap().check();
+    }
+    assert_eq!(namespace.kind.namespace_type(), NamespaceType::Http);
+}

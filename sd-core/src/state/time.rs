@@ -1,0 +1,219 @@
+//! What happens by itself: operations end, reports of health take effect.
+//!
+//! Nothing here is stored by a backend: from the same facts and the same moment every replica comes to the same state.
+
+use std::sync::Arc;
+
+use super::{Age, InstanceEntry, Revision, ScopeState, State};
+use crate::{
+    change::{Change, EntityKey, PendingOperation, UniqueKey},
+    clock::Timestamp,
+    health::{Health, HealthCheck},
+    ids::{InstanceId, OperationId, Scope, ServiceId},
+    model::{Endpoint, Operation, OperationError, OperationErrorCode, OperationStatus, OperationTargets},
+};
+
+/// An operation that is under way, as the state holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) pending: Arc<PendingOperation>,
+    pub(crate) age: Age,
+}
+
+/// What takes effect at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Deadline {
+    /// In the order in which they were started.
+    Operation(Age, OperationId),
+    Health(ServiceId, InstanceId),
+}
+
+/// What has happened by itself in one scope.
+#[derive(Debug)]
+pub(crate) struct Elapsed {
+    pub(crate) scope: Scope,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) operations: Vec<(Arc<Operation>, Age)>,
+}
+
+impl State {
+    /// When the state changes by itself, if nothing else happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.get_min().map(|(due, _)| *due)
+    }
+
+    /// The state at this moment: everything that is due has taken effect. `None` if nothing is.
+    pub(crate) fn advanced(&self, now: Timestamp) -> Option<(Self, Vec<Elapsed>)> {
+        self.next_deadline().filter(|due| *due <= now)?;
+        let mut state = self.clone();
+        let due = self.deadlines.iter().take_while(|(due, _)| *due <= now).map(|(_, scope)| scope.clone());
+        let mut all = Vec::new();
+        for scope in due {
+            let before = self.scope(&scope);
+            let mut after = before.clone();
+            let mut elapsed = Elapsed { scope: scope.clone(), changes: Vec::new(), operations: Vec::new() };
+            while let Some((due, deadline)) =
+                after.deadlines.get_min().filter(|(due, _)| *due <= now).cloned()
+            {
+                // Each has a revision of its own, so that what they create is of different ages.
+                state.revision = state.revision.next();
+                after.pass(due, deadline, state.revision, &mut elapsed);
+            }
+            state.replace(&scope, before, after);
+            all.push(elapsed);
+        }
+        Some((state, all))
+    }
+
+    /// Puts a scope's new state in the place of the one before.
+    pub(super) fn replace(&mut self, scope: &Scope, before: &ScopeState, after: ScopeState) {
+        let first = |state: &ScopeState| state.deadlines.get_min().map(|(due, _)| *due);
+        let (was, is) = (first(before), first(&after));
+        if was != is {
+            if let Some(due) = was {
+                self.deadlines.remove(&(due, scope.clone()));
+            }
+            if let Some(due) = is {
+                self.deadlines.insert((due, scope.clone()));
+            }
+        }
+        self.scopes.insert(scope.clone(), Arc::new(after));
+    }
+}
+
+impl ScopeState {
+    /// The operation of this id, if it is under way.
+    pub(crate) fn in_flight(&self, id: &str) -> Option<&InFlight> {
+        self.in_flight.get(id)
+    }
+
+    /// The operations that are under way.
+    pub(crate) fn all_in_flight(&self) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.values()
+    }
+
+    /// The operation under way that has this, if any.
+    pub(crate) fn claimed_by(&self, key: &UniqueKey) -> Option<&PendingOperation> {
+        if self.busy.is_empty() {
+            return None;
+        }
+        self.busy.get(key).and_then(|id| self.in_flight.get(id)).map(|found| &*found.pending)
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        pending: &Arc<PendingOperation>,
+        revision: Revision,
+    ) -> Result<(), EntityKey> {
+        let operation = &pending.operation;
+        if let OperationTargets::Instance(service, _) = &operation.targets {
+            self.count_operation(service, true)?;
+        }
+        let age = Age::new(operation.created, revision);
+        for claim in &pending.claims {
+            self.busy.insert(claim.clone(), operation.id.clone());
+        }
+        self.deadlines.insert((pending.due, Deadline::Operation(age, operation.id.clone())));
+        self.in_flight.insert(operation.id.clone(), InFlight { pending: Arc::clone(pending), age });
+        Ok(())
+    }
+
+    /// Keeps the number of operations on a service's instances, which hold the service in use.
+    fn count_operation(&mut self, service: &ServiceId, begins: bool) -> Result<(), EntityKey> {
+        let entry = self.services.get_mut(service).ok_or_else(|| EntityKey::Service(service.clone()))?;
+        let entry = Arc::make_mut(entry);
+        entry.operations = if begins { entry.operations + 1 } else { entry.operations.saturating_sub(1) };
+        Ok(())
+    }
+
+    fn pass(&mut self, due: Timestamp, deadline: Deadline, revision: Revision, elapsed: &mut Elapsed) {
+        self.deadlines.remove(&(due, deadline.clone()));
+        match deadline {
+            Deadline::Operation(_, id) => self.finish(&id, revision, elapsed),
+            Deadline::Health(service, id) => {
+                let Some(entry) =
+                    self.service(service.as_str()).and_then(|entry| entry.instances().get(id.as_str()))
+                else {
+                    return;
+                };
+                let health = entry.health().advance(due);
+                // The stored fact is the same as before, so the entity keeps its revision.
+                let stored = entry.revision();
+                if let Some(entry) = self.services.get_mut(&service) {
+                    Arc::make_mut(entry).instances.put_health(&id, health, stored);
+                }
+                elapsed.changes.push(Change::PutHealth { service, id, health });
+            }
+        }
+    }
+
+    fn finish(&mut self, id: &OperationId, revision: Revision, elapsed: &mut Elapsed) {
+        let Some(InFlight { pending, age }) = self.in_flight.remove(id) else { return };
+        for claim in &pending.claims {
+            self.busy.remove(claim);
+        }
+        let mut operation = pending.at(pending.due);
+        if let OperationTargets::Instance(service, _) = &operation.targets {
+            // A service cannot be deleted while this counts, so it is there.
+            let _ = self.count_operation(service, false);
+        }
+        let mut applied = Vec::with_capacity(pending.effect.len());
+        for change in &pending.effect {
+            let change = self.with_kept_health(change);
+            match self.change(&change, revision, pending.due) {
+                Ok(()) => applied.push(change),
+                Err(key) => {
+                    tracing::error!(%id, ?key, "the effect of an operation is not possible any more");
+                    operation.status = OperationStatus::Fail;
+                    let message = format!("{key:?} does not exist any more");
+                    operation.error = Some(OperationError::new(OperationErrorCode::InternalFailure, message));
+                    break;
+                }
+            }
+        }
+        elapsed.changes.extend(applied);
+        elapsed.operations.push((Arc::new(operation), age));
+    }
+
+    /// What was reported of an instance while it was being registered again is not lost.
+    fn with_kept_health(&self, change: &Change) -> Change {
+        if let Change::PutInstance { service, instance, .. } = change
+            && let Some(entry) = self.service(service.as_str())
+            && let Some(before) = entry.instances().get(instance.id.as_str())
+            && keeps_health(&entry.service().health_check, before, &instance.endpoint)
+        {
+            let (service, instance) = (service.clone(), Arc::clone(instance));
+            return Change::PutInstance { service, instance, health: before.health() };
+        }
+        change.clone()
+    }
+
+    /// Keeps the deadline of an instance's health in line with it.
+    pub(super) fn move_health_deadline(
+        &mut self,
+        service: &ServiceId,
+        id: &InstanceId,
+        before: Option<Health>,
+        after: Option<Health>,
+    ) {
+        let deadline = |health: Option<Health>| health.and_then(Health::next_deadline);
+        let (was, is) = (deadline(before), deadline(after));
+        if was == is {
+            return;
+        }
+        let key = || Deadline::Health(service.clone(), id.clone());
+        if let Some(due) = was {
+            self.deadlines.remove(&(due, key()));
+        }
+        if let Some(due) = is {
+            self.deadlines.insert((due, key()));
+        }
+    }
+}
+
+/// What is registered again keeps its custom status, unless the new attributes say what it starts from; a Route 53 check
+/// is made anew.
+pub(crate) fn keeps_health(check: &HealthCheck, before: &InstanceEntry, endpoint: &Endpoint) -> bool {
+    *check == HealthCheck::Custom && before.instance().endpoint.initial_health == endpoint.initial_health
+}
