@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::Hasher,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -344,6 +344,8 @@ impl IdSource for SequentialIds {
 pub struct Fresh {
     incarnation: Incarnation,
     operation: [u8; 20],
+    /// Made once, at the moment of the request.
+    operation_id: OnceLock<OperationId>,
     namespace: [u8; 10],
 }
 
@@ -363,7 +365,12 @@ impl Fresh {
             operation[..].copy_from_slice(&bytes[..20]);
             namespace.copy_from_slice(&bytes[20..30]);
         }
-        Self { incarnation: Incarnation(u64::from_be_bytes(incarnation)), operation, namespace }
+        Self {
+            incarnation: Incarnation(u64::from_be_bytes(incarnation)),
+            operation,
+            operation_id: OnceLock::new(),
+            namespace,
+        }
     }
 
     /// The incarnation of an entity that the request creates.
@@ -372,13 +379,17 @@ impl Fresh {
         self.incarnation
     }
 
-    /// The id of the operation that the request starts.
+    /// The id of the operation that the request starts, at the moment of the request.
     #[must_use]
     pub fn operation_id(&self, created: Timestamp) -> OperationId {
-        let mut text = encode_base32(&self.operation);
-        text.push('-');
-        push_base36(&mut text, created.as_millis());
-        OperationId(text.into())
+        let make = || {
+            let mut text = String::with_capacity(48);
+            base32().encode_append(&self.operation, &mut text);
+            text.push('-');
+            push_base36(&mut text, created.as_millis());
+            OperationId(text.into())
+        };
+        self.operation_id.get_or_init(make).clone()
     }
 
     /// The id of the namespace that the request creates.

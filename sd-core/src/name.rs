@@ -1,6 +1,6 @@
 //! Names: of namespaces and services as the API has them, and of the DNS.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     constraint::{self, Constraint},
@@ -87,7 +87,7 @@ impl ServiceName {
 ///
 /// Names are compared without case (RFC 4343), so the case is folded here, once.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DnsName(Box<[u8]>);
+pub struct DnsName(Arc<[u8]>);
 
 /// Why a text is no domain name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +110,7 @@ impl DnsName {
     /// The root.
     #[must_use]
     pub fn root() -> Self {
-        Self(Box::new([0]))
+        Self(Arc::new([0]))
     }
 
     /// Reads labels with dots between them; a last dot is allowed. Every octet is legal in a label (RFC 2181 section 11).

@@ -78,10 +78,13 @@ pub fn service_name(service: &Service, namespace: &Namespace) -> Option<Result<D
         Ok(zone) => zone,
         Err(error) => return Some(Err(error)),
     };
-    Some(match service.name.as_str() {
-        ServiceName::APEX => Ok(zone),
+    let name = || match service.name.as_str() {
+        ServiceName::APEX => Ok(zone.clone()),
         name => zone.prefixed(name),
-    })
+    };
+    // The name follows from two values; what is kept is for the one zone that a service is in.
+    let (of, kept) = service.dns_name.get(|| (zone.clone(), name()));
+    Some(if *of == zone { kept.clone() } else { name() })
 }
 
 /// The records that an instance gives; none where DNS has no part in it or cannot carry a name.

@@ -1,11 +1,9 @@
 use std::{
-    fmt,
     net::{Ipv4Addr, Ipv6Addr},
     num::NonZeroU16,
-    sync::OnceLock,
 };
 
-use super::Attributes;
+use super::{Attributes, derived::Derived};
 use crate::{
     clock::Timestamp,
     health::CustomHealthStatus,
@@ -35,7 +33,7 @@ pub struct Instance {
     pub created_by_account: AccountId,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
-    pub(crate) wire: WireSlot,
+    pub(crate) wire: Derived<Box<[u8]>>,
 }
 
 impl Instance {
@@ -44,7 +42,7 @@ impl Instance {
     /// The slot belongs to one door, that of the AWS protocols: it is opaque here, and `encode` must be the same function
     /// at every call.
     pub fn wire_fragment(&self, encode: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
-        self.wire.0.get_or_init(|| encode(self))
+        self.wire.get(|| encode(self))
     }
 }
 
@@ -64,28 +62,4 @@ pub struct Endpoint {
     pub alias: Option<DnsName>,
     /// `AWS_INIT_HEALTH_STATUS`
     pub initial_health: Option<CustomHealthStatus>,
-}
-
-/// Bytes that a door has derived from an instance. No part of its value: a copy starts empty, and all slots are equal.
-#[derive(Default)]
-pub(crate) struct WireSlot(OnceLock<Box<[u8]>>);
-
-impl Clone for WireSlot {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl PartialEq for WireSlot {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for WireSlot {}
-
-impl fmt::Debug for WireSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WireSlot")
-    }
 }

@@ -1,6 +1,7 @@
 //! What exists: namespaces, services, instances, operations, tags. Immutable values without behaviour beyond construction.
 
 mod attributes;
+mod derived;
 mod instance;
 mod namespace;
 mod operation;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::Tags;
+use super::{Tags, derived::Derived};
 use crate::{
     clock::Timestamp,
     ids::{Arn, CreatorRequestId, HostedZoneId, Incarnation, NamespaceId, OperationId, Scope, VpcId},
@@ -33,6 +33,7 @@ pub struct Namespace {
     pub created_by: OperationId,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
+    pub(crate) zone_name: Derived<Result<DnsName, DnsNameError>>,
 }
 
 impl Namespace {
@@ -55,7 +56,8 @@ impl Namespace {
     /// which case it has no records.
     #[must_use]
     pub fn zone_name(&self) -> Option<Result<DnsName, DnsNameError>> {
-        self.hosted_zone().map(|_| DnsName::parse(self.name.as_str()))
+        self.hosted_zone()?;
+        Some(self.zone_name.get(|| DnsName::parse(self.name.as_str())).clone())
     }
 
     /// Whether service names are compared without case, which they are where DNS is available.

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use super::Tags;
+use super::{Tags, derived::Derived};
 use crate::{
     clock::Timestamp,
     health::HealthCheck,
     ids::{Arn, CreatorRequestId, Incarnation, NamespaceId, Scope, ServiceId},
-    name::ServiceName,
+    name::{DnsName, DnsNameError, ServiceName},
 };
 
 /// A service: the template by which its instances are registered, found and checked.
@@ -34,6 +34,8 @@ pub struct Service {
     pub creator_request_id: Option<CreatorRequestId>,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
+    /// Its name in the DNS below a zone, that of its namespace.
+    pub(crate) dns_name: Derived<(DnsName, Result<DnsName, DnsNameError>)>,
 }
 
 impl Service {

@@ -172,6 +172,7 @@ fn create(
         creator_request_id: common.creator_request_id,
         created_by: context.fresh.operation_id(context.now),
         incarnation: context.fresh.incarnation(),
+        zone_name: Default::default(),
     };
     let changes = context
         .changes()

@@ -87,6 +87,7 @@ pub(crate) fn create(
         created: context.now,
         creator_request_id,
         incarnation: context.fresh.incarnation(),
+        dns_name: Default::default(),
     };
     if let Some(existing) = context.here().service_by_name(entry, service.name.as_str()) {
         return taken(existing, &service);

@@ -1,0 +1,93 @@
+//! What the engine costs, with the name table of the DNS door attached: `cargo bench -p sd-core`.
+
+#![allow(clippy::unwrap_used, reason = "a bench ends at what it does not expect")]
+#![allow(missing_docs, reason = "the names of the benches say what they measure")]
+
+mod filled;
+
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use divan::Bencher;
+use filled::Filled;
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    SyncCloudMap,
+    model::RecordType,
+    name::DnsName,
+    records::View,
+    request::{DeregisterInstanceRequest, DiscoverInstancesRequest},
+};
+
+fn main() {
+    divan::main();
+}
+
+const SIZES: [usize; 4] = [1, 1_000, 10_000, 100_000];
+
+#[divan::bench(args = SIZES, sample_count = 200, sample_size = 10)]
+fn register(bencher: Bencher<'_, '_>, instances: usize) {
+    let filled = Filled::with(instances);
+    bencher.with_inputs(|| filled.request()).bench_values(|request| filled.register(request));
+}
+
+#[divan::bench(args = SIZES, sample_count = 200, sample_size = 10)]
+fn register_and_deregister(bencher: Bencher<'_, '_>, instances: usize) {
+    let filled = Filled::with(instances);
+    bencher.with_inputs(|| filled.request()).bench_values(|request| {
+        let id = request.instance_id.clone().unwrap();
+        filled.register(request);
+        filled.api.deregister_instance(DeregisterInstanceRequest::new(&filled.service, id)).unwrap();
+    });
+}
+
+#[divan::bench(args = [1_000, 10_000, 100_000])]
+fn discover_100(bencher: Bencher<'_, '_>, instances: usize) {
+    let filled = Filled::with(instances);
+    let request = DiscoverInstancesRequest::new("app.local", "web");
+    bencher.bench(|| filled.api.discover_instances(black_box(&request)).unwrap());
+}
+
+#[divan::bench(args = [1_000, 10_000])]
+fn discover_100_with_parameters(bencher: Bencher<'_, '_>, instances: usize) {
+    let filled = Filled::with(instances);
+    let parameters = [("ECS_CLUSTER_NAME".to_owned(), "blue".to_owned())];
+    let request = DiscoverInstancesRequest::new("app.local", "web").with_query_parameters(parameters);
+    bencher.bench(|| filled.api.discover_instances(black_box(&request)).unwrap());
+}
+
+/// The definition that the name table is held against; DNS answers come from the table.
+#[divan::bench(args = [8, 1_000])]
+fn resolve(bencher: Bencher<'_, '_>, instances: usize) {
+    let filled = Filled::with(instances);
+    let name = DnsName::parse("web.app.local").unwrap();
+    let view = View::default();
+    bencher.bench(|| filled.cloud_map.cloud_map().resolve(&view, black_box(&name), RecordType::A));
+}
+
+#[divan::bench]
+fn fresh_cloud_map() -> SyncCloudMap {
+    SyncCloudMap::new(MemoryRegistry::new())
+}
+
+/// Discoveries on eight threads; `writing` while another thread registers and deregisters without a pause.
+#[divan::bench(args = [false, true], threads = [8], sample_count = 100)]
+fn discover_100_of_1_000_on_8_threads(bencher: Bencher<'_, '_>, writing: bool) {
+    let filled = Filled::with(1_000);
+    let done = AtomicBool::new(!writing);
+    let request = DiscoverInstancesRequest::new("app.local", "web");
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let request = filled.request();
+                let id = request.instance_id.clone().unwrap();
+                filled.register(request);
+                filled.api.deregister_instance(DeregisterInstanceRequest::new(&filled.service, id)).unwrap();
+            }
+        });
+        bencher.bench(|| filled.api.discover_instances(black_box(&request)).unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+}
