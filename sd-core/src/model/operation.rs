@@ -48,6 +48,16 @@ pub enum OperationType {
 }
 
 impl OperationType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::CreateNamespace,
+        Self::DeleteNamespace,
+        Self::UpdateNamespace,
+        Self::UpdateService,
+        Self::RegisterInstance,
+        Self::DeregisterInstance,
+    ];
+
     /// The API's spelling.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -77,6 +87,9 @@ pub enum OperationStatus {
 }
 
 impl OperationStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Submitted, Self::Pending, Self::Success, Self::Fail];
+
     /// The API's spelling.
     #[must_use]
     pub fn as_str(self) -> &'static str {

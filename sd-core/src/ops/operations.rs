@@ -160,24 +160,11 @@ fn each<T>(condition: &str, values: &[String], parse: impl Fn(&str) -> Option<T>
 }
 
 fn status(text: &str) -> Option<OperationStatus> {
-    use OperationStatus::{Fail, Pending, Submitted, Success};
     // The API Reference says SUCCEED in the text of this filter.
     let text = if text == "SUCCEED" { "SUCCESS" } else { text };
-    [Submitted, Pending, Success, Fail].into_iter().find(|status| status.as_str() == text)
+    OperationStatus::ALL.into_iter().find(|status| status.as_str() == text)
 }
 
 fn operation_type(text: &str) -> Option<OperationType> {
-    use OperationType::{
-        CreateNamespace, DeleteNamespace, DeregisterInstance, RegisterInstance, UpdateNamespace,
-        UpdateService,
-    };
-    let all = [
-        CreateNamespace,
-        DeleteNamespace,
-        UpdateNamespace,
-        UpdateService,
-        RegisterInstance,
-        DeregisterInstance,
-    ];
-    all.into_iter().find(|kind| kind.as_str() == text)
+    OperationType::ALL.into_iter().find(|kind| kind.as_str() == text)
 }
