@@ -74,6 +74,9 @@ pub mod error;
 mod ops;
 pub mod records;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub use action::Action;
 pub use cell::{Attached, Observer, StateCell, StateRef, StateWriter};
 pub use change::{Change, ChangeSet};

@@ -12,6 +12,7 @@ use crate::{cell::StateCell, change::ChangeSet};
 /// - [`commit`](Self::commit) checks the preconditions against what is stored, stores the changes in their order, and
 ///   publishes them in the cell through the [`StateWriter`](crate::StateWriter) before it returns. A caller that has
 ///   its answer sees its change through every door.
+/// - Preconditions are checked as of [`ChangeSet::at`]: an operation that ended before it claims nothing any more.
 /// - It interprets nothing. Which request the changes come from, and what they mean, is decided.
 /// - [`CommitError::Conflict`] is returned only after the cell shows the fact that caused it, so that planning again
 ///   leads to another result.

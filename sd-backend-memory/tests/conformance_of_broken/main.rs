@@ -1,0 +1,139 @@
+//! The conformance suite is tested itself: registries that break one promise each fail, by the rule about it.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod refusals;
+mod registries;
+mod sets;
+
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use common::block_on;
+use registries::{Altered, Lazy, Replica, Replication, holds, prefix};
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    ChangeSet, CommitError, Registry, StateWriter,
+    conformance::{Group, RULES, Rule, Subject},
+};
+
+/// The rules of these groups that registries of this factory break.
+fn broken_rules(
+    groups: &[Group],
+    factory: impl Fn() -> Subject + Clone + Send + Sync + 'static,
+) -> BTreeSet<&'static str> {
+    let rules = RULES.iter().filter(|rule| groups.contains(&rule.group()));
+    let broken = rules.filter(|rule| {
+        let factory = factory.clone();
+        let fresh = move || std::future::ready(factory());
+        catch_unwind(AssertUnwindSafe(|| rule.check(fresh, block_on))).is_err()
+    });
+    broken.map(Rule::name).collect()
+}
+
+/// Asserts that registries of this factory break exactly these rules.
+fn assert_subjects_break(
+    group: Group,
+    factory: impl Fn() -> Subject + Clone + Send + Sync + 'static,
+    expected: &[&str],
+) {
+    assert_eq!(broken_rules(&[group], factory), expected.iter().copied().collect());
+}
+
+/// The same of a registry without anything else.
+fn assert_breaks<R: Registry>(make: impl Fn() -> R + Clone + Send + Sync + 'static, expected: &[&str]) {
+    assert_subjects_break(Group::Every, move || Subject::new(Arc::new(make())), expected);
+}
+
+/// The same of a registry whose commit does this.
+fn assert_commit_breaks(commit: Commit, expected: &[&str]) {
+    assert_breaks(move || Altered::new(commit), expected);
+}
+
+/// Asserts that these rules are broken; with them may go others that need what is broken, or that meet it by chance.
+fn assert_breaks_among_others<R: Registry>(
+    make: impl Fn() -> R + Clone + Send + Sync + 'static,
+    expected: &[&str],
+) {
+    let broken = broken_rules(&[Group::Every], move || Subject::new(Arc::new(make())));
+    let missing: Vec<_> = expected.iter().filter(|name| !broken.contains(*name)).collect();
+    assert!(missing.is_empty(), "not broken: {missing:?}; broken: {broken:#?}");
+}
+
+type Commit = fn(&StateWriter, ChangeSet) -> Result<(), CommitError>;
+
+fn memory() -> Subject {
+    let registry = Arc::new(MemoryRegistry::new());
+    let original = Arc::clone(&registry);
+    Subject::immediate(registry).forked_by(move || Arc::new(MemoryRegistry::fork(original.cell())))
+}
+
+#[test]
+fn every_rule_has_a_name_of_its_own_and_a_claim() {
+    let names: BTreeSet<_> = RULES.iter().map(Rule::name).collect();
+    assert_eq!(names.len(), RULES.len());
+    assert!(RULES.iter().all(|rule| rule.claim().ends_with('.')));
+}
+
+#[test]
+fn a_right_registry_breaks_no_rule() {
+    let all = [Group::Every, Group::Immediate, Group::Fork];
+    assert_eq!(broken_rules(&all, memory), BTreeSet::new());
+}
+
+#[test]
+fn a_registry_with_a_cell_for_each_handle_whose_commits_wait_breaks_no_rule() {
+    assert_subjects_break(Group::Every, || Replica::subject(Replication::Right), &[]);
+}
+
+#[test]
+fn a_registry_without_transactions_that_says_what_failed_breaks_no_rule() {
+    assert_commit_breaks(
+        |writer, set| {
+            let result = writer.publish(&set);
+            if result.is_err() && holds(writer, &set) {
+                let mut prefixes = (1..set.changes.len()).rev().map(|end| prefix(&set, end));
+                let _stored = prefixes.find(|prefix| writer.publish(prefix).is_ok());
+            }
+            result
+        },
+        &[],
+    );
+}
+
+#[test]
+fn a_mark_that_is_not_true() {
+    assert_subjects_break(
+        Group::Immediate,
+        || Subject::immediate(Arc::new(Lazy::default())),
+        &["a_commit_is_done_when_it_is_first_polled", "requests_work_without_a_runtime"],
+    );
+}
+
+#[test]
+fn forks_that_are_none() {
+    assert_subjects_break(
+        Group::Fork,
+        || {
+            let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+            let same = Arc::clone(&registry);
+            Subject::new(registry).forked_by(move || Arc::clone(&same))
+        },
+        &["forks_do_not_see_each_other", "observers_stay_with_the_original"],
+    );
+    assert_subjects_break(
+        Group::Fork,
+        || {
+            let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+            let original = Arc::clone(&registry);
+            Subject::new(registry)
+                .forked_by(move || Arc::new(MemoryRegistry::from_state(original.cell().load().clone())))
+        },
+        &["a_fork_starts_with_the_state_and_the_operations", "forks_do_not_see_each_other"],
+    );
+}

@@ -1,0 +1,220 @@
+//! What is refused that is right, or stored that is not.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use sd_core::{
+    Change, ChangeSet, CommitError, StateWriter,
+    change::{Precondition, UniqueKey},
+    conformance::{Group, Subject},
+    ids::ServiceId,
+};
+
+use super::{
+    assert_breaks_among_others, assert_commit_breaks, assert_subjects_break, broken_rules,
+    registries::{Altered, Lazy, Replica, Replication, prefix, without},
+};
+
+#[test]
+fn a_precondition_that_is_ignored() {
+    type Kind = fn(&Precondition) -> bool;
+    let free: [(Kind, &[&str]); 7] = [
+        (|it| matches!(it, Precondition::Free(UniqueKey::Id(_))), &["a_free_id_is_free_until_it_is_taken"]),
+        (
+            |it| matches!(it, Precondition::Free(UniqueKey::HttpName(_))),
+            &["a_free_http_name_is_free_until_it_is_taken", "of_racing_sets_one_is_stored"],
+        ),
+        (
+            |it| matches!(it, Precondition::Free(UniqueKey::HttpNamespace(_))),
+            &["a_free_http_namespace_is_free_until_it_is_taken"],
+        ),
+        (
+            |it| matches!(it, Precondition::Free(UniqueKey::Zone(..))),
+            &["a_free_zone_is_free_until_it_is_taken"],
+        ),
+        (
+            |it| matches!(it, Precondition::Free(UniqueKey::ServiceName(..))),
+            &["a_free_service_name_is_free_until_it_is_taken"],
+        ),
+        (
+            |it| matches!(it, Precondition::Free(UniqueKey::Target(_))),
+            &["an_operation_that_is_under_way_holds_its_keys"],
+        ),
+        (
+            |it| matches!(it, Precondition::Free(UniqueKey::NamespaceInCreation(_))),
+            &["an_operation_that_is_under_way_holds_its_keys"],
+        ),
+    ];
+    let others: [(Kind, &[&str]); 3] = [
+        (
+            |it| matches!(it, Precondition::Live(..)),
+            &["live_fails_for_another_incarnation", "live_fails_for_what_is_gone"],
+        ),
+        (|it| matches!(it, Precondition::At(..)), &["at_fails_after_the_entity_has_changed"]),
+        (
+            |it| matches!(it, Precondition::Childless(_)),
+            &[
+                "a_namespace_is_childless_without_services",
+                "a_service_is_childless_without_instances",
+                "a_service_is_not_childless_while_a_registration_is_under_way",
+            ],
+        ),
+    ];
+    // Each has rules of its own, which no other of them breaks.
+    let own: BTreeSet<_> = free.iter().chain(&others).flat_map(|(_, expected)| *expected).copied().collect();
+    for (ignored, expected) in free.into_iter().chain(others) {
+        let make = move || {
+            Altered::new(move |writer: &StateWriter, mut set: ChangeSet| {
+                set.preconditions.retain(|precondition| !ignored(precondition));
+                writer.publish(&set)
+            })
+        };
+        let mut broken = broken_rules(&[Group::Every], move || Subject::new(Arc::new(make())));
+        broken.retain(|rule| own.contains(rule));
+        assert_eq!(broken, expected.iter().copied().collect());
+    }
+}
+
+#[test]
+fn only_the_first_precondition_is_checked() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
+                set.preconditions.truncate(1);
+                writer.publish(&set)
+            })
+        },
+        &["every_precondition_of_a_set_must_hold"],
+    );
+}
+
+#[test]
+fn preconditions_are_ignored_without_changes() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
+                if set.changes.is_empty() {
+                    set.preconditions.clear();
+                }
+                writer.publish(&set)
+            })
+        },
+        &["a_set_without_changes_is_checked"],
+    );
+}
+
+#[test]
+fn preconditions_are_checked_and_time_passes() {
+    // The threads meet by chance, the futures on one thread always.
+    assert_breaks_among_others(Lazy::default, &["of_racing_sets_one_is_stored"]);
+}
+
+#[test]
+fn a_conflict_before_its_cause_is_visible() {
+    assert_subjects_break(
+        Group::Every,
+        || Replica::subject(Replication::EarlyConflict),
+        &[
+            "a_conflict_shows_the_child",
+            "a_conflict_shows_what_has_changed",
+            "a_conflict_shows_what_has_taken_a_key",
+            "a_conflict_shows_what_is_gone",
+            "handles_on_one_registry_see_each_other",
+            "handles_that_write_in_turns_lose_nothing",
+            "of_racing_sets_one_is_stored",
+            "what_is_due_is_due_on_every_handle",
+        ],
+    );
+}
+
+#[test]
+fn refusals_under_another_name() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, set: ChangeSet| {
+                writer
+                    .publish(&set)
+                    .map_err(|error| CommitError::Unavailable { retry_after: None, source: error.into() })
+            })
+        },
+        &["a_conflict_is_planned_again", "a_refused_set_changes_nothing", "live_fails_for_what_is_gone"],
+    );
+}
+
+#[test]
+fn refused_operations_in_the_log() {
+    assert_commit_breaks(
+        |writer, set| {
+            writer.publish(&set).or_else(|error| {
+                writer.publish(&without(&set, |_| true))?;
+                Err(error)
+            })
+        },
+        &["a_refused_set_logs_no_operation", "a_set_without_changes_is_checked"],
+    );
+}
+
+#[test]
+fn refusals_that_are_told() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, set: ChangeSet| {
+                writer.publish(&set).or_else(|error| {
+                    let mut nothing = prefix(&set, 0);
+                    nothing.changes = vec![Change::DeleteService(ServiceId::parse("srv-none").unwrap())];
+                    writer.publish(&nothing)?;
+                    Err(error)
+                })
+            })
+        },
+        &["a_refused_set_changes_nothing", "a_refused_set_is_told_to_nobody"],
+    );
+}
+
+#[test]
+fn registrations_that_conflict() {
+    assert_breaks_among_others(
+        || {
+            let last = Mutex::new(None);
+            Altered::new(move |writer: &StateWriter, set: ChangeSet| {
+                let into = set.changes.iter().find_map(|change| match change {
+                    Change::PutInstance { service, .. } => Some(service.clone()),
+                    _ => None,
+                });
+                let before = std::mem::replace(&mut *last.lock().unwrap(), into.clone());
+                if into.is_some() && into == before {
+                    // It succeeds when it is tried again.
+                    *last.lock().unwrap() = None;
+                    return Err(CommitError::Conflict);
+                }
+                writer.publish(&set)
+            })
+        },
+        &[
+            "registrations_into_one_service_do_not_conflict",
+            "threads_that_register_into_one_service_do_not_conflict",
+        ],
+    );
+}
+
+#[test]
+fn deletions_of_what_is_gone_are_refused() {
+    assert_commit_breaks(
+        |writer, set| {
+            let state = writer.cell().load();
+            let here = state.scope(&set.scope);
+            let absent = |change: &Change| match change {
+                Change::DeleteNamespace(id) => here.namespace(id.as_str()).is_none(),
+                Change::DeleteService(id) => here.service(id.as_str()).is_none(),
+                _ => false,
+            };
+            if set.changes.iter().any(absent) {
+                return Err(CommitError::Rejected { key: "key".into(), reason: "it is gone".into() });
+            }
+            writer.publish(&set)
+        },
+        &["what_is_gone_can_be_deleted_again"],
+    );
+}

@@ -1,0 +1,344 @@
+//! Registries that break a promise.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    sync::{Arc, Mutex},
+    task::Poll,
+};
+
+use async_trait::async_trait;
+use sd_core::{
+    Change, ChangeSet, CommitError, Immediate, Registry, State, StateCell, StateWriter, conformance::Subject,
+};
+
+/// Waits once.
+async fn wait() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The set without its preconditions and without the changes of these places.
+pub(crate) fn without(set: &ChangeSet, gone: impl Fn(usize) -> bool) -> ChangeSet {
+    let mut kept = set.clone();
+    let mut index = 0..;
+    kept.preconditions.clear();
+    kept.changes.retain(|_| !index.next().is_some_and(&gone));
+    kept
+}
+
+/// The first changes of the set, and nothing else of it.
+pub(crate) fn prefix(set: &ChangeSet, end: usize) -> ChangeSet {
+    let mut prefix = without(set, |index| index >= end);
+    prefix.operation = None;
+    prefix
+}
+
+/// Whether the preconditions of the set hold.
+pub(crate) fn holds(writer: &StateWriter, set: &ChangeSet) -> bool {
+    let mut facts = set.clone();
+    facts.changes.clear();
+    writer.cell().load().apply(&facts).is_ok()
+}
+
+/// A registry whose commit is this function.
+pub(crate) struct Altered<F> {
+    writer: StateWriter,
+    commit: F,
+}
+
+impl<F> Altered<F> {
+    pub(crate) fn new(commit: F) -> Self {
+        Self { writer: StateWriter::new(State::new()), commit }
+    }
+}
+
+impl<F> fmt::Debug for Altered<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Altered")
+    }
+}
+
+#[async_trait]
+impl<F> Registry for Altered<F>
+where
+    F: Fn(&StateWriter, ChangeSet) -> Result<(), CommitError> + Send + Sync + 'static,
+{
+    fn cell(&self) -> &StateCell {
+        self.writer.cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        (self.commit)(&self.writer, changes)
+    }
+}
+
+/// Publishes a set when the next one comes.
+#[derive(Debug)]
+pub(crate) struct Late {
+    writer: StateWriter,
+    /// What is stored already.
+    store: Mutex<State>,
+    waiting: Mutex<VecDeque<ChangeSet>>,
+}
+
+impl Default for Late {
+    fn default() -> Self {
+        let writer = StateWriter::new(State::new());
+        Self { writer, store: Mutex::default(), waiting: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl Registry for Late {
+    fn cell(&self) -> &StateCell {
+        self.writer.cell()
+    }
+
+    async fn commit(&self, mut changes: ChangeSet) -> Result<(), CommitError> {
+        let mut waiting = self.waiting.lock().unwrap();
+        for set in waiting.drain(..) {
+            self.writer.publish(&set)?;
+        }
+        let mut store = self.store.lock().unwrap();
+        *store = store.apply(&changes).map_err(|_| CommitError::Conflict)?;
+        changes.preconditions.clear();
+        waiting.push_back(changes);
+        Ok(())
+    }
+}
+
+/// Publishes a set in parts.
+#[derive(Debug)]
+pub(crate) struct Stepwise {
+    writer: StateWriter,
+    parts: fn(ChangeSet) -> Vec<ChangeSet>,
+    waits: bool,
+}
+
+impl Stepwise {
+    pub(crate) fn new(parts: fn(ChangeSet) -> Vec<ChangeSet>, waits: bool) -> Self {
+        Self { writer: StateWriter::new(State::new()), parts, waits }
+    }
+}
+
+/// The first half of the changes, then the others with the operation.
+pub(crate) fn in_halves(set: ChangeSet) -> Vec<ChangeSet> {
+    let middle = set.changes.len() / 2;
+    if middle == 0 {
+        return vec![set];
+    }
+    let (mut first, second) = (set.clone(), without(&set, |index| index < middle));
+    first.changes.truncate(middle);
+    first.operation = None;
+    vec![first, second]
+}
+
+/// The changes, then the operation.
+pub(crate) fn operation_last(set: ChangeSet) -> Vec<ChangeSet> {
+    let (second, mut first) = (without(&set, |_| true), set);
+    first.operation = None;
+    vec![first, second]
+}
+
+#[async_trait]
+impl Registry for Stepwise {
+    fn cell(&self) -> &StateCell {
+        self.writer.cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        for part in (self.parts)(changes) {
+            self.writer.publish(&part)?;
+            if self.waits {
+                wait().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the preconditions, waits, and publishes whatever has happened in between. Claims to wait for nothing.
+#[derive(Debug)]
+pub(crate) struct Lazy(StateWriter);
+
+impl Default for Lazy {
+    fn default() -> Self {
+        Self(StateWriter::new(State::new()))
+    }
+}
+
+#[async_trait]
+impl Registry for Lazy {
+    fn cell(&self) -> &StateCell {
+        self.0.cell()
+    }
+
+    async fn commit(&self, mut changes: ChangeSet) -> Result<(), CommitError> {
+        self.0.cell().load().apply(&changes).map_err(|_| CommitError::Conflict)?;
+        changes.preconditions.clear();
+        wait().await;
+        self.0.publish(&changes)
+    }
+}
+
+impl Immediate for Lazy {}
+
+/// Forks its cell after every commit and goes on with the fork, so that observers stay behind.
+#[derive(Debug)]
+pub(crate) struct ReplacedCell(Mutex<&'static StateWriter>);
+
+impl Default for ReplacedCell {
+    fn default() -> Self {
+        Self(Mutex::new(Box::leak(Box::new(StateWriter::new(State::new())))))
+    }
+}
+
+#[async_trait]
+impl Registry for ReplacedCell {
+    fn cell(&self) -> &StateCell {
+        self.0.lock().unwrap().cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        let mut writer = self.0.lock().unwrap();
+        writer.publish(&changes)?;
+        *writer = Box::leak(Box::new(writer.cell().fork()));
+        Ok(())
+    }
+}
+
+/// Makes its state anew from what there is after every deletion of a service, as one that lists its store does.
+#[derive(Debug)]
+pub(crate) struct FromListing(Mutex<&'static StateWriter>);
+
+impl Default for FromListing {
+    fn default() -> Self {
+        let ReplacedCell(writer) = ReplacedCell::default();
+        Self(writer)
+    }
+}
+
+#[async_trait]
+impl Registry for FromListing {
+    fn cell(&self) -> &StateCell {
+        self.0.lock().unwrap().cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        let mut writer = self.0.lock().unwrap();
+        writer.publish(&changes)?;
+        if !changes.changes.iter().any(|change| matches!(change, Change::DeleteService(_))) {
+            return Ok(());
+        }
+        let state = writer.cell().load().clone();
+        *writer = Box::leak(Box::new(StateWriter::new(State::new())));
+        for (scope, here) in state.scopes() {
+            let mut listing = ChangeSet::new(scope.clone(), changes.at);
+            for namespace in here.namespaces() {
+                listing.changes.push(Change::PutNamespace(Arc::clone(namespace.namespace())));
+                for service in here.services_of(namespace) {
+                    listing.changes.push(Change::PutService(Arc::clone(service.service())));
+                    listing.changes.extend(service.instances().iter().map(|entry| Change::PutInstance {
+                        service: service.service().id.clone(),
+                        instance: Arc::clone(entry.instance()),
+                        health: entry.health(),
+                    }));
+                }
+            }
+            writer.publish(&listing)?;
+        }
+        Ok(())
+    }
+}
+
+/// How handles on one store keep up with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replication {
+    Right,
+    /// A conflict is answered before the handle has read what caused it.
+    EarlyConflict,
+    /// The store checks preconditions without what is due by then.
+    Still,
+    /// Each handle has a store of its own.
+    Apart,
+}
+
+/// All that was stored, in order.
+#[derive(Debug)]
+struct Store {
+    master: StateWriter,
+    sets: Vec<ChangeSet>,
+}
+
+/// A handle on a store, with a cell of its own. Its commits wait before they store and after.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    store: Arc<Mutex<Store>>,
+    writer: StateWriter,
+    /// How many sets it has read.
+    read: Mutex<usize>,
+    replication: Replication,
+}
+
+impl Replica {
+    pub(crate) fn subject(replication: Replication) -> Subject {
+        let new = || Arc::new(Mutex::new(Store { master: StateWriter::new(State::new()), sets: Vec::new() }));
+        let store = new();
+        let open = move || -> Arc<dyn Registry> {
+            let store = if replication == Replication::Apart { new() } else { Arc::clone(&store) };
+            let writer = StateWriter::new(State::new());
+            Arc::new(Self { store, writer, read: Mutex::default(), replication })
+        };
+        Subject::new(open()).opened_by(move || std::future::ready(open()))
+    }
+
+    fn catch_up(&self, store: &Store) {
+        let mut read = self.read.lock().unwrap();
+        for set in &store.sets[*read..] {
+            self.writer.cell().advance(set.at);
+            self.writer.publish(set).unwrap();
+        }
+        *read = store.sets.len();
+    }
+
+    fn store(&self, mut changes: ChangeSet) -> Result<(), CommitError> {
+        let mut store = self.store.lock().unwrap();
+        // What is due by then has happened when the preconditions are checked.
+        if self.replication != Replication::Still {
+            store.master.cell().advance(changes.at);
+        }
+        if let Err(error) = store.master.publish(&changes) {
+            if self.replication != Replication::EarlyConflict {
+                self.catch_up(&store);
+            }
+            return Err(error);
+        }
+        changes.preconditions.clear();
+        store.sets.push(changes);
+        self.catch_up(&store);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Registry for Replica {
+    fn cell(&self) -> &StateCell {
+        self.writer.cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        wait().await;
+        let result = self.store(changes);
+        wait().await;
+        result
+    }
+}

@@ -1,0 +1,293 @@
+//! Sets that are lost, late, in pieces, or not what was committed.
+
+use sd_core::{Change, ChangeSet, CommitError, Scope, StateWriter, Timestamp, conformance::Group};
+
+use super::{
+    assert_breaks, assert_breaks_among_others, assert_commit_breaks, assert_subjects_break,
+    registries::{
+        Altered, FromListing, Late, ReplacedCell, Replica, Replication, Stepwise, holds, in_halves,
+        operation_last, prefix,
+    },
+};
+
+#[test]
+fn lost_writes() {
+    assert_breaks_among_others(
+        || Altered::new(|_: &StateWriter, _| Ok(())),
+        &[
+            "a_commit_is_in_the_cell_when_it_returns",
+            "a_commit_is_told_to_observers_before_it_returns",
+            "a_commit_wakes_subscriptions_before_it_returns",
+            "a_waiter_and_a_writer_never_miss_each_other",
+            "an_operation_is_in_the_log_once",
+            "what_is_written_is_read_at_once",
+        ],
+    );
+}
+
+#[test]
+fn lost_deregistrations() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, set: ChangeSet| match set.changes[..] {
+                [Change::DeleteInstance { .. }] => Ok(()),
+                _ => writer.publish(&set),
+            })
+        },
+        &["a_commit_is_in_the_cell_when_it_returns", "what_is_written_is_read_at_once"],
+    );
+}
+
+#[test]
+fn publishing_after_the_answer() {
+    assert_breaks_among_others(
+        Late::default,
+        &[
+            "a_commit_is_in_the_cell_when_it_returns",
+            "a_commit_is_told_to_observers_before_it_returns",
+            "a_commit_wakes_subscriptions_before_it_returns",
+            "an_operation_is_in_the_log_once",
+            "several_changes_are_told_as_one_and_none_is_lost",
+            "what_is_written_is_read_at_once",
+        ],
+    );
+}
+
+#[test]
+fn changes_in_the_wrong_order() {
+    assert_commit_breaks(
+        |writer, mut set| {
+            let of_instance = |change: &Change| {
+                matches!(change, Change::PutInstance { .. } | Change::DeleteInstance { .. })
+            };
+            if set.changes.iter().all(of_instance) {
+                set.changes.reverse();
+            }
+            writer.publish(&set)
+        },
+        &[
+            "an_observer_is_told_every_change_once_and_in_order",
+            "changes_are_applied_in_order",
+            "what_is_gone_can_be_deleted_again",
+        ],
+    );
+}
+
+#[test]
+fn a_set_in_two_halves() {
+    for waits in [false, true] {
+        assert_breaks(
+            move || Stepwise::new(in_halves, waits),
+            &[
+                "a_commit_that_is_dropped_leaves_all_or_nothing",
+                "a_large_set_is_one_change",
+                "an_observer_is_told_every_change_once_and_in_order",
+                "every_published_state_is_legal",
+                "no_observer_sees_half_of_a_set",
+                "no_reader_sees_half_of_a_set",
+                "observers_are_told_the_scope",
+            ],
+        );
+    }
+}
+
+#[test]
+fn the_operation_after_a_wait() {
+    assert_breaks(
+        || Stepwise::new(operation_last, true),
+        &["a_commit_that_is_dropped_leaves_all_or_nothing", "observers_find_the_operation_in_the_log"],
+    );
+}
+
+#[test]
+fn dropped_operations() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
+                set.operation = None;
+                writer.publish(&set)
+            })
+        },
+        &["an_operation_is_in_the_log_once", "an_operation_without_changes_is_in_the_log"],
+    );
+    assert_commit_breaks(
+        |writer, mut set| {
+            set.operation = set.operation.filter(|_| !set.changes.is_empty());
+            writer.publish(&set)
+        },
+        &[
+            "an_operation_that_is_stored_twice_is_in_the_log_once",
+            "an_operation_without_changes_is_in_the_log",
+        ],
+    );
+}
+
+#[test]
+fn sets_that_are_applied_twice() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
+                writer.publish(&set)?;
+                set.preconditions.clear();
+                writer.publish(&set)
+            })
+        },
+        &[
+            "an_observer_is_told_every_change_once_and_in_order",
+            "every_published_state_is_legal",
+            "no_observer_sees_half_of_a_set",
+        ],
+    );
+}
+
+#[test]
+fn handles_that_share_nothing() {
+    assert_subjects_break(
+        Group::Every,
+        || Replica::subject(Replication::Apart),
+        &[
+            "a_conflict_shows_the_child",
+            "a_conflict_shows_what_has_changed",
+            "a_conflict_shows_what_has_taken_a_key",
+            "a_conflict_shows_what_is_gone",
+            "handles_on_one_registry_see_each_other",
+            "handles_that_write_in_turns_lose_nothing",
+            "of_racing_sets_one_is_stored",
+            "registrations_into_one_service_do_not_conflict",
+            "what_is_due_is_due_on_every_handle",
+        ],
+    );
+}
+
+#[test]
+fn a_cell_that_is_replaced() {
+    assert_breaks_among_others(
+        ReplacedCell::default,
+        &[
+            "a_detached_observer_is_told_nothing_more",
+            "an_observer_is_told_every_change_once_and_in_order",
+            "an_observer_that_panics_is_rebuilt_and_the_others_are_told",
+            "several_changes_are_told_as_one_and_none_is_lost",
+        ],
+    );
+}
+
+#[test]
+fn a_state_from_nothing() {
+    assert_breaks(
+        FromListing::default,
+        &[
+            "every_published_state_is_legal",
+            "the_instances_revision_grows_over_a_service_that_comes_back",
+            "what_is_gone_can_be_deleted_again",
+        ],
+    );
+}
+
+#[test]
+fn one_scope_for_all() {
+    assert_commit_breaks(
+        |writer, mut set| {
+            set.scope = Scope::default();
+            writer.publish(&set)
+        },
+        &[
+            "an_operation_that_is_under_way_holds_its_keys",
+            "observers_are_told_the_scope",
+            "scopes_do_not_touch_each_other",
+        ],
+    );
+}
+
+#[test]
+fn sets_without_their_time() {
+    assert_commit_breaks(
+        |writer, mut set| {
+            set.at = Timestamp::default();
+            writer.publish(&set)
+        },
+        &["the_instances_revision_grows_with_every_registration"],
+    );
+}
+
+#[test]
+fn a_put_service_loses_its_instances() {
+    assert_commit_breaks(
+        |writer, mut set| {
+            let state = writer.cell().load();
+            let mut changes = Vec::new();
+            for change in &set.changes {
+                if let Change::PutService(service) = change
+                    && let Some(entry) = state.scope(&set.scope).service(service.id.as_str())
+                {
+                    let gone = entry.instances().iter().map(|instance| Change::DeleteInstance {
+                        service: service.id.clone(),
+                        id: instance.instance().id.clone(),
+                    });
+                    changes.extend(gone);
+                }
+                changes.push(change.clone());
+            }
+            set.changes = changes;
+            writer.publish(&set)
+        },
+        &[
+            "a_put_service_replaces_it_and_keeps_its_instances",
+            "the_instances_revision_does_not_grow_with_health",
+        ],
+    );
+}
+
+#[test]
+fn part_of_a_set_counts_as_success() {
+    assert_commit_breaks(
+        |writer, set| {
+            writer.publish(&set).or_else(|error| {
+                if holds(writer, &set) { writer.publish(&prefix(&set, 1)) } else { Err(error) }
+            })
+        },
+        &["what_cannot_be_leaves_a_legal_prefix"],
+    );
+}
+
+#[test]
+fn answers_without_a_word() {
+    assert_breaks_among_others(
+        || {
+            Altered::new(|writer: &StateWriter, set: ChangeSet| {
+                writer.publish(&set)?;
+                if set.operation.is_some() { Err(CommitError::Ambiguous) } else { Ok(()) }
+            })
+        },
+        &["a_registry_goes_on_after_a_drop", "an_operation_is_in_the_log_once"],
+    );
+}
+
+#[test]
+fn operations_that_end_at_once() {
+    assert_commit_breaks(
+        |writer, set| {
+            writer.publish(&set)?;
+            if set.changes.iter().any(|change| matches!(change, Change::BeginOperation(_))) {
+                writer.cell().advance(Timestamp::from_millis(u64::MAX - 1));
+            }
+            Ok(())
+        },
+        &[
+            "a_service_is_not_childless_while_a_registration_is_under_way",
+            "an_operation_ends_at_its_moment",
+            "an_operation_that_is_under_way_holds_its_keys",
+            "the_end_of_an_operation_is_told",
+            "what_is_due_is_due_on_every_handle",
+        ],
+    );
+}
+
+#[test]
+fn a_store_for_which_time_stands_still() {
+    assert_subjects_break(
+        Group::Every,
+        || Replica::subject(Replication::Still),
+        &["an_operation_that_is_under_way_holds_its_keys"],
+    );
+}

@@ -1,0 +1,59 @@
+//! Registries that are marked [`Immediate`].
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    Bench, Subject,
+    entities::{Tree, free, operation, relying, set},
+};
+use crate::{
+    cloud_map::SyncCloudMap,
+    ids::Scope,
+    registry::{CommitError, Immediate},
+    request::{
+        CreateHttpNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
+        DeregisterInstanceRequest, DiscoverInstancesRequest, RegisterInstanceRequest,
+    },
+};
+
+fn claimed(subject: &Subject) -> Arc<dyn Immediate> {
+    subject.immediate.clone().expect("the factory says `Subject::immediate`")
+}
+
+pub(super) async fn a_commit_is_done_when_it_is_first_polled(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let (registry, tree) = (claimed(&subject), Tree::new());
+    let once = |set| match pin!(registry.commit(set)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("a registry that is marked Immediate has waited"),
+    };
+    let mut empty = set(vec![]);
+    empty.operation = Some(operation());
+    assert!(once(empty).is_ok());
+    for id in ["a", "b"] {
+        assert!(once(set(tree.changes())).is_ok());
+        assert!(once(set(vec![tree.put(id)])).is_ok());
+        let refused = once(relying(vec![free(&tree.namespace)], vec![]));
+        assert!(matches!(refused, Err(CommitError::Conflict)), "{refused:?}");
+    }
+}
+
+pub(super) async fn requests_work_without_a_runtime(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let api = SyncCloudMap::new(claimed(&subject)).at(Scope::default());
+    api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+    let namespace = api.list_namespaces(&Default::default()).unwrap().items[0].namespace.id.clone();
+    let request = CreateServiceRequest::new("web").with_namespace_id(namespace.as_str());
+    let service = api.create_service(request).unwrap().service.id.clone();
+    let request = RegisterInstanceRequest::new(service.as_str(), "a").with_attribute("version", "1");
+    api.register_instance(request).unwrap();
+    let found = api.discover_instances(&DiscoverInstancesRequest::new("app", "web")).unwrap();
+    assert_eq!(found.instances.len(), 1);
+    api.deregister_instance(DeregisterInstanceRequest::new(service.as_str(), "a")).unwrap();
+    api.delete_service(DeleteServiceRequest::new(service.as_str())).unwrap();
+    api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str())).unwrap();
+}

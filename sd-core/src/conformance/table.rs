@@ -1,0 +1,238 @@
+//! The table of rules, and the macro that makes a test of each.
+
+/// The rules: the backends that it is for, where it is, what it asserts.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_rules {
+    ([$($then:tt)*] $arguments:tt) => {
+        $($then)*! {
+            $arguments
+            every visibility::a_commit_is_in_the_cell_when_it_returns
+                "The cell shows every change of a set when `commit` returns.";
+            every visibility::a_commit_is_told_to_observers_before_it_returns
+                "Observers have been told of a set when `commit` returns.";
+            every visibility::a_commit_wakes_subscriptions_before_it_returns
+                "Whoever waits for a change has been woken when `commit` returns, and is given the new state.";
+            every visibility::no_reader_sees_half_of_a_set
+                "Whoever reads the cell, at whatever moment, sees all of a set or nothing of it.";
+            every visibility::no_observer_sees_half_of_a_set
+                "An observer is told of a set as one, and the states it is shown have all of a set or nothing of it.";
+            every visibility::a_large_set_is_one_change
+                "A set of hundreds of changes is published as one, like any other.";
+            every visibility::a_state_that_is_held_does_not_change
+                "A state that was read stays what it was, whatever is committed.";
+            every visibility::the_state_does_not_change_without_a_commit
+                "Reading, attaching and subscribing change nothing.";
+
+            every preconditions::live_holds_for_the_entity_that_is_there
+                "`Live` holds for an entity with its incarnation.";
+            every preconditions::live_fails_for_another_incarnation
+                "`Live` fails for an entity that was deleted and created again under its id.";
+            every preconditions::live_fails_for_what_is_gone
+                "`Live` fails for an entity that was deleted or never was.";
+            every preconditions::at_holds_until_the_entity_changes
+                "`At` holds for an entity whatever happens to others.";
+            every preconditions::at_fails_after_the_entity_has_changed
+                "`At` fails for an entity that was changed or deleted.";
+            every preconditions::a_free_id_is_free_until_it_is_taken
+                "`Free(Id)` holds exactly while no entity has the id.";
+            every preconditions::a_free_http_name_is_free_until_it_is_taken
+                "`Free(HttpName)` holds exactly while no namespace has the name in `DiscoverInstances`.";
+            every preconditions::a_free_http_namespace_is_free_until_it_is_taken
+                "`Free(HttpNamespace)` holds exactly while no HTTP namespace has the name.";
+            every preconditions::a_free_zone_is_free_until_it_is_taken
+                "`Free(Zone)` holds exactly while no zone in the VPC has the name, in whatever case.";
+            every preconditions::a_free_service_name_is_free_until_it_is_taken
+                "`Free(ServiceName)` holds exactly while no service of the namespace has the name.";
+            every preconditions::a_namespace_is_childless_without_services
+                "`Childless` holds for a namespace exactly while it has no services.";
+            every preconditions::a_service_is_childless_without_instances
+                "`Childless` holds for a service exactly while it has no instances.";
+            every preconditions::every_precondition_of_a_set_must_hold
+                "One precondition that does not hold refuses the set, wherever it stands.";
+            every preconditions::preconditions_are_about_the_state_before_the_set
+                "What a set changes itself is not counted for or against its preconditions.";
+            every preconditions::a_set_without_changes_is_checked
+                "Preconditions are checked for a set that only finishes an operation.";
+            every preconditions::a_refused_set_changes_nothing
+                "A refused set leaves the state as it is, whatever its precondition.";
+            every preconditions::a_refused_set_logs_no_operation
+                "The operation of a refused set is not in the log.";
+            every preconditions::a_refused_set_is_told_to_nobody
+                "Observers are not told of a refused set, and nobody is woken.";
+
+            every conflicts::a_conflict_shows_what_has_taken_a_key
+                "After a conflict over `Free`, the cell of the handle shows what another handle has put there.";
+            every conflicts::a_conflict_shows_what_is_gone
+                "After a conflict over `Live`, the cell of the handle shows that the entity is gone.";
+            every conflicts::a_conflict_shows_what_has_changed
+                "After a conflict over `At`, the cell of the handle shows the change, and planning from it succeeds.";
+            every conflicts::a_conflict_shows_the_child
+                "After a conflict over `Childless`, the cell of the handle shows the child.";
+            every conflicts::handles_on_one_registry_see_each_other
+                "A handle can rely on what another one has stored, and then shows it.";
+            every conflicts::handles_that_write_in_turns_lose_nothing
+                "What two handles write in turns is all there, on both.";
+            every conflicts::registrations_into_one_service_do_not_conflict
+                "Two registrations that were planned from the same state are both stored.";
+            every conflicts::threads_that_register_into_one_service_do_not_conflict
+                "Registrations of several threads are all stored, none is refused.";
+            every conflicts::of_racing_sets_one_is_stored
+                "Of two sets that need the same free name, one is stored, and the other is refused after it is visible.";
+            every conflicts::of_racing_threads_one_is_stored
+                "The same between threads, again and again.";
+
+            every changes::changes_are_applied_in_order
+                "Of several changes to one entity in a set, the last one counts.";
+            every changes::a_tree_is_created_and_deleted_in_one_set
+                "Parents first on creation, last on deletion: one set can do it all.";
+            every changes::a_put_namespace_replaces_it_and_keeps_its_services
+                "A namespace that is put again has the new value and its services.";
+            every changes::a_put_service_replaces_it_and_keeps_its_instances
+                "A service that is put again has the new value and its instances.";
+            every changes::a_put_instance_replaces_it
+                "An instance that is put again has the new value and health, and is there once.";
+            every changes::put_health_changes_the_health_only
+                "Health is changed without touching the instance.";
+            every changes::what_is_gone_can_be_deleted_again
+                "To delete what does not exist succeeds and changes nothing else.";
+            every changes::what_cannot_be_leaves_a_legal_prefix
+                "A set that leads to an impossible state fails, and what is published of it is a prefix.";
+            every changes::every_published_state_is_legal
+                "Children have their parents, indexes agree with entities, in every state that is published.";
+
+            every revisions::state_revisions_strictly_grow
+                "Every published state has a higher revision than the one before.";
+            every revisions::the_instances_revision_grows_with_every_registration
+                "Registering, registering again and deregistering grow the instances revision, to the time at least.";
+            every revisions::the_instances_revision_does_not_grow_with_health
+                "A change of health, or of another service, leaves the instances revision alone.";
+            every revisions::the_instances_revision_grows_over_a_service_that_comes_back
+                "A service that is deleted and created again goes on above its last instances revision.";
+
+            every operations::an_operation_is_in_the_log_once
+                "The operation of a set is in the log after `commit`, once.";
+            every operations::an_operation_without_changes_is_in_the_log
+                "So is that of a set without changes.";
+            every operations::an_operation_that_is_stored_twice_is_in_the_log_once
+                "An operation whose set is committed twice is in the log once.";
+            every operations::observers_find_the_operation_in_the_log
+                "When observers are told of a set, its operation is in the log.";
+            every operations::a_set_without_an_operation_logs_none
+                "Nothing else is in the log.";
+
+            every delays::an_operation_that_is_under_way_holds_its_keys
+                "`Free` fails for what an operation that is under way claims, and holds again when it has ended.";
+            every delays::an_operation_ends_at_its_moment
+                "Until it is due, the effect of an operation is not to be seen; then it is, with its operation.";
+            every delays::the_end_of_an_operation_is_told
+                "Observers are told what an operation comes to, and waiters are woken, when it is due.";
+            every delays::a_service_is_not_childless_while_a_registration_is_under_way
+                "A service that an instance is being registered in has a child.";
+            every delays::what_is_due_is_due_on_every_handle
+                "A handle that reads what another one has begun ends it at the same moment.";
+
+            every observers::an_observer_is_rebuilt_when_it_is_attached
+                "Attaching an observer rebuilds it from the current state, once.";
+            every observers::an_observer_is_told_every_change_once_and_in_order
+                "Observers are told exactly the changes of each set, in order, with the states before and after.";
+            every observers::an_observer_that_panics_is_rebuilt_and_the_others_are_told
+                "A panic in an observer is its own: `commit` succeeds, it is rebuilt, the others are told.";
+            every observers::an_observer_that_panics_in_a_rebuild_hurts_nobody
+                "Even a panic in a rebuild is caught, and the observer is told what comes next.";
+            every observers::a_detached_observer_is_told_nothing_more
+                "An observer is told until it is detached, and then let go of.";
+            every observers::detaching_while_another_thread_writes
+                "Detaching beside a writer ends the changes without a gap, and nothing comes later.";
+            every observers::attaching_while_another_thread_writes_misses_nothing
+                "An observer that is attached beside a writer knows every state from there on.";
+
+            every subscriptions::several_changes_are_told_as_one_and_none_is_lost
+                "A subscription that was not asked for a while is given the newest state, once.";
+            every subscriptions::a_subscription_starts_with_what_it_saw
+                "What was there before a subscription is no change.";
+            every subscriptions::a_waiter_and_a_writer_never_miss_each_other
+                "Whoever asks beside a writer is given the new state or is woken.";
+
+            every dropping::a_commit_that_is_dropped_leaves_all_or_nothing
+                "Dropping the future of `commit`, polled or not, leaves all of a set or nothing, with its operation.";
+            every dropping::a_registry_goes_on_after_a_drop
+                "After a dropped `commit` the same set can be committed, and others.";
+
+            every scopes::scopes_do_not_touch_each_other
+                "The same ids and names in two scopes are two entities.";
+            every scopes::observers_are_told_the_scope
+                "Observers are told the scope of each set.";
+
+            every engines::a_conflict_is_planned_again
+                "A request that another one got ahead of is decided anew.";
+            every engines::a_commit_without_a_word_is_found
+                "A request whose `commit` was `Ambiguous` and stored is not stored again.";
+            every engines::a_commit_that_was_lost_is_repeated
+                "A request whose `commit` was `Ambiguous` and lost is stored once.";
+            every engines::what_is_written_is_read_at_once
+                "After each request its effect is in the next answer.";
+
+            immediate immediate::a_commit_is_done_when_it_is_first_polled
+                "Stored, refused or empty, `commit` is ready at its first poll.";
+            immediate immediate::requests_work_without_a_runtime
+                "The life of a service works through `SyncCloudMap`.";
+
+            fork forks::a_fork_starts_with_the_state_and_the_operations
+                "A fork shows what the original showed.";
+            fork forks::forks_do_not_see_each_other
+                "What is written to one is not in the other.";
+            fork forks::observers_stay_with_the_original
+                "Observers and subscriptions of the original are told nothing of a fork.";
+        }
+    };
+}
+
+/// Makes one `#[test]` for each rule of [`conformance`](crate::conformance), in the module where it stands.
+///
+/// `fresh` is a [`Factory`](crate::conformance::Factory), `block_on` a [`BlockOn`](crate::conformance::BlockOn). Then
+/// follow, if they apply, `immediate` for a registry that is marked [`Immediate`](crate::Immediate) and `fork` for one
+/// that can be forked.
+#[macro_export]
+macro_rules! conformance_tests {
+    (fresh: $fresh:expr, block_on: $block_on:expr $(,)?) => {
+        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {}) }
+    };
+    (fresh: $fresh:expr, block_on: $block_on:expr, immediate $(,)?) => {
+        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {immediate}) }
+    };
+    (fresh: $fresh:expr, block_on: $block_on:expr, fork $(,)?) => {
+        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {fork}) }
+    };
+    (fresh: $fresh:expr, block_on: $block_on:expr, immediate, fork $(,)?) => {
+        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {immediate fork}) }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ($arguments:tt $($group:ident $module:ident::$name:ident $claim:literal;)*) => {
+        $($crate::__conformance_test! { $group $arguments $name $claim })*
+    };
+}
+
+/// A rule of a group that was not asked for makes no test.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_test {
+    (every ($fresh:expr, $block_on:expr, $groups:tt) $name:ident $claim:literal) => {
+        #[doc = $claim]
+        #[test]
+        fn $name() {
+            $crate::conformance::rule(stringify!($name)).check($fresh, $block_on);
+        }
+    };
+    (immediate ($fresh:expr, $block_on:expr, {immediate $($fork:ident)?}) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, {}) $name $claim }
+    };
+    (fork ($fresh:expr, $block_on:expr, {$(immediate)? fork}) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, {}) $name $claim }
+    };
+    ($group:ident $arguments:tt $name:ident $claim:literal) => {};
+}
