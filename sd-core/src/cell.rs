@@ -119,10 +119,11 @@ impl StateCell {
         let observers = self.lock();
         let old = self.load();
         let Some((new, all)) = old.advanced(now) else { return };
-        let new = self.shared.swap(new);
+        // Before the state: whoever knows an operation's id finds it under way, or in the log, or for a moment in both.
         for Elapsed { operations, .. } in &all {
             self.shared.log(operations.iter().cloned());
         }
+        let new = self.shared.swap(new);
         for Elapsed { scope, changes, .. } in &all {
             for (_, observer) in &observers.attached {
                 tell(&**observer, &old, &new, scope, changes);

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cell::{StateCell, StateRef},
     change::{Change, ChangeSet},
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     error::Error,
     ids::{Fresh, IdSource, RandomIds, Scope},
     mode::Mode,
@@ -141,11 +141,12 @@ impl CloudMap {
     /// The state now: what is due has taken effect.
     #[must_use]
     pub fn state(&self) -> StateRef {
-        let cell = self.cell();
-        if cell.next_deadline().is_some() {
-            cell.advance(self.inner.clock.now());
-        }
-        cell.load()
+        self.state_at(self.inner.clock.now())
+    }
+
+    fn state_at(&self, now: Timestamp) -> StateRef {
+        self.cell().advance(now);
+        self.cell().load()
     }
 
     /// Answers a DNS question as [`records::resolve`] does, from the state now.
@@ -160,10 +161,12 @@ impl CloudMap {
         request: &Q,
         plan: impl FnOnce(&Q, &ReadContext<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        // One moment for all: what an answer says has happened is in the published state.
+        let now = self.inner.clock.now();
         let context = ReadContext {
-            state: &self.state(),
+            state: &self.state_at(now),
             scope,
-            now: self.inner.clock.now(),
+            now,
             operations: self.cell().operations(),
             random: &*self.inner.random,
         };

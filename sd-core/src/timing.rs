@@ -31,8 +31,8 @@ impl Timing {
         }
     }
 
-    /// Sets how long an operation takes from its request to its end; none of it is spent as SUBMITTED unless it is longer
-    /// than that.
+    /// Sets how long an operation takes from its request to its end. How long it is SUBMITTED stays as it is, but is never
+    /// more than the whole.
     #[must_use]
     pub const fn with_operation(self, operation: Duration) -> Self {
         Self { operation, ..self }

@@ -5,20 +5,25 @@
 mod common;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use common::{Engine, code, custom_check, invalid, one_violation, registration};
+use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    Action, Change, Error, ErrorCode, Observer, Scope, State, Timing,
+    Action, Change, Clock, Error, ErrorCode, Observer, Scope, State, SyncCloudMap, Timestamp, Timing,
     health::HealthStatus,
     model::{Namespace, OperationStatus, Service},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,
         Filter, GetInstanceRequest, GetInstancesHealthStatusRequest, GetNamespaceRequest,
-        ListNamespacesRequest, ListOperationsRequest, UpdateInstanceCustomHealthStatusRequest,
+        GetOperationRequest, ListNamespacesRequest, ListOperationsRequest,
+        UpdateInstanceCustomHealthStatusRequest,
     },
 };
 
@@ -418,10 +423,37 @@ fn observers_are_told_what_happens_by_itself() {
     timed.report("i-1", "UNHEALTHY").unwrap();
     timed.wait(30_000);
     // Nobody asks: a timer would bring the cell to the moment.
-    assert_eq!(cell.next_deadline(), Some(sd_core::Clock::now(&timed.engine.clock)));
-    cell.advance(sd_core::Clock::now(&timed.engine.clock));
+    assert_eq!(cell.next_deadline(), Some(Clock::now(&timed.engine.clock)));
+    cell.advance(Clock::now(&timed.engine.clock));
     assert_eq!(*noted.0.lock().unwrap(), ["BeginOperation", "PutInstance", "PutHealth", "PutHealth"]);
     assert_eq!(cell.next_deadline(), None);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(changes.poll_changed(&mut context).is_ready());
+}
+
+/// A clock that moves on whenever it is asked.
+#[derive(Debug, Default)]
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn an_operation_that_is_said_to_have_succeeded_is_in_the_published_state() {
+    for millis in 1..8 {
+        let timing = Timing::instant().with_operation(Duration::from_millis(millis));
+        let cloud_map = SyncCloudMap::with(MemoryRegistry::new(), |builder| {
+            builder.clock(Ticking::default()).timing(timing)
+        });
+        let api = cloud_map.at(Scope::default());
+        let started = api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+        let get = GetOperationRequest::new(started.operation_id.as_str());
+        while api.get_operation(&get).unwrap().status != OperationStatus::Success {}
+        // As an observer sees it, which asks nobody for the time.
+        let state = cloud_map.cloud_map().cell().load();
+        assert!(state.scope(&Scope::default()).namespace_by_http_name("app").is_some(), "{millis} ms");
+    }
 }

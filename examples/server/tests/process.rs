@@ -10,7 +10,7 @@ use std::{
 
 fn server() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sd-server"));
-    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "LOG"] {
+    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "TIMING", "LOG"] {
         command.env_remove(format!("SD_{name}"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -73,6 +73,8 @@ pub(crate) fn list(
     });
     found.extend(under_way.map(|(age, operation)| (age, OperationSummary::of(&operation))));
     found.sort_by(|(age, a), (other_age, b)| age.cmp(other_age).then_with(|| a.id.cmp(&b.id)));
+    // One that ends at this moment may be found at both places.
+    found.dedup_by(|(_, a), (_, b)| a.id == b.id);
     let entries = found.into_iter();
     let page =
         page(LIST, context.scope, &page_request, entries, |(age, operation)| (*age, operation.id.as_str()));
