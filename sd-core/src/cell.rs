@@ -19,7 +19,7 @@ use crate::{
     model::Operation,
     operation_log::OperationLog,
     registry::CommitError,
-    state::{Age, Elapsed, State},
+    state::{Age, Elapsed, State, Unmet},
     subscription::{Subscription, Waiting},
 };
 
@@ -113,12 +113,19 @@ impl StateCell {
     /// A [`CloudMap`](crate::CloudMap) does so before each of its answers. A server does it by a timer as well, for the
     /// sake of the observers.
     pub fn advance(&self, now: Timestamp) {
-        if self.next_deadline().is_none_or(|due| due > now) {
-            return;
+        if self.is_due(now) && self.pass(now, &self.lock()) {
+            self.shared.waiting.wake();
         }
-        let observers = self.lock();
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.next_deadline().is_some_and(|due| due <= now)
+    }
+
+    /// Publishes what has happened by itself, under the publish lock. Whether anything has.
+    fn pass(&self, now: Timestamp, observers: &Observers) -> bool {
         let old = self.load();
-        let Some((new, all)) = old.advanced(now) else { return };
+        let Some((new, all)) = old.advanced(now) else { return false };
         // Before the state: whoever knows an operation's id finds it under way, or in the log, or for a moment in both.
         for Elapsed { operations, .. } in &all {
             self.shared.log(operations.iter().cloned());
@@ -129,8 +136,7 @@ impl StateCell {
                 tell(&**observer, &old, &new, scope, changes);
             }
         }
-        drop(observers);
-        self.shared.waiting.wake();
+        true
     }
 
     /// The finished operations.
@@ -203,15 +209,34 @@ impl StateWriter {
 
     /// Publishes the changes if their preconditions hold: all of them at once, then the operation, then the observers.
     ///
+    /// The state is brought to [`ChangeSet::at`] first, as [`StateCell::advance`] does.
+    ///
     /// # Errors
-    /// [`CommitError::Conflict`] if a precondition does not hold in the published state.
+    /// [`CommitError::Conflict`] if a precondition does not hold in the published state, and [`CommitError::Rejected`] if
+    /// the preconditions hold and the changes lead to a state that cannot be, which no planner of this crate decides.
     pub fn publish(&self, set: &ChangeSet) -> Result<(), CommitError> {
         let observers = self.cell.lock();
+        let passed = self.cell.is_due(set.at) && self.cell.pass(set.at, &observers);
+        let published = self.publish_under(&observers, set);
+        drop(observers);
+        if passed || published.as_ref().is_ok_and(|changed| *changed) {
+            self.cell.shared.waiting.wake();
+        }
+        published.map(drop)
+    }
+
+    /// Whether the state has changed.
+    fn publish_under(&self, observers: &Observers, set: &ChangeSet) -> Result<bool, CommitError> {
         let shared = &*self.cell.shared;
         let old = self.cell.load();
         let new = old.apply(set).map_err(|unmet| {
-            tracing::debug!(scope = %set.scope, %unmet, "conflict");
-            CommitError::Conflict
+            tracing::debug!(scope = %set.scope, %unmet, "refused");
+            match unmet {
+                Unmet::Precondition(_) => CommitError::Conflict,
+                Unmet::Parent(ref key) => {
+                    CommitError::Rejected { key: key.to_string(), reason: unmet.to_string() }
+                }
+            }
         })?;
         let finished = set.operation.as_ref().map(|operation| {
             let age = Age::new(operation.created, new.revision());
@@ -219,16 +244,14 @@ impl StateWriter {
         });
         if set.changes.is_empty() {
             shared.log(finished);
-            return Ok(());
+            return Ok(false);
         }
         let new = shared.swap(new);
         shared.log(finished);
         for (_, observer) in &observers.attached {
             tell(&**observer, &old, &new, &set.scope, &set.changes);
         }
-        drop(observers);
-        shared.waiting.wake();
-        Ok(())
+        Ok(true)
     }
 }
 

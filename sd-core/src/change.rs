@@ -1,12 +1,12 @@
 //! What a registry stores: decided changes, the facts they rest on, and the operation they belong to.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     action::Action,
     clock::Timestamp,
     health::Health,
-    ids::{Incarnation, InstanceId, NamespaceId, Scope, ServiceId, VpcId},
+    ids::{Incarnation, InstanceId, NamespaceId, OperationId, Scope, ServiceId, VpcId},
     model::{Instance, Namespace, Operation, OperationStatus, Service},
     state::Revision,
 };
@@ -44,6 +44,11 @@ pub enum Change {
     /// It is stored like any other fact. A backend may store its effect in its place once it is due, since the two lead to
     /// the same state.
     BeginOperation(Arc<PendingOperation>),
+    /// The operation is not under way, and its effect does not come by itself any more.
+    ///
+    /// For backends that learn so from their store: that it ended elsewhere, and the changes beside this one are what it
+    /// came to, or that it is gone with everything else. Operations that end in their time end without it.
+    EndOperation(OperationId),
     /// The instance has this health. Does not touch the instances revision.
     PutHealth {
         /// The service that the instance is in.
@@ -101,6 +106,16 @@ pub enum EntityKey {
     Service(ServiceId),
     /// An instance of a service.
     Instance(ServiceId, InstanceId),
+}
+
+impl fmt::Display for EntityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(id) => write!(f, "namespace {id}"),
+            Self::Service(id) => write!(f, "service {id}"),
+            Self::Instance(service, id) => write!(f, "instance {id} of service {service}"),
+        }
+    }
 }
 
 /// What only one entity of a scope may have.

@@ -259,6 +259,7 @@ fn is_visible(set: &ChangeSet, state: &State) -> bool {
             scope.service(service.as_str()).is_none_or(|entry| entry.instances().get(id.as_str()).is_none())
         }
         Change::BeginOperation(pending) => scope.in_flight(pending.operation.id.as_str()).is_some(),
+        Change::EndOperation(id) => scope.in_flight(id.as_str()).is_none(),
         Change::PutHealth { service, id, health } => scope
             .service(service.as_str())
             .and_then(|entry| entry.instances().get(id.as_str()))

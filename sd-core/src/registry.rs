@@ -13,9 +13,15 @@ use crate::{cell::StateCell, change::ChangeSet};
 ///   publishes them in the cell through the [`StateWriter`](crate::StateWriter) before it returns. A caller that has
 ///   its answer sees its change through every door.
 /// - Preconditions are checked as of [`ChangeSet::at`]: an operation that ended before it claims nothing any more.
+///   `publish` sees to it; a backend that checks by itself calls [`StateCell::advance`] first.
 /// - It interprets nothing. Which request the changes come from, and what they mean, is decided.
 /// - [`CommitError::Conflict`] is returned only after the cell shows the fact that caused it, so that planning again
 ///   leads to another result.
+/// - [`Precondition::At`](crate::Precondition::At) names a revision of this handle's cell. A backend that other processes
+///   write to keeps, beside the cell, the version that its store had for an entity at that revision.
+/// - A store that others write to is followed: what is found there becomes changes on the current state, published
+///   without preconditions. After a full listing these are [`State::diff`](crate::State::diff) from the state shown to the
+///   state listed; a state is never published from nothing.
 /// - A backend without transactions may fail half-way. It then publishes the changes that are stored, which are a
 ///   prefix and a legal state, and returns the error.
 /// - Dropping the future of `commit` may leave the changes stored or not, and never half published.

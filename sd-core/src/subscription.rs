@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -106,7 +107,10 @@ impl Waiting {
     pub(crate) fn wake(&self) {
         let woken = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).wakers);
         for (_, waker) in woken {
-            waker.wake();
+            // A panic is the waiting task's, and no reason for others to sleep on or for a writer to fail.
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                tracing::error!("a waker panicked; its task may not see the change");
+            }
         }
     }
 }

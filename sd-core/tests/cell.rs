@@ -12,7 +12,7 @@ use std::sync::{
 use common::{Engine, registration};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    Change, ChangeSet, CommitError, Mode, Observer, Scope, State, StateCell, StateWriter, Timestamp,
+    Change, ChangeSet, CommitError, Mode, Observer, Scope, State, StateCell, StateWriter, Timestamp, Timing,
     change::{EntityKey, Precondition, UniqueKey},
     ids::{Incarnation, NamespaceId},
     model::{Namespace, RecordType::A},
@@ -26,6 +26,7 @@ use sd_core::{
 #[derive(Default)]
 struct Recorder {
     told: Mutex<Vec<String>>,
+    sets: Mutex<Vec<Vec<Change>>>,
     panics: AtomicBool,
     panics_in_rebuild: AtomicBool,
     /// The cell that it watches, to see what others see while it is told.
@@ -54,6 +55,7 @@ impl Observer for Recorder {
             changes.iter().map(|change| describe(change, old, new, scope)).collect::<Vec<_>>().join(", ");
         let (from, to) = (old.revision().as_u64(), new.revision().as_u64());
         self.told.lock().unwrap().push(format!("{from}>{to} {line}"));
+        self.sets.lock().unwrap().push(changes.to_vec());
         assert!(!self.panics.swap(false, Ordering::SeqCst), "as asked");
     }
 
@@ -76,7 +78,7 @@ fn describe(change: &Change, old: &State, new: &State, scope: &Scope) -> String 
         Change::DeleteInstance { service, id } | Change::PutHealth { service, id, .. } => {
             instances(state, scope, service.as_str(), id.as_str())
         }
-        Change::BeginOperation(_) => false,
+        Change::BeginOperation(_) | Change::EndOperation(_) => false,
     };
     let name = format!("{change:?}").split(['(', ' ']).next().unwrap().to_owned();
     format!("{name} {}{}", u8::from(has(old)), u8::from(has(new)))
@@ -220,8 +222,60 @@ fn a_change_set_is_published_as_a_whole_or_not_at_all() {
     other.namespace_id = NamespaceId::parse("ns-none").unwrap();
     let mut set = putting(&one, vec![]);
     set.changes.push(Change::PutService(Arc::new(other)));
-    assert!(matches!(writer.publish(&set), Err(CommitError::Conflict)));
+    // Planning again would lead to the same, so that it is no conflict.
+    match writer.publish(&set) {
+        Err(CommitError::Rejected { key, reason }) => {
+            assert_eq!(key, "namespace ns-none");
+            assert!(reason.contains("namespace ns-none does not exist"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(writer.cell().load().scopes().count(), 0);
+}
+
+#[test]
+fn a_change_set_meets_the_state_of_its_moment() {
+    let (writer, engine) = (StateWriter::new(State::new()), Engine::timed(Timing::aws()));
+    let recorder = Arc::new(Recorder::default());
+    let _attached = cell(&engine).attach(recorder.clone());
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("late")).unwrap();
+    let begun = recorder.sets.lock().unwrap().pop().unwrap();
+    let [Change::BeginOperation(pending)] = &begun[..] else { panic!("{begun:?}") };
+    let mut set = ChangeSet::new(Scope::default(), pending.operation.created);
+    set.changes.clone_from(&begun);
+    writer.publish(&set).unwrap();
+
+    let key = UniqueKey::HttpName("late".into());
+    let mut claim = ChangeSet::new(Scope::default(), Timestamp::from_millis(pending.due.as_millis() - 1));
+    claim.preconditions = vec![Precondition::Free(key)];
+    writer.publish(&claim).unwrap();
+    claim.at = pending.due;
+    assert!(matches!(writer.publish(&claim), Err(CommitError::Conflict)), "it has taken effect");
+    assert!(writer.cell().operations().get(pending.operation.id.as_str()).is_some());
+}
+
+#[test]
+fn an_operation_that_ended_elsewhere_comes_to_nothing_here() {
+    let engine = Engine::timed(Timing::aws());
+    let recorder = Arc::new(Recorder::default());
+    let _attached = cell(&engine).attach(recorder.clone());
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("late")).unwrap();
+    let begun = recorder.sets.lock().unwrap().pop().unwrap();
+    let [Change::BeginOperation(pending)] = &begun[..] else { panic!("{begun:?}") };
+
+    let writer = StateWriter::new(State::new());
+    let mut set = ChangeSet::new(Scope::default(), pending.operation.created);
+    // Told twice, as by a store that is listed again, it is under way once.
+    set.changes =
+        vec![begun[0].clone(), begun[0].clone(), Change::EndOperation(pending.operation.id.clone())];
+    writer.publish(&set).unwrap();
+    assert_eq!(writer.cell().next_deadline(), None);
+    let mut claim = ChangeSet::new(Scope::default(), pending.operation.created);
+    claim.preconditions = pending.claims.iter().cloned().map(Precondition::Free).collect();
+    writer.publish(&claim).unwrap();
+    writer.cell().advance(pending.due);
+    assert!(writer.cell().operations().is_empty());
+    assert_eq!(writer.cell().load().scope(&Scope::default()).namespaces().count(), 0);
 }
 
 #[test]

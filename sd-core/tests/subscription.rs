@@ -52,6 +52,32 @@ fn a_change_wakes_and_is_told_once() {
     assert_eq!(poll(&mut subscription, &waker), None);
 }
 
+/// A waker whose task is broken.
+struct Broken;
+
+impl Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("as asked");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_hurts_nobody_else() {
+    let engine = Engine::new();
+    let woken = Arc::new(Woken::default());
+    let mut subscriptions = [(); 3].map(|()| engine.cloud_map.cloud_map().cell().subscribe());
+    let good = Waker::from(Arc::clone(&woken));
+    for (subscription, waker) in subscriptions.iter_mut().zip([&good, &Waker::from(Arc::new(Broken)), &good])
+    {
+        assert_eq!(poll(subscription, waker), None);
+    }
+    engine.http("one");
+    assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+    for subscription in &mut subscriptions {
+        assert_eq!(poll(subscription, &good), Some(1));
+    }
+}
+
 #[test]
 fn changes_that_nobody_waited_for_are_told_as_one() {
     let engine = Engine::new();

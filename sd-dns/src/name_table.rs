@@ -192,7 +192,7 @@ impl Touched {
                     touched.namespace(namespace, before, after);
                 }
                 // Its effect comes as changes of its own.
-                Change::BeginOperation(_) => {}
+                Change::BeginOperation(_) | Change::EndOperation(_) => {}
                 // Its services, and their instances, have changes of their own.
                 Change::DeleteNamespace(_) => touched.zones = true,
                 Change::PutService(service) => touched.service(service, before, after),

@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use sd_core::{
-    Change, ChangeSet, CommitError, Immediate, Registry, State, StateCell, StateWriter, conformance::Subject,
+    Change, ChangeSet, CommitError, Immediate, Registry, State, StateCell, StateWriter, Timestamp,
+    conformance::Subject,
 };
 
 /// Waits once.
@@ -312,11 +313,11 @@ impl Replica {
 
     fn store(&self, mut changes: ChangeSet) -> Result<(), CommitError> {
         let mut store = self.store.lock().unwrap();
-        // What is due by then has happened when the preconditions are checked.
-        if self.replication != Replication::Still {
-            store.master.cell().advance(changes.at);
+        let mut checked = changes.clone();
+        if self.replication == Replication::Still {
+            checked.at = Timestamp::default();
         }
-        if let Err(error) = store.master.publish(&changes) {
+        if let Err(error) = store.master.publish(&checked) {
             if self.replication != Replication::EarlyConflict {
                 self.catch_up(&store);
             }

@@ -97,7 +97,7 @@ macro_rules! __conformance_rules {
             every changes::what_is_gone_can_be_deleted_again
                 "To delete what does not exist succeeds and changes nothing else.";
             every changes::what_cannot_be_leaves_a_legal_prefix
-                "A set that leads to an impossible state fails, and what is published of it is a prefix.";
+                "A set that leads to an impossible state is rejected, and what is published of it is a prefix.";
             every changes::every_published_state_is_legal
                 "Children have their parents, indexes agree with entities, in every state that is published.";
 

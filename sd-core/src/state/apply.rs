@@ -18,8 +18,9 @@ pub enum Unmet {
     /// A precondition does not hold.
     #[error("a precondition does not hold: {0:?}")]
     Precondition(Precondition),
-    /// A change would lead to a state that cannot be: its parent does not exist, or it has children.
-    #[error("the parent of a change does not exist, or it has children: {0:?}")]
+    /// A change would lead to a state that cannot be: this does not exist and is needed as a parent, or has children and
+    /// would be deleted.
+    #[error("{0} does not exist and is a parent, or has children and would be deleted")]
     Parent(EntityKey),
 }
 
@@ -177,6 +178,7 @@ impl ScopeState {
                 }
             }
             Change::BeginOperation(pending) => self.begin(pending, revision)?,
+            Change::EndOperation(id) => drop(self.end(id)),
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The whole registry at one moment: immutable, indexed, cheap to copy. Queries only; [`apply`](State::apply) makes the next one.
 
 mod apply;
+mod diff;
 mod instances;
 mod persistent;
 #[cfg(test)]
@@ -222,6 +223,12 @@ impl ScopeState {
 }
 
 impl NamespaceEntry {
+    /// The revision of its last change.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
     pub(crate) fn age(&self) -> Age {
         self.age
     }
@@ -240,6 +247,12 @@ impl NamespaceEntry {
 }
 
 impl ServiceEntry {
+    /// The revision of its last change; those of its instances do not count.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
     pub(crate) fn age(&self) -> Age {
         self.age
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    change::{Change, ChangeSet},
+    change::{Change, ChangeSet, PendingOperation},
     error::Error,
     health::{CustomHealthStatus, Health, HealthEvent},
     ids::{Fresh, InstanceId, SequentialIds},
@@ -124,7 +124,7 @@ fn plan(
 }
 
 /// A registry without indexes.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Naive {
     namespaces: BTreeMap<NamespaceId, Arc<Namespace>>,
     services: BTreeMap<ServiceId, Arc<Service>>,
@@ -145,7 +145,7 @@ impl Naive {
             }
             Change::DeleteInstance { service, id } => drop(self.instances.remove(&(service, id))),
             // Its effect comes when it is due.
-            Change::BeginOperation(_) => {}
+            Change::BeginOperation(_) | Change::EndOperation(_) => {}
             Change::PutHealth { service, id, health } => {
                 if let Some(entry) = self.instances.get_mut(&(service, id)) {
                     entry.1 = health;
@@ -328,6 +328,65 @@ proptest! {
         naive.assert_same(state.scope(&scope));
         prop_assert_eq!(begun, finished);
         prop_assert_eq!(state.next_deadline(), None);
+    }
+}
+
+/// What a state says, by value.
+fn content(state: &State, scope: &Scope) -> (Naive, BTreeMap<OperationId, Arc<PendingOperation>>) {
+    let here = state.scope(scope);
+    let mut all = Naive::default();
+    all.namespaces
+        .extend(here.namespaces().map(|entry| (entry.namespace.id.clone(), entry.namespace.clone())));
+    for entry in here.services_after(None) {
+        all.services.insert(entry.service.id.clone(), entry.service.clone());
+        for found in entry.instances.iter() {
+            let key = (entry.service.id.clone(), found.instance.id.clone());
+            all.instances.insert(key, (found.instance.clone(), found.health));
+        }
+    }
+    let pending = |(id, found): (&OperationId, &InFlight)| (id.clone(), found.pending.clone());
+    (all, here.in_flight.iter().map(pending).collect())
+}
+
+proptest! {
+    /// From any state to any other, on its own way or not: the changes between them lead there, and each prefix is legal.
+    #[test]
+    fn a_diff_leads_from_one_state_to_another(
+        common in prop::collection::vec(step(), 0..40),
+        ways in prop::array::uniform2(prop::collection::vec(step(), 0..40)),
+        timing in prop_oneof![Just(Timing::instant()), Just(Timing::aws())],
+    ) {
+        let (scope, ids) = (Scope::default(), SequentialIds::default());
+        let go = |mut state: State, mut now: u64, steps: &[Step]| {
+            for step in steps {
+                now += if matches!(step, Step::Wait) { 700 } else { 1 };
+                let moment = Timestamp::from_millis(now);
+                if let Some((advanced, _)) = state.advanced(moment) {
+                    state = advanced;
+                }
+                if let Some(set) = plan(step, &state, &scope, moment, timing, &Fresh::draw(&ids)) {
+                    state = state.apply(&set).unwrap();
+                }
+            }
+            (state, now)
+        };
+        let (ancestor, now) = go(State::new(), 0, &common);
+        let [one, other] = ways.map(|way| go(ancestor.clone(), now, &way).0);
+        for (from, to) in [(&ancestor, &one), (&one, &ancestor), (&one, &other), (&one, &one), (&State::new(), &other)] {
+            let mut reached = from.clone();
+            for (scope, changes) in from.diff(to) {
+                let mut set = ChangeSet::new(scope, Timestamp::default());
+                for change in &changes {
+                    set.changes = vec![change.clone()];
+                    let next = reached.apply(&set);
+                    prop_assert!(next.is_ok(), "{:?} after {changes:?}", next.err());
+                    reached = next.unwrap();
+                    reached.check();
+                }
+            }
+            prop_assert_eq!(content(&reached, &scope), content(to, &scope));
+            prop_assert_eq!(reached.diff(to), vec![]);
+        }
     }
 }
 

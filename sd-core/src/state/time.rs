@@ -107,6 +107,8 @@ impl ScopeState {
         revision: Revision,
     ) -> Result<(), EntityKey> {
         let operation = &pending.operation;
+        // A backend may tell it twice, once as what it wrote and once as what it found.
+        self.end(&operation.id);
         if let OperationTargets::Instance(service, _) = &operation.targets {
             self.count_operation(service, true)?;
         }
@@ -117,6 +119,20 @@ impl ScopeState {
         self.deadlines.insert((pending.due, Deadline::Operation(age, operation.id.clone())));
         self.in_flight.insert(operation.id.clone(), InFlight { pending: Arc::clone(pending), age });
         Ok(())
+    }
+
+    /// Takes the operation out of all that is under way.
+    pub(super) fn end(&mut self, id: &OperationId) -> Option<InFlight> {
+        let found = self.in_flight.remove(id)?;
+        self.deadlines.remove(&(found.pending.due, Deadline::Operation(found.age, id.clone())));
+        for claim in &found.pending.claims {
+            self.busy.remove(claim);
+        }
+        if let OperationTargets::Instance(service, _) = &found.pending.operation.targets {
+            // A service cannot be deleted while this counts, so it is there.
+            let _ = self.count_operation(service, false);
+        }
+        Some(found)
     }
 
     /// Keeps the number of operations on a service's instances, which hold the service in use.
@@ -149,15 +165,8 @@ impl ScopeState {
     }
 
     fn finish(&mut self, id: &OperationId, revision: Revision, elapsed: &mut Elapsed) {
-        let Some(InFlight { pending, age }) = self.in_flight.remove(id) else { return };
-        for claim in &pending.claims {
-            self.busy.remove(claim);
-        }
+        let Some(InFlight { pending, age }) = self.end(id) else { return };
         let mut operation = pending.at(pending.due);
-        if let OperationTargets::Instance(service, _) = &operation.targets {
-            // A service cannot be deleted while this counts, so it is there.
-            let _ = self.count_operation(service, false);
-        }
         let mut applied = Vec::with_capacity(pending.effect.len());
         for change in &pending.effect {
             let change = self.with_kept_health(change);
