@@ -1,9 +1,10 @@
 //! The finished operations, the newest ones.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    borrow::Borrow,
+    collections::{HashSet, VecDeque},
     fmt,
-    ops::Bound,
+    hash::{Hash, Hasher},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -17,8 +18,40 @@ pub struct OperationLog {
 
 #[derive(Clone, Default)]
 struct Log {
-    by_age: BTreeMap<(Age, OperationId), Arc<Operation>>,
-    ages: HashMap<OperationId, Age>,
+    /// In order of age. Most finish in this order, so that they are added at the end or close to it.
+    by_age: VecDeque<(Age, Arc<Operation>)>,
+    by_id: HashSet<ById>,
+}
+
+/// An operation that is found by its id.
+#[derive(Clone)]
+struct ById(Arc<Operation>);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        self.0.id.as_str()
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.as_str().hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
+impl Log {
+    /// How many are not after this place in the order of age.
+    fn until(&self, age: Age, id: &OperationId) -> usize {
+        self.by_age.partition_point(|(found, operation)| (*found, &operation.id) <= (age, id))
+    }
 }
 
 impl OperationLog {
@@ -33,24 +66,28 @@ impl OperationLog {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Operation>> {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let (id, age) = log.ages.get_key_value(id)?;
-        log.by_age.get(&(*age, id.clone())).cloned()
+        log.by_id.get(id).map(|ById(operation)| Arc::clone(operation))
     }
 
     pub(crate) fn push(&self, operation: Arc<Operation>, age: Age) {
         let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let log = &mut *guard;
-        if log.ages.contains_key(&operation.id) {
+        if !log.by_id.insert(ById(Arc::clone(&operation))) {
             // Stored twice by a backend that did not know of the first time.
             return;
         }
         if log.by_age.len() == self.capacity
-            && let Some(((_, oldest), _)) = log.by_age.pop_first()
+            && let Some((_, oldest)) = log.by_age.pop_front()
         {
-            log.ages.remove(&oldest);
+            log.by_id.remove(oldest.id.as_str());
         }
-        log.ages.insert(operation.id.clone(), age);
-        log.by_age.insert((age, operation.id.clone()), operation);
+        match log.by_age.back() {
+            Some((newest, _)) if age <= *newest => {
+                let place = log.until(age, &operation.id);
+                log.by_age.insert(place, (age, operation));
+            }
+            _ => log.by_age.push_back((age, operation)),
+        }
     }
 
     /// The operations that were started after this one, in order, as long as `take` wants them.
@@ -60,8 +97,8 @@ impl OperationLog {
         mut take: impl FnMut(Age, &Arc<Operation>) -> bool,
     ) {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let start = position.map_or(Bound::Unbounded, |position| Bound::Excluded(position.clone()));
-        for ((age, _), operation) in log.by_age.range((start, Bound::Unbounded)) {
+        let start = position.map_or(0, |(age, id)| log.until(*age, id));
+        for (age, operation) in log.by_age.range(start..) {
             if !take(*age, operation) {
                 break;
             }
@@ -132,5 +169,27 @@ mod tests {
         fork.push(operation("f"), age(6));
         assert!(log.get("f").is_none() && log.get("c").is_some());
         assert!(fork.get("f").is_some() && fork.get("c").is_none());
+    }
+
+    #[test]
+    fn the_order_is_that_of_creation_whatever_ends_first() {
+        let log = OperationLog::with_capacity(10);
+        for (created, id) in [(3, "c"), (1, "a"), (5, "e"), (3, "b"), (4, "d"), (3, "c")] {
+            log.push(operation(id), Age::from_parts([created, 0]));
+        }
+        let after = |position: Option<(u64, &str)>| {
+            let position = position
+                .map(|(created, id)| (Age::from_parts([created, 0]), OperationId::parse(id).unwrap()));
+            let mut ids = String::new();
+            log.after(position.as_ref(), |_, operation| {
+                ids.push_str(operation.id.as_str());
+                true
+            });
+            ids
+        };
+        assert_eq!((log.len(), after(None)), (5, "abcde".into()));
+        assert_eq!(after(Some((3, "b"))), "cde");
+        assert_eq!(after(Some((2, "x"))), "bcde", "a place where none is");
+        assert_eq!(after(Some((5, "e"))), "");
     }
 }

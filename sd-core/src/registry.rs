@@ -1,6 +1,6 @@
 //! What the engine and a backend owe each other.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -17,7 +17,7 @@ use crate::{cell::StateCell, change::ChangeSet};
 /// - It interprets nothing. Which request the changes come from, and what they mean, is decided.
 /// - [`CommitError::Conflict`] is returned only after the cell shows the fact that caused it, so that planning again
 ///   leads to another result.
-/// - [`Precondition::At`](crate::Precondition::At) names a revision of this handle's cell. A backend that other processes
+/// - [`Precondition::At`](crate::change::Precondition::At) names a revision of this handle's cell. A backend that other processes
 ///   write to keeps, beside the cell, the version that its store had for an entity at that revision.
 /// - A store that others write to is followed: what is found there becomes changes on the current state, published
 ///   without preconditions. After a full listing these are [`State::diff`](crate::State::diff) from the state shown to the
@@ -41,15 +41,21 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
     async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError>;
 }
 
-/// A shared registry is a registry.
-#[async_trait]
+/// A shared registry is a registry. Its future is that of the registry, which is why this is not written as an `async fn`.
 impl<R: Registry + ?Sized> Registry for Arc<R> {
     fn cell(&self) -> &StateCell {
         R::cell(self)
     }
 
-    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
-        R::commit(self, changes).await
+    fn commit<'s, 'f>(
+        &'s self,
+        changes: ChangeSet,
+    ) -> Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send + 'f>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        R::commit(self, changes)
     }
 }
 

@@ -11,14 +11,13 @@ mod tests;
 mod zones;
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
-use hashbrown::DefaultHashBuilder;
+use hashbrown::{DefaultHashBuilder, HashMap};
 use sd_core::{
     Change, Observer, Scope, State,
     ids::{InstanceId, NamespaceId, ServiceId},

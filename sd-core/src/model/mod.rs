@@ -9,6 +9,7 @@ mod service;
 mod tag;
 
 pub use attributes::Attributes;
+pub(crate) use attributes::Signature;
 pub use instance::{Endpoint, Instance};
 pub use namespace::{HostedZone, Namespace, NamespaceKind, NamespaceType};
 pub use operation::{

@@ -5,14 +5,13 @@ use super::{
     check::Check,
     find_service,
     instances::find_instance,
-    page::{page, page_request},
+    page::{page_of_instances, page_request},
 };
 use crate::{
     change::{Change, EntityKey, Precondition},
     constraint::{self, Constraint},
     error::Error,
     health::{CustomHealthStatus, HealthCheck, HealthEvent},
-    ids::InstanceId,
     request::{GetInstancesHealthStatusRequest, UpdateInstanceCustomHealthStatusRequest},
     response::{InstanceHealth, Page},
     state::InstanceEntry,
@@ -79,13 +78,9 @@ pub(crate) fn get(
     for id in wanted.unwrap_or_default() {
         find_instance(entry, id)?;
     }
-    let after = page_request.after.as_ref().and_then(|(age, id)| Some((*age, InstanceId::parse(id).ok()?)));
-    let is_wanted = |entry: &&InstanceEntry| {
+    let is_wanted = |entry: &InstanceEntry| {
         wanted.is_none_or(|ids| ids.iter().any(|id| id == entry.instance().id.as_str()))
     };
-    let entries = entry.instances().after(after.as_ref()).filter(is_wanted);
-    let page = page(&list, context.scope, &page_request, entries, |entry| {
-        (entry.age(), entry.instance().id.as_str())
-    });
+    let page = page_of_instances(&list, context.scope, &page_request, entry, is_wanted);
     Ok(page.map(InstanceHealth::of))
 }

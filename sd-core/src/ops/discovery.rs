@@ -1,18 +1,18 @@
 //! DiscoverInstances: finding instances by the names of their namespace and service.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{ReadContext, check::Check, endpoint::check_form, find_namespace};
 use crate::{
     constraint,
     error::Error,
     health::{HealthCheck, HealthStatus},
-    model::Attributes,
+    model::{Instance, Signature},
     name::ServiceName,
-    random::Permutation,
+    random::{Permutation, RandomSource},
     request::DiscoverInstancesRequest,
     response::DiscoveredInstances,
-    state::{InstanceEntry, InstancesRevision, NamespaceEntry, ServiceEntry},
+    state::{InstanceEntry, Instances, InstancesRevision, NamespaceEntry, ServiceEntry},
 };
 
 /// Which instances are wanted, by their health.
@@ -58,7 +58,7 @@ pub(crate) fn discover(
         return Err(Error::NamespaceNotFound(namespace_name));
     }
     let entry = namespace(&namespace_name, context)?;
-    let found = |instances, revision, name: &ServiceName| DiscoveredInstances {
+    let answer = |instances, revision, name: &ServiceName| DiscoveredInstances {
         namespace_name: entry.namespace().http_name.clone(),
         service_name: name.clone(),
         instances,
@@ -66,17 +66,18 @@ pub(crate) fn discover(
     };
     // AWS finds a service that is not there empty, although the model lists ServiceNotFound.
     let Some(service) = context.here().service_by_name(entry, service_name.as_str()) else {
-        return Ok(found(Vec::new(), InstancesRevision::default(), &service_name));
+        return Ok(answer(Vec::new(), InstancesRevision::default(), &service_name));
     };
-    let instances = match (&request.query_parameters, &request.optional_parameters) {
-        (None, None) => by_health(service, health, limit, context),
-        (query, optional) => {
-            by_attributes(service, health, query.as_ref(), optional.as_ref(), limit, context)
-        }
-    };
-    let instances =
-        instances.into_iter().map(|entry| (entry.instance().clone(), entry.health().status())).collect();
-    Ok(found(instances, service.instances_revision(), &service.service().name))
+    let query = Wanted::all_of([&request.query_parameters]);
+    let both = Wanted::all_of([&request.query_parameters, &request.optional_parameters]);
+    let choice = Choice { instances: service.instances(), random: context.random };
+    let candidates = choice.candidates(effective(health, service), &query);
+    // Optional parameters count only if something has them all.
+    let mut instances = choice.pick(candidates.clone(), &both, limit);
+    if instances.is_empty() && query.attributes != both.attributes {
+        instances = choice.pick(candidates, &query, limit);
+    }
+    Ok(answer(instances, service.instances_revision(), &service.service().name))
 }
 
 /// The namespace of an `HttpName`, or of an ARN: a name never begins with `arn:`.
@@ -95,80 +96,65 @@ fn effective(filter: HealthFilter, service: &ServiceEntry) -> HealthFilter {
     }
 }
 
-/// Picks at random by number, so that the cost is that of the answer and not of the service.
-fn by_health<'s>(
-    service: &'s ServiceEntry,
-    filter: HealthFilter,
-    limit: usize,
-    context: &ReadContext<'_>,
-) -> Vec<&'s InstanceEntry> {
-    let instances = service.instances();
-    let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    let healthy = || {
-        let order = Permutation::new(count(instances.healthy_len()), context.random);
-        order.take(limit).filter_map(|number| instances.nth_healthy(number)).collect()
-    };
-    let all = || {
-        let order = Permutation::new(count(instances.len()), context.random);
-        order.take(limit).filter_map(|number| instances.nth(number)).collect()
-    };
-    match effective(filter, service) {
-        HealthFilter::Healthy => healthy(),
-        HealthFilter::HealthyOrElseAll if instances.healthy_len() > 0 => healthy(),
-        HealthFilter::All | HealthFilter::HealthyOrElseAll => all(),
-        HealthFilter::Unhealthy => {
-            let unhealthy: Vec<_> = instances.iter().filter(|entry| !is_healthy(entry)).collect();
-            sample(&unhealthy, limit, context)
-        }
+/// Attributes that an instance must have, all of them.
+struct Wanted<'r> {
+    attributes: Vec<(&'r str, &'r str)>,
+    signature: Signature,
+}
+
+impl<'r> Wanted<'r> {
+    fn all_of<const N: usize>(parameters: [&'r Option<BTreeMap<String, String>>; N]) -> Self {
+        let pairs = parameters.into_iter().flatten().flatten();
+        let attributes: Vec<_> = pairs.map(|(key, value)| (&**key, &**value)).collect();
+        let signature = Signature::of(attributes.iter().copied());
+        Self { attributes, signature }
+    }
+
+    fn is_met_by(&self, entry: &InstanceEntry) -> bool {
+        entry.has(&self.attributes, self.signature)
     }
 }
 
-fn is_healthy(entry: &InstanceEntry) -> bool {
-    entry.health().status() == HealthStatus::Healthy
+/// What instances are chosen from, and how.
+struct Choice<'a> {
+    instances: &'a Instances,
+    random: &'a dyn RandomSource,
 }
 
-/// Query parameters, then health, then optional parameters, which count only if something has them all.
-fn by_attributes<'s>(
-    service: &'s ServiceEntry,
-    filter: HealthFilter,
-    query: Option<&BTreeMap<String, String>>,
-    optional: Option<&BTreeMap<String, String>>,
-    limit: usize,
-    context: &ReadContext<'_>,
-) -> Vec<&'s InstanceEntry> {
-    let has_all = |attributes: &Attributes, wanted: Option<&BTreeMap<String, String>>| {
-        wanted.is_none_or(|wanted| wanted.iter().all(|(key, value)| attributes.get(key) == Some(value)))
-    };
-    let mut candidates: Vec<_> =
-        service.instances().iter().filter(|entry| has_all(&entry.instance().attributes, query)).collect();
-    match effective(filter, service) {
-        HealthFilter::All => {}
-        HealthFilter::Healthy => candidates.retain(|entry| is_healthy(entry)),
-        HealthFilter::Unhealthy => candidates.retain(|entry| !is_healthy(entry)),
-        HealthFilter::HealthyOrElseAll => {
-            if candidates.iter().any(|entry| is_healthy(entry)) {
-                candidates.retain(|entry| is_healthy(entry));
+impl Choice<'_> {
+    /// The numbers of the instances that the filter leaves.
+    fn candidates(&self, filter: HealthFilter, query: &Wanted<'_>) -> Range<u32> {
+        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let (healthy, all) = (count(self.instances.healthy_len()), count(self.instances.len()));
+        match filter {
+            HealthFilter::Healthy => 0..healthy,
+            HealthFilter::Unhealthy => healthy..all,
+            HealthFilter::All => 0..all,
+            HealthFilter::HealthyOrElseAll => {
+                let is_any_healthy = self.instances.range(0..healthy).any(|entry| query.is_met_by(entry));
+                0..if is_any_healthy { healthy } else { all }
             }
         }
     }
-    if optional.is_some_and(|wanted| !wanted.is_empty()) {
-        let matching: Vec<_> = candidates
-            .iter()
-            .copied()
-            .filter(|entry| has_all(&entry.instance().attributes, optional))
-            .collect();
-        if !matching.is_empty() {
-            candidates = matching;
-        }
-    }
-    sample(&candidates, limit, context)
-}
 
-fn sample<'s>(
-    candidates: &[&'s InstanceEntry],
-    limit: usize,
-    context: &ReadContext<'_>,
-) -> Vec<&'s InstanceEntry> {
-    let order = Permutation::new(u32::try_from(candidates.len()).unwrap_or(u32::MAX), context.random);
-    order.take(limit).map(|number| candidates[number as usize]).collect()
+    /// Picks at random by number, so that the cost without parameters is that of the answer and not of the service.
+    fn pick(
+        &self,
+        candidates: Range<u32>,
+        wanted: &Wanted<'_>,
+        limit: usize,
+    ) -> Vec<(Arc<Instance>, HealthStatus)> {
+        let (instances, random) = (self.instances, self.random);
+        let found = |entry: &InstanceEntry| (Arc::clone(entry.instance()), entry.health().status());
+        if wanted.attributes.is_empty() {
+            let order = Permutation::new(candidates.end - candidates.start, random).take(limit);
+            return order.filter_map(|number| instances.nth(candidates.start + number)).map(found).collect();
+        }
+        // What has the signature may still not have the attributes; that is looked at when it is picked.
+        let alike: Vec<_> =
+            instances.range(candidates).filter(|entry| entry.is_like(wanted.signature)).collect();
+        let order = Permutation::new(u32::try_from(alike.len()).unwrap_or(u32::MAX), random);
+        let picked = order.map(|number| alike[number as usize]).filter(|entry| wanted.is_met_by(entry));
+        picked.take(limit).map(found).collect()
+    }
 }

@@ -101,7 +101,7 @@ pub(super) fn parse(
     }
     let pairs = given.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let attributes =
-        Attributes::from_sorted(pairs).ok_or(Error::Internal("attributes within the limit do not fit"))?;
+        Attributes::from_sorted(&pairs).ok_or(Error::Internal("attributes within the limit do not fit"))?;
     Ok((attributes, endpoint))
 }
 

@@ -6,7 +6,7 @@ use super::{
     Plan, ReadContext, Starting, WriteContext,
     check::Check,
     endpoint, find_service, own_id,
-    page::{page, page_request},
+    page::{page_of_instances, page_request},
 };
 use crate::{
     action::Action,
@@ -163,12 +163,7 @@ pub(crate) fn list(request: &ListInstancesRequest, context: &ReadContext<'_>) ->
         page_request(&mut check, list, context.scope, request.next_token.as_deref(), request.max_results)?;
     let service = check.finish(service)?;
     let entry = find_service(context.here(), context.scope, service)?;
-    let after =
-        page_request.after.as_ref().and_then(|(created, id)| Some((*created, InstanceId::parse(id).ok()?)));
-    let entries = entry.instances().after(after.as_ref());
-    let page = page(list, context.scope, &page_request, entries, |entry| {
-        (entry.age(), entry.instance().id.as_str())
-    });
+    let page = page_of_instances(list, context.scope, &page_request, entry, |_| true);
     let page = page.map(|entry| Arc::clone(entry.instance()));
     Ok(InstancePage::new(context.scope.account().clone(), page))
 }

@@ -11,9 +11,9 @@ use super::check::Check;
 use crate::{
     constraint,
     error::{Error, rule},
-    ids::{Scope, decode_base32, encode_base32},
+    ids::{InstanceId, Scope, decode_base32, encode_base32},
     response::Page,
-    state::Age,
+    state::{Age, InstanceEntry, ServiceEntry},
 };
 
 /// Where the last page ended: the age of its last entry, and its id.
@@ -23,6 +23,20 @@ pub(super) type Position = (Age, String);
 pub(super) struct PageRequest {
     pub(super) after: Option<Position>,
     pub(super) max_results: usize,
+}
+
+/// A page of a service's instances, of those that are wanted.
+pub(super) fn page_of_instances<'s>(
+    list: &str,
+    scope: &Scope,
+    request: &PageRequest,
+    service: &'s ServiceEntry,
+    wanted: impl Fn(&InstanceEntry) -> bool,
+) -> Page<&'s InstanceEntry> {
+    let after = request.after.as_ref().and_then(|(age, id)| Some((*age, InstanceId::parse(id).ok()?)));
+    // One more than the page holds tells that there is another page.
+    let entries = service.instances().after(after.as_ref(), request.max_results + 1, wanted);
+    page(list, scope, request, entries.into_iter(), |entry| (entry.age(), entry.instance().id.as_str()))
 }
 
 /// Checks the members that all lists have. `list` tells the lists apart: a token of one is none of another.

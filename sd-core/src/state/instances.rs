@@ -1,10 +1,14 @@
-use std::{ops::Bound, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use super::{
     Age, Revision,
-    persistent::{HashMap, OrdSet, Vector},
+    persistent::{OrdMap, Vector},
 };
-use crate::{health::Health, ids::InstanceId, model::Instance};
+use crate::{
+    health::Health,
+    ids::InstanceId,
+    model::{Instance, Signature},
+};
 
 /// An instance as the state holds it.
 #[derive(Clone, Debug)]
@@ -12,7 +16,10 @@ pub struct InstanceEntry {
     pub(super) instance: Arc<Instance>,
     pub(super) health: Health,
     pub(super) revision: Revision,
-    age: Age,
+    /// The revision that brought it.
+    since: Revision,
+    /// That of its attributes.
+    signature: Signature,
 }
 
 impl InstanceEntry {
@@ -28,37 +35,48 @@ impl InstanceEntry {
         self.revision
     }
 
-    pub(crate) fn age(&self) -> Age {
-        self.age
-    }
-
     /// Its health.
     #[must_use]
     pub fn health(&self) -> Health {
         self.health
     }
+
+    pub(crate) fn age(&self) -> Age {
+        Age::new(self.instance.created, self.since)
+    }
+
+    /// Whether it has these attributes, of which this is the signature.
+    pub(crate) fn has(&self, attributes: &[(&str, &str)], signature: Signature) -> bool {
+        self.is_like(signature)
+            && attributes.iter().all(|(key, value)| self.instance.attributes.get(key) == Some(value))
+    }
+
+    /// Whether it may have the attributes of this signature.
+    pub(crate) fn is_like(&self, signature: Signature) -> bool {
+        self.signature.may_have(signature)
+    }
+
+    /// The order of lists.
+    fn position(&self) -> (Age, &InstanceId) {
+        (self.age(), &self.instance.id)
+    }
+
+    fn is_routable(&self) -> bool {
+        self.health.status().is_routable()
+    }
 }
 
-/// The instances of a service: by id, by age, and by number, so that random ones are picked without a scan.
+/// The instances of a service: by id, and by number, so that random ones are picked without a scan.
 ///
-/// Numbers are dense and change when an instance leaves: the last one takes its number.
+/// Numbers are dense, and those that are routable have the lowest. They change when an instance leaves or its health does:
+/// another one takes its number.
 #[derive(Clone, Debug, Default)]
 pub struct Instances {
     all: Vector<InstanceEntry>,
-    /// The numbers of those that are routable.
-    healthy: Vector<u32>,
-    places: HashMap<InstanceId, Place>,
-    by_age: OrdSet<(Age, InstanceId)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    all: u32,
-    /// `NOWHERE` if it is not routable.
+    /// How many are routable.
     healthy: u32,
+    numbers: OrdMap<InstanceId, u32>,
 }
-
-const NOWHERE: u32 = u32::MAX;
 
 impl Instances {
     /// How many there are.
@@ -76,25 +94,27 @@ impl Instances {
     /// How many of them are routable: healthy, or not checked.
     #[must_use]
     pub fn healthy_len(&self) -> usize {
-        self.healthy.len()
+        self.healthy as usize
     }
 
     /// The instance of this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&InstanceEntry> {
-        self.places.get(id).and_then(|place| self.nth(place.all))
+        self.numbers.get(id).and_then(|number| self.nth(*number))
     }
 
-    /// The instance of this number, below [`len`](Self::len).
+    /// The instance of this number, below [`len`](Self::len); the routable ones are those below
+    /// [`healthy_len`](Self::healthy_len).
     #[must_use]
     pub fn nth(&self, number: u32) -> Option<&InstanceEntry> {
         self.all.get(number as usize)
     }
 
-    /// The `number`th routable instance, below [`healthy_len`](Self::healthy_len).
-    #[must_use]
-    pub fn nth_healthy(&self, number: u32) -> Option<&InstanceEntry> {
-        self.healthy.get(number as usize).and_then(|number| self.nth(*number))
+    /// Those of these numbers, in their order.
+    pub(crate) fn range(&self, numbers: Range<u32>) -> impl Iterator<Item = &InstanceEntry> {
+        let len = self.all.len();
+        let (start, end) = ((numbers.start as usize).min(len), (numbers.end as usize).min(len));
+        self.all.focus().narrow(start..end.max(start)).into_iter()
     }
 
     /// All of them, in no particular order.
@@ -102,108 +122,113 @@ impl Instances {
         self.all.iter()
     }
 
-    /// Those that were registered after this one, in order of registration; all of them without one.
-    pub(crate) fn after(&self, position: Option<&(Age, InstanceId)>) -> impl Iterator<Item = &InstanceEntry> {
-        let start = position.map_or(Bound::Unbounded, |position| Bound::Excluded(position.clone()));
-        self.by_age.range((start, Bound::Unbounded)).filter_map(|(_, id)| self.get(id.as_str()))
+    /// The first of those that are wanted and were registered after this one, at most `count`, in order of registration.
+    ///
+    /// Looks through all of them: an index by age would cost every registration, for the sake of lists that are seldom
+    /// asked for.
+    pub(crate) fn after(
+        &self,
+        position: Option<&(Age, InstanceId)>,
+        count: usize,
+        wanted: impl Fn(&InstanceEntry) -> bool,
+    ) -> Vec<&InstanceEntry> {
+        let after = position.map(|(age, id)| (*age, id));
+        let follows = |entry: &&InstanceEntry| after.is_none_or(|after| after < entry.position());
+        let mut found: Vec<_> = self.all.iter().filter(follows).filter(|entry| wanted(entry)).collect();
+        if count < found.len() {
+            found.select_nth_unstable_by_key(count, |entry| entry.position());
+            found.truncate(count);
+        }
+        found.sort_unstable_by_key(|entry| entry.position());
+        found
     }
 
     pub(super) fn put(&mut self, instance: Arc<Instance>, health: Health, revision: Revision) {
-        let id = instance.id.clone();
-        let routable = health.status().is_routable();
-        if let Some(place) = self.places.get(id.as_str()).copied() {
-            let index = place.all as usize;
-            let age = self.all[index].age;
-            self.all.set(index, InstanceEntry { instance, health, revision, age });
-            self.set_routable(&id, place, routable);
-        } else {
-            let all = u32::try_from(self.all.len()).unwrap_or(NOWHERE);
-            let age = Age::new(instance.created, revision);
-            self.by_age.insert((age, id.clone()));
-            self.all.push_back(InstanceEntry { instance, health, revision, age });
-            let place = Place { all, healthy: NOWHERE };
-            if routable {
-                self.set_routable(&id, place, true);
-            } else {
-                self.places.insert(id, place);
-            }
+        let signature = Signature::of(instance.attributes.iter());
+        if let Some((number, InstanceEntry { since, .. })) = self.find(&instance.id) {
+            let since = *since;
+            self.replace(number, InstanceEntry { instance, health, revision, since, signature });
+            return;
+        }
+        let entry = InstanceEntry { instance, health, revision, since: revision, signature };
+        let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(entry.instance.id.clone(), number);
+        let routable = entry.is_routable();
+        self.all.push_back(entry);
+        if routable {
+            self.swap(number, self.healthy);
+            self.healthy += 1;
         }
     }
 
     pub(super) fn put_health(&mut self, id: &InstanceId, health: Health, revision: Revision) {
-        let Some(place) = self.places.get(id.as_str()).copied() else {
-            return;
-        };
-        let index = place.all as usize;
-        let entry = InstanceEntry { health, revision, ..self.all[index].clone() };
-        self.all.set(index, entry);
-        self.set_routable(id, place, health.status().is_routable());
+        if let Some((number, before)) = self.find(id) {
+            let entry = InstanceEntry { health, revision, ..before.clone() };
+            self.replace(number, entry);
+        }
+    }
+
+    fn find(&self, id: &InstanceId) -> Option<(u32, &InstanceEntry)> {
+        let number = *self.numbers.get(id.as_str())?;
+        self.nth(number).map(|entry| (number, entry))
     }
 
     pub(super) fn remove(&mut self, id: &InstanceId) {
-        let Some(place) = self.places.get(id.as_str()).copied() else {
+        let Some(mut number) = self.numbers.remove(id.as_str()) else {
             return;
         };
-        self.set_routable(id, place, false);
-        self.places.remove(id.as_str());
-        let index = place.all as usize;
-        self.by_age.remove(&(self.all[index].age, id.clone()));
+        if number < self.healthy {
+            self.healthy -= 1;
+            self.swap(number, self.healthy);
+            number = self.healthy;
+        }
         let Some(last) = self.all.pop_back() else { return };
-        if index < self.all.len() {
-            // The last one takes the number that has become free.
-            if let Some(moved) = self.places.get_mut(last.instance.id.as_str()) {
-                moved.all = place.all;
-                if moved.healthy != NOWHERE {
-                    self.healthy.set(moved.healthy as usize, place.all);
-                }
-            }
-            self.all.set(index, last);
+        if (number as usize) < self.all.len() {
+            self.place(number, last);
         }
     }
 
-    /// Brings `healthy` in line with whether the instance is routable, and stores its place.
-    fn set_routable(&mut self, id: &InstanceId, mut place: Place, routable: bool) {
-        match (place.healthy == NOWHERE, routable) {
-            (true, true) => {
-                place.healthy = u32::try_from(self.healthy.len()).unwrap_or(NOWHERE);
-                self.healthy.push_back(place.all);
+    /// Puts another value of an instance in its place, and the instance where its health belongs.
+    fn replace(&mut self, number: u32, entry: InstanceEntry) {
+        let routable = entry.is_routable();
+        self.all.set(number as usize, entry);
+        match (number < self.healthy, routable) {
+            (true, false) => {
+                self.healthy -= 1;
+                self.swap(number, self.healthy);
             }
-            (false, false) => {
-                let freed = place.healthy;
-                place.healthy = NOWHERE;
-                if let Some(last) = self.healthy.pop_back()
-                    && (freed as usize) < self.healthy.len()
-                {
-                    self.healthy.set(freed as usize, last);
-                    let moved = self.all[last as usize].instance.id.clone();
-                    if let Some(moved) = self.places.get_mut(moved.as_str()) {
-                        moved.healthy = freed;
-                    }
-                }
+            (false, true) => {
+                self.swap(number, self.healthy);
+                self.healthy += 1;
             }
-            (true, false) | (false, true) => return,
+            (true, true) | (false, false) => {}
         }
-        self.places.insert(id.clone(), place);
+    }
+
+    fn swap(&mut self, one: u32, other: u32) {
+        if one != other
+            && let (Some(a), Some(b)) = (self.nth(one).cloned(), self.nth(other).cloned())
+        {
+            self.place(one, b);
+            self.place(other, a);
+        }
+    }
+
+    fn place(&mut self, number: u32, entry: InstanceEntry) {
+        // An instance that is being removed has no number any more.
+        if let Some(found) = self.numbers.get_mut(entry.instance.id.as_str()) {
+            *found = number;
+        }
+        self.all.set(number as usize, entry);
     }
 
     /// Checks that the indexes agree with the instances. For tests.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        assert_eq!(self.places.len(), self.all.len());
-        assert_eq!(self.by_age.len(), self.all.len());
-        let mut routable = 0;
-        for (number, entry) in self.all.iter().enumerate() {
-            let id = entry.instance.id.as_str();
-            let place = self.places.get(id).copied().unwrap();
-            assert_eq!(place.all as usize, number);
-            assert!(self.by_age.contains(&(entry.age, entry.instance.id.clone())));
-            if entry.health.status().is_routable() {
-                routable += 1;
-                assert_eq!(self.healthy.get(place.healthy as usize), Some(&place.all));
-            } else {
-                assert_eq!(place.healthy, NOWHERE);
-            }
+        assert_eq!(self.numbers.len(), self.all.len());
+        for (number, entry) in (0..).zip(&self.all) {
+            assert_eq!(self.numbers.get(entry.instance.id.as_str()), Some(&number));
+            assert_eq!(entry.is_routable(), number < self.healthy, "{number} of {}", self.healthy);
         }
-        assert_eq!(self.healthy.len(), routable);
     }
 }
