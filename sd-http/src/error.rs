@@ -3,19 +3,29 @@
 use http::StatusCode;
 use sd_core::{Error, ErrorCode};
 
+use crate::protocol::{Protocol, service};
+
 /// What is wrong with a request before it is one: it has no operation, or cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProtocolError {
     #[error(
-        "the request names no operation: awsJson1.1 needs a header X-Amz-Target: Route53AutoNaming_v20170314.<Operation>"
+        "the request names no operation: awsJson1.1 needs a header X-Amz-Target: {}.<Operation>, rpc-v2-cbor a path \
+         /service/{}/operation/<Operation>",
+        service!(),
+        service!()
     )]
-    NoTarget,
+    NoOperation,
     #[error("there is no operation {0} in AWS Cloud Map 2017-03-14")]
     UnknownOperation(String),
     #[error(
-        "the protocol {0} is not in this build, which speaks awsJson1.1 (a header X-Amz-Target and a JSON body)"
+        "the protocol {0} is not one of AWS Cloud Map's: send awsJson1.1 (a header X-Amz-Target and a JSON body) or \
+         rpc-v2-cbor (a header smithy-protocol: rpc-v2-cbor and a CBOR body)"
     )]
-    UnknownProtocol(&'static str),
+    UnknownProtocol(String),
+    #[error(
+        "the request is of two protocols: rpc-v2-cbor has its operation in the path, without a header X-Amz-Target"
+    )]
+    TwoProtocols,
     #[error("the body cannot be read: {0}")]
     Serialization(String),
     #[error("the body has more than {0} octets")]
@@ -29,9 +39,10 @@ pub(crate) enum ProtocolError {
 impl ProtocolError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::NoTarget | Self::UnknownOperation(_) | Self::UnknownProtocol(_) => {
+            Self::NoOperation | Self::UnknownOperation(_) | Self::UnknownProtocol(_) => {
                 "UnknownOperationException"
             }
+            Self::TwoProtocols => "MalformedHttpRequestException",
             Self::Serialization(_) | Self::Incomplete => "SerializationException",
             Self::TooLarge(_) => "RequestEntityTooLargeException",
             Self::Timeout => "RequestTimeoutException",
@@ -42,22 +53,39 @@ impl ProtocolError {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NoTarget
+            Self::NoOperation
             | Self::UnknownOperation(_)
             | Self::UnknownProtocol(_)
+            | Self::TwoProtocols
             | Self::Serialization(_)
             | Self::Incomplete => StatusCode::BAD_REQUEST,
         }
     }
 }
 
-/// The status of an error under awsJson1.1: 400 for all that the API models, and what HTTP says for what
-/// is not the caller's fault.
-pub(crate) fn json_status(code: ErrorCode) -> StatusCode {
+/// The status of an error. For what is not the caller's fault it is what HTTP says. The errors of the service model have
+/// 400 under awsJson1.1 (API Reference) and the status of their trait `httpError` under rpc-v2-cbor.
+pub(crate) fn status(protocol: Protocol, code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorCode::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        _ if protocol == Protocol::Json => StatusCode::BAD_REQUEST,
+        _ => modelled_status(code.as_str()),
+    }
+}
+
+/// The trait `httpError` of an error, by its name in the service model.
+fn modelled_status(name: &str) -> StatusCode {
+    match name {
+        "CustomHealthNotFound"
+        | "InstanceNotFound"
+        | "NamespaceNotFound"
+        | "OperationNotFound"
+        | "ResourceNotFoundException"
+        | "ServiceNotFound" => StatusCode::NOT_FOUND,
+        "DuplicateRequest" | "ResourceInUse" => StatusCode::CONFLICT,
+        "RequestLimitExceeded" => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::BAD_REQUEST,
     }
 }

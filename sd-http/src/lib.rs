@@ -28,6 +28,7 @@
 mod admin;
 mod caller;
 mod error;
+mod protocol;
 mod server;
 mod service;
 mod wire;

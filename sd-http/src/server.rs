@@ -22,7 +22,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
 use tower_service::Service;
 
-use crate::{error::ProtocolError, service::protocol_error};
+use crate::{error::ProtocolError, protocol::Protocol, service::protocol_error};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -184,11 +184,12 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let protocol = Protocol::of(request.headers(), request.uri().path());
         let answer = self.0.call(request);
         Box::pin(async move {
             match time::timeout(REQUEST_TIMEOUT, answer).await {
                 Ok(answer) => answer,
-                Err(_) => Ok(protocol_error(&ProtocolError::Timeout).map(B::from)),
+                Err(_) => Ok(protocol_error(protocol, &ProtocolError::Timeout).map(B::from)),
             }
         })
     }

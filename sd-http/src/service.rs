@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    HeaderValue, Request, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body::Body;
@@ -21,19 +21,17 @@ use tower_service::Service;
 
 use crate::{
     caller::{Caller, CredentialScope, scope_of},
-    error::{ProtocolError, json_status, retry_after},
-    wire::{error::ErrorBody, request::FromWire, response::ToJson},
+    error::{ProtocolError, retry_after, status},
+    protocol::{Protocol, SMITHY_PROTOCOL, path_operation, service},
+    wire::{
+        error::ErrorBody,
+        request::FromWire,
+        response::{self, is_void},
+    },
 };
 
-/// The prefix of the operation in `X-Amz-Target`.
-const TARGET_PREFIX: &str = "Route53AutoNaming_v20170314.";
-/// The path of rpc-v2-cbor requests.
-const CBOR_PATH: &str = "/service/Route53AutoNaming_v20170314/operation/";
 /// The name of the service in credential scopes.
 const SIGNING_NAME: &str = "servicediscovery";
-
-const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
-const CBOR: HeaderValue = HeaderValue::from_static("application/cbor");
 
 /// The most octets of a request's body.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -41,10 +39,11 @@ pub const BODY_LIMIT: usize = 1024 * 1024;
 /// The most octets of a body that is too long that are read before the connection is closed.
 const DROP_LIMIT: usize = 16 * BODY_LIMIT;
 
-/// AWS Cloud Map's HTTP API, awsJson1.1, as a [`tower_service::Service`].
+/// AWS Cloud Map's HTTP API, awsJson1.1 and rpc-v2-cbor, as a [`tower_service::Service`].
 ///
-/// Any method, `Host` and path are accepted: an SDK puts `data-` before the host of two operations, and an endpoint may
-/// have a path. What counts is the header `X-Amz-Target`. Signatures are read, for the account and Region (see
+/// Any method and `Host` are accepted, and any path: an SDK puts `data-` before the host of two operations, and an endpoint
+/// may have a path. What counts is the header `X-Amz-Target` (awsJson1.1), or the header `smithy-protocol: rpc-v2-cbor`
+/// and the last four segments of the path. A request is answered in the protocol that it speaks. Signatures are read, for the account and Region (see
 /// [`Caller`]), and never verified.
 #[derive(Clone)]
 pub struct CloudMapService {
@@ -72,9 +71,9 @@ impl CloudMapService {
     pub fn claims<B>(request: &Request<B>) -> bool {
         let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
         match target {
-            Some(target) => target.starts_with(TARGET_PREFIX),
+            Some(target) => target.starts_with(concat!(service!(), ".")),
             None => {
-                request.uri().path().contains(CBOR_PATH)
+                path_operation(request.uri().path()).is_some()
                     || CredentialScope::of(request.headers())
                         .is_some_and(|scope| scope.service == SIGNING_NAME)
             }
@@ -86,31 +85,30 @@ impl CloudMapService {
         B: Body,
     {
         let (parts, body) = request.into_parts();
-        if is_cbor(&parts.headers, parts.uri.path()) {
-            return cbor_error(&ProtocolError::UnknownProtocol("rpc-v2-cbor"));
-        }
+        let path = parts.uri.path();
+        let protocol = Protocol::of(&parts.headers, path);
         let scope = match parts.extensions.get::<Caller>() {
             Some(caller) => caller.scope.clone(),
             None => scope_of(&parts.headers, &self.default_scope),
         };
-        let action = match action(&parts.headers) {
+        let action = match protocol.action(&parts.headers, path) {
             Ok(action) => action,
-            Err(error) => return protocol_error(&error),
+            Err(error) => return protocol_error(protocol, &error),
         };
         let body = match read(body).await {
             Ok(body) => body,
-            Err(error) => return protocol_error(&error),
+            Err(error) => return protocol_error(protocol, &error),
         };
         let span = tracing::debug_span!("request", %action, %scope);
-        match dispatch(action, &self.cloud_map.at(scope), &body).await {
+        match dispatch(protocol, action, &self.cloud_map.at(scope), &body).await {
             Ok(body) => {
                 span.in_scope(|| tracing::debug!(octets = body.len(), "answered"));
-                response(StatusCode::OK, JSON, body)
+                success(protocol, action, body)
             }
-            Err(Failure::Protocol(error)) => protocol_error(&error),
+            Err(Failure::Protocol(error)) => protocol_error(protocol, &error),
             Err(Failure::Api(error)) => {
                 span.in_scope(|| tracing::debug!(code = %error.code(), %error, "refused"));
-                api_error(&error)
+                api_error(protocol, &error)
             }
         }
     }
@@ -146,6 +144,12 @@ where
 enum Failure {
     Protocol(ProtocolError),
     Api(Error),
+}
+
+impl From<ProtocolError> for Failure {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
 }
 
 impl From<Error> for Failure {
@@ -189,24 +193,12 @@ async fn read<B: Body>(body: B) -> Result<Bytes, ProtocolError> {
     }
 }
 
-fn action(headers: &HeaderMap) -> Result<Action, ProtocolError> {
-    let target = headers.get("x-amz-target").ok_or(ProtocolError::NoTarget)?;
-    let target = String::from_utf8_lossy(target.as_bytes());
-    let name = target.strip_prefix(TARGET_PREFIX).ok_or(ProtocolError::NoTarget)?;
-    Action::parse(name).ok_or_else(|| ProtocolError::UnknownOperation(name.chars().take(128).collect()))
+fn decode<T: FromWire>(protocol: Protocol, body: &[u8]) -> Result<T, Failure> {
+    Ok(T::from_wire(protocol.decode(body)?))
 }
 
-/// An empty body is an empty request, as some clients send it.
-fn decode<T: FromWire>(body: &[u8]) -> Result<T, Failure> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    match serde_json::from_slice(body) {
-        Ok(wire) => Ok(T::from_wire(wire)),
-        Err(error) => Err(Failure::Protocol(ProtocolError::Serialization(error.to_string()))),
-    }
-}
-
-fn encode<T: ToJson>(response: &T) -> Result<Vec<u8>, Failure> {
-    response.to_json().map_err(|_| Error::Internal("a response cannot be encoded").into())
+fn encode<T: response::Body>(protocol: Protocol, response: &T) -> Result<Vec<u8>, Failure> {
+    Ok(response.encode(protocol)?)
 }
 
 macro_rules! dispatch {
@@ -216,10 +208,15 @@ macro_rules! dispatch {
         absent { $($absent:ident,)* }
     ) => {
         /// Decodes the body for the operation, calls it, encodes its response.
-        async fn dispatch(action: Action, cloud_map: &ScopedCloudMap, body: &[u8]) -> Result<Vec<u8>, Failure> {
+        async fn dispatch(
+            protocol: Protocol,
+            action: Action,
+            cloud_map: &ScopedCloudMap,
+            body: &[u8],
+        ) -> Result<Vec<u8>, Failure> {
             match action {
-                $(Action::$write => encode(&cloud_map.$wm(decode(body)?).await?),)*
-                $(Action::$read => encode(&cloud_map.$rm(&decode(body)?)?),)*
+                $(Action::$write => encode(protocol, &cloud_map.$wm(decode(protocol, body)?).await?),)*
+                $(Action::$read => encode(protocol, &cloud_map.$rm(&decode(protocol, body)?)?),)*
                 $(Action::$absent)|* => Err(Error::NotInThisBuild(action).into()),
             }
         }
@@ -228,12 +225,25 @@ macro_rules! dispatch {
 
 sd_core::for_each_action!(dispatch);
 
-fn response(status: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response<Bytes> {
+/// "Responses for operations with no defined output type MUST NOT contain bodies" (Smithy RPC v2 CBOR, Responses).
+fn success(protocol: Protocol, action: Action, body: Vec<u8>) -> Response<Bytes> {
+    let void = protocol == Protocol::Cbor && is_void(action);
+    let mut response = response(protocol, StatusCode::OK, if void { Vec::new() } else { body });
+    if void {
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
+    response
+}
+
+fn response(protocol: Protocol, status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CONTENT_TYPE, protocol.content_type());
     headers.insert("x-amzn-requestid", request_id());
+    if protocol == Protocol::Cbor {
+        headers.insert(SMITHY_PROTOCOL, HeaderValue::from_static("rpc-v2-cbor"));
+    }
     response
 }
 
@@ -245,9 +255,10 @@ fn request_id() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-fn api_error(error: &Error) -> Response<Bytes> {
+fn api_error(protocol: Protocol, error: &Error) -> Response<Bytes> {
     let message = error.to_string();
-    let mut response = json_error(json_status(error.code()), &ErrorBody::of(error, &message));
+    let body = ErrorBody::of(protocol, error, &message);
+    let mut response = error_response(protocol, status(protocol, error.code()), &body);
     if let Some(seconds) = retry_after(error) {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -257,26 +268,10 @@ fn api_error(error: &Error) -> Response<Bytes> {
     response
 }
 
-pub(crate) fn protocol_error(error: &ProtocolError) -> Response<Bytes> {
-    json_error(error.status(), &ErrorBody::new(error.code(), &error.to_string()))
+pub(crate) fn protocol_error(protocol: Protocol, error: &ProtocolError) -> Response<Bytes> {
+    error_response(protocol, error.status(), &ErrorBody::new(protocol, error.code(), &error.to_string()))
 }
 
-fn json_error(status: StatusCode, body: &ErrorBody<'_>) -> Response<Bytes> {
-    response(status, JSON, serde_json::to_vec(body).unwrap_or_default())
-}
-
-fn is_cbor(headers: &HeaderMap, path: &str) -> bool {
-    headers.contains_key("smithy-protocol")
-        || (path.contains(CBOR_PATH) && !headers.contains_key("x-amz-target"))
-}
-
-/// A client that speaks CBOR can read nothing else, not even an error.
-fn cbor_error(error: &ProtocolError) -> Response<Bytes> {
-    let mut encoder = minicbor::Encoder::new(Vec::new());
-    let (code, message) = (error.code(), error.to_string());
-    // Writing into a vector cannot fail.
-    let _ = (|| encoder.map(2)?.str("__type")?.str(code)?.str("message")?.str(&message)?.ok())();
-    let mut response = response(error.status(), CBOR, encoder.into_writer());
-    response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
-    response
+fn error_response(protocol: Protocol, status: StatusCode, body: &ErrorBody<'_>) -> Response<Bytes> {
+    response(protocol, status, protocol.encode(body).unwrap_or_default())
 }

@@ -324,19 +324,19 @@ async fn operations_that_are_not_there_say_so() {
 }
 
 #[tokio::test]
-async fn a_client_of_another_protocol_is_answered_in_it() {
+async fn a_request_of_another_protocol_is_told_of_both() {
     let mut door = Door::new();
     let request = Request::post("/service/Route53AutoNaming_v20170314/operation/ListNamespaces")
-        .header("smithy-protocol", "rpc-v2-cbor")
-        .body(Full::<Bytes>::from(vec![0xa0]))
+        .header("smithy-protocol", "rpc-v2-json")
+        .body(Full::from("{}"))
         .unwrap();
-    let response = door.0.call(request).await.unwrap();
-    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(response.headers()["content-type"], "application/cbor");
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    let map: std::collections::BTreeMap<String, String> = minicbor::decode(&body).unwrap();
-    assert_eq!(map["__type"], "UnknownOperationException");
-    assert!(map["message"].contains("awsJson1.1"));
+    for request in [request, Request::get("/").body(Full::default()).unwrap()] {
+        let answer = door.send(request).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        let (code, message) = error(&answer);
+        assert_eq!(code, "UnknownOperationException");
+        assert!(message.contains("awsJson1.1") && message.contains("rpc-v2-cbor"), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,24 @@
 //! Errors: the code, a sentence, and the members that some errors have.
 
+use std::borrow::Cow;
+
 use sd_core::Error;
 use serde::Serialize;
 
-/// The body of an error. The text stands under both names that clients look for.
+use crate::protocol::Protocol;
+
+/// The body of an error.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ErrorBody<'a> {
     #[serde(rename = "__type")]
-    code: &'a str,
+    shape: Cow<'a, str>,
+    /// The text, under the name that the service model has for it.
     message: &'a str,
+    /// The text again in CBOR, under the name that every error has by the protocol: clients read no other from an error
+    /// that they have no shape for.
+    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
+    plain_message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     creator_request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,13 +35,22 @@ pub(crate) struct ErrorBody<'a> {
 
 impl<'a> ErrorBody<'a> {
     /// A body with the two members that every error has.
-    pub(crate) fn new(code: &'a str, message: &'a str) -> Self {
-        Self { code, message, ..Self::default() }
+    pub(crate) fn new(protocol: Protocol, code: &'a str, message: &'a str) -> Self {
+        match protocol {
+            Protocol::Json => Self { shape: code.into(), message, ..Self::default() },
+            // "This value of this component MUST contain the error's absolute shape-id" (Smithy RPC v2 CBOR).
+            Protocol::Cbor => Self {
+                shape: format!("com.amazonaws.servicediscovery#{code}").into(),
+                message,
+                plain_message: Some(message),
+                ..Self::default()
+            },
+        }
     }
 
     /// The body of an error of the API.
-    pub(crate) fn of(error: &'a Error, message: &'a str) -> Self {
-        let body = Self::new(error.code().as_str(), message);
+    pub(crate) fn of(protocol: Protocol, error: &'a Error, message: &'a str) -> Self {
+        let body = Self::new(protocol, error.code().as_str(), message);
         match error {
             Error::NamespaceAlreadyExists { namespace_id, creator_request_id } => Self {
                 namespace_id: Some(namespace_id.as_str()),

@@ -2,49 +2,63 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use minicbor_serde::tag;
 use sd_core::{
-    Timestamp,
+    Action, Error, Timestamp,
     health::{HealthCheck, HealthCheckConfig},
-    ids::AccountId,
-    model::{self, Attributes, Instance, NamespaceKind, Operation},
+    model::{self, Attributes, NamespaceKind, Operation},
     response::{
-        DiscoveredInstances, InstanceDescription, InstanceHealth, InstancePage, NamespaceDescription,
-        OperationStarted, OperationSummary, Page, ServiceDescription,
+        InstanceDescription, InstanceHealth, NamespaceDescription, OperationStarted, OperationSummary, Page,
+        ServiceDescription,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use crate::protocol::Protocol;
+
 /// Turns a response of an operation into the body of an answer.
-pub(crate) trait ToJson {
+pub(crate) trait Body {
     /// # Errors
-    /// None that a value of the model can cause: every map has text keys.
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error>;
+    /// Those of [`Protocol::encode`].
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error>;
 }
 
 /// Wraps a response in its one member.
-fn member<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&BTreeMap::from([(name, value)]))
+fn member<T: Serialize>(protocol: Protocol, name: &str, value: &T) -> Result<Vec<u8>, Error> {
+    protocol.encode(&BTreeMap::from([(name, value)]))
 }
 
-/// Seconds since the Unix epoch with three decimals.
+/// Seconds since the Unix epoch with three decimals; in CBOR under tag 1.
 struct Seconds(Timestamp);
 
 impl Serialize for Seconds {
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era need 41 bits of 53")]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.0.as_millis() as f64 / 1000.0)
+        let seconds = self.0.as_millis() as f64 / 1000.0;
+        if serializer.is_human_readable() {
+            serializer.serialize_f64(seconds)
+        } else {
+            tag::Required::<1, _>::new(seconds).serialize(serializer)
+        }
     }
 }
 
-impl ToJson for () {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        Ok(b"{}".to_vec())
+/// Whether an operation has no output shape in the service model. The others that answer with nothing have an empty one.
+pub(crate) fn is_void(action: Action) -> bool {
+    action == Action::UpdateInstanceCustomHealthStatus
+}
+
+impl Body for () {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        #[derive(Serialize)]
+        struct Empty {}
+        protocol.encode(&Empty {})
     }
 }
 
-impl ToJson for OperationStarted {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        member("OperationId", &self.operation_id.as_str())
+impl Body for OperationStarted {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        member(protocol, "OperationId", &self.operation_id.as_str())
     }
 }
 
@@ -125,9 +139,9 @@ fn with_namespace<T>(
     })
 }
 
-impl ToJson for NamespaceDescription {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        with_namespace(self, false, |namespace| member("Namespace", namespace))
+impl Body for NamespaceDescription {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        with_namespace(self, false, |namespace| member(protocol, "Namespace", namespace))
     }
 }
 
@@ -139,8 +153,8 @@ impl Serialize for NamespaceSummary<'_> {
     }
 }
 
-impl ToJson for Page<NamespaceDescription> {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+impl Body for Page<NamespaceDescription> {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct ListNamespaces<'a> {
@@ -148,7 +162,7 @@ impl ToJson for Page<NamespaceDescription> {
             #[serde(skip_serializing_if = "Option::is_none")]
             next_token: Option<&'a str>,
         }
-        serde_json::to_vec(&ListNamespaces {
+        protocol.encode(&ListNamespaces {
             namespaces: self.items.iter().map(NamespaceSummary).collect(),
             next_token: self.next_token.as_deref(),
         })
@@ -266,9 +280,9 @@ fn dns_record(record: &model::DnsRecord) -> DnsRecord {
     DnsRecord { kind: record.kind.as_str(), ttl: record.ttl }
 }
 
-impl ToJson for ServiceDescription {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        with_service(self, false, |service| member("Service", service))
+impl Body for ServiceDescription {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        with_service(self, false, |service| member(protocol, "Service", service))
     }
 }
 
@@ -280,8 +294,8 @@ impl Serialize for ServiceSummary<'_> {
     }
 }
 
-impl ToJson for Page<ServiceDescription> {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+impl Body for Page<ServiceDescription> {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct ListServices<'a> {
@@ -289,14 +303,14 @@ impl ToJson for Page<ServiceDescription> {
             #[serde(skip_serializing_if = "Option::is_none")]
             next_token: Option<&'a str>,
         }
-        serde_json::to_vec(&ListServices {
+        protocol.encode(&ListServices {
             services: self.items.iter().map(ServiceSummary).collect(),
             next_token: self.next_token.as_deref(),
         })
     }
 }
 
-struct AttributeMap<'a>(&'a Attributes);
+pub(super) struct AttributeMap<'a>(pub(super) &'a Attributes);
 
 impl Serialize for AttributeMap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -308,8 +322,8 @@ impl Serialize for AttributeMap<'_> {
     }
 }
 
-impl ToJson for InstanceDescription {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+impl Body for InstanceDescription {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct GetInstance<'a> {
@@ -326,7 +340,7 @@ impl ToJson for InstanceDescription {
             created_by_account: &'a str,
         }
         let instance = &*self.instance;
-        serde_json::to_vec(&GetInstance {
+        protocol.encode(&GetInstance {
             resource_owner: self.resource_owner.as_str(),
             instance: Full {
                 id: instance.id.as_str(),
@@ -338,91 +352,8 @@ impl ToJson for InstanceDescription {
     }
 }
 
-/// `"<id>","Attributes":{…}`, encoded once for an instance: what stands before and after it differs.
-fn fragment(instance: &Instance) -> &[u8] {
-    instance.wire_fragment(|instance| {
-        let mut bytes = Vec::with_capacity(512);
-        push_text(&mut bytes, instance.id.as_str());
-        bytes.extend_from_slice(b",\"Attributes\":{");
-        for (i, (key, value)) in instance.attributes.iter().enumerate() {
-            if i > 0 {
-                bytes.push(b',');
-            }
-            push_text(&mut bytes, key);
-            bytes.push(b':');
-            push_text(&mut bytes, value);
-        }
-        bytes.push(b'}');
-        bytes.into()
-    })
-}
-
-fn push_text(bytes: &mut Vec<u8>, text: &str) {
-    // Writing a string into a vector cannot fail.
-    let _ = serde_json::to_writer(bytes, text);
-}
-
-/// The octets of an instance in a list besides its fragment, about.
-const AROUND: usize = 64;
-
-impl ToJson for InstancePage {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let capacity =
-            self.page.items.iter().map(|instance| fragment(instance).len() + AROUND).sum::<usize>();
-        let mut bytes = Vec::with_capacity(capacity + 256);
-        bytes.extend_from_slice(b"{\"ResourceOwner\":");
-        push_account(&mut bytes, &self.resource_owner);
-        bytes.extend_from_slice(b",\"Instances\":[");
-        for (i, instance) in self.page.items.iter().enumerate() {
-            bytes.extend_from_slice(if i == 0 { b"{\"Id\":" } else { b",{\"Id\":" });
-            bytes.extend_from_slice(fragment(instance));
-            bytes.extend_from_slice(b",\"CreatedByAccount\":");
-            push_account(&mut bytes, &instance.created_by_account);
-            bytes.push(b'}');
-        }
-        bytes.push(b']');
-        if let Some(token) = &self.page.next_token {
-            bytes.extend_from_slice(b",\"NextToken\":");
-            push_text(&mut bytes, token);
-        }
-        bytes.push(b'}');
-        Ok(bytes)
-    }
-}
-
-fn push_account(bytes: &mut Vec<u8>, account: &AccountId) {
-    push_text(bytes, account.as_str());
-}
-
-impl ToJson for DiscoveredInstances {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut names = b",\"NamespaceName\":".to_vec();
-        push_text(&mut names, self.namespace_name.as_str());
-        names.extend_from_slice(b",\"ServiceName\":");
-        push_text(&mut names, self.service_name.as_str());
-        names.push(b'}');
-        let around = names.len() + AROUND;
-        let capacity =
-            self.instances.iter().map(|(instance, _)| fragment(instance).len() + around).sum::<usize>();
-        let mut bytes = Vec::with_capacity(capacity + 64);
-        bytes.extend_from_slice(b"{\"Instances\":[");
-        for (i, (instance, health)) in self.instances.iter().enumerate() {
-            bytes.extend_from_slice(if i == 0 { b"{\"InstanceId\":" } else { b",{\"InstanceId\":" });
-            bytes.extend_from_slice(fragment(instance));
-            bytes.extend_from_slice(b",\"HealthStatus\":\"");
-            bytes.extend_from_slice(health.as_str().as_bytes());
-            bytes.push(b'"');
-            bytes.extend_from_slice(&names);
-        }
-        bytes.extend_from_slice(b"],\"InstancesRevision\":");
-        bytes.extend_from_slice(self.instances_revision.as_u64().to_string().as_bytes());
-        bytes.push(b'}');
-        Ok(bytes)
-    }
-}
-
-impl ToJson for Page<OperationSummary> {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+impl Body for Page<OperationSummary> {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct ListOperations<'a> {
@@ -436,7 +367,7 @@ impl ToJson for Page<OperationSummary> {
             id: &'a str,
             status: &'static str,
         }
-        serde_json::to_vec(&ListOperations {
+        protocol.encode(&ListOperations {
             operations: self
                 .items
                 .iter()
@@ -447,8 +378,8 @@ impl ToJson for Page<OperationSummary> {
     }
 }
 
-impl ToJson for Page<InstanceHealth> {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+impl Body for Page<InstanceHealth> {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct GetInstancesHealthStatus<'a> {
@@ -464,15 +395,15 @@ impl ToJson for Page<InstanceHealth> {
                     .collect_map(self.0.iter().map(|item| (item.instance.id.as_str(), item.status.as_str())))
             }
         }
-        serde_json::to_vec(&GetInstancesHealthStatus {
+        protocol.encode(&GetInstancesHealthStatus {
             status: Statuses(&self.items),
             next_token: self.next_token.as_deref(),
         })
     }
 }
 
-impl ToJson for Arc<Operation> {
-    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+impl Body for Arc<Operation> {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct Wire<'a> {
@@ -490,6 +421,7 @@ impl ToJson for Arc<Operation> {
         }
         let error = self.error.as_ref();
         member(
+            protocol,
             "Operation",
             &Wire {
                 id: self.id.as_str(),
