@@ -4,6 +4,7 @@
 # Each function succeeds when the thing is there afterwards. Output goes to the log of the stage that asked.
 
 awscli=1.46.3
+boto3=1.44.5 # the first whose model has rpc-v2-cbor and the statuses of errors is 1.44.1
 cargo_deny=0.20.2
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 export HOME
@@ -61,6 +62,14 @@ need_awscli() {
   need_python && rm -rf "$cache/awscli" && mkdir -p "$cache" &&
     logged "$python" -m venv "$cache/awscli" &&
     logged "$aws_bin/python" -m pip install --quiet "awscli==$awscli"
+}
+
+need_boto3() {
+  local version
+  version=$("$cache/boto3/bin/python" -c 'import boto3; print(boto3.__version__)' 2>&1) && [ "$version" = "$boto3" ] && return
+  need_python && rm -rf "$cache/boto3" && mkdir -p "$cache" &&
+    logged "$python" -m venv "$cache/boto3" &&
+    logged "$cache/boto3/bin/python" -m pip install --quiet "boto3==$boto3"
 }
 
 need_cargo_deny() {

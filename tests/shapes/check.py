@@ -1,0 +1,156 @@
+"""Compares what is on the wire with botocore's model of the service, in both protocols.
+
+    check.py SD_SERVER
+
+Inputs: each member of each operation is sent with a value of the right type and of a wrong one; a wrong one that is not
+refused was not read. Outputs and errors: boto3 plays scenario.py, and each member has to come. What is known not to come
+stands in the table below with its reason; a row that is no longer true is a failure. An operation that answers
+NotImplemented is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
+
+from clients import PROTOCOLS, Client, Wire, service_model  # noqa: E402
+from scenario import play, play_slow  # noqa: E402
+from session import Report, Server, SessionLost, environment  # noqa: E402
+
+# Members of outputs, and errors, that never come.
+NOT_SENT = {
+    "ListServices.Services.DnsConfig.NamespaceId": "the summaries of the real service are without it",
+    "RequestLimitExceeded": "nothing is throttled",
+    "ResourceLimitExceeded": "there are no quotas",
+}
+
+
+@contextmanager
+def server(binary: str, directory: Path, *flags: str) -> Iterator[str]:
+    """The address of the API of a server of its own."""
+    ports = ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--dns", "127.0.0.1:0"]
+    running = Server([binary, *ports, *flags], directory / "server.log", environment(directory))
+    try:
+        deadline = time.monotonic() + 30
+        while not (address := re.search(r"^  API +(\S+)", running.output, re.MULTILINE)):
+            running.check_alive()
+            if time.monotonic() > deadline:
+                raise SessionLost("the server does not say where it listens")
+            time.sleep(0.02)  # a poll, bounded by the deadline
+        yield address[1]
+    finally:
+        running.stop()
+
+
+def right(shape) -> Any:
+    """A value of the shape's type, as small as can be."""
+    if shape.type_name in ("structure", "map"):
+        return {}
+    return {"list": [], "string": "x"}.get(shape.type_name, 1)
+
+
+def wrong(shape) -> Any:
+    """A value of another type."""
+    return 1 if shape.type_name == "string" else "x"
+
+
+def members(shape, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each place in a structure where there is a value: its path, its shape, and what wraps a value there in a body."""
+    for name, member in shape.members.items() if shape is not None else ():
+        yield from _places(member, f"{path}.{name}".lstrip("."), lambda value, name=name: {name: value})
+
+
+def _places(shape, path: str, wrap) -> Iterator[tuple[str, Any, Any]]:
+    yield path, shape, wrap
+    if shape.type_name == "structure":
+        for inner, member, place in members(shape, path):
+            yield inner, member, lambda value, place=place: wrap(place(value))
+    elif shape.type_name == "list":
+        yield from _places(shape.member, f"{path}[]", lambda value: wrap([value]))
+    elif shape.type_name == "map":
+        yield from _places(shape.value, f"{path}{{}}", lambda value: wrap({"k": value}))
+
+
+def output_members(shape, path: str) -> Iterator[str]:
+    if shape is not None and shape.type_name == "structure":
+        for name, member in shape.members.items():
+            yield f"{path}.{name}"
+            yield from output_members(member, f"{path}.{name}")
+    elif shape is not None and shape.type_name in ("list", "map"):
+        yield from output_members(shape.member if shape.type_name == "list" else shape.value, path)
+
+
+def check_inputs(wire: Wire, operation, report: Report) -> None:
+    complaints, count = [], 0
+    for path, shape, wrap in members(operation.input_shape):
+        count += 1
+        for protocol in PROTOCOLS:
+            if (code := wire.code(protocol, operation.name, wrap(wrong(shape)))) != "SerializationException":
+                complaints.append(f"{path} is not read: {wrap(wrong(shape))} in {protocol} ends in {code}")
+            if wire.code(protocol, operation.name, wrap(right(shape))) == "SerializationException":
+                complaints.append(f"{path} cannot be sent: {wrap(right(shape))} in {protocol} is refused")
+    for protocol in PROTOCOLS:
+        if wire.code(protocol, operation.name, {"NoSuchMember": [{"x": 1}]}) == "SerializationException":
+            complaints.append(f"a member that is not known is not ignored in {protocol}")
+    report.check(f"{operation.name}: {count} places of the input", complaints)
+
+
+def check_sent(client: Client, built: list, report: Report) -> None:
+    """Every member of the outputs and errors of the operations that are built."""
+    errors = {shape.name: shape for operation in built for shape in operation.error_shapes}
+    used = set()
+    for name, shape in [(operation.name, operation.output_shape) for operation in built] + sorted(errors.items()):
+        expected = list(output_members(shape, name))
+        excused = [path for path in expected if path in NOT_SENT or name in NOT_SENT]
+        complaints = [f"{path} was not sent" for path in expected if path not in client.seen and path not in excused]
+        complaints += [f"{path} is sent: it is a row of NOT_SENT" for path in excused if path in client.seen]
+        used.update(name if name in NOT_SENT else path for path in excused)
+        report.check(f"{client.protocol} {name}: {len(expected) - len(excused)} members sent", complaints)
+    report.check(f"{client.protocol}: the rows of NOT_SENT are members", sorted(NOT_SENT.keys() - used))
+
+
+def main(binary: str) -> int:
+    report = Report()
+    with tempfile.TemporaryDirectory() as directory:
+        settings = environment(Path(directory))
+        os.environ.clear()
+        os.environ.update(settings)
+        model = service_model()
+        operations = [model.operation_model(name) for name in model.operation_names]
+        with server(binary, Path(directory)) as address:
+            wire = Wire(address)
+            codes = {operation.name: wire.code("json", operation.name, {}) for operation in operations}
+            absent = frozenset(name for name, code in codes.items() if code == "NotImplemented")
+            unknown = [name for name, code in codes.items() if code == "UnknownOperationException"]
+            report.check(f"{len(operations)} operations are known, {len(absent)} of them are not built", unknown)
+            built = [operation for operation in operations if operation.name not in absent]
+            for operation in built:
+                check_inputs(wire, operation, report)
+        for protocol in PROTOCOLS:
+            clients = []
+            for flags, part in ([], play), (["--timing", "aws"], play_slow):
+                with server(binary, Path(directory), *flags) as address:
+                    clients.append(Client(address, protocol, absent))
+                    try:
+                        part(clients[-1])
+                    except Exception:  # an answer that the client cannot read, or that the scenario cannot go on from
+                        clients[-1].complaints.append(traceback.format_exc(limit=-4))
+            client, slow = clients
+            client.seen |= slow.seen
+            report.check(f"boto3 in {protocol}", client.complaints + slow.complaints)
+            check_sent(client, built, report)
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
