@@ -28,6 +28,9 @@
 mod admin;
 mod caller;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod protocol;
 mod server;
 mod service;

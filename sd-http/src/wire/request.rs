@@ -14,6 +14,10 @@ pub(crate) trait FromWire: Sized {
     type Wire: for<'de> Deserialize<'de>;
 
     fn from_wire(wire: Self::Wire) -> Self;
+
+    /// Writes it as a client does.
+    #[cfg(feature = "fuzzing")]
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
 /// Shapes that are the same on both sides.
@@ -24,6 +28,11 @@ macro_rules! plain {
 
             fn from_wire(wire: Self) -> Self {
                 wire
+            }
+
+            #[cfg(feature = "fuzzing")]
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(self, serializer)
             }
         })*
     };
@@ -36,6 +45,11 @@ impl<T: FromWire> FromWire for Vec<T> {
 
     fn from_wire(wire: Self::Wire) -> Self {
         wire.into_iter().map(T::from_wire).collect()
+    }
+
+    #[cfg(feature = "fuzzing")]
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(Sent))
     }
 }
 
@@ -86,8 +100,28 @@ macro_rules! shape {
                 $(request.$field = wire.$field.map(<$type as FromWire>::from_wire);)*
                 request
             }
+
+            #[cfg(feature = "fuzzing")]
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(None)?;
+                $(if let Some(value) = &self.$field {
+                    serde::ser::SerializeMap::serialize_entry(&mut map, $member, &Sent(value))?;
+                })*
+                serde::ser::SerializeMap::end(map)
+            }
         }
     };
+}
+
+/// A shape, to be written.
+#[cfg(feature = "fuzzing")]
+pub(crate) struct Sent<'a, T>(pub(crate) &'a T);
+
+#[cfg(feature = "fuzzing")]
+impl<T: FromWire> serde::Serialize for Sent<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
 }
 
 /// Reads a member's name: one of these, or `None`.

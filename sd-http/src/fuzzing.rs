@@ -1,0 +1,65 @@
+//! What a fuzz target may ask of the decoders.
+
+use std::fmt::Debug;
+
+use sd_core::{Action, request};
+
+use crate::{
+    protocol::Protocol,
+    wire::request::{FromWire, Sent},
+};
+
+/// Reads a JSON body as a request of every operation, and tells whether it is one.
+///
+/// A request that can be read is the same request when it is written, in either protocol, and read again.
+///
+/// # Errors
+/// It is not.
+pub fn json(body: &[u8]) -> Result<bool, String> {
+    read_all(Protocol::Json, body)
+}
+
+/// The same with a CBOR body.
+///
+/// # Errors
+/// As for [`json`].
+pub fn cbor(body: &[u8]) -> Result<bool, String> {
+    read_all(Protocol::Cbor, body)
+}
+
+fn read_all(protocol: Protocol, body: &[u8]) -> Result<bool, String> {
+    Action::ALL.iter().try_fold(false, |any, action| Ok(read(*action, protocol, body)? || any))
+}
+
+macro_rules! read {
+    (
+        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
+        read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
+        absent { $($absent:ident,)* }
+    ) => {
+        fn read(action: Action, protocol: Protocol, body: &[u8]) -> Result<bool, String> {
+            match action {
+                $(Action::$write => round_trip::<request::$wq>(protocol, body),)*
+                $(Action::$read => round_trip::<request::$rq>(protocol, body),)*
+                $(Action::$absent => Ok(false),)*
+            }
+        }
+    };
+}
+
+sd_core::for_each_action!(read);
+
+fn round_trip<T: FromWire + Debug + PartialEq>(protocol: Protocol, body: &[u8]) -> Result<bool, String> {
+    let Ok(wire) = protocol.decode(body) else { return Ok(false) };
+    let request = T::from_wire(wire);
+    for protocol in [Protocol::Json, Protocol::Cbor] {
+        let written = protocol.encode(&Sent(&request)).map_err(|error| format!("{request:?}: {error}"))?;
+        match protocol.decode(&written).map(T::from_wire) {
+            Ok(again) if again == request => {}
+            again => {
+                return Err(format!("{request:?} is {written:02x?} in {protocol:?}, and that is {again:?}"));
+            }
+        }
+    }
+    Ok(true)
+}
