@@ -14,15 +14,21 @@ macro_rules! for_each_action {
             write {
                 CreateHttpNamespace create_http_namespace CreateHttpNamespaceRequest => OperationStarted: namespaces::create_http,
                 CreatePrivateDnsNamespace create_private_dns_namespace CreatePrivateDnsNamespaceRequest => OperationStarted: namespaces::create_private_dns,
+                CreatePublicDnsNamespace create_public_dns_namespace CreatePublicDnsNamespaceRequest => OperationStarted: namespaces::create_public_dns,
                 CreateService create_service CreateServiceRequest => ServiceDescription: services::create,
                 DeleteNamespace delete_namespace DeleteNamespaceRequest => OperationStarted: namespaces::delete,
                 DeleteService delete_service DeleteServiceRequest => (): services::delete,
                 DeregisterInstance deregister_instance DeregisterInstanceRequest => OperationStarted: instances::deregister,
                 RegisterInstance register_instance RegisterInstanceRequest => OperationStarted: instances::register,
+                UpdateHttpNamespace update_http_namespace UpdateHttpNamespaceRequest => OperationStarted: update_namespace::http,
                 UpdateInstanceCustomHealthStatus update_instance_custom_health_status UpdateInstanceCustomHealthStatusRequest => (): custom_health::update,
+                UpdatePrivateDnsNamespace update_private_dns_namespace UpdatePrivateDnsNamespaceRequest => OperationStarted: update_namespace::private_dns,
+                UpdatePublicDnsNamespace update_public_dns_namespace UpdatePublicDnsNamespaceRequest => OperationStarted: update_namespace::public_dns,
+                UpdateService update_service UpdateServiceRequest => OperationStarted: update_service::update,
             }
             read {
                 DiscoverInstances discover_instances DiscoverInstancesRequest => DiscoveredInstances: discovery::discover,
+                DiscoverInstancesRevision discover_instances_revision DiscoverInstancesRevisionRequest => DiscoveredRevision: discovery::revision,
                 GetInstance get_instance GetInstanceRequest => InstanceDescription: instances::get,
                 GetInstancesHealthStatus get_instances_health_status GetInstancesHealthStatusRequest => Page<InstanceHealth>: custom_health::get,
                 GetNamespace get_namespace GetNamespaceRequest => NamespaceDescription: namespaces::get,
@@ -34,17 +40,11 @@ macro_rules! for_each_action {
                 ListServices list_services ListServicesRequest => Page<ServiceDescription>: services::list,
             }
             absent {
-                CreatePublicDnsNamespace,
                 DeleteServiceAttributes,
-                DiscoverInstancesRevision,
                 GetServiceAttributes,
                 ListTagsForResource,
                 TagResource,
                 UntagResource,
-                UpdateHttpNamespace,
-                UpdatePrivateDnsNamespace,
-                UpdatePublicDnsNamespace,
-                UpdateService,
                 UpdateServiceAttributes,
             }
         }

@@ -19,11 +19,13 @@ pub enum Change {
     PutNamespace(Arc<Namespace>),
     /// The namespace, which has no services, does not exist.
     DeleteNamespace(NamespaceId),
-    /// The service exists, with this value. Its namespace exists.
+    /// The service exists, with this value. Its namespace exists. If it was checked before and is not now, or the other way
+    /// round, the health of its instances is what [`Health::under`] says.
     PutService(Arc<Service>),
     /// The service, which has no instances, does not exist.
     DeleteService(ServiceId),
-    /// The instance exists, with this value and this health. Its service exists. Grows the instances revision.
+    /// The instance exists, with this value and this health, if its service's check allows that; otherwise with what
+    /// [`Health::under`] says. Its service exists. Grows the instances revision.
     PutInstance {
         /// The service that it is in.
         service: ServiceId,
@@ -49,7 +51,7 @@ pub enum Change {
     /// For backends that learn so from their store: that it ended elsewhere, and the changes beside this one are what it
     /// came to, or that it is gone with everything else. Operations that end in their time end without it.
     EndOperation(OperationId),
-    /// The instance has this health. Does not touch the instances revision.
+    /// The instance has this health, if its service's check allows that. Does not touch the instances revision.
     PutHealth {
         /// The service that the instance is in.
         service: ServiceId,

@@ -169,6 +169,14 @@ impl Health {
         Self { status, pending: Pending::Nothing }
     }
 
+    /// The health of an instance whose service has this check now. Without one it is `UNKNOWN`; with one it starts as at
+    /// its registration if it was not checked before.
+    #[must_use]
+    pub fn under(self, check: &HealthCheck, initial: Option<CustomHealthStatus>) -> Self {
+        let was_checked = self.status != HealthStatus::Unknown;
+        if was_checked == (*check != HealthCheck::None) { self } else { Self::initial(check, initial) }
+    }
+
     /// The status in effect.
     #[must_use]
     pub fn status(self) -> HealthStatus {

@@ -145,6 +145,11 @@ text_newtype! {
 }
 
 text_newtype! {
+    /// The idempotency token of a request that updates a namespace: at most 64 characters.
+    UpdaterRequestId, |text| constraint::length(text, 0, 64)
+}
+
+text_newtype! {
     /// An AWS account: 12 digits.
     AccountId, |text| {
         constraint::length(text, 12, 12)?;

@@ -88,6 +88,74 @@ request! {
 }
 
 request! {
+    /// Creates a namespace whose instances are also found by public DNS.
+    CreatePublicDnsNamespaceRequest {
+        required {
+            /// The name of the namespace and of its zone: a domain name with at least one dot, at most 253 characters.
+            name,
+        }
+        optional {
+            /// An idempotency token of at most 64 characters.
+            creator_request_id: String => with_creator_request_id,
+            /// At most 1024 characters.
+            description: String => with_description,
+            /// At most 50 tags.
+            tags: Vec<Tag> => with_tags,
+            /// The zone's settings; an SOA TTL of 60 s without them.
+            properties: DnsNamespaceProperties => with_properties,
+        }
+    }
+}
+
+request! {
+    /// Changes the description of an HTTP namespace.
+    UpdateHttpNamespaceRequest {
+        required {
+            /// The id or the ARN.
+            id,
+        }
+        optional {
+            /// An idempotency token of at most 64 characters.
+            updater_request_id: String => with_updater_request_id,
+            /// What changes. Required.
+            namespace: HttpNamespaceChange => with_namespace,
+        }
+    }
+}
+
+request! {
+    /// Changes a namespace of private DNS; what is not given stays.
+    UpdatePrivateDnsNamespaceRequest {
+        required {
+            /// The id or the ARN.
+            id,
+        }
+        optional {
+            /// An idempotency token of at most 64 characters.
+            updater_request_id: String => with_updater_request_id,
+            /// What changes. Required.
+            namespace: DnsNamespaceChange => with_namespace,
+        }
+    }
+}
+
+request! {
+    /// Changes a namespace of public DNS; what is not given stays.
+    UpdatePublicDnsNamespaceRequest {
+        required {
+            /// The id or the ARN.
+            id,
+        }
+        optional {
+            /// An idempotency token of at most 64 characters.
+            updater_request_id: String => with_updater_request_id,
+            /// What changes. Required.
+            namespace: DnsNamespaceChange => with_namespace,
+        }
+    }
+}
+
+request! {
     /// Deletes a namespace that has no services.
     DeleteNamespaceRequest {
         required {
@@ -148,6 +216,20 @@ request! {
             tags: Vec<Tag> => with_tags,
             /// `HTTP`: found by DiscoverInstances only, also in a DNS namespace.
             service_type: String => with_service_type,
+        }
+    }
+}
+
+request! {
+    /// Changes a service in a DNS namespace.
+    UpdateServiceRequest {
+        required {
+            /// The id or the ARN.
+            id,
+        }
+        optional {
+            /// The new settings. Required.
+            service: ServiceChange => with_service,
         }
     }
 }
@@ -276,6 +358,22 @@ request! {
             optional_parameters: BTreeMap<String, String> => with_optional_parameters,
             /// HEALTHY, UNHEALTHY, ALL or HEALTHY_OR_ELSE_ALL; by default HEALTHY.
             health_status: String => with_health_status,
+            /// The account that owns the namespace, 12 digits.
+            owner_account: String => with_owner_account,
+        }
+    }
+}
+
+request! {
+    /// Tells whether the registrations of a service have changed, without finding them.
+    DiscoverInstancesRevisionRequest {
+        required {
+            /// The `HttpName` of the namespace, or its ARN.
+            namespace_name,
+            /// The name of the service.
+            service_name,
+        }
+        optional {
             /// The account that owns the namespace, 12 digits.
             owner_account: String => with_owner_account,
         }
@@ -418,6 +516,94 @@ pub struct DnsPropertiesInput {
 pub struct SoaInput {
     /// In seconds: 0–2147483647.
     pub ttl: Option<i64>,
+}
+
+/// What changes of an HTTP namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpNamespaceChange {
+    /// At most 1024 characters; the empty text clears the description. Required.
+    pub description: Option<String>,
+}
+
+impl HttpNamespaceChange {
+    /// The change of the description to this one.
+    #[must_use]
+    pub fn new(description: impl Into<String>) -> Self {
+        Self { description: Some(description.into()) }
+    }
+}
+
+/// What changes of a DNS namespace; what is not given stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DnsNamespaceChange {
+    /// At most 1024 characters; the empty text clears the description.
+    pub description: Option<String>,
+    /// The zone's settings.
+    pub properties: Option<DnsNamespaceProperties>,
+}
+
+impl DnsNamespaceChange {
+    /// Sets the description.
+    #[must_use]
+    pub fn with_description(self, description: impl Into<String>) -> Self {
+        Self { description: Some(description.into()), ..self }
+    }
+
+    /// Sets the TTL of the SOA record in seconds: 0–2147483647.
+    #[must_use]
+    pub fn with_soa_ttl(self, ttl: u32) -> Self {
+        Self { properties: Some(DnsNamespaceProperties::soa_ttl(ttl)), ..self }
+    }
+}
+
+/// The new settings of a service. A `dns_config` or `health_check_config` that is left out is deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServiceChange {
+    /// At most 1024 characters; the empty text clears the description. It stays if it is not given.
+    pub description: Option<String>,
+    /// The records that remain, with their TTLs.
+    pub dns_config: Option<DnsConfigChange>,
+    /// The Route 53 health check. Its type cannot change.
+    pub health_check_config: Option<HealthCheckConfigInput>,
+}
+
+impl ServiceChange {
+    /// Sets the description.
+    #[must_use]
+    pub fn with_description(self, description: impl Into<String>) -> Self {
+        Self { description: Some(description.into()), ..self }
+    }
+
+    /// Sets the records that remain.
+    #[must_use]
+    pub fn with_dns_config(self, dns_config: DnsConfigChange) -> Self {
+        Self { dns_config: Some(dns_config), ..self }
+    }
+
+    /// Sets the Route 53 health check.
+    #[must_use]
+    pub fn with_health_check_config(self, config: HealthCheckConfigInput) -> Self {
+        Self { health_check_config: Some(config), ..self }
+    }
+}
+
+/// The records of a service that remain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DnsConfigChange {
+    /// Of the types that the service has. Required.
+    pub dns_records: Option<Vec<DnsRecordInput>>,
+}
+
+impl DnsConfigChange {
+    /// These records.
+    #[must_use]
+    pub fn new(records: impl IntoIterator<Item = (RecordType, u32)>) -> Self {
+        Self { dns_records: DnsConfigInput::new(records).dns_records }
+    }
 }
 
 /// The records that each instance of a service gets.

@@ -153,3 +153,17 @@ pub struct DiscoveredInstances {
     /// Grows with every register and deregister of the service.
     pub instances_revision: InstancesRevision,
 }
+
+/// What tells whether a service's registrations have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiscoveredRevision {
+    /// Grows with every register and deregister of the service.
+    pub instances_revision: InstancesRevision,
+}
+
+impl DiscoveredRevision {
+    pub(crate) fn new(instances_revision: InstancesRevision) -> Self {
+        Self { instances_revision }
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use common::{
     Engine, code, custom_check, dns, dns_service,
     meeting::{Meeting, Shared},
+    route53_check,
 };
 use sd_core::{
     CommitError, Error, ErrorCode, Mode, Registry, Scope,
@@ -16,8 +17,9 @@ use sd_core::{
     health::HealthStatus,
     model::{OperationStatus, RecordType::A, Service},
     request::{
-        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
-        DiscoverInstancesRequest,
+        CreatePublicDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
+        DeregisterInstanceRequest, DiscoverInstancesRequest, DnsConfigChange, DnsNamespaceChange,
+        GetNamespaceRequest, ServiceChange, UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
 };
 
@@ -131,7 +133,20 @@ fn every_write_says_what_it_relies_on() {
     let delete_service = || meeting.engine.api.delete_service(DeleteServiceRequest::new(service.as_str()));
     let delete_namespace =
         || meeting.engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str()));
-    let writes: [(&dyn Fn(), &[&str]); 7] = [
+    let zone = meeting.rival.private("zone.local").id.clone();
+    let in_zone = dns_service(&meeting.rival.private("other.local"), "web", dns(&[A]));
+    let in_zone = meeting.rival.service(in_zone).id.clone();
+    let update_namespace = || {
+        let request = UpdatePrivateDnsNamespaceRequest::new(zone.as_str());
+        meeting.engine.api.update_private_dns_namespace(request.with_namespace(DnsNamespaceChange::default()))
+    };
+    let update_service = || {
+        let request = UpdateServiceRequest::new(in_zone.as_str()).with_service(ServiceChange::default());
+        meeting.engine.api.update_service(request)
+    };
+    let public =
+        || meeting.engine.api.create_public_dns_namespace(CreatePublicDnsNamespaceRequest::new("a.b"));
+    let writes: [(&dyn Fn(), &[&str]); 10] = [
         (
             &|| drop(meeting.create_http("new").unwrap()),
             &["Free(HttpName", "Free(HttpNamespace", "Free(Id", "Free(NamespaceInCreation"],
@@ -140,6 +155,9 @@ fn every_write_says_what_it_relies_on() {
             &|| drop(meeting.create_private("new").unwrap()),
             &["Free(HttpName", "Free(Id", "Free(NamespaceInCreation", "Free(Zone"],
         ),
+        (&|| drop(public().unwrap()), &["Free(HttpName", "Free(Id", "Free(NamespaceInCreation"]),
+        (&|| drop(update_namespace().unwrap()), &["At(Namespace", "Free(Target"]),
+        (&|| drop(update_service().unwrap()), &["At(Service", "Free(Target"]),
         (
             &|| drop(meeting.create_service("new").unwrap()),
             &["Free(Id", "Free(ServiceName", "Free(Target", "Live(Namespace"],
@@ -191,6 +209,59 @@ fn registrations_into_one_service_do_not_conflict() {
         assert_eq!(meeting.shared.commits(), 2, "one each: {id}");
     }
     assert!(meeting.has("other") && meeting.has("same"));
+}
+
+#[test]
+fn an_update_and_a_registration_that_meet_agree_on_health() {
+    let meeting = Meeting::new();
+    let namespace = meeting.rival.public("example.com");
+    let service = meeting.rival.dns_service(&namespace, "web", &[A]);
+    let id = service.id.clone();
+    let update = move |engine: &Engine| {
+        let change = ServiceChange::default()
+            .with_dns_config(DnsConfigChange::new([(A, 60)]))
+            .with_health_check_config(route53_check("HTTP", None, None));
+        let request = UpdateServiceRequest::new(id.as_str()).with_service(change);
+        drop(engine.api.update_service(request).unwrap());
+    };
+    let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("AWS_INSTANCE_PORT", "80")];
+    // Neither of the two is planned again.
+    meeting.shared.commits();
+    let registered = Arc::clone(&service);
+    meeting.in_between(move |rival| rival.register(&registered, "i-1", &attributes));
+    update(&meeting.engine);
+    assert_eq!(meeting.shared.commits(), 2);
+    let plain = meeting.rival.dns_service(&namespace, "plain", &[A]);
+    let id = plain.id.clone();
+    meeting.in_between(move |rival| {
+        let change = ServiceChange::default()
+            .with_dns_config(DnsConfigChange::new([(A, 60)]))
+            .with_health_check_config(route53_check("TCP", None, None));
+        rival.api.update_service(UpdateServiceRequest::new(id.as_str()).with_service(change)).unwrap();
+    });
+    meeting.engine.register(&plain, "i-1", &attributes);
+    for service in ["web", "plain"] {
+        let request = DiscoverInstancesRequest::new("example.com", service);
+        let found = meeting.engine.api.discover_instances(&request).unwrap();
+        assert_eq!(found.instances[0].1, HealthStatus::Healthy, "{service}");
+    }
+}
+
+#[test]
+fn of_two_updates_that_meet_none_is_lost() {
+    let meeting = Meeting::new();
+    let zone = meeting.rival.private("app.local");
+    let id = zone.id.clone();
+    let update = move |engine: &Engine, change: DnsNamespaceChange| {
+        let request = UpdatePrivateDnsNamespaceRequest::new(id.as_str()).with_namespace(change);
+        drop(engine.api.update_private_dns_namespace(request).unwrap());
+    };
+    let other = update.clone();
+    meeting.in_between(move |rival| other(rival, DnsNamespaceChange::default().with_soa_ttl(1)));
+    update(&meeting.engine, DnsNamespaceChange::default().with_description("new"));
+    let found =
+        meeting.engine.api.get_namespace(&GetNamespaceRequest::new(zone.id.as_str())).unwrap().namespace;
+    assert_eq!((found.hosted_zone().unwrap().soa_ttl, found.description.as_deref()), (1, Some("new")));
 }
 
 #[test]

@@ -11,7 +11,10 @@ use sd_core::{
     Clock, ErrorCode, Scope,
     health::HealthStatus,
     model::{RecordType::A, Service},
-    request::{CreateServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest},
+    request::{
+        CreateServiceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,
+        DiscoverInstancesRevisionRequest as Revision, DnsConfigChange, ServiceChange, UpdateServiceRequest,
+    },
 };
 
 const WELL: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "HEALTHY");
@@ -203,6 +206,77 @@ fn the_instances_revision_grows_with_every_change_and_only_then() {
     engine.clock.advance(std::time::Duration::from_secs(1000));
     assert_eq!(register("i-3"), engine.clock.now().as_millis());
     assert!(revision() < 1 << 53);
+}
+
+#[test]
+fn the_revision_alone_is_that_of_a_discovery() {
+    let engine = Engine::new();
+    let namespace = engine.private("app.local");
+    let request = |name: &str| Revision::new("app.local", name);
+    let alone = |request: &Revision| {
+        engine.api.discover_instances_revision(request).map(|found| found.instances_revision)
+    };
+    let both = || {
+        let alone = alone(&request("web")).unwrap();
+        let with = engine.api.discover_instances(&DiscoverInstancesRequest::new("app.local", "web")).unwrap();
+        assert_eq!(alone, with.instances_revision);
+        alone
+    };
+    let service = engine.dns_service(&namespace, "web", &[A]);
+    let mut last = both();
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        engine.register(&service, "i-1", &[("AWS_INSTANCE_IPV4", address)]);
+        assert!(both() > last);
+        last = both();
+    }
+    let change = ServiceChange::default().with_dns_config(DnsConfigChange::new([(A, 1)]));
+    let update = UpdateServiceRequest::new(service.id.as_str()).with_service(change);
+    engine.api.update_service(update).unwrap();
+    assert_eq!(both(), last, "other TTLs are no registration");
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
+    assert!(both() > last);
+    last = both();
+    // In whatever case where names are DNS's, and by the namespace's ARN.
+    assert_eq!(alone(&request("WEB")).unwrap(), last);
+    let arn = namespace.arn().to_string();
+    let by_arn = Revision::new(&arn, "web").with_owner_account("123456789012");
+    assert_eq!(alone(&by_arn).unwrap(), last);
+    // A service of the name that comes after it goes on above it.
+    engine.api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+    assert_eq!(code(alone(&request("web"))), ErrorCode::ServiceNotFound);
+    let found = engine.api.discover_instances(&DiscoverInstancesRequest::new("app.local", "web")).unwrap();
+    assert_eq!(found.instances_revision.as_u64(), 0);
+    engine.dns_service(&namespace, "web", &[A]);
+    assert!(both() > last);
+}
+
+#[test]
+fn names_of_a_revision_are_checked() {
+    let engine = filled(&[]);
+    let ask = |request: Revision| engine.api.discover_instances_revision(&request);
+    let name = "satisfy regular expression pattern: ^[!-~]{1,1024}$";
+    let owner = "have length greater than or equal to 12";
+    for (request, expected) in [
+        (Revision::new("a b", "web"), one_violation("namespaceName", Some("a b"), name)),
+        (
+            Revision::new("api", "web").with_owner_account("1234"),
+            one_violation("ownerAccount", Some("1234"), owner),
+        ),
+    ] {
+        assert_eq!(invalid(ask(request)), expected);
+    }
+    assert!(invalid(ask(Revision::new("n".repeat(1025), "web"))).contains("at 'namespaceName' failed"));
+    assert!(invalid(ask(Revision::new("api", "-"))).contains("at 'serviceName' failed"));
+    assert_eq!(
+        invalid(ask(Revision::default())),
+        "2 validation errors detected: \
+         Value null at 'namespaceName' failed to satisfy constraint: Member must not be null; \
+         Value null at 'serviceName' failed to satisfy constraint: Member must not be null"
+    );
+    assert_eq!(code(ask(Revision::new("none", "web"))), ErrorCode::NamespaceNotFound);
+    assert_eq!(code(ask(Revision::new("api", "none"))), ErrorCode::ServiceNotFound);
+    let stranger = Revision::new("api", "web").with_owner_account("210987654321");
+    assert_eq!(code(ask(stranger)), ErrorCode::NamespaceNotFound);
 }
 
 #[test]

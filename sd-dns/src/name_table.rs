@@ -231,7 +231,11 @@ impl Touched {
             return;
         };
         let was = old.service();
-        if was.kind == service.kind && was.name == service.name && was.namespace_id == service.namespace_id {
+        if was.kind == service.kind
+            && was.name == service.name
+            && was.namespace_id == service.namespace_id
+            && was.health_check == service.health_check
+        {
             return;
         }
         self.instances_of(old);

@@ -205,6 +205,51 @@ fn a_change_is_seen_at_once() {
 }
 
 #[test]
+fn an_update_of_a_service_changes_the_records_of_its_instances() {
+    let fixture = Fixture::new();
+    let service = fixture.service("db", Multivalue, &[(RecordType::Srv, 60), (RecordType::A, 60)]);
+    fixture.register(&service, "v1", &[("IPV4", "10.0.0.1"), ("PORT", "80")]);
+    let ttl = |name: &str, kind| fixture.ask(name, kind).answers[0].ttl;
+    fixture.update(&service, &[(RecordType::Srv, 7), (RecordType::A, 5)]);
+    assert_eq!(ttl("db.app.local", Kind::A), 5);
+    assert_eq!((ttl("db.app.local", Kind::SRV), ttl("v1.db.app.local", Kind::A)), (7, 7));
+    let additional = &fixture.ask("db.app.local", Kind::SRV).additionals;
+    assert_eq!((texts(additional), additional[0].ttl), (vec!["10.0.0.1".to_owned()], 7));
+    // A type that is left out goes, and with SRV the names of the instances.
+    fixture.update(&service, &[(RecordType::A, 5)]);
+    assert_eq!(data(&fixture.ask("db.app.local", Kind::A)), ["10.0.0.1"]);
+    assert_negative(&fixture.ask("db.app.local", Kind::SRV), ResponseCode::NoError);
+    assert_negative(&fixture.ask("v1.db.app.local", Kind::A), ResponseCode::NXDomain);
+    fixture.update(&service, &[]);
+    assert_negative(&fixture.ask("db.app.local", Kind::A), ResponseCode::NXDomain);
+}
+
+#[test]
+fn an_update_of_a_namespace_changes_the_soa_ttl() {
+    let fixture = Fixture::new();
+    fixture.web(1);
+    fixture.set_soa_ttl(3);
+    let negative = fixture.ask("none.app.local", Kind::A);
+    assert_eq!(negative.authorities[0].ttl, 3);
+    assert_eq!(data(&fixture.ask("web.app.local", Kind::A)), ["10.0.0.1"]);
+}
+
+#[test]
+fn public_zones_answer_and_private_ones_come_first() {
+    let fixture = Fixture::new();
+    fixture.public_namespace("example.com");
+    let public = fixture.service_in("example.com", "web", Multivalue, &[(RecordType::A, 60)]);
+    fixture.register(&public, "v1", &[("IPV4", "10.0.0.1")]);
+    assert_eq!(data(&fixture.ask("web.example.com", Kind::A)), ["10.0.0.1"]);
+    assert_eq!(fixture.ask("example.com", Kind::SOA).answers[0].ttl, 60);
+    assert!(fixture.table.hidden_zones().is_empty());
+    fixture.namespace("example.com");
+    let answer = fixture.ask("web.example.com", Kind::A);
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(fixture.table.hidden_zones().len(), 1);
+}
+
+#[test]
 fn an_update_is_never_seen_half_done() {
     let fixture = Fixture::new();
     let service = fixture.service("web", Multivalue, &[(RecordType::Srv, 30)]);

@@ -198,6 +198,84 @@ async fn health_and_operations_have_the_shapes_of_the_api() {
 }
 
 #[tokio::test]
+async fn updates_have_the_shapes_of_the_api() {
+    let mut door = Door::new();
+    let service = door.web().await;
+    let zone = door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
+    door.ok("CreateHttpNamespace", json!({"Name": "app"})).await;
+    let created = json!({
+        "Name": "example.com", "CreatorRequestId": "t", "Description": "d", "Tags": [{"Key": "k", "Value": "v"}],
+        "Properties": {"DnsProperties": {"SOA": {"TTL": 5}}},
+    });
+    let started = door.ok("CreatePublicDnsNamespace", created).await;
+    assert_eq!(started.as_object().unwrap().keys().collect::<Vec<_>>(), ["OperationId"]);
+    let listed = door.ok("ListNamespaces", json!({})).await;
+    let (plain, public) = (&listed["Namespaces"][1], &listed["Namespaces"][2]);
+    assert_eq!((&public["Type"], &public["Description"]), (&json!("DNS_PUBLIC"), &json!("d")));
+    assert_eq!(public["Properties"]["DnsProperties"]["SOA"], json!({"TTL": 5}));
+
+    let change = json!({"Description": "new", "Properties": {"DnsProperties": {"SOA": {"TTL": 7}}}});
+    for (operation, id, change) in [
+        ("UpdateHttpNamespace", &plain["Id"], json!({"Description": "new"})),
+        ("UpdatePrivateDnsNamespace", &zone, change.clone()),
+        ("UpdatePublicDnsNamespace", &public["Id"], change),
+    ] {
+        let request = json!({"Id": id, "UpdaterRequestId": "u", "Namespace": change});
+        let started = door.ok(operation, request.clone()).await;
+        assert_eq!(door.ok(operation, request).await, started, "sent again");
+        let told = door.ok("GetOperation", json!({"OperationId": started["OperationId"]})).await;
+        assert_eq!(told["Operation"]["Type"], "UPDATE_NAMESPACE");
+        assert_eq!(told["Operation"]["Targets"], json!({"NAMESPACE": id}));
+        let namespace = &door.ok("GetNamespace", json!({"Id": id})).await["Namespace"];
+        assert_eq!(namespace["Description"], "new");
+        let soa = &namespace["Properties"]["DnsProperties"]["SOA"];
+        assert_eq!(*soa, if operation == "UpdateHttpNamespace" { json!({}) } else { json!({"TTL": 7}) });
+        assert!(namespace.get("UpdaterRequestId").is_none());
+    }
+    let (code, message) =
+        door.refused("UpdateHttpNamespace", json!({"Id": plain["Id"], "Namespace": {}})).await;
+    assert_eq!(code, "InvalidInput");
+    assert!(message.contains("Value null at 'namespace.description'"), "{message}");
+    let deep = json!({"Id": zone, "Namespace": {"Properties": {"DnsProperties": {"SOA": {"TTL": -1}}}}});
+    let (_, message) = door.refused("UpdatePrivateDnsNamespace", deep).await;
+    assert!(message.contains("'-1' at 'namespace.properties.dnsProperties.sOA.tTL'"), "{message}");
+
+    let change = json!({
+        "Description": "new", "DnsConfig": {"DnsRecords": [{"Type": "A", "TTL": 5}]},
+        "HealthCheckConfig": {"Type": "HTTP", "ResourcePath": "/ready", "FailureThreshold": 2},
+    });
+    let started = door.ok("UpdateService", json!({"Id": service, "Service": change})).await;
+    let told = door.ok("GetOperation", json!({"OperationId": started["OperationId"]})).await;
+    assert_eq!(told["Operation"]["Type"], "UPDATE_SERVICE");
+    assert_eq!(told["Operation"]["Targets"], json!({"SERVICE": service}));
+    let found = &door.ok("GetService", json!({"Id": service})).await["Service"];
+    assert_eq!(found["Description"], "new");
+    assert_eq!(found["HealthCheckConfig"], change["HealthCheckConfig"]);
+    assert_eq!(
+        found["DnsConfig"],
+        json!({"NamespaceId": zone, "RoutingPolicy": "MULTIVALUE", "DnsRecords": [{"Type": "A", "TTL": 5}]})
+    );
+    // What is left out goes.
+    door.ok("UpdateService", json!({"Id": service, "Service": {}})).await;
+    let found = &door.ok("GetService", json!({"Id": service})).await["Service"];
+    assert_eq!((&found["DnsConfig"], &found["Type"]), (&json!({}), &json!("HTTP")));
+    assert!(found.get("HealthCheckConfig").is_none());
+}
+
+#[tokio::test]
+async fn a_revision_is_a_number() {
+    let mut door = Door::new();
+    door.web().await;
+    let names = json!({"NamespaceName": "app.local", "ServiceName": "web"});
+    assert_eq!(
+        door.ok("DiscoverInstancesRevision", names).await,
+        json!({"InstancesRevision": 1_600_000_000_000_u64})
+    );
+    let names = json!({"NamespaceName": "app.local", "ServiceName": "none", "OwnerAccount": "123456789012"});
+    assert_eq!(door.refused("DiscoverInstancesRevision", names).await.0, "ServiceNotFound");
+}
+
+#[tokio::test]
 async fn a_report_of_health_is_answered_with_nothing() {
     let mut door = Door::new();
     door.ok("CreateHttpNamespace", json!({"Name": "app"})).await;

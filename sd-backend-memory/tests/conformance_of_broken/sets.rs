@@ -233,7 +233,9 @@ fn a_put_service_loses_its_instances() {
         },
         &[
             "a_put_service_replaces_it_and_keeps_its_instances",
+            "a_put_service_with_another_check_starts_health_anew",
             "the_instances_revision_does_not_grow_with_health",
+            "what_changes_during_an_update_is_not_lost",
         ],
     );
 }
@@ -275,9 +277,11 @@ fn operations_that_end_at_once() {
         },
         &[
             "a_service_is_not_childless_while_a_registration_is_under_way",
+            "a_service_is_not_childless_while_it_is_updated",
             "an_operation_ends_at_its_moment",
             "an_operation_that_is_under_way_holds_its_keys",
             "the_end_of_an_operation_is_told",
+            "what_changes_during_an_update_is_not_lost",
             "what_is_due_is_due_on_every_handle",
         ],
     );
@@ -288,6 +292,6 @@ fn a_store_for_which_time_stands_still() {
     assert_subjects_break(
         Group::Every,
         || Replica::subject(Replication::Still),
-        &["an_operation_that_is_under_way_holds_its_keys"],
+        &["a_service_is_not_childless_while_it_is_updated", "an_operation_that_is_under_way_holds_its_keys"],
     );
 }

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     change::Change,
     clock::Timestamp,
-    health::{CustomHealthStatus, HealthStatus},
+    health::{CustomHealthStatus, HealthCheck, HealthStatus},
     ids::{InstanceId, NamespaceId, ServiceId},
-    model::Instance,
+    model::{Instance, Service},
     name::NamespaceName,
     registry::CommitError,
     state::{InstanceEntry, NamespaceEntry, State},
@@ -102,6 +102,34 @@ pub(super) async fn a_put_service_replaces_it_and_keeps_its_instances(bench: &Be
     assert_eq!(here(&state).namespaces().next().unwrap().service_count(), 1);
     assert_eq!(ids(&state, &tree.service), ["a", "b"]);
     assert_legal(&state);
+}
+
+pub(super) async fn a_put_service_with_another_check_starts_health_anew(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let (registry, tree) = (subject.registry(), Tree::new());
+    commit(registry, set(tree.changes())).await;
+    commit(registry, set(vec![tree.put("a"), tree.put("b")])).await;
+    commit(registry, set(vec![put_health(&tree.service, "a", CustomHealthStatus::Unhealthy)])).await;
+    let unchecked = Service { health_check: HealthCheck::None, ..tree.service.clone() };
+    let statuses = |registry| {
+        let state = state(registry);
+        assert_legal(&state);
+        let instances = entry(&state, &tree.service).unwrap().instances();
+        let status = |id| instances.get(id).map(|found| found.health().status());
+        (["a", "b", "c"].map(status), instances.healthy_len())
+    };
+    // The same check says nothing new.
+    commit(registry, set(vec![put_service(&tree.service)])).await;
+    let (healthy, unknown) = (Some(HealthStatus::Healthy), Some(HealthStatus::Unknown));
+    assert_eq!(statuses(registry), ([Some(HealthStatus::Unhealthy), healthy, None], 1));
+    commit(registry, set(vec![put_service(&unchecked)])).await;
+    assert_eq!(statuses(registry), ([unknown, unknown, None], 2));
+    // What was decided before is stored as the service is now.
+    let late = put_health(&tree.service, "b", CustomHealthStatus::Unhealthy);
+    commit(registry, set(vec![tree.put("c"), late])).await;
+    assert_eq!(statuses(registry), ([unknown; 3], 3));
+    commit(registry, set(vec![put_service(&tree.service)])).await;
+    assert_eq!(statuses(registry), ([healthy; 3], 3));
 }
 
 pub(super) async fn a_put_instance_replaces_it(bench: &Bench) {

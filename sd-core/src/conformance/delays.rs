@@ -5,14 +5,16 @@ use std::sync::Arc;
 use super::{
     Bench,
     entities::{
-        DELAY, NOW, Tree, creation, elsewhere, here, ids, instance_key, pending, put_namespace, registration,
-        relying, service_key, set,
+        DELAY, NOW, Tree, creation, elsewhere, entry, here, ids, instance_key, namespace_update, pending,
+        put_namespace, registration, relying, service_key, set, update,
     },
     witness::{Journal, Waiter, assert_legal, commit, refused, state},
 };
 use crate::{
     change::{Change, Precondition, UniqueKey},
     clock::Timestamp,
+    health::HealthStatus,
+    model::{RecordType, Tags},
     registry::Registry,
     state::State,
 };
@@ -123,6 +125,46 @@ pub(super) async fn a_service_is_not_childless_while_a_registration_is_under_way
     registry.cell().advance(DUE);
     refused(registry, relying(vec![childless()], vec![deletion])).await;
     assert_eq!(ids(&state(registry), &tree.service), ["a"]);
+}
+
+pub(super) async fn a_service_is_not_childless_while_it_is_updated(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let (registry, tree) = (subject.registry(), Tree::in_zone());
+    commit(registry, set(tree.changes())).await;
+    commit(registry, set(update(&tree).changes)).await;
+    let childless = Precondition::Childless(service_key(&tree.service));
+    let deletion = Change::DeleteService(tree.service.id.clone());
+    refused(registry, relying(vec![childless.clone()], vec![deletion.clone()])).await;
+    registry.cell().advance(DUE);
+    let mut after = relying(vec![childless], vec![deletion]);
+    after.at = DUE;
+    commit(registry, after).await;
+    assert!(entry(&state(registry), &tree.service).is_none());
+}
+
+pub(super) async fn what_changes_during_an_update_is_not_lost(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let (registry, tree) = (subject.registry(), Tree::in_zone());
+    commit(registry, set(tree.changes())).await;
+    commit(registry, set(vec![tree.put("a")])).await;
+    commit(registry, set([update(&tree).changes, namespace_update(&tree).changes].concat())).await;
+    let tags = Tags::new([("key".to_owned(), "value".to_owned())].into());
+    let mut tagged = Tree { namespace: tree.namespace.clone(), service: tree.service.clone() };
+    (tagged.namespace.tags, tagged.service.tags) = (tags.clone(), tags.clone());
+    commit(registry, set(tagged.changes())).await;
+    commit(registry, set(vec![tree.put("b")])).await;
+    registry.cell().advance(DUE);
+    let state = state(registry);
+    assert_legal(&state);
+    let namespace = here(&state).namespace(tree.namespace.id.as_str()).unwrap().namespace();
+    assert_eq!((namespace.description.as_deref(), &namespace.tags), (Some("changed"), &tags));
+    let found = entry(&state, &tree.service).unwrap();
+    assert_eq!(
+        (found.service().dns_config().unwrap().ttl(RecordType::A), &found.service().tags),
+        (Some(5), &tags)
+    );
+    assert_eq!(ids(&state, &tree.service), ["a", "b"]);
+    assert!(found.instances().iter().all(|entry| entry.health().status() == HealthStatus::Healthy));
 }
 
 pub(super) async fn what_is_due_is_due_on_every_handle(bench: &Bench) {

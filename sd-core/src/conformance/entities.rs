@@ -12,13 +12,14 @@ use crate::{
     change::{Change, ChangeSet, EntityKey, PendingOperation, Precondition, UniqueKey},
     clock::{ManualClock, Timestamp},
     cloud_map::{CloudMapBuilder, SyncCloudMap, SyncScopedCloudMap},
-    health::{CustomHealthStatus, Health, HealthEvent},
+    health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType, HealthEvent},
     ids::{Incarnation, InstanceId, Scope},
     model::{Instance, Namespace, Operation, RecordType, Service},
     registry::{CommitError, Immediate, Registry},
     request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput,
-        HealthCheckCustomConfigInput, RegisterInstanceRequest,
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigChange,
+        DnsConfigInput, DnsNamespaceChange, HealthCheckConfigInput, HealthCheckCustomConfigInput,
+        RegisterInstanceRequest, ServiceChange, UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
     state::{ScopeState, ServiceEntry, State},
     timing::Timing,
@@ -143,6 +144,29 @@ pub(super) fn registration(tree: &Tree, id: &str) -> ChangeSet {
     })
 }
 
+/// The update of a service in a zone, which is under way for a while: it gets a check and other TTLs.
+pub(super) fn update(tree: &Tree) -> ChangeSet {
+    begun(tree.changes(), |api| {
+        let change = ServiceChange::default()
+            .with_dns_config(DnsConfigChange::new([(RecordType::A, 5)]))
+            .with_health_check_config(HealthCheckConfigInput::new(HealthCheckType::Tcp));
+        drop(
+            api.update_service(UpdateServiceRequest::new(tree.service.id.as_str()).with_service(change))
+                .unwrap(),
+        );
+    })
+}
+
+/// The update of a namespace with a zone, which is under way for a while: it gets a description.
+pub(super) fn namespace_update(tree: &Tree) -> ChangeSet {
+    begun(tree.changes(), |api| {
+        let change = DnsNamespaceChange::default().with_description("changed");
+        let request =
+            UpdatePrivateDnsNamespaceRequest::new(tree.namespace.id.as_str()).with_namespace(change);
+        drop(api.update_private_dns_namespace(request).unwrap());
+    })
+}
+
 /// The operation that a set begins.
 pub(super) fn pending(set: &ChangeSet) -> Arc<PendingOperation> {
     let begun = set.changes.iter().find_map(|change| match change {
@@ -233,6 +257,13 @@ impl Tree {
     pub(super) fn new() -> Self {
         let namespace = namespace("app");
         let service = service(&namespace, "web");
+        Self { namespace, service }
+    }
+
+    /// A namespace with a zone, with a service that is not checked.
+    pub(super) fn in_zone() -> Self {
+        let namespace = zone("app.local", "vpc-1");
+        let service = Service { health_check: HealthCheck::None, ..service(&namespace, "web") };
         Self { namespace, service }
     }
 

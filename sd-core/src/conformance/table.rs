@@ -90,6 +90,8 @@ macro_rules! __conformance_rules {
                 "A namespace that is put again has the new value and its services.";
             every changes::a_put_service_replaces_it_and_keeps_its_instances
                 "A service that is put again has the new value and its instances.";
+            every changes::a_put_service_with_another_check_starts_health_anew
+                "Instances of a service that gets or loses its check are checked from then on, or not any more.";
             every changes::a_put_instance_replaces_it
                 "An instance that is put again has the new value and health, and is there once.";
             every changes::put_health_changes_the_health_only
@@ -129,6 +131,10 @@ macro_rules! __conformance_rules {
                 "Observers are told what an operation comes to, and waiters are woken, when it is due.";
             every delays::a_service_is_not_childless_while_a_registration_is_under_way
                 "A service that an instance is being registered in has a child.";
+            every delays::a_service_is_not_childless_while_it_is_updated
+                "A service whose update is under way cannot be deleted.";
+            every delays::what_changes_during_an_update_is_not_lost
+                "Tags that are changed, and instances that are registered, while an update is under way are kept.";
             every delays::what_is_due_is_due_on_every_handle
                 "A handle that reads what another one has begun ends it at the same moment.";
 

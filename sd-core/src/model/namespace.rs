@@ -3,7 +3,10 @@ use std::sync::Arc;
 use super::{Tags, derived::Derived};
 use crate::{
     clock::Timestamp,
-    ids::{Arn, CreatorRequestId, HostedZoneId, Incarnation, NamespaceId, OperationId, Scope, VpcId},
+    ids::{
+        Arn, CreatorRequestId, HostedZoneId, Incarnation, NamespaceId, OperationId, Scope, UpdaterRequestId,
+        VpcId,
+    },
     name::{DnsName, DnsNameError, NamespaceName},
 };
 
@@ -31,6 +34,10 @@ pub struct Namespace {
     pub creator_request_id: Option<CreatorRequestId>,
     /// The operation that created it, for replays of that request.
     pub created_by: OperationId,
+    /// The token of the request that updated it last.
+    pub updater_request_id: Option<UpdaterRequestId>,
+    /// The operation that updated it last, for replays of that request.
+    pub updated_by: Option<OperationId>,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
     pub(crate) zone_name: Derived<Result<DnsName, DnsNameError>>,
@@ -88,6 +95,14 @@ pub enum NamespaceKind {
 }
 
 impl NamespaceKind {
+    /// The zone of a DNS namespace.
+    pub(crate) fn hosted_zone_mut(&mut self) -> Option<&mut HostedZone> {
+        match self {
+            Self::Http => None,
+            Self::DnsPrivate { zone, .. } | Self::DnsPublic { zone } => Some(zone),
+        }
+    }
+
     /// The type alone.
     #[must_use]
     pub fn namespace_type(&self) -> NamespaceType {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     constraint::{self, Constraint, Violation},
     error::{Error, InvalidInput},
-    ids::{AccountId, CreatorRequestId},
+    ids::{AccountId, CreatorRequestId, UpdaterRequestId},
     model::Tags,
     request::Tag,
 };
@@ -121,7 +121,11 @@ impl Check {
     }
 
     pub(crate) fn description(&mut self, value: Option<&str>) -> Option<Arc<str>> {
-        self.parsed("description", value, |text| {
+        self.description_at("description", value)
+    }
+
+    pub(crate) fn description_at(&mut self, member: &'static str, value: Option<&str>) -> Option<Arc<str>> {
+        self.parsed(member, value, |text| {
             constraint::length(text, 0, 1024)?;
             Ok(Arc::from(text))
         })
@@ -129,6 +133,10 @@ impl Check {
 
     pub(crate) fn creator_request_id(&mut self, value: Option<&str>) -> Option<CreatorRequestId> {
         self.parsed("creatorRequestId", value, CreatorRequestId::parse)
+    }
+
+    pub(crate) fn updater_request_id(&mut self, value: Option<&str>) -> Option<UpdaterRequestId> {
+        self.parsed("updaterRequestId", value, UpdaterRequestId::parse)
     }
 
     /// The account that the caller takes for the owner of what is named.

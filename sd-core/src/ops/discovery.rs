@@ -1,4 +1,4 @@
-//! DiscoverInstances: finding instances by the names of their namespace and service.
+//! DiscoverInstances and DiscoverInstancesRevision: finding instances by the names of their namespace and service.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -7,11 +7,12 @@ use crate::{
     constraint,
     error::Error,
     health::{HealthCheck, HealthStatus},
+    ids::AccountId,
     model::{Instance, Signature},
     name::ServiceName,
     random::{Permutation, RandomSource},
-    request::DiscoverInstancesRequest,
-    response::DiscoveredInstances,
+    request::{DiscoverInstancesRequest, DiscoverInstancesRevisionRequest},
+    response::{DiscoveredInstances, DiscoveredRevision},
     state::{InstanceEntry, Instances, InstancesRevision, NamespaceEntry, ServiceEntry},
 };
 
@@ -31,12 +32,7 @@ pub(crate) fn discover(
     context: &ReadContext<'_>,
 ) -> Result<DiscoveredInstances, Error> {
     let mut check = Check::default();
-    let namespace_name = check.required("namespaceName", request.namespace_name.as_deref(), |text| {
-        constraint::length(text, 1, 1024)?;
-        constraint::bytes(text, "^[!-~]{1,1024}$", |b| b.is_ascii_graphic())?;
-        Ok(text.to_owned())
-    });
-    let service_name = check.required("serviceName", request.service_name.as_deref(), ServiceName::parse);
+    let names = names(&mut check, request.namespace_name.as_deref(), request.service_name.as_deref());
     let max_results = check.range("maxResults", request.max_results, 1, 1000).unwrap_or(100);
     let filters =
         [HealthFilter::Healthy, HealthFilter::Unhealthy, HealthFilter::All, HealthFilter::HealthyOrElseAll];
@@ -51,13 +47,10 @@ pub(crate) fn discover(
             check_form(&mut check, member, parameters);
         }
     }
-    let (namespace_name, service_name) = check.finish(namespace_name.zip(service_name))?;
+    let (namespace_name, service_name) = check.finish(names)?;
     let limit = usize::try_from(max_results).unwrap_or(usize::MAX);
 
-    if !context.owns(owner.as_ref()) {
-        return Err(Error::NamespaceNotFound(namespace_name));
-    }
-    let entry = namespace(&namespace_name, context)?;
+    let entry = namespace(namespace_name, owner.as_ref(), context)?;
     let answer = |instances, revision, name: &ServiceName| DiscoveredInstances {
         namespace_name: entry.namespace().http_name.clone(),
         service_name: name.clone(),
@@ -80,8 +73,45 @@ pub(crate) fn discover(
     Ok(answer(instances, service.instances_revision(), &service.service().name))
 }
 
+pub(crate) fn revision(
+    request: &DiscoverInstancesRevisionRequest,
+    context: &ReadContext<'_>,
+) -> Result<DiscoveredRevision, Error> {
+    let mut check = Check::default();
+    let names = names(&mut check, request.namespace_name.as_deref(), request.service_name.as_deref());
+    let owner = check.owner_account(request.owner_account.as_deref());
+    let (namespace_name, service_name) = check.finish(names)?;
+    let entry = namespace(namespace_name, owner.as_ref(), context)?;
+    let service = context
+        .here()
+        .service_by_name(entry, service_name.as_str())
+        .ok_or_else(|| Error::ServiceNotFound(service_name.to_string()))?;
+    Ok(DiscoveredRevision::new(service.instances_revision()))
+}
+
+/// The names of a namespace and of a service.
+fn names<'r>(
+    check: &mut Check,
+    namespace_name: Option<&'r str>,
+    service_name: Option<&str>,
+) -> Option<(&'r str, ServiceName)> {
+    let printable = check.required("namespaceName", namespace_name, |text| {
+        constraint::length(text, 1, 1024)?;
+        constraint::bytes(text, "^[!-~]{1,1024}$", |b| b.is_ascii_graphic())
+    });
+    let service_name = check.required("serviceName", service_name, ServiceName::parse);
+    printable.and(namespace_name).zip(service_name)
+}
+
 /// The namespace of an `HttpName`, or of an ARN: a name never begins with `arn:`.
-fn namespace<'s>(name: &str, context: &'s ReadContext<'_>) -> Result<&'s NamespaceEntry, Error> {
+fn namespace<'s>(
+    name: &str,
+    owner: Option<&AccountId>,
+    context: &'s ReadContext<'_>,
+) -> Result<&'s NamespaceEntry, Error> {
+    if !context.owns(owner) {
+        return Err(Error::NamespaceNotFound(name.to_owned()));
+    }
     if name.starts_with("arn:") {
         return find_namespace(context.here(), context.scope, name);
     }

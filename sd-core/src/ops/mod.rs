@@ -12,6 +12,9 @@ pub(crate) mod namespaces;
 pub(crate) mod operations;
 mod page;
 pub(crate) mod services;
+mod settings;
+pub(crate) mod update_namespace;
+pub(crate) mod update_service;
 
 use std::sync::Arc;
 

@@ -20,8 +20,8 @@ use crate::{
     },
     name::NamespaceName,
     request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
-        DnsNamespaceProperties, Filter, GetNamespaceRequest, ListNamespacesRequest,
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
+        DeleteNamespaceRequest, DnsNamespaceProperties, Filter, GetNamespaceRequest, ListNamespacesRequest,
     },
     response::{NamespaceDescription, OperationStarted, Page},
     state::NamespaceEntry,
@@ -29,6 +29,9 @@ use crate::{
 
 /// The SOA TTL of a private zone if the request gives none, in seconds: what AWS was seen to give.
 const PRIVATE_SOA_TTL: u32 = 15;
+
+/// The same of a public zone.
+const PUBLIC_SOA_TTL: u32 = 60;
 
 /// What the create requests have in common, checked.
 struct Common {
@@ -51,19 +54,19 @@ pub(crate) fn create_http(
     let common = Common { name, creator_request_id, description, tags };
 
     let replayed =
-        |namespace: &Namespace| namespace.kind == NamespaceKind::Http && is_replay(namespace, &common);
+        |namespace: &Namespace| namespace.kind == NamespaceKind::Http && is_replay(namespace, &common, None);
     if let Some(started) = context.check_idle(&[in_creation(&common.name)], creates(replayed))? {
         return Ok(Plan::nothing(started));
     }
     match context.here().http_namespace(common.name.as_str()) {
-        Some(namespace) if is_replay(namespace, &common) => Ok(replay(namespace)),
+        Some(namespace) if replayed(namespace) => Ok(replay(namespace)),
         Some(namespace) => Err(Error::NamespaceAlreadyExists {
             namespace_id: namespace.id.clone(),
             creator_request_id: namespace.creator_request_id.clone(),
         }),
         None => {
             let free = UniqueKey::HttpNamespace(common.name.as_str().into());
-            Ok(create(Action::CreateHttpNamespace, common, NamespaceKind::Http, free, context))
+            Ok(create(Action::CreateHttpNamespace, common, NamespaceKind::Http, Some(free), context))
         }
     }
 }
@@ -77,14 +80,14 @@ pub(crate) fn create_private_dns(
     let vpc = check.required("vpc", request.vpc.as_deref(), VpcId::parse);
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
     let description = check.description(request.description.as_deref());
-    let soa_ttl = soa_ttl(&mut check, request.properties.as_ref()).unwrap_or(PRIVATE_SOA_TTL);
+    let soa_ttl = soa_ttl(&mut check, request.properties.as_ref(), &IN_REQUEST).unwrap_or(PRIVATE_SOA_TTL);
     let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
     let (name, vpc) = check.finish(name.zip(vpc))?;
     let common = Common { name, creator_request_id, description, tags };
 
     let replayed = |namespace: &Namespace| match &namespace.kind {
-        NamespaceKind::DnsPrivate { vpc: found, zone } => {
-            *found == vpc && zone.soa_ttl == soa_ttl && is_replay(namespace, &common)
+        NamespaceKind::DnsPrivate { vpc: found, .. } => {
+            *found == vpc && is_replay(namespace, &common, Some(soa_ttl))
         }
         NamespaceKind::Http | NamespaceKind::DnsPublic { .. } => false,
     };
@@ -101,30 +104,90 @@ pub(crate) fn create_private_dns(
     let zone = HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl);
     let free = UniqueKey::Zone(vpc.clone(), common.name.as_str().to_ascii_lowercase().into());
     let kind = NamespaceKind::DnsPrivate { vpc, zone };
-    Ok(create(Action::CreatePrivateDnsNamespace, common, kind, free, context))
+    Ok(create(Action::CreatePrivateDnsNamespace, common, kind, Some(free), context))
 }
 
+pub(crate) fn create_public_dns(
+    request: &CreatePublicDnsNamespaceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
+    let mut check = Check::default();
+    let name = check.required("name", request.name.as_deref(), NamespaceName::parse_public);
+    let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
+    let description = check.description(request.description.as_deref());
+    let soa_ttl = soa_ttl(&mut check, request.properties.as_ref(), &IN_REQUEST).unwrap_or(PUBLIC_SOA_TTL);
+    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
+    let name = check.finish(name)?;
+    let common = Common { name, creator_request_id, description, tags };
+
+    let replayed = |namespace: &Namespace| match &namespace.kind {
+        NamespaceKind::DnsPublic { .. } => is_replay(namespace, &common, Some(soa_ttl)),
+        NamespaceKind::Http | NamespaceKind::DnsPrivate { .. } => false,
+    };
+    if let Some(started) = context.check_idle(&[in_creation(&common.name)], creates(replayed))? {
+        return Ok(Plan::nothing(started));
+    }
+    let mut namespaces = context.here().namespaces().map(NamespaceEntry::namespace);
+    if let Some(namespace) = namespaces.find(|namespace| replayed(namespace)) {
+        return Ok(replay(namespace));
+    }
+    let kind = NamespaceKind::DnsPublic { zone: HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl) };
+    // Route 53 has as many public zones of a name as are asked for.
+    Ok(create(Action::CreatePublicDnsNamespace, common, kind, None, context))
+}
+
+/// Where an SOA TTL stands in a request, for what is said of it.
+pub(super) struct SoaMembers {
+    dns_properties: &'static str,
+    soa: &'static str,
+    ttl: &'static str,
+}
+
+macro_rules! soa_members_in {
+    ($path:literal) => {
+        SoaMembers {
+            dns_properties: concat!($path, "properties.dnsProperties"),
+            soa: concat!($path, "properties.dnsProperties.sOA"),
+            ttl: concat!($path, "properties.dnsProperties.sOA.tTL"),
+        }
+    };
+}
+
+/// Of the creations.
+const IN_REQUEST: SoaMembers = soa_members_in!("");
+/// Of the updates.
+pub(super) const IN_CHANGE: SoaMembers = soa_members_in!("namespace.");
+
 /// `Properties.DnsProperties.SOA.TTL`: every level is required once its parent is given.
-fn soa_ttl(check: &mut Check, properties: Option<&DnsNamespaceProperties>) -> Option<u32> {
+pub(super) fn soa_ttl(
+    check: &mut Check,
+    properties: Option<&DnsNamespaceProperties>,
+    members: &SoaMembers,
+) -> Option<u32> {
     let dns = properties?.dns_properties.as_ref();
     if dns.is_none() {
-        check.violated("properties.dnsProperties", None, Constraint::NotNull);
+        check.violated(members.dns_properties, None, Constraint::NotNull);
     }
     let soa = dns?.soa.as_ref();
     if soa.is_none() {
-        check.violated("properties.dnsProperties.sOA", None, Constraint::NotNull);
+        check.violated(members.soa, None, Constraint::NotNull);
     }
-    let ttl = check.required_range("properties.dnsProperties.sOA.tTL", soa?.ttl, 0, i64::from(i32::MAX))?;
+    let ttl = check.required_range(members.ttl, soa?.ttl, 0, i64::from(i32::MAX))?;
     u32::try_from(ttl).ok()
 }
 
-/// Whether the namespace came from the same request: same token, same members.
-fn is_replay(namespace: &Namespace, request: &Common) -> bool {
+/// Whether the namespace came from the same request: same token, same members. What an update has changed does not tell
+/// what the request wanted; then the token alone decides.
+fn is_replay(namespace: &Namespace, request: &Common, soa_ttl: Option<u32>) -> bool {
+    let as_wanted = || {
+        namespace.description == request.description
+            && namespace.tags == request.tags
+            && namespace.hosted_zone().map(|zone| zone.soa_ttl) == soa_ttl
+    };
     request.creator_request_id.is_some()
         && namespace.creator_request_id == request.creator_request_id
         && namespace.name == request.name
-        && namespace.description == request.description
-        && namespace.tags == request.tags
+        && (namespace.updated_by.is_some() || as_wanted())
 }
 
 fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
@@ -147,7 +210,7 @@ fn create(
     action: Action,
     common: Common,
     kind: NamespaceKind,
-    free: UniqueKey,
+    free: Option<UniqueKey>,
     context: &WriteContext<'_>,
 ) -> Plan<OperationStarted> {
     let id = context.fresh.namespace_id();
@@ -171,15 +234,17 @@ fn create(
         created: context.now,
         creator_request_id: common.creator_request_id,
         created_by: context.fresh.operation_id(context.now),
+        updater_request_id: None,
+        updated_by: None,
         incarnation: context.fresh.incarnation(),
         zone_name: Default::default(),
     };
-    let changes = context
+    let mut changes = context
         .changes()
-        .requiring(Precondition::Free(free))
         .requiring(Precondition::Free(UniqueKey::Id(EntityKey::Namespace(id))))
         .requiring(Precondition::Free(UniqueKey::HttpName(http_name.as_str().into())))
         .changing(Change::PutNamespace(Arc::new(namespace)));
+    changes.preconditions.extend(free.map(Precondition::Free));
     context.conclude(starting, changes)
 }
 

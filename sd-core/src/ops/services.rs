@@ -1,6 +1,6 @@
 //! Services: creating, describing, listing and deleting them.
 
-use std::{num::NonZeroU8, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Plan, ReadContext, WriteContext,
@@ -9,42 +9,27 @@ use super::{
     namespaces::{members, resource_owner, single},
     own_id,
     page::{page, page_request},
+    settings::IN_REQUEST,
 };
 use crate::{
+    action::Action,
     change::{Change, EntityKey, Precondition, UniqueKey},
-    constraint::{self, Constraint},
+    constraint,
     error::{Error, InUse, rule},
-    health::{HealthCheck, HealthCheckConfig, HealthCheckType},
     ids::{NamespaceId, ServiceId},
-    mode::Leniency,
     model::{
         DnsConfig, DnsRecord, Namespace, NamespaceType, RecordType, RoutingPolicy, Service, ServiceKind,
     },
     name::ServiceName,
     request::{
         CreateServiceRequest, DeleteServiceRequest, DnsConfigInput, GetServiceRequest,
-        HealthCheckConfigInput, HealthCheckCustomConfigInput, ListServicesRequest,
+        HealthCheckCustomConfigInput, ListServicesRequest,
     },
     response::{Page, ServiceDescription},
     state::{ServiceEntry, unique_name},
 };
 
-const RECORD_TYPES: &[&str] = &["SRV", "A", "AAAA", "CNAME"];
 const ROUTING_POLICIES: &[&str] = &["MULTIVALUE", "WEIGHTED"];
-const HEALTH_CHECK_TYPES: &[&str] = &["HTTP", "HTTPS", "TCP"];
-
-/// `DnsConfig` as given: the policy may be absent.
-struct DnsInput {
-    routing_policy: Option<RoutingPolicy>,
-    records: Vec<DnsRecord>,
-}
-
-/// `HealthCheckConfig` as given.
-struct Route53Input {
-    kind: HealthCheckType,
-    resource_path: Option<Box<str>>,
-    failure_threshold: NonZeroU8,
-}
 
 pub(crate) fn create(
     request: &CreateServiceRequest,
@@ -56,7 +41,8 @@ pub(crate) fn create(
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
     let description = check.description(request.description.as_deref());
     let dns = request.dns_config.as_ref().and_then(|input| dns_config(&mut check, input));
-    let route53 = request.health_check_config.as_ref().and_then(|input| route53_check(&mut check, input));
+    let route53 =
+        request.health_check_config.as_ref().and_then(|input| IN_REQUEST.route53_check(&mut check, input));
     check_custom(&mut check, request.health_check_custom_config.as_ref());
     let http_only = check.one_of("type", request.service_type.as_deref(), &["HTTP"], &[()]).is_some();
     let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
@@ -67,13 +53,17 @@ pub(crate) fn create(
     let namespace = entry.namespace();
     let parent = EntityKey::Namespace(namespace.id.clone());
     let target = UniqueKey::Target(parent.clone());
-    if context.here().claimed_by(&target).is_some() {
-        // Its deletion is under way.
-        return Err(Error::NamespaceNotFound(given.to_owned()));
-    }
+    let stays = match context.here().claimed_by(&target) {
+        None => Precondition::Free(target),
+        Some(deletion) if deletion.action == Action::DeleteNamespace => {
+            return Err(Error::NamespaceNotFound(given.to_owned()));
+        }
+        // Until an update ends, which changes the namespace, no deletion begins.
+        Some(_) => Precondition::At(parent.clone(), entry.revision()),
+    };
     let kind = service_kind(namespace, dns, http_only)?;
     let custom = request.health_check_custom_config.is_some();
-    let health_check = health_check(namespace, &kind, route53, custom, context)?;
+    let health_check = IN_REQUEST.health_check(namespace, &kind, route53, custom, context)?;
 
     let service = Service {
         scope: context.scope.clone(),
@@ -98,7 +88,7 @@ pub(crate) fn create(
     let changes = context
         .changes()
         .requiring(Precondition::Live(parent, namespace.incarnation))
-        .requiring(Precondition::Free(target))
+        .requiring(stays)
         .requiring(Precondition::Free(service_name))
         .requiring(Precondition::Free(UniqueKey::Id(key)))
         .changing(Change::PutService(Arc::clone(&service)));
@@ -141,6 +131,12 @@ fn namespace_id(request: &CreateServiceRequest) -> Result<&str, Error> {
     }
 }
 
+/// `DnsConfig` as given: the policy may be absent.
+struct DnsInput {
+    routing_policy: Option<RoutingPolicy>,
+    records: Vec<DnsRecord>,
+}
+
 fn dns_config(check: &mut Check, input: &DnsConfigInput) -> Option<DnsInput> {
     check.parsed("dnsConfig.namespaceId", input.namespace_id.as_deref(), |text| {
         constraint::length(text, 0, 64)
@@ -151,41 +147,8 @@ fn dns_config(check: &mut Check, input: &DnsConfigInput) -> Option<DnsInput> {
         ROUTING_POLICIES,
         &[RoutingPolicy::Multivalue, RoutingPolicy::Weighted],
     );
-    if input.dns_records.is_none() {
-        check.violated("dnsConfig.dnsRecords", None, Constraint::NotNull);
-    }
-    let mut records = Vec::new();
-    for record in input.dns_records.as_deref()? {
-        const TYPE: &str = "dnsConfig.dnsRecords.member.type";
-        if record.kind.is_none() {
-            check.violated(TYPE, None, Constraint::NotNull);
-        }
-        let types = [RecordType::Srv, RecordType::A, RecordType::Aaaa, RecordType::Cname];
-        let kind = check.one_of(TYPE, record.kind.as_deref(), RECORD_TYPES, &types);
-        let ttl = check.required_range("dnsConfig.dnsRecords.member.tTL", record.ttl, 0, i64::from(i32::MAX));
-        // Goes on after a bad record, since all that is wrong is reported.
-        if let (Some(kind), Some(ttl)) = (kind, ttl.and_then(|ttl| u32::try_from(ttl).ok())) {
-            records.push(DnsRecord::new(kind, ttl));
-        }
-    }
+    let records = IN_REQUEST.dns_records(check, input.dns_records.as_deref())?;
     Some(DnsInput { routing_policy, records })
-}
-
-fn route53_check(check: &mut Check, input: &HealthCheckConfigInput) -> Option<Route53Input> {
-    const TYPE: &str = "healthCheckConfig.type";
-    if input.kind.is_none() {
-        check.violated(TYPE, None, Constraint::NotNull);
-    }
-    let types = [HealthCheckType::Http, HealthCheckType::Https, HealthCheckType::Tcp];
-    let kind = check.one_of(TYPE, input.kind.as_deref(), HEALTH_CHECK_TYPES, &types);
-    let path = check.parsed("healthCheckConfig.resourcePath", input.resource_path.as_deref(), |path| {
-        constraint::length(path, 0, 255)?;
-        Ok(Box::from(path))
-    });
-    let threshold = check.range("healthCheckConfig.failureThreshold", input.failure_threshold, 1, 10);
-    let failure_threshold =
-        threshold.and_then(|n| NonZeroU8::new(u8::try_from(n).ok()?)).unwrap_or(NonZeroU8::MIN);
-    Some(Route53Input { kind: kind?, resource_path: path, failure_threshold })
 }
 
 fn check_custom(check: &mut Check, input: Option<&HealthCheckCustomConfigInput>) {
@@ -198,12 +161,7 @@ fn service_kind(namespace: &Namespace, dns: Option<DnsInput>, http_only: bool) -
     let http = http_only || namespace.kind.namespace_type() == NamespaceType::Http;
     let dns = match (http, dns) {
         (true, None) => return Ok(ServiceKind::Http),
-        (true, Some(_)) => {
-            return Err(rule(
-                "dnsConfig",
-                "When you specify an HTTP service, you can't include a DnsConfig element.",
-            ));
-        }
+        (true, Some(_)) => return Err(IN_REQUEST.http_with_dns()),
         (false, None) => {
             return Err(rule(
                 "dnsConfig",
@@ -212,77 +170,13 @@ fn service_kind(namespace: &Namespace, dns: Option<DnsInput>, http_only: bool) -
         }
         (false, Some(dns)) => dns,
     };
-    let has = |kind| dns.records.iter().any(|record| record.kind == kind);
-    if dns.records.is_empty() {
-        return Err(rule("dnsConfig.dnsRecords", "A DnsConfig element needs at least one record."));
-    }
-    if RecordType::ALL
-        .into_iter()
-        .any(|kind| dns.records.iter().filter(|record| record.kind == kind).count() > 1)
-    {
-        return Err(rule("dnsConfig.dnsRecords", "A DnsConfig element can have each record type only once."));
-    }
-    if has(RecordType::Cname) && dns.records.len() > 1 {
-        return Err(rule(
-            "dnsConfig.dnsRecords",
-            "A CNAME record can't be combined with records of other types.",
-        ));
-    }
+    IN_REQUEST.check_records(&dns.records)?;
+    let cname = dns.records.iter().any(|record| record.kind == RecordType::Cname);
     let policy = dns.routing_policy.unwrap_or(RoutingPolicy::Multivalue);
-    if has(RecordType::Cname) && policy != RoutingPolicy::Weighted {
+    if cname && policy != RoutingPolicy::Weighted {
         return Err(rule("dnsConfig.routingPolicy", "A CNAME record needs the routing policy WEIGHTED."));
     }
     Ok(ServiceKind::DnsHttp(DnsConfig::new(policy, dns.records)))
-}
-
-fn health_check(
-    namespace: &Namespace,
-    kind: &ServiceKind,
-    route53: Option<Route53Input>,
-    custom: bool,
-    context: &WriteContext<'_>,
-) -> Result<HealthCheck, Error> {
-    let input = match (route53, custom) {
-        (Some(_), true) => {
-            return Err(rule(
-                "healthCheckConfig",
-                "A service can have HealthCheckConfig or HealthCheckCustomConfig, not both.",
-            ));
-        }
-        (None, true) => return Ok(HealthCheck::Custom),
-        (None, false) => return Ok(HealthCheck::None),
-        (Some(input), false) => input,
-    };
-    let cname = matches!(kind, ServiceKind::DnsHttp(config) if config.ttl(RecordType::Cname).is_some());
-    if cname {
-        return Err(rule(
-            "healthCheckConfig",
-            "A service with a CNAME record can't have a HealthCheckConfig element.",
-        ));
-    }
-    if namespace.kind.namespace_type() == NamespaceType::DnsPrivate
-        && !context.mode.allows(Leniency::HealthCheckConfigInPrivateNamespace)
-    {
-        return Err(rule(
-            "healthCheckConfig",
-            "A service in a private DNS namespace can't have a HealthCheckConfig element; use HealthCheckCustomConfig.",
-        ));
-    }
-    let resource_path = match (input.kind, input.resource_path) {
-        (HealthCheckType::Tcp, Some(_)) => {
-            return Err(rule(
-                "healthCheckConfig.resourcePath",
-                "A TCP health check can't have a ResourcePath.",
-            ));
-        }
-        (HealthCheckType::Tcp, None) => None,
-        (HealthCheckType::Http | HealthCheckType::Https, path) => Some(path.unwrap_or_else(|| "/".into())),
-    };
-    Ok(HealthCheck::Route53(HealthCheckConfig {
-        kind: input.kind,
-        resource_path,
-        failure_threshold: input.failure_threshold,
-    }))
 }
 
 pub(crate) fn delete(request: &DeleteServiceRequest, context: &WriteContext<'_>) -> Result<Plan<()>, Error> {

@@ -153,9 +153,10 @@ impl ScopeState {
                     self.services.get_mut(service).ok_or_else(|| EntityKey::Service(service.clone()))?;
                 let entry = Arc::make_mut(entry);
                 let before = entry.instances.get(instance.id.as_str()).map(InstanceEntry::health);
-                entry.instances.put(Arc::clone(instance), *health, revision);
+                let health = health.under(&entry.service.health_check, instance.endpoint.initial_health);
+                entry.instances.put(Arc::clone(instance), health, revision);
                 entry.instances_revision = entry.instances_revision.next(at);
-                self.move_health_deadline(service, &instance.id, before, Some(*health));
+                self.move_health_deadline(service, &instance.id, before, Some(health));
             }
             Change::DeleteInstance { service, id } => {
                 let Some(entry) = self.services.get_mut(service) else {
@@ -172,9 +173,11 @@ impl ScopeState {
                 let Some(entry) = self.services.get_mut(service) else {
                     return Ok(());
                 };
-                if let Some(before) = entry.instances.get(id.as_str()).map(InstanceEntry::health) {
-                    Arc::make_mut(entry).instances.put_health(id, *health, revision);
-                    self.move_health_deadline(service, id, Some(before), Some(*health));
+                if let Some(before) = entry.instances.get(id.as_str()) {
+                    let (was, initial) = (before.health, before.instance.endpoint.initial_health);
+                    let health = health.under(&entry.service.health_check, initial);
+                    Arc::make_mut(entry).instances.put_health(id, health, revision);
+                    self.move_health_deadline(service, id, Some(was), Some(health));
                 }
             }
             Change::BeginOperation(pending) => self.begin(pending, revision)?,
@@ -218,7 +221,12 @@ impl ScopeState {
         parent.services.insert(name, id.clone());
         let service = Arc::clone(service);
         let entry = match self.services.get(&id) {
-            Some(before) => ServiceEntry { service, revision, ..(**before).clone() },
+            Some(before) => {
+                let (before, mut entry) =
+                    (Arc::clone(before), ServiceEntry { service, revision, ..(**before).clone() });
+                self.check_anew(&before, &mut entry, revision);
+                entry
+            }
             None => {
                 let age = Age::new(service.created, revision);
                 self.services_by_age.insert((age, id.clone()));
@@ -235,6 +243,22 @@ impl ScopeState {
         };
         self.services.insert(id, Arc::new(entry));
         Ok(())
+    }
+
+    /// Brings the health of a service's instances in line with a check that the service has got or lost.
+    fn check_anew(&mut self, before: &ServiceEntry, entry: &mut ServiceEntry, revision: Revision) {
+        let check = &entry.service.health_check;
+        if before.service.health_check == *check {
+            return;
+        }
+        for instance in before.instances.iter() {
+            let (was, id) = (instance.health, &instance.instance.id);
+            let is = was.under(check, instance.instance.endpoint.initial_health);
+            if is != was {
+                entry.instances.put_health(id, is, revision);
+                self.move_health_deadline(&entry.service.id, id, Some(was), Some(is));
+            }
+        }
     }
 }
 

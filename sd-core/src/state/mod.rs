@@ -122,7 +122,7 @@ pub struct ServiceEntry {
     age: Age,
     instances_revision: InstancesRevision,
     instances: Instances,
-    /// How many operations on its instances are under way.
+    /// How many operations on it and its instances are under way.
     operations: u32,
 }
 
@@ -263,7 +263,7 @@ impl ServiceEntry {
         &self.service
     }
 
-    /// Whether it has instances, or operations on instances are under way: then it cannot be deleted.
+    /// Whether it has instances, or operations on it or them are under way: then it cannot be deleted.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         self.operations > 0 || !self.instances.is_empty()

@@ -6,18 +6,20 @@ use super::*;
 use crate::{
     change::{Change, ChangeSet, PendingOperation},
     error::Error,
-    health::{CustomHealthStatus, Health, HealthEvent},
+    health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType, HealthEvent, HealthStatus},
     ids::{Fresh, InstanceId, SequentialIds},
     mode::Mode,
-    model::{
-        Instance, NamespaceKind, NamespaceType, OperationErrorCode, OperationStatus, OperationTargets,
-        RecordType,
+    model::{Instance, NamespaceKind, NamespaceType, OperationErrorCode, OperationStatus, RecordType, Tags},
+    ops::{
+        Plan, WriteContext, custom_health, instances, namespaces, services, update_namespace, update_service,
     },
-    ops::{Plan, WriteContext, custom_health, instances, namespaces, services},
     request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
-        DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigInput,
-        HealthCheckCustomConfigInput, RegisterInstanceRequest, UpdateInstanceCustomHealthStatusRequest,
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
+        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
+        DnsConfigChange, DnsConfigInput, DnsNamespaceChange, HealthCheckConfigInput,
+        HealthCheckCustomConfigInput, HttpNamespaceChange, RegisterInstanceRequest, ServiceChange,
+        UpdateHttpNamespaceRequest, UpdateInstanceCustomHealthStatusRequest,
+        UpdatePrivateDnsNamespaceRequest, UpdatePublicDnsNamespaceRequest, UpdateServiceRequest,
     },
     timing::Timing,
 };
@@ -27,8 +29,12 @@ use crate::{
 enum Step {
     CreateHttp(u8),
     CreatePrivate(u8, u8),
+    CreatePublic(u8),
+    UpdateNamespace(u8, u8),
     DeleteNamespace(u8),
     CreateService(u8, u8),
+    UpdateService(u8, u8),
+    TagService(u8, u8),
     DeleteService(u8),
     Register(u8, u8, bool),
     Deregister(u8, u8),
@@ -42,8 +48,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => name.clone().prop_map(Step::CreateHttp),
         1 => (name.clone(), 0u8..2).prop_map(|(name, vpc)| Step::CreatePrivate(name, vpc)),
+        1 => name.clone().prop_map(Step::CreatePublic),
+        2 => (which.clone(), 0u8..3).prop_map(|(namespace, text)| Step::UpdateNamespace(namespace, text)),
         1 => which.clone().prop_map(Step::DeleteNamespace),
         3 => (which.clone(), 0u8..4).prop_map(|(namespace, name)| Step::CreateService(namespace, name)),
+        3 => (which.clone(), 0u8..4).prop_map(|(service, how)| Step::UpdateService(service, how)),
+        1 => (which.clone(), 0u8..3).prop_map(|(service, tag)| Step::TagService(service, tag)),
         2 => which.clone().prop_map(Step::DeleteService),
         8 => (which.clone(), instance.clone(), any::<bool>()).prop_map(|(s, i, well)| Step::Register(s, i, well)),
         4 => (which.clone(), instance.clone()).prop_map(|(s, i)| Step::Deregister(s, i)),
@@ -83,17 +93,56 @@ fn plan(
             let request = CreatePrivateDnsNamespaceRequest::new(format!("n{name}"), format!("vpc-{vpc}"));
             changes(namespaces::create_private_dns(&request, &context))
         }
+        Step::CreatePublic(name) => {
+            let request = CreatePublicDnsNamespaceRequest::new(format!("n{name}.test"));
+            changes(namespaces::create_public_dns(&request, &context))
+        }
+        Step::UpdateNamespace(n, text) => {
+            let id = namespace(n);
+            let kind = here.namespace(&id).map(|entry| entry.namespace().kind.namespace_type());
+            let change =
+                DnsNamespaceChange::default().with_description(text.to_string()).with_soa_ttl(text.into());
+            match kind {
+                Some(NamespaceType::DnsPrivate) => {
+                    let request = UpdatePrivateDnsNamespaceRequest::new(id).with_namespace(change);
+                    changes(update_namespace::private_dns(&request, &context))
+                }
+                Some(NamespaceType::DnsPublic) => {
+                    let request = UpdatePublicDnsNamespaceRequest::new(id).with_namespace(change);
+                    changes(update_namespace::public_dns(&request, &context))
+                }
+                Some(NamespaceType::Http) | None => {
+                    let change = HttpNamespaceChange::new(text.to_string());
+                    let request = UpdateHttpNamespaceRequest::new(id).with_namespace(change);
+                    changes(update_namespace::http(&request, &context))
+                }
+            }
+        }
         Step::DeleteNamespace(n) => {
             changes(namespaces::delete(&DeleteNamespaceRequest::new(namespace(n)), &context))
         }
         Step::CreateService(n, name) => {
             let id = namespace(n);
             let dns = here.namespace(&id).is_some_and(|entry| entry.namespace().folds_case());
-            let mut request = CreateServiceRequest::new(["web", "Web", "db", "."][usize::from(name)])
-                .with_namespace_id(id)
-                .with_health_check_custom_config(HealthCheckCustomConfigInput::default());
+            let mut request =
+                CreateServiceRequest::new(["web", "Web", "db", "."][usize::from(name)]).with_namespace_id(id);
+            // What has no custom check may get another one, and lose it again.
+            request.health_check_custom_config = (name < 2).then(HealthCheckCustomConfigInput::default);
             request.dns_config = dns.then(|| DnsConfigInput::new([(RecordType::A, 60)]));
             changes(services::create(&request, &context))
+        }
+        Step::UpdateService(s, how) => {
+            let mut change = ServiceChange::default().with_description(how.to_string());
+            change.dns_config = (how != 3).then(|| DnsConfigChange::new([(RecordType::A, how.into())]));
+            change.health_check_config = (how > 1).then(|| HealthCheckConfigInput::new(HealthCheckType::Tcp));
+            let request = UpdateServiceRequest::new(service(s)).with_service(change);
+            changes(update_service::update(&request, &context))
+        }
+        Step::TagService(s, tag) => {
+            let entry = here.services_after(None).nth(s.into())?;
+            let tags = Tags::new(BTreeMap::from([("tag".to_owned(), tag.to_string())]));
+            let tagged = Service { tags, ..(**entry.service()).clone() };
+            Some(ChangeSet::new(scope.clone(), now).changing(Change::PutService(Arc::new(tagged))))
         }
         Step::DeleteService(s) => changes(services::delete(&DeleteServiceRequest::new(service(s)), &context)),
         Step::Register(s, i, well) => {
@@ -138,7 +187,14 @@ impl Naive {
                 self.namespaces.insert(namespace.id.clone(), namespace);
             }
             Change::DeleteNamespace(id) => drop(self.namespaces.remove(&id)),
-            Change::PutService(service) => drop(self.services.insert(service.id.clone(), service)),
+            Change::PutService(service) => {
+                for ((of, _), (instance, health)) in &mut self.instances {
+                    if *of == service.id {
+                        *health = health.under(&service.health_check, instance.endpoint.initial_health);
+                    }
+                }
+                self.services.insert(service.id.clone(), service);
+            }
             Change::DeleteService(id) => drop(self.services.remove(&id)),
             Change::PutInstance { service, instance, health } => {
                 self.instances.insert((service, instance.id.clone()), (instance, health));
@@ -205,7 +261,9 @@ impl ScopeState {
                 NamespaceKind::DnsPrivate { vpc, .. } => {
                     format!("{vpc} {}", namespace.name.as_str().to_lowercase())
                 }
-                kind => format!("{:?} {}", kind.namespace_type(), namespace.name),
+                NamespaceKind::Http => format!("HTTP {}", namespace.name),
+                // There may be several public zones of a name.
+                NamespaceKind::DnsPublic { .. } => namespace.id.to_string(),
             });
         }
         let children: usize = self.namespaces.values().map(NamespaceEntry::service_count).sum();
@@ -217,6 +275,9 @@ impl ScopeState {
             assert!(entry.revision <= now);
             assert!(self.services_by_age.contains(&(entry.age, id.clone())));
             assert!(entry.instances.iter().all(|instance| instance.revision <= now));
+            let unchecked = entry.service.health_check == HealthCheck::None;
+            let fits = |status: HealthStatus| (status == HealthStatus::Unknown) == unchecked;
+            assert!(entry.instances.iter().all(|instance| fits(instance.health.status())));
             entry.instances.check();
         }
         self.check_time();
@@ -233,7 +294,7 @@ impl ScopeState {
             }
         }
         for (service, entry) in &self.services {
-            let on_it = |found: &&InFlight| matches!(&found.pending.operation.targets, OperationTargets::Instance(of, _) if of == service);
+            let on_it = |found: &&InFlight| found.pending.operation.targets.service() == Some(service);
             assert_eq!(entry.operations as usize, self.in_flight.values().filter(on_it).count());
             for instance in entry.instances.iter() {
                 let id = instance.instance().id.clone();

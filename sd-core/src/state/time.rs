@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     health::{Health, HealthCheck},
     ids::{InstanceId, OperationId, Scope, ServiceId},
-    model::{Endpoint, Operation, OperationError, OperationErrorCode, OperationStatus, OperationTargets},
+    model::{Endpoint, Namespace, Operation, OperationError, OperationErrorCode, OperationStatus, Service},
 };
 
 /// An operation that is under way, as the state holds it.
@@ -109,7 +109,7 @@ impl ScopeState {
         let operation = &pending.operation;
         // A backend may tell it twice, once as what it wrote and once as what it found.
         self.end(&operation.id);
-        if let OperationTargets::Instance(service, _) = &operation.targets {
+        if let Some(service) = operation.targets.service() {
             self.count_operation(service, true)?;
         }
         let age = Age::new(operation.created, revision);
@@ -128,14 +128,14 @@ impl ScopeState {
         for claim in &found.pending.claims {
             self.busy.remove(claim);
         }
-        if let OperationTargets::Instance(service, _) = &found.pending.operation.targets {
+        if let Some(service) = found.pending.operation.targets.service() {
             // A service cannot be deleted while this counts, so it is there.
             let _ = self.count_operation(service, false);
         }
         Some(found)
     }
 
-    /// Keeps the number of operations on a service's instances, which hold the service in use.
+    /// Keeps the number of operations on a service and its instances, which hold the service in use.
     fn count_operation(&mut self, service: &ServiceId, begins: bool) -> Result<(), EntityKey> {
         let entry = self.services.get_mut(service).ok_or_else(|| EntityKey::Service(service.clone()))?;
         let entry = Arc::make_mut(entry);
@@ -169,7 +169,7 @@ impl ScopeState {
         let mut operation = pending.at(pending.due);
         let mut applied = Vec::with_capacity(pending.effect.len());
         for change in &pending.effect {
-            let change = self.with_kept_health(change);
+            let change = self.as_of_now(change);
             match self.change(&change, revision, pending.due) {
                 Ok(()) => applied.push(change),
                 Err(key) => {
@@ -185,17 +185,42 @@ impl ScopeState {
         elapsed.operations.push((Arc::new(operation), age));
     }
 
-    /// What was reported of an instance while it was being registered again is not lost.
-    fn with_kept_health(&self, change: &Change) -> Change {
-        if let Change::PutInstance { service, instance, .. } = change
-            && let Some(entry) = self.service(service.as_str())
-            && let Some(before) = entry.instances().get(instance.id.as_str())
-            && keeps_health(&entry.service().health_check, before, &instance.endpoint)
-        {
-            let (service, instance) = (service.clone(), Arc::clone(instance));
-            return Change::PutInstance { service, instance, health: before.health() };
+    /// The effect of an operation with what has happened while it was under way: that is not lost.
+    ///
+    /// An instance has the health that was reported in the meantime, and that its service's check of now allows. Tags are
+    /// changed without an operation.
+    fn as_of_now(&self, change: &Change) -> Change {
+        match change {
+            Change::PutInstance { service, instance, health } => {
+                let Some(entry) = self.service(service.as_str()) else { return change.clone() };
+                let (check, endpoint) = (&entry.service().health_check, &instance.endpoint);
+                let before = entry.instances().get(instance.id.as_str());
+                let kept = before.filter(|before| keeps_health(check, before, endpoint));
+                let health = kept.map_or(*health, InstanceEntry::health);
+                let health = health.under(check, endpoint.initial_health);
+                Change::PutInstance { service: service.clone(), instance: Arc::clone(instance), health }
+            }
+            Change::PutNamespace(namespace) => match self.namespace(namespace.id.as_str()) {
+                Some(entry) if entry.namespace().tags != namespace.tags => {
+                    let tags = entry.namespace().tags.clone();
+                    Change::PutNamespace(Arc::new(Namespace { tags, ..(**namespace).clone() }))
+                }
+                _ => change.clone(),
+            },
+            Change::PutService(service) => match self.service(service.id.as_str()) {
+                Some(entry) if entry.service().tags != service.tags => {
+                    let tags = entry.service().tags.clone();
+                    Change::PutService(Arc::new(Service { tags, ..(**service).clone() }))
+                }
+                _ => change.clone(),
+            },
+            Change::DeleteNamespace(_)
+            | Change::DeleteService(_)
+            | Change::DeleteInstance { .. }
+            | Change::BeginOperation(_)
+            | Change::EndOperation(_)
+            | Change::PutHealth { .. } => change.clone(),
         }
-        change.clone()
     }
 
     /// Keeps the deadline of an instance's health in line with it.

@@ -16,9 +16,9 @@ use sd_core::{
     random::SeededRandom,
     registry::Immediate,
     request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
-        DiscoverInstancesRequest, DnsConfigInput, GetNamespaceRequest, GetOperationRequest,
-        HealthCheckConfigInput, HealthCheckCustomConfigInput, RegisterInstanceRequest,
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
+        CreateServiceRequest, DiscoverInstancesRequest, DnsConfigInput, GetNamespaceRequest,
+        GetOperationRequest, HealthCheckConfigInput, HealthCheckCustomConfigInput, RegisterInstanceRequest,
     },
 };
 
@@ -88,6 +88,12 @@ impl Engine {
     pub(crate) fn private_in(&self, name: &str, vpc: &str) -> Arc<Namespace> {
         let request = CreatePrivateDnsNamespaceRequest::new(name, vpc);
         let started = self.api.create_private_dns_namespace(request).unwrap();
+        self.namespace_of(started.operation_id.as_str())
+    }
+
+    pub(crate) fn public(&self, name: &str) -> Arc<Namespace> {
+        let request = CreatePublicDnsNamespaceRequest::new(name);
+        let started = self.api.create_public_dns_namespace(request).unwrap();
         self.namespace_of(started.operation_id.as_str())
     }
 

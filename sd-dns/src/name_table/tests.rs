@@ -173,6 +173,7 @@ impl Prototypes {
                         RoutingPolicy::Multivalue
                     };
                 }
+                value.health_check = if choice % 5 == 0 { HealthCheck::None } else { HealthCheck::Custom };
                 if choice % 19 == 0 {
                     value.kind = ServiceKind::Http;
                 }

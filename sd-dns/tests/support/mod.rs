@@ -14,8 +14,10 @@ use sd_core::{
     health::{CustomHealthStatus, Health, HealthCheck},
     model::{RecordType, RoutingPolicy},
     request::{
-        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DeregisterInstanceRequest, DnsConfigInput,
-        DnsNamespaceProperties, RegisterInstanceRequest,
+        CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest, CreateServiceRequest,
+        DeregisterInstanceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange,
+        DnsNamespaceProperties, HealthCheckCustomConfigInput, RegisterInstanceRequest, ServiceChange,
+        UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
 };
 use sd_dns::{Answerer, NameTable, Reply, Transport};
@@ -63,6 +65,30 @@ impl Fixture {
         done(self.api.create_private_dns_namespace(request));
     }
 
+    /// Creates a namespace of public DNS.
+    pub(crate) fn public_namespace(&self, name: &str) {
+        done(self.api.create_public_dns_namespace(CreatePublicDnsNamespaceRequest::new(name)));
+    }
+
+    /// Sets the records of a service, and no health check but a custom one that it has.
+    pub(crate) fn update(&self, service: &str, records: &[(RecordType, u32)]) {
+        let change = match records {
+            [] => ServiceChange::default(),
+            records => {
+                let records = records.iter().copied();
+                ServiceChange::default().with_dns_config(DnsConfigChange::new(records))
+            }
+        };
+        done(self.api.update_service(UpdateServiceRequest::new(service).with_service(change)));
+    }
+
+    /// Sets the SOA TTL of `app.local`.
+    pub(crate) fn set_soa_ttl(&self, ttl: u32) {
+        let change = DnsNamespaceChange::default().with_soa_ttl(ttl);
+        let request = UpdatePrivateDnsNamespaceRequest::new(self.namespace_id("app.local"));
+        done(self.api.update_private_dns_namespace(request.with_namespace(change)));
+    }
+
     /// Creates another namespace `app.local`, in another VPC, and returns its id.
     pub(crate) fn second_app_local(&self) -> String {
         let first = self.namespace_id("app.local");
@@ -101,7 +127,8 @@ impl Fixture {
         let config = DnsConfigInput::new(records.iter().copied()).with_routing_policy(policy);
         let request = CreateServiceRequest::new(name)
             .with_namespace_id(self.namespace_id(namespace))
-            .with_dns_config(config);
+            .with_dns_config(config)
+            .with_health_check_custom_config(HealthCheckCustomConfigInput::default());
         done(async { self.api.create_service(request).await }).service.id.as_str().to_owned()
     }
 

@@ -170,6 +170,17 @@ shape!(HealthCheckConfig => core::HealthCheckConfigInput {
 shape!(HealthCheckCustomConfig => core::HealthCheckCustomConfigInput {
     "FailureThreshold" failure_threshold: i64,
 });
+shape!(HttpNamespaceChange => core::HttpNamespaceChange { "Description" description: String, });
+shape!(DnsNamespaceChange => core::DnsNamespaceChange {
+    "Description" description: String,
+    "Properties" properties: core::DnsNamespaceProperties,
+});
+shape!(DnsConfigChange => core::DnsConfigChange { "DnsRecords" dns_records: Vec<core::DnsRecordInput>, });
+shape!(ServiceChange => core::ServiceChange {
+    "Description" description: String,
+    "DnsConfig" dns_config: core::DnsConfigChange,
+    "HealthCheckConfig" health_check_config: core::HealthCheckConfigInput,
+});
 
 shape!(CreateHttpNamespace => core::CreateHttpNamespaceRequest {
     "Name" name: String,
@@ -182,6 +193,13 @@ shape!(CreatePrivateDnsNamespace => core::CreatePrivateDnsNamespaceRequest {
     "CreatorRequestId" creator_request_id: String,
     "Description" description: String,
     "Vpc" vpc: String,
+    "Tags" tags: Vec<core::Tag>,
+    "Properties" properties: core::DnsNamespaceProperties,
+});
+shape!(CreatePublicDnsNamespace => core::CreatePublicDnsNamespaceRequest {
+    "Name" name: String,
+    "CreatorRequestId" creator_request_id: String,
+    "Description" description: String,
     "Tags" tags: Vec<core::Tag>,
     "Properties" properties: core::DnsNamespaceProperties,
 });
@@ -209,6 +227,11 @@ shape!(DiscoverInstances => core::DiscoverInstancesRequest {
     "QueryParameters" query_parameters: BTreeMap<String, String>,
     "OptionalParameters" optional_parameters: BTreeMap<String, String>,
     "HealthStatus" health_status: String,
+    "OwnerAccount" owner_account: String,
+});
+shape!(DiscoverInstancesRevision => core::DiscoverInstancesRevisionRequest {
+    "NamespaceName" namespace_name: String,
+    "ServiceName" service_name: String,
     "OwnerAccount" owner_account: String,
 });
 shape!(GetInstance => core::GetInstanceRequest {
@@ -257,4 +280,23 @@ shape!(RegisterInstance => core::RegisterInstanceRequest {
     "InstanceId" instance_id: String,
     "CreatorRequestId" creator_request_id: String,
     "Attributes" attributes: BTreeMap<String, String>,
+});
+shape!(UpdateHttpNamespace => core::UpdateHttpNamespaceRequest {
+    "Id" id: String,
+    "UpdaterRequestId" updater_request_id: String,
+    "Namespace" namespace: core::HttpNamespaceChange,
+});
+shape!(UpdatePrivateDnsNamespace => core::UpdatePrivateDnsNamespaceRequest {
+    "Id" id: String,
+    "UpdaterRequestId" updater_request_id: String,
+    "Namespace" namespace: core::DnsNamespaceChange,
+});
+shape!(UpdatePublicDnsNamespace => core::UpdatePublicDnsNamespaceRequest {
+    "Id" id: String,
+    "UpdaterRequestId" updater_request_id: String,
+    "Namespace" namespace: core::DnsNamespaceChange,
+});
+shape!(UpdateService => core::UpdateServiceRequest {
+    "Id" id: String,
+    "Service" service: core::ServiceChange,
 });

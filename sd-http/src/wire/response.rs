@@ -8,8 +8,8 @@ use sd_core::{
     health::{HealthCheck, HealthCheckConfig},
     model::{self, Attributes, NamespaceKind, Operation},
     response::{
-        InstanceDescription, InstanceHealth, NamespaceDescription, OperationStarted, OperationSummary, Page,
-        ServiceDescription,
+        DiscoveredRevision, InstanceDescription, InstanceHealth, NamespaceDescription, OperationStarted,
+        OperationSummary, Page, ServiceDescription,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -349,6 +349,12 @@ impl Body for InstanceDescription {
                 created_by_account: instance.created_by_account.as_str(),
             },
         })
+    }
+}
+
+impl Body for DiscoveredRevision {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        member(protocol, "InstancesRevision", &self.instances_revision.as_u64())
     }
 }
 

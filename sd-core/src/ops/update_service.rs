@@ -1,0 +1,94 @@
+//! Updating services: the description, the TTLs of records, the Route 53 health check. What a request leaves out of the
+//! records and of the check is deleted (API Reference, UpdateService).
+
+use std::sync::Arc;
+
+use super::{Plan, Starting, WriteContext, check::Check, find_service, settings::IN_CHANGE};
+use crate::{
+    action::Action,
+    change::{Change, EntityKey, Precondition, UniqueKey},
+    constraint::Constraint,
+    error::{Error, rule},
+    health::HealthCheck,
+    model::{DnsConfig, DnsRecord, NamespaceType, OperationTargets, OperationType, Service, ServiceKind},
+    request::UpdateServiceRequest,
+    response::OperationStarted,
+};
+
+pub(crate) fn update(
+    request: &UpdateServiceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
+    let mut check = Check::default();
+    let id = check.reference("id", request.id.as_deref());
+    let change = request.service.as_ref();
+    if change.is_none() {
+        check.violated("service", None, Constraint::NotNull);
+    }
+    let description = change.and_then(|change| change.description.as_deref());
+    let description = check.description_at("service.description", description);
+    let dns = change.and_then(|change| change.dns_config.as_ref());
+    let records = dns.and_then(|dns| IN_CHANGE.dns_records(&mut check, dns.dns_records.as_deref()));
+    let route53 = change.and_then(|change| change.health_check_config.as_ref());
+    let route53 = route53.and_then(|input| IN_CHANGE.route53_check(&mut check, input));
+    let id = check.finish(id)?;
+
+    let here = context.here();
+    let entry = find_service(here, context.scope, id)?;
+    let before = entry.service();
+    let namespace = here
+        .namespace(before.namespace_id.as_str())
+        .ok_or(Error::Internal("a service without its namespace"))?
+        .namespace();
+    if namespace.kind.namespace_type() == NamespaceType::Http {
+        return Err(rule("id", "A service in an HTTP namespace can't be updated."));
+    }
+    let kind = remaining(&before.kind, records)?;
+    if let (HealthCheck::Route53(check), Some(input)) = (&before.health_check, &route53)
+        && check.kind != input.kind
+    {
+        return Err(rule(IN_CHANGE.check_type, "The type of a health check can't be changed."));
+    }
+    let custom = before.health_check == HealthCheck::Custom;
+    let health_check = IN_CHANGE.health_check(namespace, &kind, route53, custom, context)?;
+
+    let key = EntityKey::Service(before.id.clone());
+    let claims = vec![UniqueKey::Target(key.clone())];
+    context.check_idle(&claims, |_| false)?;
+    let starting = Starting {
+        action: Action::UpdateService,
+        kind: OperationType::UpdateService,
+        targets: OperationTargets::Service(before.id.clone()),
+        namespace: namespace.id.clone(),
+        error: None,
+        claims,
+    };
+    let description = match description {
+        Some(text) => Some(text).filter(|text| !text.is_empty()),
+        None => before.description.clone(),
+    };
+    let service = Service { kind, health_check, description, ..(**before).clone() };
+    let changes = context
+        .changes()
+        .requiring(Precondition::At(key, entry.revision()))
+        .changing(Change::PutService(Arc::new(service)));
+    Ok(context.conclude(starting, changes))
+}
+
+/// How instances can be found by the records that remain: by none of a service that has no others.
+fn remaining(before: &ServiceKind, records: Option<Vec<DnsRecord>>) -> Result<ServiceKind, Error> {
+    let (config, records) = match (before, records) {
+        (_, None) => return Ok(ServiceKind::Http),
+        (ServiceKind::Http, Some(_)) => return Err(IN_CHANGE.http_with_dns()),
+        (ServiceKind::DnsHttp(config), Some(records)) => (config, records),
+    };
+    IN_CHANGE.check_records(&records)?;
+    if let Some(new) = records.iter().find(|record| config.ttl(record.kind).is_none()) {
+        let kind = new.kind.as_str();
+        return Err(rule(
+            IN_CHANGE.dns_records,
+            format!("The service has no {kind} records; none can be added."),
+        ));
+    }
+    Ok(ServiceKind::DnsHttp(DnsConfig::new(config.routing_policy, records)))
+}
