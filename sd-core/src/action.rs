@@ -4,8 +4,7 @@ use std::fmt;
 
 /// Passes the table of operations to a macro.
 ///
-/// A row is `Name method Request => Response: planner`. The last section names the operations of the API that this
-/// build does not have.
+/// A row is `Name method Request => Response: planner`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_action {
@@ -18,13 +17,17 @@ macro_rules! for_each_action {
                 CreateService create_service CreateServiceRequest => ServiceDescription: services::create,
                 DeleteNamespace delete_namespace DeleteNamespaceRequest => OperationStarted: namespaces::delete,
                 DeleteService delete_service DeleteServiceRequest => (): services::delete,
+                DeleteServiceAttributes delete_service_attributes DeleteServiceAttributesRequest => (): service_attributes::delete,
                 DeregisterInstance deregister_instance DeregisterInstanceRequest => OperationStarted: instances::deregister,
                 RegisterInstance register_instance RegisterInstanceRequest => OperationStarted: instances::register,
+                TagResource tag_resource TagResourceRequest => (): tags::tag,
+                UntagResource untag_resource UntagResourceRequest => (): tags::untag,
                 UpdateHttpNamespace update_http_namespace UpdateHttpNamespaceRequest => OperationStarted: update_namespace::http,
                 UpdateInstanceCustomHealthStatus update_instance_custom_health_status UpdateInstanceCustomHealthStatusRequest => (): custom_health::update,
                 UpdatePrivateDnsNamespace update_private_dns_namespace UpdatePrivateDnsNamespaceRequest => OperationStarted: update_namespace::private_dns,
                 UpdatePublicDnsNamespace update_public_dns_namespace UpdatePublicDnsNamespaceRequest => OperationStarted: update_namespace::public_dns,
                 UpdateService update_service UpdateServiceRequest => OperationStarted: update_service::update,
+                UpdateServiceAttributes update_service_attributes UpdateServiceAttributesRequest => (): service_attributes::update,
             }
             read {
                 DiscoverInstances discover_instances DiscoverInstancesRequest => DiscoveredInstances: discovery::discover,
@@ -34,18 +37,12 @@ macro_rules! for_each_action {
                 GetNamespace get_namespace GetNamespaceRequest => NamespaceDescription: namespaces::get,
                 GetOperation get_operation GetOperationRequest => Arc<Operation>: operations::get,
                 GetService get_service GetServiceRequest => ServiceDescription: services::get,
+                GetServiceAttributes get_service_attributes GetServiceAttributesRequest => ServiceAttributesDescription: service_attributes::get,
                 ListInstances list_instances ListInstancesRequest => InstancePage: instances::list,
                 ListNamespaces list_namespaces ListNamespacesRequest => Page<NamespaceDescription>: namespaces::list,
                 ListOperations list_operations ListOperationsRequest => Page<OperationSummary>: operations::list,
                 ListServices list_services ListServicesRequest => Page<ServiceDescription>: services::list,
-            }
-            absent {
-                DeleteServiceAttributes,
-                GetServiceAttributes,
-                ListTagsForResource,
-                TagResource,
-                UntagResource,
-                UpdateServiceAttributes,
+                ListTagsForResource list_tags_for_resource ListTagsForResourceRequest => Tags: tags::list,
             }
         }
     };
@@ -55,7 +52,6 @@ macro_rules! declare {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
         read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
-        absent { $($absent:ident,)* }
     ) => {
         /// An operation of the API, by its name there.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,12 +60,11 @@ macro_rules! declare {
         pub enum Action {
             $($write,)*
             $($read,)*
-            $($absent,)*
         }
 
         impl Action {
             /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$write,)* $(Self::$read,)* $(Self::$absent,)*];
+            pub const ALL: &[Self] = &[$(Self::$write,)* $(Self::$read,)*];
 
             /// The API's spelling.
             #[must_use]
@@ -77,7 +72,6 @@ macro_rules! declare {
                 match self {
                     $(Self::$write => stringify!($write),)*
                     $(Self::$read => stringify!($read),)*
-                    $(Self::$absent => stringify!($absent),)*
                 }
             }
 
@@ -87,7 +81,6 @@ macro_rules! declare {
                 match name {
                     $(stringify!($write) => Some(Self::$write),)*
                     $(stringify!($read) => Some(Self::$read),)*
-                    $(stringify!($absent) => Some(Self::$absent),)*
                     _ => None,
                 }
             }

@@ -14,27 +14,30 @@ use crate::{
     error::Error,
     ids::{Fresh, IdSource, RandomIds, Scope},
     mode::Mode,
-    model::{Operation, RecordType},
+    model::{Operation, RecordType, Tags},
     name::DnsName,
     ops::{
         Plan, ReadContext, WriteContext, custom_health, discovery, instances, namespaces, operations,
-        services, update_namespace, update_service,
+        service_attributes, services, tags, update_namespace, update_service,
     },
     random::{RandomSource, ThreadRandom},
     records::{self, Answer, View},
     registry::{CommitError, Immediate, Registry},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
-        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
-        DiscoverInstancesRequest, DiscoverInstancesRevisionRequest, GetInstanceRequest,
-        GetInstancesHealthStatusRequest, GetNamespaceRequest, GetOperationRequest, GetServiceRequest,
-        ListInstancesRequest, ListNamespacesRequest, ListOperationsRequest, ListServicesRequest,
-        RegisterInstanceRequest, UpdateHttpNamespaceRequest, UpdateInstanceCustomHealthStatusRequest,
-        UpdatePrivateDnsNamespaceRequest, UpdatePublicDnsNamespaceRequest, UpdateServiceRequest,
+        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceAttributesRequest, DeleteServiceRequest,
+        DeregisterInstanceRequest, DiscoverInstancesRequest, DiscoverInstancesRevisionRequest,
+        GetInstanceRequest, GetInstancesHealthStatusRequest, GetNamespaceRequest, GetOperationRequest,
+        GetServiceAttributesRequest, GetServiceRequest, ListInstancesRequest, ListNamespacesRequest,
+        ListOperationsRequest, ListServicesRequest, ListTagsForResourceRequest, RegisterInstanceRequest,
+        TagResourceRequest, UntagResourceRequest, UpdateHttpNamespaceRequest,
+        UpdateInstanceCustomHealthStatusRequest, UpdatePrivateDnsNamespaceRequest,
+        UpdatePublicDnsNamespaceRequest, UpdateServiceAttributesRequest, UpdateServiceRequest,
     },
     response::{
         DiscoveredInstances, DiscoveredRevision, InstanceDescription, InstanceHealth, InstancePage,
-        NamespaceDescription, OperationStarted, OperationSummary, Page, ServiceDescription,
+        NamespaceDescription, OperationStarted, OperationSummary, Page, ServiceAttributesDescription,
+        ServiceDescription,
     },
     state::State,
     timing::Timing,
@@ -348,7 +351,6 @@ macro_rules! methods {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
         read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
-        absent { $($absent:ident,)* }
     ) => {
         impl ScopedCloudMap {
             $(

@@ -63,20 +63,28 @@ pub enum Error {
     /// No such operation in this account and Region.
     #[error("no operation {0}")]
     OperationNotFound(String),
+    /// No namespace or service of this account and Region has this ARN.
+    #[error("no resource {0}")]
+    ResourceNotFound(String),
     /// The resource still holds others.
     #[error("{0}")]
     ResourceInUse(InUse),
+    /// The service may not have as many attributes as that.
+    #[error("a service has at most 30 attributes, and service {service_id} would have {count}")]
+    ServiceAttributesLimitExceeded {
+        /// The service.
+        service_id: ServiceId,
+        /// How many attributes it would have.
+        count: usize,
+    },
     /// The resource may not have as many tags as that.
-    #[error("a resource has at most 50 tags, and this request gives {count}")]
+    #[error("a resource has at most 50 tags, and {resource_name} would have {count}")]
     TooManyTags {
         /// The resource: its ARN, or of one that is being created, its name.
         resource_name: String,
         /// How many tags it would have.
         count: usize,
     },
-    /// The API has this operation, this build does not.
-    #[error("{0} is an operation of AWS Cloud Map, and not in this build")]
-    NotInThisBuild(Action),
     /// The backend cannot be reached now. The request can be sent again.
     #[error("the registry's backend is unavailable")]
     Unavailable {
@@ -119,9 +127,10 @@ impl Error {
             Self::InstanceNotFound { .. } => ErrorCode::InstanceNotFound,
             Self::CustomHealthNotFound(_) => ErrorCode::CustomHealthNotFound,
             Self::OperationNotFound(_) => ErrorCode::OperationNotFound,
+            Self::ResourceNotFound(_) => ErrorCode::ResourceNotFoundException,
             Self::ResourceInUse(_) => ErrorCode::ResourceInUse,
+            Self::ServiceAttributesLimitExceeded { .. } => ErrorCode::ServiceAttributesLimitExceededException,
             Self::TooManyTags { .. } => ErrorCode::TooManyTagsException,
-            Self::NotInThisBuild(_) => ErrorCode::NotImplemented,
             Self::Unavailable { .. } | Self::Contention => ErrorCode::ServiceUnavailable,
             Self::Rejected { .. } | Self::Internal(_) => ErrorCode::InternalFailure,
         }
@@ -156,12 +165,14 @@ pub enum ErrorCode {
     CustomHealthNotFound,
     /// No such operation.
     OperationNotFound,
+    /// No resource of this ARN.
+    ResourceNotFoundException,
     /// The resource still holds others.
     ResourceInUse,
+    /// Too many attributes of a service.
+    ServiceAttributesLimitExceededException,
     /// Too many tags.
     TooManyTagsException,
-    /// The operation is not in this build.
-    NotImplemented,
     /// The service cannot answer now.
     ServiceUnavailable,
     /// The service is at fault.
@@ -182,9 +193,10 @@ impl ErrorCode {
             Self::InstanceNotFound => "InstanceNotFound",
             Self::CustomHealthNotFound => "CustomHealthNotFound",
             Self::OperationNotFound => "OperationNotFound",
+            Self::ResourceNotFoundException => "ResourceNotFoundException",
             Self::ResourceInUse => "ResourceInUse",
+            Self::ServiceAttributesLimitExceededException => "ServiceAttributesLimitExceededException",
             Self::TooManyTagsException => "TooManyTagsException",
-            Self::NotImplemented => "NotImplemented",
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::InternalFailure => "InternalFailure",
         }

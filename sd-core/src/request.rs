@@ -442,6 +442,93 @@ request! {
     }
 }
 
+request! {
+    /// Reads the attributes of a service.
+    GetServiceAttributesRequest {
+        required {
+            /// The id or ARN of the service.
+            service_id,
+        }
+        optional {}
+    }
+}
+
+request! {
+    /// Adds attributes to a service, or replaces those of the same keys.
+    UpdateServiceAttributesRequest {
+        required {
+            /// The id or ARN of the service.
+            service_id,
+        }
+        optional {
+            /// 1–30 attributes, keys of at most 255 and values of at most 1024 characters. Required.
+            attributes: BTreeMap<String, String> => with_attributes,
+        }
+    }
+}
+
+impl UpdateServiceAttributesRequest {
+    /// Adds an attribute.
+    #[must_use]
+    pub fn with_attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.get_or_insert_default().insert(key.into(), value.into());
+        self
+    }
+}
+
+request! {
+    /// Removes attributes from a service.
+    DeleteServiceAttributesRequest {
+        required {
+            /// The id or ARN of the service.
+            service_id,
+        }
+        optional {
+            /// 1–30 keys of at most 255 characters; one that the service does not have is ignored. Required.
+            attributes: Vec<String> => with_attributes,
+        }
+    }
+}
+
+request! {
+    /// Adds tags to a namespace or service, or replaces those of the same keys.
+    TagResourceRequest {
+        required {
+            /// The ARN of the namespace or service.
+            resource_arn,
+        }
+        optional {
+            /// At most 200 tags; of one key, the last counts. Required, may be empty.
+            tags: Vec<Tag> => with_tags,
+        }
+    }
+}
+
+request! {
+    /// Removes tags from a namespace or service.
+    UntagResourceRequest {
+        required {
+            /// The ARN of the namespace or service.
+            resource_arn,
+        }
+        optional {
+            /// At most 200 keys; one that the resource does not have is ignored. Required, may be empty.
+            tag_keys: Vec<String> => with_tag_keys,
+        }
+    }
+}
+
+request! {
+    /// Lists the tags of a namespace or service.
+    ListTagsForResourceRequest {
+        required {
+            /// The ARN of the namespace or service.
+            resource_arn,
+        }
+        optional {}
+    }
+}
+
 /// A tag of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

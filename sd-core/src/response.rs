@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     health::HealthStatus,
-    ids::{AccountId, OperationId},
-    model::{Instance, Namespace, Operation, OperationStatus, Service},
+    ids::{AccountId, Arn, OperationId},
+    model::{Instance, Namespace, Operation, OperationStatus, Service, ServiceAttributes},
     name::{NamespaceName, ServiceName},
     state::{InstanceEntry, InstancesRevision},
 };
@@ -53,6 +53,28 @@ pub struct ServiceDescription {
 impl ServiceDescription {
     pub(crate) fn new(service: Arc<Service>, instance_count: usize) -> Self {
         Self { service, instance_count }
+    }
+}
+
+/// The attributes of a service, and who owns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServiceAttributesDescription {
+    /// The ARN of the service.
+    pub service_arn: Arn,
+    /// The account that owns the namespace.
+    pub resource_owner: AccountId,
+    /// The attributes.
+    pub attributes: ServiceAttributes,
+}
+
+impl ServiceAttributesDescription {
+    pub(crate) fn of(service: &Service) -> Self {
+        Self {
+            service_arn: service.arn(),
+            resource_owner: service.scope.account().clone(),
+            attributes: service.attributes.clone(),
+        }
     }
 }
 

@@ -15,11 +15,15 @@ use sd_core::{
     CommitError, Error, ErrorCode, Mode, Registry, Scope,
     change::{Precondition, UniqueKey},
     health::HealthStatus,
+    ids::Arn,
     model::{OperationStatus, RecordType::A, Service},
     request::{
-        CreatePublicDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
-        DeregisterInstanceRequest, DiscoverInstancesRequest, DnsConfigChange, DnsNamespaceChange,
-        GetNamespaceRequest, ServiceChange, UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
+        CreatePublicDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest,
+        DeleteServiceAttributesRequest, DeleteServiceRequest, DeregisterInstanceRequest,
+        DiscoverInstancesRequest, DnsConfigChange, DnsNamespaceChange, GetNamespaceRequest,
+        GetServiceAttributesRequest, ListTagsForResourceRequest, ServiceChange, Tag, TagResourceRequest,
+        UntagResourceRequest, UpdatePrivateDnsNamespaceRequest, UpdateServiceAttributesRequest,
+        UpdateServiceRequest,
     },
 };
 
@@ -146,7 +150,21 @@ fn every_write_says_what_it_relies_on() {
     };
     let public =
         || meeting.engine.api.create_public_dns_namespace(CreatePublicDnsNamespaceRequest::new("a.b"));
-    let writes: [(&dyn Fn(), &[&str]); 10] = [
+    let (api, other) = (&meeting.engine.api, meeting.engine.namespace(namespace.as_str()).arn());
+    let tag =
+        |arn: &Arn| api.tag_resource(TagResourceRequest::new(arn.as_str()).with_tags([Tag::new("a", "b")]));
+    let untag = |arn: &Arn| {
+        api.untag_resource(UntagResourceRequest::new(arn.as_str()).with_tag_keys(["a".to_owned()]))
+    };
+    let update = || UpdateServiceAttributesRequest::new(service.as_str()).with_attribute("a", "b");
+    let delete = || DeleteServiceAttributesRequest::new(service.as_str()).with_attributes(["a".to_owned()]);
+    let web = meeting.service.arn();
+    let writes: [(&dyn Fn(), &[&str]); 15] = [
+        (&|| tag(&other).unwrap(), &["At(Namespace"]),
+        (&|| tag(&web).unwrap(), &["At(Service"]),
+        (&|| untag(&web).unwrap(), &["At(Service"]),
+        (&|| api.update_service_attributes(update()).unwrap(), &["At(Service"]),
+        (&|| api.delete_service_attributes(delete()).unwrap(), &["At(Service"]),
         (
             &|| drop(meeting.create_http("new").unwrap()),
             &["Free(HttpName", "Free(HttpNamespace", "Free(Id", "Free(NamespaceInCreation"],
@@ -172,6 +190,83 @@ fn every_write_says_what_it_relies_on() {
         write();
         assert_eq!(*kinds.lock().unwrap(), expected);
     }
+}
+
+#[test]
+fn two_who_tag_at_once_are_both_heard() {
+    let meeting = Meeting::new();
+    for arn in [meeting.namespace.arn(), meeting.service.arn()] {
+        let tag = move |engine: &Engine, arn: &Arn, key: &str| {
+            let request = TagResourceRequest::new(arn.as_str()).with_tags([Tag::new(key, "v")]);
+            engine.api.tag_resource(request).unwrap();
+        };
+        let rivals = arn.clone();
+        meeting.in_between(move |rival| tag(rival, &rivals, "rival"));
+        tag(&meeting.engine, &arn, "mine");
+        let tags = || {
+            let list = ListTagsForResourceRequest::new(arn.as_str());
+            let tags = meeting.engine.api.list_tags_for_resource(&list).unwrap();
+            tags.iter().map(|(key, _)| key.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(tags(), ["mine", "rival"]);
+        let rivals = arn.clone();
+        meeting.in_between(move |rival| tag(rival, &rivals, "late"));
+        let untag = UntagResourceRequest::new(arn.as_str()).with_tag_keys(["mine".to_owned()]);
+        meeting.engine.api.untag_resource(untag).unwrap();
+        assert_eq!(tags(), ["late", "rival"]);
+    }
+}
+
+#[test]
+fn two_who_change_a_service_at_once_are_both_heard() {
+    let meeting = Meeting::new();
+    let (id, arn) = (meeting.service.id.to_string(), meeting.service.arn());
+    let update = |id: &str, key: &str| UpdateServiceAttributesRequest::new(id).with_attribute(key, "v");
+    let rivals = id.clone();
+    meeting.in_between(move |rival| {
+        rival.api.update_service_attributes(update(&rivals, "rival")).unwrap();
+        let tag = TagResourceRequest::new(arn.as_str()).with_tags([Tag::new("rival", "v")]);
+        rival.api.tag_resource(tag).unwrap();
+    });
+    meeting.engine.api.update_service_attributes(update(&id, "mine")).unwrap();
+    let get = GetServiceAttributesRequest::new(&id);
+    let found = meeting.engine.api.get_service_attributes(&get).unwrap().attributes;
+    assert_eq!(found.iter().collect::<Vec<_>>(), [("mine", "v"), ("rival", "v")]);
+    let list = ListTagsForResourceRequest::new(meeting.service.arn().as_str());
+    assert_eq!(meeting.engine.api.list_tags_for_resource(&list).unwrap().get("rival"), Some("v"));
+
+    // The limit counts what the other has added.
+    let rivals = id.clone();
+    meeting.in_between(move |rival| {
+        let request = UpdateServiceAttributesRequest::new(&rivals);
+        let fill = (0..28).fold(request, |request, i| request.with_attribute(format!("k{i}"), "v"));
+        rival.api.update_service_attributes(fill).unwrap();
+    });
+    let late = meeting.engine.api.update_service_attributes(update(&id, "late"));
+    assert_eq!(code(late), ErrorCode::ServiceAttributesLimitExceededException);
+}
+
+#[test]
+fn registrations_do_not_conflict_with_tags_of_their_service() {
+    let meeting = Meeting::new();
+    let service = Arc::clone(&meeting.service);
+    meeting.in_between(move |rival| rival.register(&service, "i-2", &[]));
+    let request = TagResourceRequest::new(meeting.service.arn().as_str()).with_tags([Tag::new("a", "b")]);
+    meeting.engine.api.tag_resource(request).unwrap();
+    assert_eq!(meeting.shared.commits(), 2, "one each");
+    assert!(meeting.has("i-2"));
+}
+
+#[test]
+fn what_is_deleted_in_between_cannot_be_tagged() {
+    let meeting = Meeting::new();
+    meeting.deregister().unwrap();
+    let (service, arn) = (meeting.service.id.clone(), meeting.service.arn());
+    meeting.in_between(move |rival| {
+        rival.api.delete_service(DeleteServiceRequest::new(service.as_str())).unwrap();
+    });
+    let request = TagResourceRequest::new(arn.as_str()).with_tags([Tag::new("a", "b")]);
+    assert_eq!(code(meeting.engine.api.tag_resource(request)), ErrorCode::ResourceNotFoundException);
 }
 
 #[test]

@@ -69,7 +69,6 @@ pub(crate) fn status(protocol: Protocol, code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
-        ErrorCode::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         _ if protocol == Protocol::Json => StatusCode::BAD_REQUEST,
         _ => modelled_status(code.as_str()),
     }

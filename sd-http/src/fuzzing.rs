@@ -35,13 +35,11 @@ macro_rules! read {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
         read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
-        absent { $($absent:ident,)* }
     ) => {
         fn read(action: Action, protocol: Protocol, body: &[u8]) -> Result<bool, String> {
             match action {
                 $(Action::$write => round_trip::<request::$wq>(protocol, body),)*
                 $(Action::$read => round_trip::<request::$rq>(protocol, body),)*
-                $(Action::$absent => Ok(false),)*
             }
         }
     };

@@ -293,6 +293,61 @@ async fn a_report_of_health_is_answered_with_nothing() {
 }
 
 #[tokio::test]
+async fn tags_have_the_shapes_of_the_api() {
+    let mut door = Door::new();
+    door.ok("CreateHttpNamespace", json!({"Name": "app", "Tags": [{"Key": "b", "Value": ""}]})).await;
+    let arn = door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Arn"].clone();
+    let list = json!({"ResourceARN": arn});
+    assert_eq!(
+        door.ok("ListTagsForResource", list.clone()).await,
+        json!({"Tags": [{"Key": "b", "Value": ""}]})
+    );
+    let tags = json!([{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]);
+    assert_eq!(door.ok("TagResource", json!({"ResourceARN": arn, "Tags": tags})).await, json!({}));
+    assert_eq!(door.ok("ListTagsForResource", list.clone()).await, json!({"Tags": tags}));
+    let untag = json!({"ResourceARN": arn, "TagKeys": ["a", "b"]});
+    assert_eq!(door.ok("UntagResource", untag).await, json!({}));
+    assert_eq!(door.ok("ListTagsForResource", list).await, json!({"Tags": []}));
+
+    let many: Vec<_> = (0..51).map(|i| json!({"Key": i.to_string(), "Value": "v"})).collect();
+    let answer = door.raw("TagResource", json!({"ResourceARN": arn, "Tags": many}).to_string()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.body["__type"], "TooManyTagsException");
+    assert_eq!(answer.body["ResourceName"], arn);
+    let nothing = json!({"ResourceARN": "arn:aws:servicediscovery:us-east-1:123456789012:service/srv-none"});
+    assert_eq!(door.refused("ListTagsForResource", nothing).await.0, "ResourceNotFoundException");
+    let (code, message) = door.refused("TagResource", json!({})).await;
+    assert_eq!(code, "InvalidInput");
+    assert!(message.contains("Value null at 'resourceARN'") && message.contains("Value null at 'tags'"));
+}
+
+#[tokio::test]
+async fn attributes_of_services_have_the_shapes_of_the_api() {
+    let mut door = Door::new();
+    let service = door.web().await;
+    let arn = format!("arn:aws:servicediscovery:us-east-1:123456789012:service/{service}");
+    let described = |attributes: Value| {
+        json!({"ServiceAttributes":
+            {"ServiceArn": arn, "ResourceOwner": "123456789012", "Attributes": attributes}})
+    };
+    let get = json!({"ServiceId": service});
+    assert_eq!(door.ok("GetServiceAttributes", get.clone()).await, described(json!({})));
+    let update = json!({"ServiceId": service, "Attributes": {"a": "1", "b": ""}});
+    assert_eq!(door.ok("UpdateServiceAttributes", update).await, json!({}));
+    assert_eq!(door.ok("GetServiceAttributes", get.clone()).await, described(json!({"a": "1", "b": ""})));
+    let delete = json!({"ServiceId": arn, "Attributes": ["a", "none"]});
+    assert_eq!(door.ok("DeleteServiceAttributes", delete).await, json!({}));
+    assert_eq!(door.ok("GetServiceAttributes", get).await, described(json!({"b": ""})));
+
+    let many: serde_json::Map<_, _> = (0..30).map(|i| (i.to_string(), "v".into())).collect();
+    let update = json!({"ServiceId": service, "Attributes": many});
+    let (code, _) = door.refused("UpdateServiceAttributes", update).await;
+    assert_eq!(code, "ServiceAttributesLimitExceededException");
+    let missing = json!({"ServiceId": "srv-none"});
+    assert_eq!(door.refused("GetServiceAttributes", missing).await.0, "ServiceNotFound");
+}
+
+#[tokio::test]
 async fn errors_carry_code_message_and_their_members() {
     let mut door = Door::new();
     let service = door.web().await;
@@ -392,11 +447,6 @@ async fn operations_that_are_not_there_say_so() {
     let answer = door.raw("CreateEverything", "{}").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(error(&answer).0, "UnknownOperationException");
-    let answer = door.raw("TagResource", "{}").await;
-    assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED);
-    let (code, message) = error(&answer);
-    assert_eq!(code, "NotImplemented");
-    assert!(message.contains("TagResource") && message.contains("not in this build"), "{message}");
     let answer = door.send(Request::get("/").body(Full::default()).unwrap()).await;
     assert_eq!(error(&answer).0, "UnknownOperationException");
 }

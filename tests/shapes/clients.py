@@ -43,11 +43,10 @@ def forced(protocol: str) -> botocore.session.Session:
 class Client:
     """boto3 over one protocol. What comes back is compared with the service model, and remembered."""
 
-    def __init__(self, address: str, protocol: str, absent: frozenset[str]):
+    def __init__(self, address: str, protocol: str):
         self.protocol = protocol
         self.complaints: list[str] = []
         self.seen: set[str] = set()
-        self._absent = absent
         self._client = boto3.Session(botocore_session=forced(protocol)).client(
             SERVICE,
             endpoint_url=f"http://{address}",
@@ -60,9 +59,7 @@ class Client:
         self._client.meta.events.register(f"before-parse.{SERVICE}", self._look_at)
 
     def call(self, operation: str, **request: Any) -> dict[str, Any]:
-        """The operation's response; an empty one when the build does not have it."""
-        if operation in self._absent:
-            return {}
+        """The operation's response."""
         try:
             return self._client._make_api_call(operation, request)
         except botocore.exceptions.ClientError as error:
@@ -71,8 +68,6 @@ class Client:
 
     def refused(self, code: str, operation: str, **request: Any) -> None:
         """The operation has to end in this error."""
-        if operation in self._absent:
-            return
         try:
             self._client._make_api_call(operation, request)
             got = "a response"

@@ -5,8 +5,8 @@ mod derived;
 mod instance;
 mod namespace;
 mod operation;
+mod pairs;
 mod service;
-mod tag;
 
 pub use attributes::Attributes;
 pub(crate) use attributes::Signature;
@@ -15,5 +15,5 @@ pub use namespace::{HostedZone, Namespace, NamespaceKind, NamespaceType};
 pub use operation::{
     Operation, OperationError, OperationErrorCode, OperationStatus, OperationTargets, OperationType,
 };
+pub use pairs::{ServiceAttributes, Tags};
 pub use service::{DnsConfig, DnsRecord, RecordType, RoutingPolicy, Service, ServiceKind};
-pub use tag::Tags;

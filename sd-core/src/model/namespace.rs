@@ -40,6 +40,8 @@ pub struct Namespace {
     pub updated_by: Option<OperationId>,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
+    /// What it was created as, if it was changed since. A replay of the request that created it asks for this.
+    pub created_as: Option<Arc<Self>>,
     pub(crate) zone_name: Derived<Result<DnsName, DnsNameError>>,
 }
 
@@ -48,6 +50,19 @@ impl Namespace {
     #[must_use]
     pub fn arn(&self) -> Arn {
         self.scope.namespace_arn(&self.id)
+    }
+
+    /// As the request that created it wanted it.
+    pub(crate) fn as_created(&self) -> &Self {
+        self.created_as.as_deref().unwrap_or(self)
+    }
+
+    /// A copy that is changed, and knows what it was created as.
+    pub(crate) fn changed(self: &Arc<Self>, change: impl FnOnce(&mut Self)) -> Arc<Self> {
+        let created_as = self.created_as.clone().or_else(|| Some(Arc::clone(self)));
+        let mut changed = Self { created_as, ..Self::clone(self) };
+        change(&mut changed);
+        changed.into()
     }
 
     /// The hosted zone of a DNS namespace.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Tags, derived::Derived};
+use super::{ServiceAttributes, Tags, derived::Derived};
 use crate::{
     clock::Timestamp,
     health::HealthCheck,
@@ -28,12 +28,16 @@ pub struct Service {
     pub description: Option<Arc<str>>,
     /// Its tags.
     pub tags: Tags,
+    /// Its own attributes.
+    pub attributes: ServiceAttributes,
     /// When it was created.
     pub created: Timestamp,
     /// The token of the request that created it.
     pub creator_request_id: Option<CreatorRequestId>,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
+    /// What it was created as, if it was changed since. A replay of the request that created it asks for this.
+    pub created_as: Option<Arc<Self>>,
     /// Its name in the DNS below a zone, that of its namespace.
     pub(crate) dns_name: Derived<(DnsName, Result<DnsName, DnsNameError>)>,
 }
@@ -43,6 +47,19 @@ impl Service {
     #[must_use]
     pub fn arn(&self) -> Arn {
         self.scope.service_arn(&self.id)
+    }
+
+    /// As the request that created it wanted it.
+    pub(crate) fn as_created(&self) -> &Self {
+        self.created_as.as_deref().unwrap_or(self)
+    }
+
+    /// A copy that is changed, and knows what it was created as.
+    pub(crate) fn changed(self: &Arc<Self>, change: impl FnOnce(&mut Self)) -> Arc<Self> {
+        let created_as = self.created_as.clone().or_else(|| Some(Arc::clone(self)));
+        let mut changed = Self { created_as, ..Self::clone(self) };
+        change(&mut changed);
+        changed.into()
     }
 
     /// The DNS settings of a service that can be found by DNS.

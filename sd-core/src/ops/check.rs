@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::tags::limited;
 use crate::{
     constraint::{self, Constraint, Violation},
     error::{Error, InvalidInput},
@@ -144,14 +145,42 @@ impl Check {
         self.parsed("ownerAccount", value, AccountId::parse)
     }
 
-    /// The tags of a resource that is created. That they are too many is another error than that they are wrong.
-    pub(crate) fn tags(&mut self, value: Option<&[Tag]>, resource_name: Option<&str>) -> Result<Tags, Error> {
-        const LIST: usize = 200;
-        const PER_RESOURCE: usize = 50;
-        let tags = value.unwrap_or_default();
-        if tags.len() > LIST {
-            self.violated("tags", Some(&format!("{} tags", tags.len())), Constraint::MaxLength(LIST));
+    /// A required list that is not longer than this; `what` it has is for the message.
+    pub(crate) fn list<'v, T>(
+        &mut self,
+        member: &'static str,
+        value: Option<&'v [T]>,
+        (min, max): (usize, usize),
+        what: &str,
+    ) -> Option<&'v [T]> {
+        if value.is_none() {
+            self.violated(member, None, Constraint::NotNull);
         }
+        self.entries(member, value?.len(), (min, max), what);
+        value
+    }
+
+    /// The number of entries of a list or a map; `what` they are is for the message.
+    pub(crate) fn entries(
+        &mut self,
+        member: &'static str,
+        count: usize,
+        (min, max): (usize, usize),
+        what: &str,
+    ) {
+        let constraint = if count < min {
+            Constraint::MinLength(min)
+        } else if count > max {
+            Constraint::MaxLength(max)
+        } else {
+            return;
+        };
+        self.violated(member, Some(&format!("{count} {what}")), constraint);
+    }
+
+    /// Tags, by key: of one key, the last counts. How many a resource may have is another question.
+    pub(crate) fn tag_list(&mut self, tags: &[Tag]) -> BTreeMap<String, String> {
+        self.entries("tags", tags.len(), (0, 200), "tags");
         let mut unique = BTreeMap::new();
         for tag in tags {
             let key = self.required("tags.member.key", tag.key.as_deref(), |key| {
@@ -167,13 +196,21 @@ impl Check {
                 unique.insert(key, value);
             }
         }
-        if self.violations.is_empty() && unique.len() > PER_RESOURCE {
-            return Err(Error::TooManyTags {
-                resource_name: resource_name.unwrap_or_default().to_owned(),
-                count: unique.len(),
-            });
+        unique
+    }
+
+    /// The tags that a resource is to get.
+    pub(crate) fn required_tags(&mut self, value: Option<&[Tag]>) -> Option<BTreeMap<String, String>> {
+        if value.is_none() {
+            self.violated("tags", None, Constraint::NotNull);
         }
-        Ok(Tags::new(unique))
+        Some(self.tag_list(value?))
+    }
+
+    /// The tags of a resource that is created. That they are too many is another error than that they are wrong.
+    pub(crate) fn tags(&mut self, value: Option<&[Tag]>, resource_name: Option<&str>) -> Result<Tags, Error> {
+        let tags = Tags::new(self.tag_list(value.unwrap_or_default()));
+        if self.violations.is_empty() { limited(tags, resource_name.unwrap_or_default()) } else { Ok(tags) }
     }
 
     /// What was checked, if nothing was wrong. `value` is `None` only if something was.

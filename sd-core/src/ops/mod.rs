@@ -11,8 +11,10 @@ pub(crate) mod instances;
 pub(crate) mod namespaces;
 pub(crate) mod operations;
 mod page;
+pub(crate) mod service_attributes;
 pub(crate) mod services;
 mod settings;
+pub(crate) mod tags;
 pub(crate) mod update_namespace;
 pub(crate) mod update_service;
 

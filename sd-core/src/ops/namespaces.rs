@@ -176,18 +176,15 @@ pub(super) fn soa_ttl(
     u32::try_from(ttl).ok()
 }
 
-/// Whether the namespace came from the same request: same token, same members. What an update has changed does not tell
-/// what the request wanted; then the token alone decides.
+/// Whether the namespace came from the same request: same token, same members, whatever was changed since.
 fn is_replay(namespace: &Namespace, request: &Common, soa_ttl: Option<u32>) -> bool {
-    let as_wanted = || {
-        namespace.description == request.description
-            && namespace.tags == request.tags
-            && namespace.hosted_zone().map(|zone| zone.soa_ttl) == soa_ttl
-    };
+    let created = namespace.as_created();
     request.creator_request_id.is_some()
-        && namespace.creator_request_id == request.creator_request_id
-        && namespace.name == request.name
-        && (namespace.updated_by.is_some() || as_wanted())
+        && created.creator_request_id == request.creator_request_id
+        && created.name == request.name
+        && created.description == request.description
+        && created.tags == request.tags
+        && created.hosted_zone().map(|zone| zone.soa_ttl) == soa_ttl
 }
 
 fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
@@ -237,6 +234,7 @@ fn create(
         updater_request_id: None,
         updated_by: None,
         incarnation: context.fresh.incarnation(),
+        created_as: None,
         zone_name: Default::default(),
     };
     let mut changes = context

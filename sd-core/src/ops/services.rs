@@ -18,7 +18,8 @@ use crate::{
     error::{Error, InUse, rule},
     ids::{NamespaceId, ServiceId},
     model::{
-        DnsConfig, DnsRecord, Namespace, NamespaceType, RecordType, RoutingPolicy, Service, ServiceKind,
+        DnsConfig, DnsRecord, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
+        ServiceAttributes, ServiceKind,
     },
     name::ServiceName,
     request::{
@@ -74,9 +75,11 @@ pub(crate) fn create(
         health_check,
         description,
         tags,
+        attributes: ServiceAttributes::default(),
         created: context.now,
         creator_request_id,
         incarnation: context.fresh.incarnation(),
+        created_as: None,
         dns_name: Default::default(),
     };
     if let Some(existing) = context.here().service_by_name(entry, service.name.as_str()) {
@@ -99,8 +102,9 @@ pub(crate) fn create(
 /// finds the name taken.
 fn taken(existing: &ServiceEntry, wanted: &Service) -> Result<Plan<ServiceDescription>, Error> {
     let found = existing.service();
+    let created = found.as_created();
     let replay = wanted.creator_request_id.is_some()
-        && Service { created: found.created, incarnation: found.incarnation, ..wanted.clone() } == **found;
+        && Service { created: found.created, incarnation: found.incarnation, ..wanted.clone() } == *created;
     if replay {
         return Ok(Plan::nothing(describe(existing)));
     }

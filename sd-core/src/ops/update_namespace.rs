@@ -151,12 +151,14 @@ fn change_namespace(
         error: None,
         claims,
     };
-    let mut namespace = update.of(before);
-    namespace.updater_request_id = update.updater_request_id;
-    namespace.updated_by = Some(context.fresh.operation_id(context.now));
+    let namespace = before.changed(|namespace| {
+        *namespace = update.of(namespace);
+        namespace.updater_request_id = update.updater_request_id;
+        namespace.updated_by = Some(context.fresh.operation_id(context.now));
+    });
     let changes = context
         .changes()
         .requiring(Precondition::At(key, entry.revision()))
-        .changing(Change::PutNamespace(Arc::new(namespace)));
+        .changing(Change::PutNamespace(namespace));
     Ok(context.conclude(starting, changes))
 }

@@ -1,8 +1,6 @@
 //! Updating services: the description, the TTLs of records, the Route 53 health check. What a request leaves out of the
 //! records and of the check is deleted (API Reference, UpdateService).
 
-use std::sync::Arc;
-
 use super::{Plan, Starting, WriteContext, check::Check, find_service, settings::IN_CHANGE};
 use crate::{
     action::Action,
@@ -10,7 +8,7 @@ use crate::{
     constraint::Constraint,
     error::{Error, rule},
     health::HealthCheck,
-    model::{DnsConfig, DnsRecord, NamespaceType, OperationTargets, OperationType, Service, ServiceKind},
+    model::{DnsConfig, DnsRecord, NamespaceType, OperationTargets, OperationType, ServiceKind},
     request::UpdateServiceRequest,
     response::OperationStarted,
 };
@@ -63,15 +61,17 @@ pub(crate) fn update(
         error: None,
         claims,
     };
-    let description = match description {
-        Some(text) => Some(text).filter(|text| !text.is_empty()),
-        None => before.description.clone(),
-    };
-    let service = Service { kind, health_check, description, ..(**before).clone() };
+    let service = before.changed(|service| {
+        service.kind = kind;
+        service.health_check = health_check;
+        if let Some(text) = description {
+            service.description = Some(text).filter(|text| !text.is_empty());
+        }
+    });
     let changes = context
         .changes()
         .requiring(Precondition::At(key, entry.revision()))
-        .changing(Change::PutService(Arc::new(service)));
+        .changing(Change::PutService(service));
     Ok(context.conclude(starting, changes))
 }
 

@@ -4,22 +4,28 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    action::Action,
     change::{Change, ChangeSet, PendingOperation},
     error::Error,
     health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType, HealthEvent, HealthStatus},
-    ids::{Fresh, InstanceId, SequentialIds},
+    ids::{Arn, Fresh, InstanceId, SequentialIds},
     mode::Mode,
-    model::{Instance, NamespaceKind, NamespaceType, OperationErrorCode, OperationStatus, RecordType, Tags},
+    model::{
+        Instance, NamespaceKind, NamespaceType, Operation, OperationErrorCode, OperationStatus,
+        OperationTargets, OperationType, RecordType,
+    },
     ops::{
-        Plan, WriteContext, custom_health, instances, namespaces, services, update_namespace, update_service,
+        Plan, WriteContext, custom_health, instances, namespaces, service_attributes, services, tags,
+        update_namespace, update_service,
     },
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
-        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
-        DnsConfigChange, DnsConfigInput, DnsNamespaceChange, HealthCheckConfigInput,
-        HealthCheckCustomConfigInput, HttpNamespaceChange, RegisterInstanceRequest, ServiceChange,
-        UpdateHttpNamespaceRequest, UpdateInstanceCustomHealthStatusRequest,
-        UpdatePrivateDnsNamespaceRequest, UpdatePublicDnsNamespaceRequest, UpdateServiceRequest,
+        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceAttributesRequest, DeleteServiceRequest,
+        DeregisterInstanceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange,
+        HealthCheckConfigInput, HealthCheckCustomConfigInput, HttpNamespaceChange, RegisterInstanceRequest,
+        ServiceChange, Tag, TagResourceRequest, UntagResourceRequest, UpdateHttpNamespaceRequest,
+        UpdateInstanceCustomHealthStatusRequest, UpdatePrivateDnsNamespaceRequest,
+        UpdatePublicDnsNamespaceRequest, UpdateServiceAttributesRequest, UpdateServiceRequest,
     },
     timing::Timing,
 };
@@ -34,12 +40,14 @@ enum Step {
     DeleteNamespace(u8),
     CreateService(u8, u8),
     UpdateService(u8, u8),
-    TagService(u8, u8),
     DeleteService(u8),
     Register(u8, u8, bool),
     Deregister(u8, u8),
     SetHealth(u8, u8, bool),
     Report(u8, u8, bool),
+    TagNamespace(u8, bool),
+    TagService(u8, bool),
+    UpdateAttributes(u8, bool),
     Wait,
 }
 
@@ -53,12 +61,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => which.clone().prop_map(Step::DeleteNamespace),
         3 => (which.clone(), 0u8..4).prop_map(|(namespace, name)| Step::CreateService(namespace, name)),
         3 => (which.clone(), 0u8..4).prop_map(|(service, how)| Step::UpdateService(service, how)),
-        1 => (which.clone(), 0u8..3).prop_map(|(service, tag)| Step::TagService(service, tag)),
         2 => which.clone().prop_map(Step::DeleteService),
         8 => (which.clone(), instance.clone(), any::<bool>()).prop_map(|(s, i, well)| Step::Register(s, i, well)),
         4 => (which.clone(), instance.clone()).prop_map(|(s, i)| Step::Deregister(s, i)),
         4 => (which.clone(), instance.clone(), any::<bool>()).prop_map(|(s, i, well)| Step::SetHealth(s, i, well)),
-        4 => (which, instance, any::<bool>()).prop_map(|(s, i, well)| Step::Report(s, i, well)),
+        4 => (which.clone(), instance, any::<bool>()).prop_map(|(s, i, well)| Step::Report(s, i, well)),
+        1 => (which.clone(), any::<bool>()).prop_map(|(n, there)| Step::TagNamespace(n, there)),
+        1 => (which.clone(), any::<bool>()).prop_map(|(s, there)| Step::TagService(s, there)),
+        1 => (which, any::<bool>()).prop_map(|(s, there)| Step::UpdateAttributes(s, there)),
         3 => Just(Step::Wait),
     ]
 }
@@ -84,6 +94,15 @@ fn plan(
     let service = |n: u8| {
         let found = here.services_after(None).nth(n.into());
         found.map_or("srv-none".into(), |entry| entry.service().id.to_string())
+    };
+    let retag = |arn: Arn, there: bool| {
+        if there {
+            let request = TagResourceRequest::new(arn.as_str()).with_tags([Tag::new("key", "value")]);
+            changes(tags::tag(&request, &context))
+        } else {
+            let request = UntagResourceRequest::new(arn.as_str()).with_tag_keys(["key".to_owned()]);
+            changes(tags::untag(&request, &context))
+        }
     };
     match *step {
         Step::CreateHttp(name) => {
@@ -138,12 +157,6 @@ fn plan(
             let request = UpdateServiceRequest::new(service(s)).with_service(change);
             changes(update_service::update(&request, &context))
         }
-        Step::TagService(s, tag) => {
-            let entry = here.services_after(None).nth(s.into())?;
-            let tags = Tags::new(BTreeMap::from([("tag".to_owned(), tag.to_string())]));
-            let tagged = Service { tags, ..(**entry.service()).clone() };
-            Some(ChangeSet::new(scope.clone(), now).changing(Change::PutService(Arc::new(tagged))))
-        }
         Step::DeleteService(s) => changes(services::delete(&DeleteServiceRequest::new(service(s)), &context)),
         Step::Register(s, i, well) => {
             let request = RegisterInstanceRequest::new(service(s), format!("i-{i}"))
@@ -167,6 +180,18 @@ fn plan(
             let status = if well { "HEALTHY" } else { "UNHEALTHY" };
             let request = UpdateInstanceCustomHealthStatusRequest::new(service(s), format!("i-{i}"), status);
             changes(custom_health::update(&request, &context))
+        }
+        Step::TagNamespace(n, there) => {
+            retag(scope.namespace_arn(&NamespaceId::parse(&namespace(n)).ok()?), there)
+        }
+        Step::TagService(s, there) => retag(scope.service_arn(&ServiceId::parse(&service(s)).ok()?), there),
+        Step::UpdateAttributes(s, true) => {
+            let request = UpdateServiceAttributesRequest::new(service(s)).with_attribute("key", "value");
+            changes(service_attributes::update(&request, &context))
+        }
+        Step::UpdateAttributes(s, false) => {
+            let request = DeleteServiceAttributesRequest::new(service(s)).with_attributes(["key".to_owned()]);
+            changes(service_attributes::delete(&request, &context))
         }
         Step::Wait => None,
     }
@@ -449,6 +474,59 @@ proptest! {
             prop_assert_eq!(reached.diff(to), vec![]);
         }
     }
+}
+
+#[test]
+fn tags_and_attributes_that_were_set_while_their_holder_was_updated_are_kept() {
+    let (scope, ids) = (Scope::default(), SequentialIds::default());
+    let now = Timestamp::default();
+    let after = |state: &State, step: Step| {
+        let set = plan(&step, state, &scope, now, Timing::instant(), &Fresh::draw(&ids)).unwrap();
+        state.apply(&set).unwrap()
+    };
+    let created = after(&after(&State::new(), Step::CreateHttp(0)), Step::CreateService(0, 0));
+    let namespace = created.scope(&scope).namespaces().next().unwrap().namespace().clone();
+    let service = created.scope(&scope).services_after(None).next().unwrap().service().clone();
+    let operation = Operation {
+        scope: scope.clone(),
+        id: Fresh::draw(&ids).operation_id(now),
+        kind: OperationType::UpdateNamespace,
+        status: OperationStatus::Submitted,
+        error: None,
+        targets: OperationTargets::Namespace(namespace.id.clone()),
+        namespace: namespace.id.clone(),
+        created: now,
+        updated: now,
+    };
+    let effect = vec![
+        Change::PutNamespace(namespace.changed(|namespace| namespace.description = Some("new".into()))),
+        Change::PutService(service.changed(|service| service.description = Some("new".into()))),
+    ];
+    let due = Timestamp::from_millis(1);
+    let pending = PendingOperation {
+        action: Action::UpdateHttpNamespace,
+        operation,
+        pending_from: now,
+        due,
+        effect,
+        claims: vec![],
+    };
+    let begin = ChangeSet::new(scope.clone(), now).changing(Change::BeginOperation(Arc::new(pending)));
+    let mut state = created.apply(&begin).unwrap();
+    for step in [Step::TagNamespace(0, true), Step::TagService(0, true), Step::UpdateAttributes(0, true)] {
+        state = after(&state, step);
+    }
+    let (ended, elapsed) = state.advanced(due).unwrap();
+    ended.check();
+    let after = ended.scope(&scope).namespaces().next().unwrap().namespace().clone();
+    assert_eq!((after.tags.get("key"), after.description.as_deref()), (Some("value"), Some("new")));
+    assert_eq!(after.as_created(), &*namespace);
+    let tagged = ended.scope(&scope).services_after(None).next().unwrap().service().clone();
+    assert_eq!((tagged.tags.get("key"), tagged.description.as_deref()), (Some("value"), Some("new")));
+    assert_eq!(tagged.attributes.get("key"), Some("value"));
+    assert_eq!(tagged.as_created(), &*service);
+    // What the observers are told is what there is.
+    assert_eq!(elapsed[0].changes, [Change::PutNamespace(after), Change::PutService(tagged)]);
 }
 
 #[test]

@@ -187,8 +187,8 @@ impl ScopeState {
 
     /// The effect of an operation with what has happened while it was under way: that is not lost.
     ///
-    /// An instance has the health that was reported in the meantime, and that its service's check of now allows. Tags are
-    /// changed without an operation.
+    /// An instance has the health that was reported in the meantime, and that its service's check of now allows. Tags and
+    /// the attributes of services are changed without an operation.
     fn as_of_now(&self, change: &Change) -> Change {
         match change {
             Change::PutInstance { service, instance, health } => {
@@ -201,18 +201,19 @@ impl ScopeState {
                 Change::PutInstance { service: service.clone(), instance: Arc::clone(instance), health }
             }
             Change::PutNamespace(namespace) => match self.namespace(namespace.id.as_str()) {
-                Some(entry) if entry.namespace().tags != namespace.tags => {
+                Some(entry) => {
                     let tags = entry.namespace().tags.clone();
                     Change::PutNamespace(Arc::new(Namespace { tags, ..(**namespace).clone() }))
                 }
-                _ => change.clone(),
+                None => change.clone(),
             },
             Change::PutService(service) => match self.service(service.id.as_str()) {
-                Some(entry) if entry.service().tags != service.tags => {
-                    let tags = entry.service().tags.clone();
-                    Change::PutService(Arc::new(Service { tags, ..(**service).clone() }))
+                Some(entry) => {
+                    let before = entry.service();
+                    let (tags, attributes) = (before.tags.clone(), before.attributes.clone());
+                    Change::PutService(Arc::new(Service { tags, attributes, ..(**service).clone() }))
                 }
-                _ => change.clone(),
+                None => change.clone(),
             },
             Change::DeleteNamespace(_)
             | Change::DeleteService(_)

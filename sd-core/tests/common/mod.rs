@@ -73,7 +73,11 @@ impl Engine {
         self.tick();
         let operation = self.operation(operation);
         let OperationTargets::Namespace(id) = &operation.targets else { panic!("{operation:?}") };
-        self.api.get_namespace(&GetNamespaceRequest::new(id.as_str())).unwrap().namespace
+        self.namespace(id.as_str())
+    }
+
+    pub(crate) fn namespace(&self, id: &str) -> Arc<Namespace> {
+        self.api.get_namespace(&GetNamespaceRequest::new(id)).unwrap().namespace
     }
 
     pub(crate) fn http(&self, name: &str) -> Arc<Namespace> {

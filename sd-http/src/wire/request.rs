@@ -270,6 +270,24 @@ shape!(UpdateInstanceCustomHealthStatus => core::UpdateInstanceCustomHealthStatu
     "InstanceId" instance_id: String,
     "Status" status: String,
 });
+shape!(GetServiceAttributes => core::GetServiceAttributesRequest { "ServiceId" service_id: String, });
+shape!(UpdateServiceAttributes => core::UpdateServiceAttributesRequest {
+    "ServiceId" service_id: String,
+    "Attributes" attributes: BTreeMap<String, String>,
+});
+shape!(DeleteServiceAttributes => core::DeleteServiceAttributesRequest {
+    "ServiceId" service_id: String,
+    "Attributes" attributes: Vec<String>,
+});
+shape!(TagResource => core::TagResourceRequest {
+    "ResourceARN" resource_arn: String,
+    "Tags" tags: Vec<core::Tag>,
+});
+shape!(UntagResource => core::UntagResourceRequest {
+    "ResourceARN" resource_arn: String,
+    "TagKeys" tag_keys: Vec<String>,
+});
+shape!(ListTagsForResource => core::ListTagsForResourceRequest { "ResourceARN" resource_arn: String, });
 shape!(ListServices => core::ListServicesRequest {
     "NextToken" next_token: String,
     "MaxResults" max_results: i64,

@@ -6,10 +6,10 @@ use minicbor_serde::tag;
 use sd_core::{
     Action, Error, Timestamp,
     health::{HealthCheck, HealthCheckConfig},
-    model::{self, Attributes, NamespaceKind, Operation},
+    model::{self, Attributes, NamespaceKind, Operation, Tags},
     response::{
         DiscoveredRevision, InstanceDescription, InstanceHealth, NamespaceDescription, OperationStarted,
-        OperationSummary, Page, ServiceDescription,
+        OperationSummary, Page, ServiceAttributesDescription, ServiceDescription,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -307,6 +307,39 @@ impl Body for Page<ServiceDescription> {
             services: self.items.iter().map(ServiceSummary).collect(),
             next_token: self.next_token.as_deref(),
         })
+    }
+}
+
+impl Body for ServiceAttributesDescription {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct ServiceAttributes<'a> {
+            service_arn: &'a str,
+            resource_owner: &'a str,
+            attributes: BTreeMap<&'a str, &'a str>,
+        }
+        member(
+            protocol,
+            "ServiceAttributes",
+            &ServiceAttributes {
+                service_arn: self.service_arn.as_str(),
+                resource_owner: self.resource_owner.as_str(),
+                attributes: self.attributes.iter().collect(),
+            },
+        )
+    }
+}
+
+impl Body for Tags {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Tag<'a> {
+            key: &'a str,
+            value: &'a str,
+        }
+        member(protocol, "Tags", &self.iter().map(|(key, value)| Tag { key, value }).collect::<Vec<_>>())
     }
 }
 

@@ -1,0 +1,102 @@
+//! Tags of namespaces and services: setting, removing and listing them.
+//!
+//! They are named by their ARNs. An id, and the ARN of anything else or of another account or Region, names no resource.
+
+use super::{Plan, ReadContext, WriteContext, check::Check, own_id};
+use crate::{
+    change::{Change, EntityKey, Precondition},
+    constraint,
+    error::Error,
+    ids::Scope,
+    model::Tags,
+    request::{ListTagsForResourceRequest, TagResourceRequest, UntagResourceRequest},
+    state::{NamespaceEntry, ScopeState, ServiceEntry},
+};
+
+/// The most tags of a resource (API Reference, TooManyTagsException).
+const PER_RESOURCE: usize = 50;
+
+/// What can have tags.
+enum Resource<'s> {
+    Namespace(&'s NamespaceEntry),
+    Service(&'s ServiceEntry),
+}
+
+impl Resource<'_> {
+    fn tags(&self) -> &Tags {
+        match self {
+            Self::Namespace(entry) => &entry.namespace().tags,
+            Self::Service(entry) => &entry.service().tags,
+        }
+    }
+
+    /// The plan that gives it these tags, unless someone else changes it in the meantime.
+    fn retag(&self, tags: Tags, context: &WriteContext<'_>) -> Plan<()> {
+        if tags == *self.tags() {
+            return Plan::nothing(());
+        }
+        let (key, revision, change) = match self {
+            Self::Namespace(entry) => {
+                let namespace = entry.namespace().changed(|namespace| namespace.tags = tags);
+                let key = EntityKey::Namespace(namespace.id.clone());
+                (key, entry.revision(), Change::PutNamespace(namespace))
+            }
+            Self::Service(entry) => {
+                let service = entry.service().changed(|service| service.tags = tags);
+                let key = EntityKey::Service(service.id.clone());
+                (key, entry.revision(), Change::PutService(service))
+            }
+        };
+        Plan::commit(context.changes().requiring(Precondition::At(key, revision)).changing(change), ())
+    }
+}
+
+pub(crate) fn tag(request: &TagResourceRequest, context: &WriteContext<'_>) -> Result<Plan<()>, Error> {
+    let mut check = Check::default();
+    let arn = resource_arn(&mut check, request.resource_arn.as_deref());
+    let given = check.required_tags(request.tags.as_deref());
+    let (arn, given) = check.finish(arn.zip(given))?;
+    let resource = find(context.here(), context.scope, arn)?;
+    let tags = limited(resource.tags().with(given), arn)?;
+    Ok(resource.retag(tags, context))
+}
+
+pub(crate) fn untag(request: &UntagResourceRequest, context: &WriteContext<'_>) -> Result<Plan<()>, Error> {
+    let mut check = Check::default();
+    let arn = resource_arn(&mut check, request.resource_arn.as_deref());
+    let keys = check.list("tagKeys", request.tag_keys.as_deref(), (0, 200), "keys");
+    for key in keys.unwrap_or_default() {
+        check.parsed("tagKeys.member", Some(key), |key| constraint::length(key, 1, 128));
+    }
+    let (arn, keys) = check.finish(arn.zip(keys))?;
+    let resource = find(context.here(), context.scope, arn)?;
+    Ok(resource.retag(resource.tags().without(keys), context))
+}
+
+pub(crate) fn list(request: &ListTagsForResourceRequest, context: &ReadContext<'_>) -> Result<Tags, Error> {
+    let mut check = Check::default();
+    let arn = resource_arn(&mut check, request.resource_arn.as_deref());
+    let arn = check.finish(arn)?;
+    find(context.here(), context.scope, arn).map(|resource| resource.tags().clone())
+}
+
+/// The tags, if a resource may have as many.
+pub(super) fn limited(tags: Tags, resource_name: &str) -> Result<Tags, Error> {
+    if tags.len() > PER_RESOURCE {
+        return Err(Error::TooManyTags { resource_name: resource_name.to_owned(), count: tags.len() });
+    }
+    Ok(tags)
+}
+
+/// A required ARN. Its form is not checked: what is none names nothing.
+fn resource_arn<'v>(check: &mut Check, value: Option<&'v str>) -> Option<&'v str> {
+    check.required("resourceARN", value, |text| constraint::length(text, 1, 1011))?;
+    value
+}
+
+fn find<'s>(state: &'s ScopeState, scope: &Scope, arn: &str) -> Result<Resource<'s>, Error> {
+    let own = |kind| own_id(scope, arn, kind).filter(|_| arn.starts_with("arn:"));
+    let namespace = || own("namespace").and_then(|id| state.namespace(id)).map(Resource::Namespace);
+    let service = || own("service").and_then(|id| state.service(id)).map(Resource::Service);
+    namespace().or_else(service).ok_or_else(|| Error::ResourceNotFound(arn.to_owned()))
+}
