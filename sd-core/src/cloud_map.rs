@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    action::Action,
     cell::{StateCell, StateRef},
     change::{Change, ChangeSet},
     clock::{Clock, SystemClock, Timestamp},
@@ -20,6 +21,7 @@ use crate::{
         Plan, ReadContext, WriteContext, custom_health, discovery, instances, namespaces, operations,
         service_attributes, services, tags, update_namespace, update_service,
     },
+    quotas::Quotas,
     random::{RandomSource, ThreadRandom},
     records::{self, Answer, View},
     registry::{CommitError, Immediate, Registry},
@@ -40,6 +42,7 @@ use crate::{
         ServiceDescription,
     },
     state::State,
+    throttle::Throttle,
     timing::Timing,
 };
 
@@ -60,6 +63,8 @@ struct Inner {
     random: Arc<dyn RandomSource>,
     mode: Mode,
     timing: Timing,
+    quotas: Quotas,
+    throttle: Throttle,
 }
 
 /// Collects what a [`CloudMap`] depends on.
@@ -78,6 +83,8 @@ impl CloudMapBuilder {
             random: Arc::new(ThreadRandom),
             mode: Mode::default(),
             timing: Timing::default(),
+            quotas: Quotas::default(),
+            throttle: Throttle::default(),
         };
         Self { inner }
     }
@@ -109,6 +116,12 @@ impl CloudMapBuilder {
     /// How long operations and reports of health take; by default [`Timing::instant`].
     pub fn timing(mut self, timing: Timing) -> Self {
         self.inner.timing = timing;
+        self
+    }
+
+    /// How much an account may have and how often it may ask; by default [`Quotas::none`].
+    pub fn quotas(mut self, quotas: Quotas) -> Self {
+        self.inner.quotas = quotas;
         self
     }
 
@@ -160,14 +173,22 @@ impl CloudMap {
         records::resolve(&self.state(), view, name, kind, &*self.inner.random)
     }
 
+    /// Refuses what is asked too often.
+    fn admit(&self, action: Action, scope: &Scope, now: Timestamp) -> Result<(), Error> {
+        let rate = self.inner.quotas.rate(action);
+        rate.map_or(Ok(()), |rate| self.inner.throttle.admit(rate, scope, now))
+    }
+
     fn read<Q, R>(
         &self,
+        action: Action,
         scope: &Scope,
         request: &Q,
         plan: impl FnOnce(&Q, &ReadContext<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         // One moment for all: what an answer says has happened is in the published state.
         let now = self.inner.clock.now();
+        self.admit(action, scope, now)?;
         let context = ReadContext {
             state: &self.state_at(now),
             scope,
@@ -181,6 +202,7 @@ impl CloudMap {
     /// Plans, commits, and plans again if what the plan relied on has changed.
     async fn write<Q: Sync, R>(
         &self,
+        action: Action,
         scope: &Scope,
         request: &Q,
         plan: impl Fn(&Q, &WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
@@ -191,6 +213,7 @@ impl CloudMap {
         let inner = &*self.inner;
         let fresh = Fresh::draw(&*inner.ids);
         let now = inner.clock.now();
+        self.admit(action, scope, now)?;
         // What the backend may have stored, and will show sooner or later; then this request is done.
         let mut uncertain = None;
         for _ in 0..ATTEMPTS {
@@ -201,6 +224,7 @@ impl CloudMap {
                     now,
                     mode: inner.mode,
                     timing: inner.timing,
+                    quotas: inner.quotas,
                     fresh: &fresh,
                 };
                 plan(request, &context)
@@ -359,7 +383,7 @@ macro_rules! methods {
                 /// # Errors
                 /// Those of the API Reference.
                 pub async fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    self.cloud_map.write(&self.scope, &request, $wp).await
+                    self.cloud_map.write(Action::$write, &self.scope, &request, $wp).await
                 }
             )*
             $(
@@ -368,7 +392,7 @@ macro_rules! methods {
                 /// # Errors
                 /// Those of the API Reference.
                 pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
-                    self.cloud_map.read(&self.scope, request, $rp)
+                    self.cloud_map.read(Action::$read, &self.scope, request, $rp)
                 }
             )*
         }

@@ -6,6 +6,7 @@ use crate::{
     action::Action,
     constraint::Violation,
     ids::{Arn, CreatorRequestId, NamespaceId, OperationId, ServiceId},
+    quotas::{Quota, Rate},
 };
 
 /// What a request can end in, if not in a response.
@@ -69,6 +70,17 @@ pub enum Error {
     /// The resource still holds others.
     #[error("{0}")]
     ResourceInUse(InUse),
+    /// The account has as many as its quota. Delete some, or choose other [`Quotas`](crate::Quotas).
+    #[error("the quota of {most} {quota} is reached")]
+    ResourceLimitExceeded {
+        /// What is limited.
+        quota: Quota,
+        /// To how many.
+        most: usize,
+    },
+    /// The account asks for an operation more often than its quota. The request can be sent again, later.
+    #[error("too many requests for {}: after {} at once there can be one every {:?}", .0.action, .0.burst, .0.interval)]
+    RequestLimitExceeded(&'static Rate),
     /// The service may not have as many attributes as that.
     #[error("a service has at most 30 attributes, and service {service_id} would have {count}")]
     ServiceAttributesLimitExceeded {
@@ -129,6 +141,8 @@ impl Error {
             Self::OperationNotFound(_) => ErrorCode::OperationNotFound,
             Self::ResourceNotFound(_) => ErrorCode::ResourceNotFoundException,
             Self::ResourceInUse(_) => ErrorCode::ResourceInUse,
+            Self::ResourceLimitExceeded { .. } => ErrorCode::ResourceLimitExceeded,
+            Self::RequestLimitExceeded(_) => ErrorCode::RequestLimitExceeded,
             Self::ServiceAttributesLimitExceeded { .. } => ErrorCode::ServiceAttributesLimitExceededException,
             Self::TooManyTags { .. } => ErrorCode::TooManyTagsException,
             Self::Unavailable { .. } | Self::Contention => ErrorCode::ServiceUnavailable,
@@ -139,7 +153,13 @@ impl Error {
     /// Whether the same request can succeed if it is sent again unchanged.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Contention | Self::DuplicateRequest { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Contention
+                | Self::DuplicateRequest { .. }
+                | Self::RequestLimitExceeded(_)
+        )
     }
 }
 
@@ -169,6 +189,10 @@ pub enum ErrorCode {
     ResourceNotFoundException,
     /// The resource still holds others.
     ResourceInUse,
+    /// Too many of a resource.
+    ResourceLimitExceeded,
+    /// Too many requests.
+    RequestLimitExceeded,
     /// Too many attributes of a service.
     ServiceAttributesLimitExceededException,
     /// Too many tags.
@@ -195,6 +219,8 @@ impl ErrorCode {
             Self::OperationNotFound => "OperationNotFound",
             Self::ResourceNotFoundException => "ResourceNotFoundException",
             Self::ResourceInUse => "ResourceInUse",
+            Self::ResourceLimitExceeded => "ResourceLimitExceeded",
+            Self::RequestLimitExceeded => "RequestLimitExceeded",
             Self::ServiceAttributesLimitExceededException => "ServiceAttributesLimitExceededException",
             Self::TooManyTagsException => "TooManyTagsException",
             Self::ServiceUnavailable => "ServiceUnavailable",

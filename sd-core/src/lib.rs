@@ -42,7 +42,7 @@
 //!
 //! # Where each rule is
 //! The modules under `ops` hold what each operation means, [`records`] what DNS answers, [`health`] how health changes,
-//! [`mode`] where more is accepted than AWS accepts, [`constraint`] and [`error`] how refusals are worded.
+//! [`mode`] where more is accepted than AWS accepts, [`quotas`] how much AWS lets an account have, [`constraint`] and [`error`] how refusals are worded.
 
 #![forbid(unsafe_code)]
 
@@ -54,6 +54,7 @@ pub mod health;
 pub mod ids;
 pub mod mode;
 pub mod name;
+pub mod quotas;
 pub mod random;
 mod timing;
 
@@ -73,6 +74,7 @@ mod cloud_map;
 pub mod error;
 mod ops;
 pub mod records;
+mod throttle;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -86,6 +88,7 @@ pub use error::{Error, ErrorCode};
 pub use ids::Scope;
 pub use mode::Mode;
 pub use operation_log::OperationLog;
+pub use quotas::Quotas;
 pub use registry::{CommitError, Immediate, Registry};
 pub use state::State;
 pub use subscription::Subscription;

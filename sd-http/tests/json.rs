@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{CloudMap, ManualClock, Scope};
+use sd_core::{CloudMap, ManualClock, Quotas, Scope, quotas::Quota};
 use sd_http::{BODY_LIMIT, Caller, CloudMapService};
 use serde_json::{Value, json};
 use tower_service::Service;
@@ -345,6 +345,23 @@ async fn attributes_of_services_have_the_shapes_of_the_api() {
     assert_eq!(code, "ServiceAttributesLimitExceededException");
     let missing = json!({"ServiceId": "srv-none"});
     assert_eq!(door.refused("GetServiceAttributes", missing).await.0, "ServiceNotFound");
+}
+
+#[tokio::test]
+async fn quotas_answer_with_the_codes_of_the_api() {
+    let quotas = Quotas::aws().with(Quota::Namespaces, 1);
+    let cloud_map =
+        CloudMap::builder(MemoryRegistry::new()).clock(ManualClock::default()).quotas(quotas).build();
+    let mut door = Door(CloudMapService::new(cloud_map));
+    door.ok("CreateHttpNamespace", json!({"Name": "app"})).await;
+    let (code, message) = door.refused("CreateHttpNamespace", json!({"Name": "more"})).await;
+    assert_eq!(code, "ResourceLimitExceeded");
+    assert_eq!(message, "the quota of 1 namespaces in an account and Region is reached");
+    let request = json!({"NamespaceName": "app", "ServiceName": "web"});
+    for _ in 0..2000 {
+        door.ok("DiscoverInstances", request.clone()).await;
+    }
+    assert_eq!(door.refused("DiscoverInstances", request).await.0, "RequestLimitExceeded");
 }
 
 #[tokio::test]

@@ -54,8 +54,11 @@ enum StartError {
 async fn run(settings: &Settings) -> Result<(), StartError> {
     // Caught before the ports are open, so that a signal after the first answer always drains.
     let mut signals = Signals::new()?;
-    let cloud_map =
-        CloudMap::builder(MemoryRegistry::new()).mode(settings.mode()).timing(settings.timing()).build();
+    let cloud_map = CloudMap::builder(MemoryRegistry::new())
+        .mode(settings.mode())
+        .timing(settings.timing())
+        .quotas(settings.quotas())
+        .build();
     let service = CloudMapService::new(cloud_map.clone()).with_default_scope(settings.scope());
     let cell = cloud_map.cell().clone();
     let table = NameTable::new();

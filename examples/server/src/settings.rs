@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_core::{
-    Mode, Scope, Timing,
+    Mode, Quotas, Scope, Timing,
     ids::{AccountId, Region},
 };
 
@@ -50,6 +50,9 @@ pub(crate) struct Settings {
     /// How long operations and reports of health take: nothing at all, or about as long as AWS takes.
     #[arg(long, env = "SD_TIMING", value_name = "HOW", default_value = "instant")]
     pub(crate) timing: TimingChoice,
+    /// How much an account may have and how often it may ask: as it likes, or as AWS lets it by default.
+    #[arg(long, env = "SD_QUOTAS", value_name = "WHICH", default_value = "none")]
+    pub(crate) quotas: QuotasChoice,
     /// Refuse whatever AWS refuses.
     #[arg(long, env = "SD_STRICT")]
     pub(crate) strict: bool,
@@ -61,7 +64,20 @@ pub(crate) enum TimingChoice {
     Aws,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum QuotasChoice {
+    None,
+    Aws,
+}
+
 impl Settings {
+    pub(crate) fn quotas(&self) -> Quotas {
+        match self.quotas {
+            QuotasChoice::None => Quotas::none(),
+            QuotasChoice::Aws => Quotas::aws(),
+        }
+    }
+
     pub(crate) fn timing(&self) -> Timing {
         match self.timing {
             TimingChoice::Instant => Timing::instant(),

@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
 };
 
 fn server() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sd-server"));
-    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "TIMING", "LOG"] {
+    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "TIMING", "QUOTAS", "LOG"] {
         command.env_remove(format!("SD_{name}"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -75,6 +75,46 @@ fn the_banner_tells_where_it_listens_and_a_signal_ends_it() {
     }
 }
 
+/// Creates a private namespace through the API at this address: the answer, head and body.
+fn create_namespace(address: &str, name: &str) -> String {
+    let body = format!(r#"{{"Name": "{name}", "Vpc": "vpc-1"}}"#);
+    let target = "Route53AutoNaming_v20170314.CreatePrivateDnsNamespace";
+    let mut connection = TcpStream::connect(address).unwrap();
+    write!(
+        connection,
+        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nX-Amz-Target: {target}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn quotas_are_set_by_flag_or_variable_and_off_without() {
+    let aws = [&ANY_PORTS[..], &["--quotas", "aws"]].concat();
+    let servers = [
+        (server().args(ANY_PORTS).spawn().unwrap(), false),
+        (server().args(ANY_PORTS).env("SD_QUOTAS", "aws").spawn().unwrap(), true),
+        (server().args(aws).spawn().unwrap(), true),
+    ];
+    for (mut child, limited) in servers {
+        let banner = banner(&mut child);
+        let api = banner.lines().find(|line| line.starts_with("  API ")).unwrap();
+        let address = api.split_whitespace().nth(1).unwrap();
+        for i in 0..50 {
+            let answer = create_namespace(address, &format!("n{i}.local"));
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        let answer = create_namespace(address, "one-more.local");
+        assert_eq!(answer.contains("\"ResourceLimitExceeded\""), limited, "{answer}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_taken_port_is_one_clear_line_and_code_2() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -95,6 +135,8 @@ fn a_bad_flag_is_named_with_code_2() {
         ("--http", "nowhere"),
         ("--admin", "127.0.0.1"),
         ("--dns", "127.0.0.1:65536"),
+        ("--timing", "slow"),
+        ("--quotas", "many"),
         ("--no-such-flag", "x"),
     ] {
         let (code, out, err) = run(&with(flag, value));

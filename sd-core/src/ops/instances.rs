@@ -16,6 +16,7 @@ use crate::{
     health::Health,
     ids::InstanceId,
     model::{Instance, OperationTargets, OperationType},
+    quotas::Quota,
     request::{DeregisterInstanceRequest, GetInstanceRequest, ListInstancesRequest, RegisterInstanceRequest},
     response::{InstanceDescription, InstancePage, OperationStarted},
     state::{InstanceEntry, ServiceEntry, keeps_health},
@@ -41,10 +42,10 @@ pub(crate) fn register(
     let here = context.here();
     let entry = find_service(here, context.scope, service)?;
     let service = entry.service();
-    let namespace = here
+    let parent = here
         .namespace(service.namespace_id.as_str())
-        .ok_or(Error::Internal("a service without its namespace"))?
-        .namespace();
+        .ok_or(Error::Internal("a service without its namespace"))?;
+    let namespace = parent.namespace();
     let (attributes, endpoint) = endpoint::parse(given, service, namespace)?;
 
     let key = EntityKey::Instance(service.id.clone(), id.clone());
@@ -67,6 +68,10 @@ pub(crate) fn register(
         && same(before)
     {
         return Ok(Plan::nothing(OperationStarted::new(before.registered_by.clone())));
+    }
+    if before.is_none() {
+        context.quotas.check(Quota::InstancesPerService, || entry.expected_instances())?;
+        context.quotas.check(Quota::InstancesPerNamespace, || here.expected_instances(parent))?;
     }
     let kept = before.filter(|before| keeps_health(&service.health_check, before, &endpoint));
     let health = kept.map_or_else(

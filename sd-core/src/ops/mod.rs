@@ -29,6 +29,7 @@ use crate::{
     mode::Mode,
     model::{Operation, OperationError, OperationStatus, OperationTargets, OperationType},
     operation_log::OperationLog,
+    quotas::Quotas,
     random::RandomSource,
     response::OperationStarted,
     state::{NamespaceEntry, ScopeState, ServiceEntry, State},
@@ -42,6 +43,7 @@ pub(crate) struct WriteContext<'a> {
     pub(crate) now: Timestamp,
     pub(crate) mode: Mode,
     pub(crate) timing: Timing,
+    pub(crate) quotas: Quotas,
     /// Drawn once for a request, however often it is planned.
     pub(crate) fresh: &'a Fresh,
 }

@@ -19,6 +19,7 @@ use crate::{
         OperationTargets, OperationType, Tags,
     },
     name::NamespaceName,
+    quotas::Quota,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         DeleteNamespaceRequest, DnsNamespaceProperties, Filter, GetNamespaceRequest, ListNamespacesRequest,
@@ -66,7 +67,7 @@ pub(crate) fn create_http(
         }),
         None => {
             let free = UniqueKey::HttpNamespace(common.name.as_str().into());
-            Ok(create(Action::CreateHttpNamespace, common, NamespaceKind::Http, Some(free), context))
+            create(Action::CreateHttpNamespace, common, NamespaceKind::Http, Some(free), context)
         }
     }
 }
@@ -104,7 +105,7 @@ pub(crate) fn create_private_dns(
     let zone = HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl);
     let free = UniqueKey::Zone(vpc.clone(), common.name.as_str().to_ascii_lowercase().into());
     let kind = NamespaceKind::DnsPrivate { vpc, zone };
-    Ok(create(Action::CreatePrivateDnsNamespace, common, kind, Some(free), context))
+    create(Action::CreatePrivateDnsNamespace, common, kind, Some(free), context)
 }
 
 pub(crate) fn create_public_dns(
@@ -133,7 +134,7 @@ pub(crate) fn create_public_dns(
     }
     let kind = NamespaceKind::DnsPublic { zone: HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl) };
     // Route 53 has as many public zones of a name as are asked for.
-    Ok(create(Action::CreatePublicDnsNamespace, common, kind, None, context))
+    create(Action::CreatePublicDnsNamespace, common, kind, None, context)
 }
 
 /// Where an SOA TTL stands in a request, for what is said of it.
@@ -209,7 +210,8 @@ fn create(
     kind: NamespaceKind,
     free: Option<UniqueKey>,
     context: &WriteContext<'_>,
-) -> Plan<OperationStarted> {
+) -> Result<Plan<OperationStarted>, Error> {
+    context.quotas.check(Quota::Namespaces, || context.here().expected_namespaces())?;
     let id = context.fresh.namespace_id();
     let http_name = free_http_name(&common.name, &id, context);
     let starting = Starting {
@@ -243,7 +245,7 @@ fn create(
         .requiring(Precondition::Free(UniqueKey::HttpName(http_name.as_str().into())))
         .changing(Change::PutNamespace(Arc::new(namespace)));
     changes.preconditions.extend(free.map(Precondition::Free));
-    context.conclude(starting, changes)
+    Ok(context.conclude(starting, changes))
 }
 
 /// The name itself, or with a hash where another namespace is known by it (API Reference, HttpProperties).

@@ -238,6 +238,7 @@ impl ScopeState {
                     instances_revision,
                     instances: Instances::default(),
                     operations: 0,
+                    instances_to_come: 0,
                 }
             }
         };

@@ -99,6 +99,8 @@ pub struct ScopeState {
     /// No instances revision of a service that is created again is below this one.
     last_instances_revision: InstancesRevision,
     in_flight: OrdMap<OperationId, InFlight>,
+    /// How many namespaces the operations under way create.
+    namespaces_to_come: usize,
     /// What the operations under way claim.
     busy: OrdMap<UniqueKey, OperationId>,
     deadlines: OrdSet<(Timestamp, Deadline)>,
@@ -124,6 +126,8 @@ pub struct ServiceEntry {
     instances: Instances,
     /// How many operations on it and its instances are under way.
     operations: u32,
+    /// How many of them register an instance that is not there yet.
+    instances_to_come: usize,
 }
 
 impl State {
@@ -189,6 +193,11 @@ impl ScopeState {
         range.filter_map(|(_, id)| self.namespace(id.as_str()))
     }
 
+    /// How many namespaces there are, and are being created.
+    pub(crate) fn expected_namespaces(&self) -> usize {
+        self.namespaces.len() + self.namespaces_to_come
+    }
+
     /// The service of this id.
     #[must_use]
     pub fn service(&self, id: &str) -> Option<&ServiceEntry> {
@@ -209,6 +218,11 @@ impl ScopeState {
     /// The services of a namespace, in order of their names.
     pub fn services_of(&self, namespace: &NamespaceEntry) -> impl Iterator<Item = &ServiceEntry> {
         namespace.services.values().filter_map(|id| self.service(id.as_str()))
+    }
+
+    /// How many instances the services of a namespace have, and how many more the operations under way register.
+    pub(crate) fn expected_instances(&self, namespace: &NamespaceEntry) -> usize {
+        self.services_of(namespace).map(ServiceEntry::expected_instances).sum()
     }
 
     /// The services that were created after this one, in order of creation; all of them without one.
@@ -273,6 +287,11 @@ impl ServiceEntry {
     #[must_use]
     pub fn instances(&self) -> &Instances {
         &self.instances
+    }
+
+    /// How many instances it has, and are being registered.
+    pub(crate) fn expected_instances(&self) -> usize {
+        self.instances.len() + self.instances_to_come
     }
 
     /// The counter of its registrations.

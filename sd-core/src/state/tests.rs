@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{time::Arrival, *};
 use crate::{
     action::Action,
     change::{Change, ChangeSet, PendingOperation},
@@ -18,6 +18,7 @@ use crate::{
         Plan, WriteContext, custom_health, instances, namespaces, service_attributes, services, tags,
         update_namespace, update_service,
     },
+    quotas::Quotas,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceAttributesRequest, DeleteServiceRequest,
@@ -85,7 +86,8 @@ fn plan(
     fn changes<R>(plan: Result<Plan<R>, Error>) -> Option<ChangeSet> {
         plan.ok().and_then(|plan| plan.changes)
     }
-    let context = WriteContext { state, scope, now, mode: Mode::Lenient, timing, fresh };
+    let quotas = Quotas::none();
+    let context = WriteContext { state, scope, now, mode: Mode::Lenient, timing, quotas, fresh };
     let here = state.scope(scope);
     let namespace = |n: u8| {
         let found = here.namespaces().nth(n.into());
@@ -321,12 +323,16 @@ impl ScopeState {
         for (service, entry) in &self.services {
             let on_it = |found: &&InFlight| found.pending.operation.targets.service() == Some(service);
             assert_eq!(entry.operations as usize, self.in_flight.values().filter(on_it).count());
+            let coming = |found: &&InFlight| matches!(&found.arrival, Arrival::Instance(of) if of == service);
+            assert_eq!(entry.instances_to_come, self.in_flight.values().filter(coming).count());
             for instance in entry.instances.iter() {
                 let id = instance.instance().id.clone();
                 let deadline = |due| (due, Deadline::Health(service.clone(), id));
                 deadlines.extend(instance.health().next_deadline().map(deadline));
             }
         }
+        let coming = |found: &&InFlight| found.arrival == Arrival::Namespace;
+        assert_eq!(self.namespaces_to_come, self.in_flight.values().filter(coming).count());
         assert_eq!(self.busy, busy);
         assert_eq!(self.deadlines, deadlines);
     }

@@ -18,6 +18,15 @@ use crate::{
 pub(crate) struct InFlight {
     pub(crate) pending: Arc<PendingOperation>,
     pub(crate) age: Age,
+    pub(super) arrival: Arrival,
+}
+
+/// What an operation under way adds to what is counted. An operation that is going to fail adds nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    Nothing,
+    Namespace,
+    Instance(ServiceId),
 }
 
 /// What takes effect at a moment.
@@ -117,7 +126,9 @@ impl ScopeState {
             self.busy.insert(claim.clone(), operation.id.clone());
         }
         self.deadlines.insert((pending.due, Deadline::Operation(age, operation.id.clone())));
-        self.in_flight.insert(operation.id.clone(), InFlight { pending: Arc::clone(pending), age });
+        let arrival = self.arrival(pending);
+        self.count_arrival(&arrival, true);
+        self.in_flight.insert(operation.id.clone(), InFlight { pending: Arc::clone(pending), age, arrival });
         Ok(())
     }
 
@@ -132,7 +143,38 @@ impl ScopeState {
             // A service cannot be deleted while this counts, so it is there.
             let _ = self.count_operation(service, false);
         }
+        self.count_arrival(&found.arrival, false);
         Some(found)
+    }
+
+    fn arrival(&self, pending: &PendingOperation) -> Arrival {
+        let arrival = |change: &Change| match change {
+            Change::PutNamespace(namespace) if !self.namespaces.contains_key(&namespace.id) => {
+                Some(Arrival::Namespace)
+            }
+            Change::PutInstance { service, instance, .. } => {
+                let entry = self.services.get(service)?;
+                let is_new = entry.instances.get(instance.id.as_str()).is_none();
+                is_new.then(|| Arrival::Instance(service.clone()))
+            }
+            _ => None,
+        };
+        pending.effect.iter().find_map(arrival).unwrap_or(Arrival::Nothing)
+    }
+
+    /// Keeps the numbers of what is going to be there.
+    fn count_arrival(&mut self, arrival: &Arrival, begins: bool) {
+        let next = |count: usize| if begins { count + 1 } else { count.saturating_sub(1) };
+        match arrival {
+            Arrival::Nothing => {}
+            Arrival::Namespace => self.namespaces_to_come = next(self.namespaces_to_come),
+            Arrival::Instance(service) => {
+                if let Some(entry) = self.services.get_mut(service) {
+                    let entry = Arc::make_mut(entry);
+                    entry.instances_to_come = next(entry.instances_to_come);
+                }
+            }
+        }
     }
 
     /// Keeps the number of operations on a service and its instances, which hold the service in use.
@@ -165,7 +207,7 @@ impl ScopeState {
     }
 
     fn finish(&mut self, id: &OperationId, revision: Revision, elapsed: &mut Elapsed) {
-        let Some(InFlight { pending, age }) = self.end(id) else { return };
+        let Some(InFlight { pending, age, .. }) = self.end(id) else { return };
         let mut operation = pending.at(pending.due);
         let mut applied = Vec::with_capacity(pending.effect.len());
         for change in &pending.effect {

@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    CloudMapBuilder, Error, ErrorCode, ManualClock, Mode, Scope, SyncCloudMap, SyncScopedCloudMap, Timing,
+    CloudMapBuilder, Error, ErrorCode, ManualClock, Mode, Quotas, Scope, SyncCloudMap, SyncScopedCloudMap,
+    Timing,
     error::InvalidInput,
     ids::SequentialIds,
     model::{Namespace, Operation, OperationTargets, RecordType, RoutingPolicy, Service},
@@ -43,11 +44,15 @@ impl Engine {
         Self::configured(MemoryRegistry::new(), |builder| builder.timing(timing))
     }
 
+    pub(crate) fn with_quotas(quotas: Quotas) -> Self {
+        Self::configured(MemoryRegistry::new(), |builder| builder.quotas(quotas))
+    }
+
     pub(crate) fn over(registry: impl Immediate, mode: Mode) -> Self {
         Self::configured(registry, |builder| builder.mode(mode))
     }
 
-    fn configured(
+    pub(crate) fn configured(
         registry: impl Immediate,
         configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder,
     ) -> Self {
