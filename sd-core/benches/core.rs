@@ -6,8 +6,12 @@
 mod filled;
 
 use std::{
+    collections::BTreeMap,
     hint::black_box,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use divan::Bencher;
@@ -18,7 +22,7 @@ use sd_core::{
     model::RecordType,
     name::DnsName,
     records::View,
-    request::{DeregisterInstanceRequest, DiscoverInstancesRequest},
+    request::{DeregisterInstanceRequest, DiscoverInstancesRequest, RegisterInstanceRequest},
 };
 
 fn main() {
@@ -31,6 +35,19 @@ const SIZES: [usize; 4] = [1, 1_000, 10_000, 100_000];
 fn register(bencher: Bencher<'_, '_>, instances: usize) {
     let filled = Filled::with(instances);
     bencher.with_inputs(|| filled.request()).bench_values(|request| filled.register(request));
+}
+
+/// The yardstick for `register`: the same texts into a map of maps behind a lock. No rules, no versions to read from, no
+/// records, no operation.
+#[divan::bench(args = SIZES, sample_count = 200, sample_size = 10)]
+fn insert_into_a_map(bencher: Bencher<'_, '_>, instances: usize) {
+    let filled = Filled::with(0);
+    let map = Mutex::new(BTreeMap::new());
+    let insert = |request: RegisterInstanceRequest| {
+        map.lock().unwrap().insert(request.instance_id.unwrap(), request.attributes.unwrap())
+    };
+    (0..instances).for_each(|_| drop(insert(filled.request())));
+    bencher.with_inputs(|| filled.request()).bench_values(insert);
 }
 
 #[divan::bench(args = SIZES, sample_count = 200, sample_size = 10)]

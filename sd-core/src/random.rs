@@ -4,8 +4,9 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::HashMap,
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::{Mutex, PoisonError},
 };
 
@@ -74,14 +75,33 @@ pub struct Permutation<'a> {
     taken: u32,
     few: [(u32, u32); FEW],
     few_len: usize,
-    many: BTreeMap<u32, u32>,
+    many: HashMap<u32, u32, BuildHasherDefault<Spread>>,
+}
+
+/// Spreads the numbers of places, which are our own and need no defence.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, place: u32) {
+        // An odd number near 2^64 divided by the golden ratio: neighbours end up far from each other.
+        self.0 = (self.0 ^ u64::from(place)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
 }
 
 impl<'a> Permutation<'a> {
     /// A permutation of `0..len`.
     #[must_use]
     pub fn new(len: u32, random: &'a dyn RandomSource) -> Self {
-        Self { random, len, taken: 0, few: [(0, 0); FEW], few_len: 0, many: BTreeMap::new() }
+        Self { random, len, taken: 0, few: [(0, 0); FEW], few_len: 0, many: HashMap::default() }
     }
 
     /// What stands at a place: itself, until a swap has put something else there.

@@ -152,9 +152,8 @@ impl ScopeState {
                 let entry =
                     self.services.get_mut(service).ok_or_else(|| EntityKey::Service(service.clone()))?;
                 let entry = Arc::make_mut(entry);
-                let before = entry.instances.get(instance.id.as_str()).map(InstanceEntry::health);
                 let health = health.under(&entry.service.health_check, instance.endpoint.initial_health);
-                entry.instances.put(Arc::clone(instance), health, revision);
+                let before = entry.instances.put(Arc::clone(instance), health, revision);
                 entry.instances_revision = entry.instances_revision.next(at);
                 self.move_health_deadline(service, &instance.id, before, Some(health));
             }

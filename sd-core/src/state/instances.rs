@@ -143,12 +143,18 @@ impl Instances {
         found
     }
 
-    pub(super) fn put(&mut self, instance: Arc<Instance>, health: Health, revision: Revision) {
+    /// The health that the instance had, if it was there.
+    pub(super) fn put(
+        &mut self,
+        instance: Arc<Instance>,
+        health: Health,
+        revision: Revision,
+    ) -> Option<Health> {
         let signature = Signature::of(instance.attributes.iter());
-        if let Some((number, InstanceEntry { since, .. })) = self.find(&instance.id) {
-            let since = *since;
+        if let Some((number, before)) = self.find(&instance.id) {
+            let (since, was) = (before.since, before.health);
             self.replace(number, InstanceEntry { instance, health, revision, since, signature });
-            return;
+            return Some(was);
         }
         let entry = InstanceEntry { instance, health, revision, since: revision, signature };
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
@@ -159,6 +165,7 @@ impl Instances {
             self.swap(number, self.healthy);
             self.healthy += 1;
         }
+        None
     }
 
     pub(super) fn put_health(&mut self, id: &InstanceId, health: Health, revision: Revision) {
