@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{ids::OperationId, model::Operation, state::Age};
+use crate::{model::Operation, state::Age};
 
 /// A bounded log of finished operations. When it is full, the oldest leaves.
 pub struct OperationLog {
@@ -48,9 +48,20 @@ impl PartialEq for ById {
 impl Eq for ById {}
 
 impl Log {
-    /// How many are not after this place in the order of age.
-    fn until(&self, age: Age, id: &OperationId) -> usize {
-        self.by_age.partition_point(|(found, operation)| (*found, &operation.id) <= (age, id))
+    /// How many are not after this age.
+    fn until(&self, age: Age) -> usize {
+        self.by_age.partition_point(|(found, _)| *found <= age)
+    }
+
+    /// The age itself and its place, or the next ones where that is taken: an operation that changed nothing has the
+    /// revision of the change before it, and comes after that.
+    fn vacant(&self, mut age: Age) -> (usize, Age) {
+        let mut place = self.until(age);
+        while place.checked_sub(1).is_some_and(|before| self.by_age[before].0 == age) {
+            age = age.next();
+            place = self.until(age);
+        }
+        (place, age)
     }
 }
 
@@ -83,7 +94,7 @@ impl OperationLog {
         }
         match log.by_age.back() {
             Some((newest, _)) if age <= *newest => {
-                let place = log.until(age, &operation.id);
+                let (place, age) = log.vacant(age);
                 log.by_age.insert(place, (age, operation));
             }
             _ => log.by_age.push_back((age, operation)),
@@ -91,13 +102,9 @@ impl OperationLog {
     }
 
     /// The operations that were started after this one, in order, as long as `take` wants them.
-    pub(crate) fn after(
-        &self,
-        position: Option<&(Age, OperationId)>,
-        mut take: impl FnMut(Age, &Arc<Operation>) -> bool,
-    ) {
+    pub(crate) fn after(&self, position: Option<Age>, mut take: impl FnMut(Age, &Arc<Operation>) -> bool) {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let start = position.map_or(0, |(age, id)| log.until(*age, id));
+        let start = position.map_or(0, |age| log.until(age));
         for (age, operation) in log.by_age.range(start..) {
             if !take(*age, operation) {
                 break;
@@ -135,7 +142,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Timestamp,
-        ids::{NamespaceId, Scope},
+        ids::{NamespaceId, OperationId, Scope},
         model::{OperationStatus, OperationTargets, OperationType},
     };
 
@@ -174,22 +181,36 @@ mod tests {
     #[test]
     fn the_order_is_that_of_creation_whatever_ends_first() {
         let log = OperationLog::with_capacity(10);
-        for (created, id) in [(3, "c"), (1, "a"), (5, "e"), (3, "b"), (4, "d"), (3, "c")] {
-            log.push(operation(id), Age::from_parts([created, 0]));
+        for (created, since, id) in
+            [(3, 1, "c"), (1, 0, "a"), (5, 0, "e"), (3, 0, "b"), (4, 0, "d"), (3, 1, "c")]
+        {
+            log.push(operation(id), Age::from_parts([created, since]));
         }
-        let after = |position: Option<(u64, &str)>| {
-            let position = position
-                .map(|(created, id)| (Age::from_parts([created, 0]), OperationId::parse(id).unwrap()));
+        let after = |position: Option<[u64; 2]>| {
             let mut ids = String::new();
-            log.after(position.as_ref(), |_, operation| {
+            log.after(position.map(Age::from_parts), |_, operation| {
                 ids.push_str(operation.id.as_str());
                 true
             });
             ids
         };
         assert_eq!((log.len(), after(None)), (5, "abcde".into()));
-        assert_eq!(after(Some((3, "b"))), "cde");
-        assert_eq!(after(Some((2, "x"))), "bcde", "a place where none is");
-        assert_eq!(after(Some((5, "e"))), "");
+        assert_eq!(after(Some([3, 0])), "cde");
+        assert_eq!(after(Some([2, 7])), "bcde", "a place where none is");
+        assert_eq!(after(Some([5, 0])), "");
+    }
+
+    #[test]
+    fn operations_of_one_revision_stay_in_the_order_in_which_they_came() {
+        let log = OperationLog::with_capacity(5);
+        for (since, id) in [(1, "z"), (1, "b"), (1, "c"), (2, "a"), (9, "d")] {
+            log.push(operation(id), Age::from_parts([7, since]));
+        }
+        let mut ids = Vec::new();
+        log.after(None, |_, operation| {
+            ids.push(operation.id.to_string());
+            true
+        });
+        assert_eq!(ids, ["z", "b", "c", "a", "d"]);
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn list(
     // One more than the page holds tells that there is another page.
     let enough = page_request.max_results + 1;
     let mut found: Vec<(Age, OperationSummary)> = Vec::new();
-    context.operations.after(after.as_ref(), |age, operation| {
+    context.operations.after(after.as_ref().map(|(age, _)| *age), |age, operation| {
         if wanted(operation) {
             found.push((age, OperationSummary::of(operation)));
         }

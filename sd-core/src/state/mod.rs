@@ -69,6 +69,11 @@ impl Age {
         Self { created, since }
     }
 
+    /// The next one of the same moment.
+    pub(crate) fn next(self) -> Self {
+        Self { since: self.since.next(), ..self }
+    }
+
     /// Time in milliseconds and revision.
     pub(crate) fn to_parts(self) -> [u64; 2] {
         [self.created.as_millis(), self.since.0]
