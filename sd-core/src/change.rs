@@ -134,7 +134,7 @@ pub enum UniqueKey {
     Zone(VpcId, Arc<str>),
     /// To be what an operation that is under way changes.
     Target(EntityKey),
-    /// To be a namespace of this lower-case name, of whatever type, whose creation is under way.
+    /// To be a namespace of this name, of whatever type, whose creation is under way. In lower case, without the root's dot.
     NamespaceInCreation(Arc<str>),
     /// The name of a service in a namespace, lower-case where names are compared without case.
     ServiceName(NamespaceId, Arc<str>),

@@ -162,6 +162,9 @@ fn one_namespace_of_a_name_is_created_at_a_time() {
         first.operation_id
     );
     assert_eq!(error.to_string(), expected);
+    // With the root's dot it is the same zone.
+    let rooted = CreatePrivateDnsNamespaceRequest::new("app.local.", "vpc-1");
+    assert_eq!(api.create_private_dns_namespace(rooted).unwrap_err().to_string(), expected);
     assert_eq!(api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(), 1);
     timed.wait(3000);
     assert_eq!(api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(), 2);

@@ -25,7 +25,7 @@ use crate::{
         DeleteNamespaceRequest, DnsNamespaceProperties, Filter, GetNamespaceRequest, ListNamespacesRequest,
     },
     response::{NamespaceDescription, OperationStarted, Page},
-    state::NamespaceEntry,
+    state::{NamespaceEntry, zone_text},
 };
 
 /// The SOA TTL of a private zone if the request gives none, in seconds: what AWS was seen to give.
@@ -192,9 +192,10 @@ fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
     Plan::nothing(OperationStarted::new(namespace.created_by.clone()))
 }
 
-/// One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest show.
+/// One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest show. Names of one
+/// zone are one name.
 fn in_creation(name: &NamespaceName) -> UniqueKey {
-    UniqueKey::NamespaceInCreation(name.as_str().to_ascii_lowercase().into())
+    UniqueKey::NamespaceInCreation(zone_text(name.as_str()).to_ascii_lowercase().into())
 }
 
 /// Whether an operation creates a namespace that `is_wanted`.

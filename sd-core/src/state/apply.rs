@@ -263,6 +263,6 @@ impl ScopeState {
 }
 
 /// The name of a zone without the root's dot, with which it is the same zone.
-fn zone_text(name: &str) -> &str {
+pub(crate) fn zone_text(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }

@@ -11,6 +11,7 @@ mod time;
 use std::{fmt, ops::Bound, sync::Arc};
 
 pub use apply::Unmet;
+pub(crate) use apply::zone_text;
 pub use instances::{InstanceEntry, Instances};
 use persistent::{OrdMap, OrdSet};
 use time::Deadline;
