@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use common::{
     Engine, code, custom_check, dns, dns_service,
     meeting::{Meeting, Shared},
-    route53_check,
+    registration, route53_check,
 };
 use sd_core::{
     CommitError, Error, ErrorCode, Mode, Registry, Scope,
@@ -21,9 +21,9 @@ use sd_core::{
         CreatePublicDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest,
         DeleteServiceAttributesRequest, DeleteServiceRequest, DeregisterInstanceRequest,
         DiscoverInstancesRequest, DnsConfigChange, DnsNamespaceChange, GetNamespaceRequest,
-        GetServiceAttributesRequest, ListTagsForResourceRequest, ServiceChange, Tag, TagResourceRequest,
-        UntagResourceRequest, UpdatePrivateDnsNamespaceRequest, UpdateServiceAttributesRequest,
-        UpdateServiceRequest,
+        GetServiceAttributesRequest, ListInstancesRequest, ListTagsForResourceRequest, ServiceChange, Tag,
+        TagResourceRequest, UntagResourceRequest, UpdateInstanceCustomHealthStatusRequest,
+        UpdatePrivateDnsNamespaceRequest, UpdateServiceAttributesRequest, UpdateServiceRequest,
     },
 };
 
@@ -180,7 +180,7 @@ fn every_write_says_what_it_relies_on() {
             &|| drop(meeting.create_service("new").unwrap()),
             &["Free(Id", "Free(ServiceName", "Free(Target", "Live(Namespace"],
         ),
-        (&|| drop(meeting.register("i-1").unwrap()), &["Free(Target", "Live(Service"]),
+        (&|| drop(meeting.register("i-1").unwrap()), &["Free(Target", "Live(Instance", "Live(Service"]),
         (&|| drop(meeting.deregister().unwrap()), &["Free(Target", "Live(Instance"]),
         (&|| delete_service().unwrap(), &["Childless(Service", "Live(Service"]),
         (&|| drop(delete_namespace().unwrap()), &["Childless(Namespace", "Free(Target", "Live(Namespace"]),
@@ -304,6 +304,41 @@ fn registrations_into_one_service_do_not_conflict() {
         assert_eq!(meeting.shared.commits(), 2, "one each: {id}");
     }
     assert!(meeting.has("other") && meeting.has("same"));
+}
+
+#[test]
+fn a_registration_loses_no_report_of_a_registration_in_between() {
+    let meeting = Meeting::new();
+    let request = CreateServiceRequest::new("checked")
+        .with_namespace_id(meeting.namespace.id.as_str())
+        .with_health_check_custom_config(custom_check());
+    let service = meeting.rival.service(request);
+    // The registration is the first of its id; then it says where health begins, which the one in between says as well.
+    for initial in [None, Some(("AWS_INIT_HEALTH_STATUS", "HEALTHY"))] {
+        let attributes: Vec<_> = initial.into_iter().collect();
+        let (of, given) = (Arc::clone(&service), attributes.clone());
+        meeting.in_between(move |rival| {
+            rival.register(&of, "i-1", &given);
+            let report = UpdateInstanceCustomHealthStatusRequest::new(of.id.as_str(), "i-1", "UNHEALTHY");
+            rival.api.update_instance_custom_health_status(report).unwrap();
+        });
+        meeting.engine.api.register_instance(registration(&service, "i-1", &attributes)).unwrap();
+        let all = DiscoverInstancesRequest::new("app", "checked").with_health_status("ALL");
+        let found = meeting.engine.api.discover_instances(&all).unwrap();
+        assert_eq!(found.instances[0].1, HealthStatus::Unhealthy, "{initial:?}");
+    }
+}
+
+#[test]
+fn an_instance_that_goes_in_between_comes_back_as_a_new_one() {
+    let meeting = Meeting::new();
+    meeting.rival.register(&meeting.service, "i-2", &[]);
+    let service = Arc::clone(&meeting.service);
+    meeting.in_between(move |rival| drop(rival.api.deregister_instance(deregister(&service)).unwrap()));
+    meeting.register("i-1").unwrap();
+    let listed = ListInstancesRequest::new(meeting.service.id.as_str());
+    let listed = meeting.engine.api.list_instances(&listed).unwrap().page.items;
+    assert_eq!(listed.iter().map(|found| found.id.as_str()).collect::<Vec<_>>(), ["i-2", "i-1"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
     change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
     constraint::Constraint,
     error::Error,
-    health::Health,
+    health::{Health, HealthCheck},
     ids::InstanceId,
     model::{Instance, OperationTargets, OperationType},
     quotas::Quota,
@@ -97,13 +97,21 @@ pub(crate) fn register(
         incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
         wire: Default::default(),
     };
-    // Health that is kept must not have changed in between; otherwise the last registration wins.
-    let unchanged = kept.map(|before| Precondition::At(key, before.revision()));
+    let relied_on = match before {
+        // What reports have made of its health, or that there were none, must be known.
+        Some(before) if service.health_check == HealthCheck::Custom => {
+            Some(Precondition::At(key, before.revision()))
+        }
+        None if service.health_check == HealthCheck::Custom => Some(Precondition::Free(UniqueKey::Id(key))),
+        // It keeps its place in lists. Otherwise the last registration wins.
+        Some(before) => Some(Precondition::Live(key, before.instance().incarnation)),
+        None => None,
+    };
     let mut changes = context
         .changes()
         .requiring(Precondition::Live(EntityKey::Service(service.id.clone()), service.incarnation))
         .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health });
-    changes.preconditions.extend(unchanged);
+    changes.preconditions.extend(relied_on);
     Ok(context.conclude(starting, changes))
 }
 
