@@ -1,0 +1,243 @@
+//! Everything that DNS tells, against the world: by `resolve`, in messages, and as DiscoverInstances tells it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hickory_proto::{
+    op::{Message, Query, ResponseCode},
+    rr::{Name, RData, RecordType as Kind},
+    serialize::binary::BinEncodable,
+};
+use proptest::{prelude::*, test_runner::TestCaseError};
+use sd_core::{
+    model::RecordType,
+    name::DnsName,
+    records::{self, RecordData, View},
+    request::DiscoverInstancesRequest,
+};
+use sd_dns::{Reply, Transport};
+
+use crate::{
+    dns::{Answer, Choice, Data, Record, TYPES},
+    house::{House, Verdict},
+};
+
+/// A record as it was answered: name, type, TTL, data.
+type Told = (String, &'static str, u32, Data);
+
+/// An answer as it was given, by whichever way.
+#[derive(Debug, PartialEq, Eq)]
+enum Given {
+    Records(Vec<Told>),
+    /// An alias that leads to nothing here, and how a message says so.
+    Nothing(Told, Box<Self>),
+    NoData(String, u32),
+    NxDomain(String, u32),
+    Refused,
+}
+
+fn plain(name: &impl ToString) -> String {
+    let name = name.to_string().to_ascii_lowercase();
+    name.strip_suffix('.').unwrap_or(&name).to_owned()
+}
+
+impl House {
+    pub(crate) fn ask(&self) -> Verdict {
+        let records = self.world.records();
+        for name in self.world.questions(&records) {
+            for kind in TYPES {
+                let expected = self.world.resolve(&records, &name, kind, &self.bound.namespaces);
+                let resolved = self.resolved(&name, kind);
+                is_answer(&resolved, &expected, kind, false)?;
+                let answered = self.answered(&name, kind)?;
+                is_answer(&answered, &expected, kind, true)?;
+            }
+        }
+        self.discovered(&records)
+    }
+
+    fn resolved(&self, name: &str, kind: &str) -> Given {
+        let name = DnsName::parse(name).unwrap();
+        let kind = RecordType::ALL.into_iter().find(|found| found.as_str() == kind).unwrap();
+        match self.cloud_map.resolve(&View::default(), &name, kind) {
+            records::Answer::Records(found) => Given::Records(
+                found
+                    .into_iter()
+                    .map(|record| {
+                        let (kind, data) = (record.data.record_type().as_str(), data(&record.data));
+                        (plain(&record.owner), kind, record.ttl, data)
+                    })
+                    .collect(),
+            ),
+            records::Answer::NoData { zone, soa_ttl } => Given::NoData(plain(&zone), soa_ttl),
+            records::Answer::NxDomain { zone, soa_ttl } => Given::NxDomain(plain(&zone), soa_ttl),
+            records::Answer::Refused => Given::Refused,
+        }
+    }
+
+    /// What a resolver is sent.
+    fn answered(&self, name: &str, kind: &str) -> Result<Given, TestCaseError> {
+        let kind = match kind {
+            "A" => Kind::A,
+            "AAAA" => Kind::AAAA,
+            "CNAME" => Kind::CNAME,
+            _ => Kind::SRV,
+        };
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), kind));
+        let mut out = Vec::new();
+        let reply = self.answerer.answer(&message.to_bytes().unwrap(), Transport::Tcp, &mut out);
+        prop_assert_eq!(reply, Reply::Written);
+        let message = Message::from_vec(&out).unwrap();
+        let soa = message.authorities.iter().find_map(|record| match &record.data {
+            RData::SOA(soa) => Some((plain(&record.name), record.ttl, soa.minimum)),
+            _ => None,
+        });
+        prop_assert!(soa.as_ref().is_none_or(|(_, ttl, minimum)| ttl == minimum));
+        let soa = soa.map(|(zone, ttl, _)| (zone, ttl));
+        let told = message.answers.iter().filter_map(|record| {
+            let (kind, data) = match &record.data {
+                RData::A(address) => ("A", Data::A(address.0)),
+                RData::AAAA(address) => ("AAAA", Data::Aaaa(address.0)),
+                RData::CNAME(target) => ("CNAME", Data::Cname(plain(&target.0))),
+                RData::SRV(srv) if (srv.priority, srv.weight) == (1, 1) => {
+                    ("SRV", Data::Srv(srv.port, plain(&srv.target)))
+                }
+                _ => return None,
+            };
+            Some((plain(&record.name), kind, record.ttl, data))
+        });
+        let told: Vec<_> = told.collect();
+        prop_assert_eq!(told.len(), message.answers.len());
+        let negative = match (message.metadata.response_code, soa) {
+            (ResponseCode::Refused, None) => Given::Refused,
+            (ResponseCode::NXDomain, Some((zone, ttl))) => Given::NxDomain(zone, ttl),
+            (ResponseCode::NoError, Some((zone, ttl))) => Given::NoData(zone, ttl),
+            (ResponseCode::NoError, None) => return Ok(Given::Records(told)),
+            _ => return Err(TestCaseError::fail(format!("{message}"))),
+        };
+        match &told[..] {
+            [] => Ok(negative),
+            [alias] => Ok(Given::Nothing(alias.clone(), Box::new(negative))),
+            _ => Err(TestCaseError::fail(format!("{message}"))),
+        }
+    }
+
+    /// DNS and DiscoverInstances offer the same instances: HEALTHY_OR_ELSE_ALL is what DNS does for each type of record.
+    fn discovered(&self, records: &[Record]) -> Verdict {
+        for service in &self.world.services {
+            let (Some(name), Some((_, types))) = (self.world.name_of(service), &service.dns) else {
+                continue;
+            };
+            let number = service.key.0;
+            // Another zone may answer for the name, and an instance of another service may have it.
+            let answers = self.world.zone_of(&name, &self.bound.namespaces);
+            let own = types.iter().filter(|(kind, _)| *kind != "CNAME");
+            if answers.is_none_or(|(namespace, _)| namespace.number != number) {
+                continue;
+            }
+            let id = &self.bound.namespaces[&number];
+            let request = sd_core::request::GetNamespaceRequest::new(id);
+            let http_name = self.api.get_namespace(&request).unwrap().namespace.http_name.clone();
+            for (kind, _) in own {
+                let here =
+                    |record: &&Record| record.zone == number && record.name == name && record.kind == *kind;
+                let from_instances = records.iter().filter(here).count();
+                let discover = |status: &str| {
+                    let request = DiscoverInstancesRequest::new(http_name.as_str(), service.name);
+                    let request = request.with_health_status(status).with_max_results(1000);
+                    let found = self.api.discover_instances(&request).unwrap().instances;
+                    let data = found.iter().filter_map(|(instance, status)| {
+                        let get = |key| instance.attributes.get(key);
+                        let data = match *kind {
+                            "A" => Data::A(get("AWS_INSTANCE_IPV4")?.parse().unwrap()),
+                            "AAAA" => Data::Aaaa(get("AWS_INSTANCE_IPV6")?.parse().unwrap()),
+                            _ => {
+                                let target = DnsName::parse(&format!("{}.{name}", instance.id)).ok()?;
+                                Data::Srv(get("AWS_INSTANCE_PORT")?.parse().unwrap(), plain(&target))
+                            }
+                        };
+                        Some((data, status.is_routable()))
+                    });
+                    data.collect::<Vec<_>>()
+                };
+                let all = discover("ALL");
+                if all.len() != from_instances {
+                    continue;
+                }
+                // Of those that have the record, where the API looks at all of them.
+                let offered = discover("HEALTHY_OR_ELSE_ALL");
+                let offered = if offered.iter().any(|(_, well)| *well) { offered } else { all };
+                let offered: BTreeSet<_> = offered.into_iter().map(|(data, _)| data).collect();
+                let told: BTreeSet<_> = match self.answered(&name, kind)? {
+                    Given::Records(told) => told.into_iter().map(|(.., data)| data).collect(),
+                    _ => BTreeSet::new(),
+                };
+                prop_assert!(told.is_subset(&offered), "{} {}: {:?} of {:?}", name, kind, told, offered);
+                prop_assert_eq!(told.is_empty(), offered.is_empty());
+                if !service.dns.as_ref().is_some_and(|(weighted, _)| *weighted) {
+                    prop_assert_eq!(told.len(), offered.len().min(8));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn data(data: &RecordData) -> Data {
+    match data {
+        RecordData::A(address) => Data::A(*address),
+        RecordData::Aaaa(address) => Data::Aaaa(*address),
+        RecordData::Cname(target) => Data::Cname(plain(target)),
+        RecordData::Srv { port, target } => Data::Srv(*port, plain(target)),
+    }
+}
+
+fn target((.., data): &Told) -> Option<&String> {
+    match data {
+        Data::Cname(target) => Some(target),
+        _ => None,
+    }
+}
+
+/// Whether this is a right answer, given as a message or as `resolve` gives it.
+fn is_answer(given: &Given, expected: &Answer, kind: &str, message: bool) -> Verdict {
+    let same = match (given, expected) {
+        (Given::Records(told), Answer::Records(choice)) => is_choice(told, choice, kind),
+        (Given::Records(told), Answer::Alias(alias, behind)) => match told.split_first() {
+            Some((first, rest)) => {
+                let found = target(first).and_then(|target| behind.get(target));
+                is_choice(std::slice::from_ref(first), alias, "CNAME")
+                    && match found {
+                        Some(Answer::Records(choice)) => is_choice(rest, choice, kind),
+                        // An alias again is for the resolver to follow; that nothing is there only a message can say.
+                        Some(Answer::Alias(..)) | None => rest.is_empty(),
+                        Some(_) => rest.is_empty() && !message,
+                    }
+            }
+            None => false,
+        },
+        (Given::Nothing(told, negative), Answer::Alias(alias, behind)) => {
+            let found = target(told).and_then(|target| behind.get(target));
+            is_choice(std::slice::from_ref(told), alias, "CNAME")
+                && found.is_some_and(|found| is_answer(negative, found, kind, message).is_ok())
+        }
+        (Given::NoData(zone, ttl), Answer::NoData(expected, expected_ttl))
+        | (Given::NxDomain(zone, ttl), Answer::NxDomain(expected, expected_ttl)) => {
+            (zone, ttl) == (expected, expected_ttl)
+        }
+        (Given::Refused, Answer::Refused) => true,
+        _ => false,
+    };
+    prop_assert!(same, "{kind}: {given:?} is not {expected:?}");
+    Ok(())
+}
+
+/// Different records of the choice, as many as it says.
+fn is_choice(told: &[Told], choice: &Choice, kind: &str) -> bool {
+    let data: BTreeMap<_, _> = told.iter().map(|told| (&told.3, told)).collect();
+    data.len() == told.len()
+        && told.len() == choice.count
+        && told.iter().all(|(name, of, ttl, data)| {
+            *name == choice.name && *of == kind && *ttl == choice.ttl && choice.from.contains(data)
+        })
+}

@@ -1,0 +1,107 @@
+//! A registry in memory that fails as it is told, and lets another writer act before a commit.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use async_trait::async_trait;
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{ChangeSet, CommitError, Immediate, Registry, StateCell};
+
+use crate::act::Fault;
+
+type Rival = Box<dyn FnOnce() + Send>;
+
+/// Several engines may share it.
+#[derive(Clone, Default)]
+pub(crate) struct Scripted {
+    memory: Arc<MemoryRegistry>,
+    script: Arc<Mutex<Script>>,
+}
+
+#[derive(Default)]
+struct Script {
+    faults: VecDeque<Fault>,
+    rival: Option<Rival>,
+    late: Vec<ChangeSet>,
+}
+
+impl Scripted {
+    /// What the next commits meet.
+    pub(crate) fn fail(&self, faults: &[Fault]) {
+        self.script.lock().unwrap().faults = faults.iter().copied().collect();
+    }
+
+    /// Done before the next commit.
+    pub(crate) fn before(&self, rival: impl FnOnce() + Send + 'static) {
+        self.script.lock().unwrap().rival = Some(Box::new(rival));
+    }
+
+    /// Does what no commit has waited for, and forgets the faults that none has met. Whether there were any.
+    pub(crate) fn settle(&self) -> bool {
+        let rival = self.script.lock().unwrap().rival.take();
+        if let Some(rival) = rival {
+            rival();
+        }
+        self.store_late();
+        !std::mem::take(&mut self.script.lock().unwrap().faults).is_empty()
+    }
+
+    fn store_late(&self) {
+        let late = std::mem::take(&mut self.script.lock().unwrap().late);
+        for changes in late {
+            // What does not fit any more is not stored.
+            let _ = self.store(changes);
+        }
+    }
+
+    fn store(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        match pin!(self.memory.commit(changes)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("memory waits for nothing"),
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for Scripted {
+    fn cell(&self) -> &StateCell {
+        self.memory.cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        let rival = self.script.lock().unwrap().rival.take();
+        if let Some(rival) = rival {
+            rival();
+        }
+        self.store_late();
+        let fault = self.script.lock().unwrap().faults.pop_front();
+        match fault {
+            None => self.store(changes),
+            Some(Fault::Conflict) => Err(CommitError::Conflict),
+            Some(Fault::Lost) => Err(CommitError::Ambiguous),
+            Some(Fault::Stored) => {
+                self.store(changes)?;
+                Err(CommitError::Ambiguous)
+            }
+            Some(Fault::Late) => {
+                self.script.lock().unwrap().late.push(changes);
+                Err(CommitError::Ambiguous)
+            }
+            Some(Fault::Away) => Err(CommitError::Unavailable { retry_after: None, source: "away".into() }),
+        }
+    }
+}
+
+impl Immediate for Scripted {}
+
+impl fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scripted")
+    }
+}
