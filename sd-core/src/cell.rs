@@ -37,6 +37,8 @@ struct Shared {
     observers: Mutex<Observers>,
     /// In milliseconds, so that a read sees at a glance that nothing is due.
     next_deadline: AtomicU64,
+    /// The last moment at which something happened by itself, in milliseconds. Written under the publish lock.
+    passed: AtomicU64,
     waiting: Waiting,
 }
 
@@ -91,7 +93,10 @@ impl StateCell {
     #[must_use]
     pub fn fork(&self) -> StateWriter {
         let _publishing = self.lock();
-        StateWriter::with_log((*self.load()).clone(), self.shared.operations.fork())
+        let fork = StateWriter::with_log((*self.load()).clone(), self.shared.operations.fork());
+        let passed = self.shared.passed.load(Ordering::Acquire);
+        fork.cell.shared.passed.store(passed, Ordering::Release);
+        fork
     }
 
     /// The state now.
@@ -126,6 +131,7 @@ impl StateCell {
     fn pass(&self, now: Timestamp, observers: &Observers) -> bool {
         let old = self.load();
         let Some((new, all)) = old.advanced(now) else { return false };
+        self.shared.passed.fetch_max(now.as_millis(), Ordering::AcqRel);
         // Before the state: whoever knows an operation's id finds it under way, or in the log, or for a moment in both.
         for Elapsed { operations, .. } in &all {
             self.shared.log(operations.iter().cloned());
@@ -196,6 +202,7 @@ impl StateWriter {
             operations,
             observers: Mutex::default(),
             next_deadline: AtomicU64::new(next),
+            passed: AtomicU64::new(0),
             waiting: Waiting::default(),
         };
         Self { cell: StateCell { shared: Arc::new(shared) } }
@@ -223,6 +230,53 @@ impl StateWriter {
             self.cell.shared.waiting.wake();
         }
         published.map(drop)
+    }
+
+    /// Publishes what a backend has found in its store, of which all scopes are in `found`: the changes from the state shown
+    /// to that one, [`State::diff`], and the operations that it found finished.
+    ///
+    /// Both states are brought to `at` first, and to what has passed here already. A store holds facts with their moments:
+    /// what they have come to here is not undone by finding them again.
+    ///
+    /// # Errors
+    /// [`CommitError::Rejected`] if `found` cannot be, which no state is that was made by [`State::apply`].
+    pub fn reconcile(
+        &self,
+        found: &State,
+        at: Timestamp,
+        finished: &[Arc<Operation>],
+    ) -> Result<(), CommitError> {
+        let observers = self.cell.lock();
+        let shared = &*self.cell.shared;
+        let mut changed = self.cell.is_due(at) && self.cell.pass(at, &observers);
+        let passed = Timestamp::from_millis(shared.passed.load(Ordering::Acquire));
+        let (found, elapsed) = found.advanced(at.max(passed)).unwrap_or_else(|| (found.clone(), Vec::new()));
+        let shown = self.cell.load();
+        let ended =
+            elapsed.iter().flat_map(|elapsed| elapsed.operations.iter().map(|(operation, _)| operation));
+        let (under_way, unknown): (Vec<_>, Vec<_>) = finished
+            .iter()
+            .chain(ended)
+            .map(|operation| (Arc::clone(operation), Age::new(operation.created, shown.revision())))
+            .partition(|(operation, _)| {
+                shown.scope(&operation.scope).in_flight(operation.id.as_str()).is_some()
+            });
+        // As in `pass`: at no moment is an operation neither under way nor in the log.
+        shared.log(under_way);
+        let mut result = Ok(());
+        for (scope, changes) in shown.diff(&found) {
+            let set = ChangeSet { changes, ..ChangeSet::new(scope, at) };
+            match self.publish_under(&observers, &set) {
+                Ok(published) => changed |= published,
+                Err(error) => result = Err(error),
+            }
+        }
+        shared.log(unknown);
+        drop(observers);
+        if changed {
+            shared.waiting.wake();
+        }
+        result
     }
 
     /// Whether the state has changed.

@@ -20,8 +20,8 @@ use crate::{cell::StateCell, change::ChangeSet};
 /// - [`Precondition::At`](crate::change::Precondition::At) names a revision of this handle's cell. A backend that other processes
 ///   write to keeps, beside the cell, the version that its store had for an entity at that revision.
 /// - A store that others write to is followed: what is found there becomes changes on the current state, published
-///   without preconditions. After a full listing these are [`State::diff`](crate::State::diff) from the state shown to the
-///   state listed; a state is never published from nothing.
+///   without preconditions. After a full listing [`StateWriter::reconcile`](crate::StateWriter::reconcile) makes them, from
+///   the state shown to the state listed; a state is never published from nothing.
 /// - A backend without transactions may fail half-way. It then publishes the changes that are stored, which are a
 ///   prefix and a legal state, and returns the error.
 /// - Dropping the future of `commit` may leave the changes stored or not, and never half published.

@@ -358,3 +358,55 @@ fn observers_see_writes_of_several_threads_one_after_the_other() {
     let expected: Vec<_> = (0..200).map(|i| format!("{i}>{} PutNamespace 01", i + 1)).collect();
     assert_eq!(recorder.told()[1..], expected);
 }
+
+#[test]
+fn what_a_backend_finds_is_published_as_what_differs() {
+    let (stored, writer) = (Engine::new(), StateWriter::new(State::new()));
+    let recorder = Arc::new(Recorder::default());
+    let _attached = writer.cell().attach(recorder.clone());
+    assert_eq!(recorder.told(), ["rebuild 0"]);
+    let namespace = stored.http("app");
+    let service = stored.http_service(&namespace, "web");
+    let find = |finished: &[_]| {
+        let found = cell(&stored).load().clone();
+        writer.reconcile(&found, Timestamp::from_millis(1), finished).unwrap();
+        assert_eq!(writer.cell().load().diff(&found), vec![]);
+    };
+    find(&[]);
+    assert_eq!(recorder.told(), ["0>1 PutNamespace 01, PutService 01"]);
+    stored.register(&service, "i-1", &[]);
+    stored.register(&service, "i-2", &[]);
+    let finished = stored.operation(namespace.created_by.as_str());
+    find(std::slice::from_ref(&finished));
+    find(std::slice::from_ref(&finished));
+    assert_eq!(recorder.told(), ["1>2 PutInstance 01, PutInstance 01"], "and nothing when nothing is new");
+    assert_eq!(writer.cell().operations().get(finished.id.as_str()), Some(finished));
+    assert_eq!(writer.cell().operations().len(), 1);
+}
+
+#[test]
+fn what_has_passed_is_not_undone_by_finding_its_facts_again() {
+    let stored = Engine::timed(Timing::instant().with_operation(std::time::Duration::from_secs(5)));
+    stored.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+    let facts = cell(&stored).load().clone();
+    let (due, writer) = (facts.next_deadline().unwrap(), StateWriter::new(State::new()));
+    let now = Timestamp::default();
+    writer.reconcile(&facts, now, &[]).unwrap();
+    assert_eq!(writer.cell().next_deadline(), Some(due));
+    writer.cell().advance(due);
+    let recorder = Arc::new(Recorder::default());
+    let _attached = writer.cell().attach(recorder.clone());
+    recorder.told();
+    // The store still says that it is under way, and this listing is from before it was due.
+    for _ in 0..2 {
+        writer.reconcile(&facts, now, &[]).unwrap();
+    }
+    assert_eq!(recorder.told(), [""; 0]);
+    assert_eq!((writer.cell().next_deadline(), writer.cell().operations().len()), (None, 1));
+    assert_eq!(writer.cell().load().scope(&Scope::default()).namespaces().count(), 1);
+    // Whoever lists it only when it is due has its operation in the log too.
+    let late = StateWriter::new(State::new());
+    late.reconcile(&facts, due, &[]).unwrap();
+    assert_eq!(late.cell().load().diff(&writer.cell().load()), vec![]);
+    assert_eq!(late.cell().operations().len(), 1);
+}

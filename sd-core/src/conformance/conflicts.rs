@@ -125,6 +125,11 @@ pub(super) async fn registrations_into_one_service_do_not_conflict(bench: &Bench
     }
     commit(one, register("a")).await;
     commit(&two, register("e")).await;
+    // A registration need not look for others; who asks for them is shown them.
+    for id in ["a", "b", "c", "d"] {
+        let taken = UniqueKey::Id(instance_key(&tree.service, id));
+        refused(&two, relying(vec![Precondition::Free(taken)], vec![])).await;
+    }
     assert_eq!(ids(&state(&two), &tree.service), ["a", "b", "c", "d", "e"]);
 }
 

@@ -1,0 +1,69 @@
+//! The suite, in fair weather and in foul.
+
+use std::sync::Arc;
+
+use sd_core::{
+    Registry,
+    conformance::{BoxFuture, Subject},
+};
+
+use crate::{
+    replica::KubernetesLike,
+    world::{Watch, Weather, World},
+};
+
+/// Polls until it is done: nothing here waits for anything but others' turns.
+fn block_on(mut future: BoxFuture<'static, ()>) {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while future.as_mut().poll(&mut context).is_pending() {
+        std::thread::yield_now();
+    }
+}
+
+const SEED: u64 = 1;
+
+async fn one(weather: Weather) -> Subject {
+    Subject::new(KubernetesLike::open(&World::new(SEED, weather)))
+}
+
+/// Each further handle is another replica.
+async fn several(weather: Weather) -> Subject {
+    let world = World::new(SEED, weather);
+    let first = KubernetesLike::open(&world);
+    Subject::new(first).opened_by(move || {
+        let another: Arc<dyn Registry> = KubernetesLike::open(&world);
+        async { another }
+    })
+}
+
+fn watched(watch: Watch) -> Weather {
+    Weather { watch, ..Weather::default() }
+}
+
+/// Every third request or so fails or is not answered; none is given up.
+fn faulty(watch: Watch) -> Weather {
+    Weather { faults: 30, in_a_row: 3, watch }
+}
+
+macro_rules! suites {
+    ($($name:ident: $open:ident($weather:expr);)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                sd_core::conformance_tests! { fresh: || $open($weather), block_on: block_on }
+            }
+        )*
+    };
+}
+
+suites! {
+    one_handle: one(watched(Watch::AtOnce));
+    one_handle_and_a_watch_that_lags: one(watched(Watch::Lags));
+    one_handle_and_faults: one(faulty(Watch::Lags));
+    two_replicas: several(watched(Watch::AtOnce));
+    two_replicas_and_watches_that_lag: several(watched(Watch::Lags));
+    two_replicas_and_watches_that_list_again: several(watched(Watch::Relists));
+    two_replicas_without_a_watch: several(watched(Watch::Never));
+    two_replicas_and_faults: several(faulty(Watch::Relists));
+}

@@ -1,0 +1,77 @@
+//! What was asked for, when, and with which answer; and whether the end can come of it.
+
+use std::collections::BTreeMap;
+
+/// What a write leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    This(String),
+    /// Something: the request was not answered, so its name is not known.
+    Something,
+}
+
+#[derive(Clone, Debug)]
+struct Write {
+    from: u64,
+    /// `None` if there was no answer, or one that leaves it open: then it may happen at any time.
+    to: Option<u64>,
+    left: Left,
+}
+
+/// The writes to each entity, in a time that is the same for all.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    now: u64,
+    writes: BTreeMap<String, Vec<Write>>,
+    pub(crate) acknowledged: usize,
+}
+
+impl History {
+    pub(crate) fn tick(&mut self) -> u64 {
+        self.now += 1;
+        self.now
+    }
+
+    /// A write that may happen from this moment on.
+    pub(crate) fn opened(&mut self, key: &str, from: u64, left: Left) {
+        self.writes.entry(key.to_owned()).or_default().push(Write { from, to: None, left });
+    }
+
+    /// A write that has happened since `from`.
+    pub(crate) fn done(&mut self, key: &str, from: u64, left: Left) {
+        let to = Some(self.tick());
+        self.acknowledged += 1;
+        self.writes.entry(key.to_owned()).or_default().push(Write { from, to, left });
+    }
+
+    /// Something was there at this moment; if nobody has said to have written it, its writer had no answer.
+    pub(crate) fn seen(&mut self, key: &str, at: u64, value: &str) {
+        let left = Left::This(value.to_owned());
+        let writes = self.writes.entry(key.to_owned()).or_default();
+        if !writes.iter().any(|write| write.left == left) {
+            writes.push(Write { from: 0, to: Some(at), left });
+        }
+    }
+
+    /// The keys of which `end` is not what some write left that no other write has surely followed.
+    pub(crate) fn impossible(&self, end: &BTreeMap<String, String>) -> Vec<String> {
+        let start = Write { from: 0, to: Some(0), left: Left::Nothing };
+        let explains = |write: &Write, all: &[Write], found: Option<&String>| {
+            let fits = match (&write.left, found) {
+                (Left::Nothing, found) => found.is_none(),
+                (Left::This(left), found) => found == Some(left),
+                (Left::Something, found) => found.is_some(),
+            };
+            let followed = |other: &Write| {
+                other.to.is_some() && write.to.is_some_and(|to| other.from > to)
+            };
+            fits && !all.iter().any(followed)
+        };
+        let wrong = self.writes.iter().filter(|(key, all)| {
+            let found = end.get(*key);
+            !all.iter().chain([&start]).any(|write| explains(write, all, found))
+        });
+        wrong.map(|(key, all)| format!("{key} is {:?} after {all:?}", end.get(key))).collect()
+    }
+}

@@ -1,0 +1,252 @@
+//! Everything between the replicas and the store: requests that fail, answers that are lost, watches that lag. What
+//! happens follows from a seed.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::Poll,
+};
+
+use crate::{
+    objects::{Kind, Name},
+    replica::Core,
+    store::{Object, Stale, Store, Write},
+};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    /// Of a hundred requests, so many fail or are not answered.
+    pub(crate) faults: u8,
+    /// How many in a row, at most.
+    pub(crate) in_a_row: u8,
+    pub(crate) watch: Watch,
+}
+
+/// When replicas are told what has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// After each request.
+    #[default]
+    AtOnce,
+    /// After some requests, some of it.
+    Lags,
+    /// As before, and from time to time by a listing of everything.
+    Relists,
+    /// Only when they ask.
+    Never,
+}
+
+/// Why a request has no result.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Nothing was done, and nothing will be.
+    Stale,
+    /// Nothing was done, and nothing will be.
+    Unavailable,
+    /// It was done, or was not, or will be done a little later.
+    Timeout,
+}
+
+/// What a request meets.
+enum Fault {
+    None,
+    Refused,
+    /// Done, but not told.
+    Unanswered,
+    Lost,
+    /// Done when so many others are.
+    Late(u64),
+}
+
+pub(crate) struct World {
+    seed: u64,
+    pub(crate) store: Mutex<Store>,
+    replicas: Mutex<Vec<Weak<Core>>>,
+    opened: AtomicU32,
+    luck: Mutex<Luck>,
+}
+
+struct Luck {
+    dice: fastrand::Rng,
+    weather: Weather,
+    /// How many faults there were since a request went well.
+    row: u8,
+    requests: u64,
+    late: Vec<(u64, Write)>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, weather: Weather) -> Arc<Self> {
+        let dice = fastrand::Rng::with_seed(seed);
+        let luck = Luck { dice, weather, row: 0, requests: 0, late: Vec::new() };
+        Arc::new(Self {
+            seed,
+            store: Mutex::default(),
+            replicas: Mutex::default(),
+            opened: AtomicU32::new(0),
+            luck: Mutex::new(luck),
+        })
+    }
+
+    /// Takes part in what happens; returns a number of its own.
+    pub(crate) fn enter(&self, replica: &Arc<Core>) {
+        self.replicas.lock().unwrap().push(Arc::downgrade(replica));
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.opened.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn luck(&self) -> MutexGuard<'_, Luck> {
+        self.luck.lock().unwrap()
+    }
+
+    pub(crate) fn set_weather(&self, weather: Weather) {
+        self.luck().weather = weather;
+    }
+
+    /// A number below this one.
+    pub(crate) fn below(&self, end: usize) -> usize {
+        self.luck().dice.usize(..end)
+    }
+
+    /// Writes one object, and says its version.
+    pub(crate) async fn write(&self, write: &Write) -> Result<u64, Refusal> {
+        let done = self.request(|| self.store.lock().unwrap().write(write), Some(write)).await?;
+        done.map_err(|Stale| Refusal::Stale)
+    }
+
+    /// The object as it is now, or that there is none as of a revision. Kubernetes says the revision only in a listing, so
+    /// there this is a listing of one name.
+    pub(crate) async fn get(&self, name: &str) -> Result<(Option<Object>, u64), Refusal> {
+        let get = || {
+            let store = self.store.lock().unwrap();
+            (store.get(name).cloned(), store.revision())
+        };
+        self.request(get, None).await
+    }
+
+    /// The objects as they are now.
+    pub(crate) async fn list(&self, kind: Kind, prefix: &Name) -> Result<(Vec<Object>, u64), Refusal> {
+        let list = || {
+            let store = self.store.lock().unwrap();
+            (store.list(kind, prefix), store.revision())
+        };
+        self.request(list, None).await
+    }
+
+    /// Others have their turn before and after each request: whoever is dropped in between has crashed there.
+    async fn request<T>(&self, act: impl Fn() -> T + Send, write: Option<&Write>) -> Result<T, Refusal> {
+        pause().await;
+        let fault = self.luck().next_fault();
+        let answer = match fault {
+            Fault::None => Ok(act()),
+            Fault::Refused => Err(Refusal::Unavailable),
+            Fault::Lost => Err(Refusal::Timeout),
+            Fault::Unanswered => {
+                act();
+                Err(Refusal::Timeout)
+            }
+            Fault::Late(requests) => {
+                let mut luck = self.luck();
+                let due = luck.requests + requests;
+                luck.late.extend(write.map(|write| (due, write.clone())));
+                Err(Refusal::Timeout)
+            }
+        };
+        self.turn();
+        pause().await;
+        answer
+    }
+
+    /// What happens beside a request.
+    fn turn(&self) {
+        let due = {
+            let mut luck = self.luck();
+            luck.requests += 1;
+            let now = luck.requests;
+            luck.late.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>()
+        };
+        self.land(due);
+        let watch = self.luck().weather.watch;
+        if watch == Watch::Never {
+            return;
+        }
+        for replica in self.replicas() {
+            for kind in Kind::ALL {
+                let (count, relists) = {
+                    let dice = &mut self.luck().dice;
+                    match watch {
+                        Watch::AtOnce | Watch::Never => (usize::MAX, false),
+                        Watch::Lags => (dice.usize(..3), false),
+                        Watch::Relists => (dice.usize(..3), dice.u8(..6) == 0),
+                    }
+                };
+                if relists {
+                    replica.relist(kind);
+                } else {
+                    replica.follow(kind, count);
+                }
+            }
+        }
+    }
+
+    fn land(&self, late: Vec<(u64, Write)>) {
+        for (_, write) in late {
+            // What is stale by now is refused, and nobody hears of it.
+            let _ = self.store.lock().unwrap().write(&write);
+        }
+    }
+
+    /// Everything that is on its way arrives.
+    pub(crate) fn land_all(&self) {
+        let late = std::mem::take(&mut self.luck().late);
+        self.land(late);
+    }
+
+    pub(crate) fn replicas(&self) -> Vec<Arc<Core>> {
+        self.replicas.lock().unwrap().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Luck {
+    fn next_fault(&mut self) -> Fault {
+        let Weather { faults, in_a_row, .. } = self.weather;
+        if self.row >= in_a_row || self.dice.u8(..100) >= faults {
+            self.row = 0;
+            return Fault::None;
+        }
+        self.row += 1;
+        match self.dice.u8(..4) {
+            0 => Fault::Refused,
+            1 => Fault::Unanswered,
+            2 => Fault::Lost,
+            _ => Fault::Late(self.dice.u64(1..24)),
+        }
+    }
+}
+
+/// Lets others have their turn.
+pub(crate) async fn pause() {
+    let mut paused = false;
+    poll_fn(|context| {
+        if paused {
+            return Poll::Ready(());
+        }
+        paused = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
