@@ -256,16 +256,21 @@ impl CloudMap {
 }
 
 /// Whether the cell shows that these changes were stored: by their operation, which has the same id however often the
-/// request is planned, or by what they change.
+/// request is planned, or without one by what they change. That an entity is gone does not say that this request's operation
+/// took it away, and the answer would name an operation that nobody finds.
 fn is_stored(set: &ChangeSet, cell: &StateCell) -> bool {
-    let finished = |operation: &Operation| cell.operations().get(operation.id.as_str()).is_some();
-    let begun = |change: &Change| match change {
-        Change::BeginOperation(pending) => finished(&pending.operation),
-        _ => false,
-    };
-    set.operation.as_deref().is_some_and(finished)
-        || set.changes.iter().any(begun)
-        || !set.changes.is_empty() && is_visible(set, &cell.load())
+    let begun = set.changes.iter().find_map(|change| match change {
+        Change::BeginOperation(pending) => Some(&pending.operation),
+        _ => None,
+    });
+    match set.operation.as_deref().or(begun) {
+        // In this order: an operation that ends is in the log before it is not under way any more.
+        Some(operation) => {
+            let id = operation.id.as_str();
+            cell.load().scope(&set.scope).in_flight(id).is_some() || cell.operations().get(id).is_some()
+        }
+        None => !set.changes.is_empty() && is_visible(set, &cell.load()),
+    }
 }
 
 /// Whether the state shows that these changes were stored: each entity is the one that was put, or is gone.
