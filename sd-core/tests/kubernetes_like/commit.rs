@@ -91,12 +91,12 @@ impl Core {
         {
             result = Err(error);
         }
-        self.publish(set, course, result.is_ok());
+        self.publish(set, &course, result.is_ok());
         result
     }
 
     /// Shows what was stored, at once.
-    fn publish(&self, set: ChangeSet, course: Course, whole: bool) {
+    fn publish(&self, set: ChangeSet, course: &Course, whole: bool) {
         let mut mirror = self.mirror();
         mirror.at = mirror.at.max(set.at);
         let count = course.done.len();
@@ -178,6 +178,16 @@ impl Core {
             let (key, reason) = (format!("{:?}", course.rest.scope), unmet.to_string());
             return Err(CommitError::Rejected { key, reason }.into());
         }
+        let known = self.mirror().known(&course.rest.scope);
+        if let Place::Slot(service, _) = &place
+            && plan::is_behind(&known, service, self.writer.cell(), course.rest.at)
+        {
+            self.confirm_open(course).await?;
+            let (changes, after, at) = (&[][..], &base, course.rest.at);
+            let part = Part { changes, after, at, operation: None, cell: self.writer.cell() };
+            self.write_directory(course, &part).await?;
+            return Ok(false);
+        }
         let mut now = course.rest.clone();
         now.changes.truncate(count);
         let last = count == course.rest.changes.len();
@@ -213,8 +223,13 @@ impl Core {
         let is_kept = |(id, (incarnation, _)): (&ServiceId, &(_, Name))| {
             directory.services.get(id).is_some_and(|(after, _)| after == incarnation)
         };
-        let gone: BTreeSet<_> =
-            known.directory.services.iter().filter(|entry| !is_kept(*entry)).map(|(id, _)| id.clone()).collect();
+        let gone: BTreeSet<_> = known
+            .directory
+            .services
+            .iter()
+            .filter(|entry| !is_kept(*entry))
+            .map(|(id, _)| id.clone())
+            .collect();
         if !gone.is_empty() && (course.marked.is_none() || course.marked != known.version) {
             self.mark(course, gone).await?;
             // Decided again, upon the slots that were listed.
@@ -495,7 +510,8 @@ impl Core {
                 Err(Refusal::Timeout) => in_doubt = true,
                 Err(Refusal::Stale) if !in_doubt => return Ok(Written::Stale),
                 Err(Refusal::Stale) => {
-                    let (object, _) = self.ask(|| self.world.get(&write.name)).await.map_err(|_| CommitError::Ambiguous)?;
+                    let (object, _) =
+                        self.ask(|| self.world.get(&write.name)).await.map_err(|_| CommitError::Ambiguous)?;
                     let found = object.as_ref().and_then(|object| object.payload.recent());
                     let (Some(nonce), Some(found)) = (nonce, found) else {
                         // A value, or an object that was swept: nobody else writes what has this name.
@@ -526,7 +542,9 @@ impl Core {
         let (directories, _) = self.ask(|| self.world.list(Kind::Directory, &every)).await?;
         let find = |scope: &Scope| {
             directories.iter().find_map(|object| match &object.payload {
-                Payload::Directory(directory) if directory.scope == *scope => Some((object.version, directory)),
+                Payload::Directory(directory) if directory.scope == *scope => {
+                    Some((object.version, directory))
+                }
                 _ => None,
             })
         };

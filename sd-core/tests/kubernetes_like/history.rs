@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) enum Left {
     Nothing,
     This(String),
-    /// Something: the request was not answered, so its name is not known.
+    /// Something that no answer has named.
     Something,
 }
 
@@ -61,11 +61,11 @@ impl History {
             let fits = match (&write.left, found) {
                 (Left::Nothing, found) => found.is_none(),
                 (Left::This(left), found) => found == Some(left),
-                (Left::Something, found) => found.is_some(),
+                (Left::Something, found) => found.is_some_and(|found| {
+                    !all.iter().any(|write| matches!(&write.left, Left::This(known) if known == found))
+                }),
             };
-            let followed = |other: &Write| {
-                other.to.is_some() && write.to.is_some_and(|to| other.from > to)
-            };
+            let followed = |other: &Write| other.to.is_some() && write.to.is_some_and(|to| other.from > to);
             fits && !all.iter().any(followed)
         };
         let wrong = self.writes.iter().filter(|(key, all)| {

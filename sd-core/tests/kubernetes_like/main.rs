@@ -5,6 +5,7 @@
 
 mod commit;
 mod conformance;
+mod half_way;
 mod history;
 mod mirror;
 mod objects;

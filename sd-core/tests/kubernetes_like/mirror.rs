@@ -8,6 +8,7 @@ use std::{
 use sd_core::{
     Change, ChangeSet, Scope, State, StateCell, Timestamp,
     change::PendingOperation,
+    health::Health,
     ids::{Incarnation, ServiceId},
     model::{Namespace, Operation, Service},
 };
@@ -209,7 +210,14 @@ impl Mirror {
                 latest = latest.max(slot.at);
                 finished.extend(slot.recent.finished());
                 if let Some((instance, health)) = &slot.instance {
-                    let (service, instance, health) = (slot.service.clone(), Arc::clone(instance), *health);
+                    let checked = known.services.iter().find(|(_, service)| service.id == slot.service);
+                    let health = match checked {
+                        Some((_, service)) if known.directory.checks(&slot.service) != slot.checks => {
+                            Health::initial(&service.health_check, instance.endpoint.initial_health)
+                        }
+                        _ => *health,
+                    };
+                    let (service, instance) = (slot.service.clone(), Arc::clone(instance));
                     set.changes.push(Change::PutInstance { service, instance, health });
                 }
                 set.changes.extend(slot.pending.iter().map(begin));

@@ -65,6 +65,8 @@ pub(crate) struct Directory {
     pub(crate) namespaces: BTreeMap<NamespaceId, Name>,
     pub(crate) services: BTreeMap<ServiceId, (Incarnation, Name)>,
     pub(crate) operations: BTreeMap<OperationId, Name>,
+    /// How often each service has begun or ceased to be checked, if it has.
+    pub(crate) checks: BTreeMap<ServiceId, u64>,
     /// The services that somebody is about to delete.
     pub(crate) closing: BTreeSet<ServiceId>,
     pub(crate) recent: Recent,
@@ -79,6 +81,10 @@ impl Directory {
     pub(crate) fn values(&self) -> impl Iterator<Item = &Name> {
         let services = self.services.values().map(|(_, name)| name);
         self.namespaces.values().chain(services).chain(self.operations.values())
+    }
+
+    pub(crate) fn checks(&self, service: &ServiceId) -> u64 {
+        self.checks.get(service).copied().unwrap_or_default()
     }
 
     pub(crate) fn has(&self, slot: &Slot) -> bool {
@@ -110,7 +116,9 @@ pub(crate) struct Slot {
     pub(crate) service: ServiceId,
     pub(crate) incarnation: Incarnation,
     pub(crate) id: InstanceId,
+    /// The health counts as long as the service has as many `checks`; after that it has started anew.
     pub(crate) instance: Option<(Arc<Instance>, Health)>,
+    pub(crate) checks: u64,
     pub(crate) pending: Option<Arc<PendingOperation>>,
     pub(crate) recent: Recent,
 }

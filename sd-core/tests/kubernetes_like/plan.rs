@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sd_core::{
     Change, ChangeSet, Scope, State, StateCell, Timestamp,
     change::{EntityKey, PendingOperation, Precondition, UniqueKey},
+    health::HealthCheck,
     ids::{InstanceId, OperationId, ServiceId},
-    model::{Operation, OperationTargets},
+    model::{Operation, OperationTargets, Service},
     state::{NamespaceEntry, ServiceEntry},
 };
 
@@ -139,7 +140,31 @@ pub(crate) fn is_in_use(slot: &Slot, cell: &StateCell, at: Timestamp) -> bool {
     }
 }
 
-fn begun<'a>(changes: &'a [Change]) -> impl Iterator<Item = &'a Arc<PendingOperation>> {
+/// How often a service begins or ceases to be checked.
+fn turns(id: &ServiceId, before: Option<&Service>, changes: &[&Change]) -> u64 {
+    let is_checked = |service: &Service| service.health_check != HealthCheck::None;
+    let (mut last, mut turns) = (before.map(is_checked), 0);
+    for change in changes {
+        if let Change::PutService(service) = change
+            && service.id == *id
+        {
+            let now = Some(is_checked(service));
+            turns += u64::from(last.is_some() && last != now);
+            last = now;
+        }
+    }
+    turns
+}
+
+/// Whether the directory still has an operation on a service that is over: then it is written before the slots are.
+pub(crate) fn is_behind(known: &Known, service: &ServiceId, cell: &StateCell, at: Timestamp) -> bool {
+    known.operations.iter().any(|(_, pending)| {
+        matches!(&pending.operation.targets, OperationTargets::Service(target) if target == service)
+            && ended(pending, cell, at).is_some()
+    })
+}
+
+fn begun(changes: &[Change]) -> impl Iterator<Item = &Arc<PendingOperation>> {
     changes.iter().filter_map(|change| match change {
         Change::BeginOperation(pending) => Some(pending),
         _ => None,
@@ -179,8 +204,8 @@ impl Part<'_> {
         let mut directory = Directory { scope: scope.clone(), at: self.at, ..Directory::default() };
         for value in here.namespaces().map(NamespaceEntry::namespace) {
             let before = known.namespaces.iter().find(|(_, before)| before == value);
-            let name = before
-                .map_or_else(|| keep(ValueOf::Namespace(Arc::clone(value))), |(name, _)| name.clone());
+            let name =
+                before.map_or_else(|| keep(ValueOf::Namespace(Arc::clone(value))), |(name, _)| name.clone());
             directory.namespaces.insert(value.id.clone(), name);
         }
         let services = here.namespaces().flat_map(|entry| here.services_of(entry));
@@ -189,6 +214,18 @@ impl Part<'_> {
             let name =
                 before.map_or_else(|| keep(ValueOf::Service(Arc::clone(value))), |(name, _)| name.clone());
             directory.services.insert(value.id.clone(), (value.incarnation, name));
+        }
+        let effects =
+            known.operations.iter().filter(|(_, pending)| ended(pending, self.cell, self.at).is_some());
+        let effects = effects.flat_map(|(_, pending)| &pending.effect);
+        let changes: Vec<_> = effects.chain(self.changes).collect();
+        for id in directory.services.keys() {
+            let before = known.services.iter().find(|(_, service)| service.id == *id);
+            let checks =
+                known.directory.checks(id) + turns(id, before.map(|(_, service)| &**service), &changes);
+            if checks > 0 {
+                directory.checks.insert(id.clone(), checks);
+            }
         }
         let mut finished = Vec::new();
         for (name, pending) in &known.operations {
@@ -219,10 +256,8 @@ impl Part<'_> {
         let entry = self.after.scope(scope).service(service.as_str())?;
         let incarnation = entry.service().incarnation;
         let slot = Slot::name(scope, incarnation, id);
-        let instance = entry
-            .instances()
-            .get(id.as_str())
-            .map(|entry| (Arc::clone(entry.instance()), entry.health()));
+        let instance =
+            entry.instances().get(id.as_str()).map(|entry| (Arc::clone(entry.instance()), entry.health()));
         let shown = mirror.shown(&slot);
         let mut finished = Vec::new();
         let mut pending = None;
@@ -242,8 +277,9 @@ impl Part<'_> {
         }
         let mut recent = mirror.slot(&slot).map(|(_, slot)| slot.recent.clone()).unwrap_or_default();
         recent.push(name_of_write(&mut name), finished);
+        let checks = mirror.known(scope).directory.checks(service);
         let (scope, service, id) = (scope.clone(), service.clone(), id.clone());
-        Some((slot, Slot { scope, at: self.at, service, incarnation, id, instance, pending, recent }))
+        Some((slot, Slot { scope, at: self.at, service, incarnation, id, instance, checks, pending, recent }))
     }
 }
 

@@ -7,10 +7,11 @@ use sd_core::{
     conformance::BoxFuture,
     model::{OperationStatus, Service},
     request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
-        GetOperationRequest, RegisterInstanceRequest,
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
+        DeleteServiceRequest, GetOperationRequest, RegisterInstanceRequest,
     },
     response::OperationStarted,
+    state::NamespaceEntry,
 };
 
 use crate::{
@@ -18,10 +19,30 @@ use crate::{
     replica::KubernetesLike,
     stress::{SeededIds, finish, poll, service_request},
     witness::illegal,
-    world::{Watch, Weather, World},
+    world::{Outage, Watch, Weather, World},
 };
 
-const SEEDS: u64 = 150;
+/// How many schedules by chance there are.
+const SEEDS: u64 = 80;
+
+/// Who is polled when.
+#[derive(Clone, Copy, Debug)]
+enum Schedule {
+    /// One of the two, so many times; then the other one, so many times; then the first to its end, and the other one.
+    Turns { first: usize, polls: [usize; 2] },
+    /// By chance, with faults.
+    Chance { faults: u8 },
+}
+
+/// Every schedule with at most two changes before one of the two is done, and some by chance.
+fn schedules() -> impl Iterator<Item = (u64, Schedule)> {
+    let turns = (0..2).flat_map(|first| {
+        (0..28).flat_map(move |one| (1..9).map(move |other| Schedule::Turns { first, polls: [one, other] }))
+    });
+    let chance =
+        (0..SEEDS).map(|seed| (seed, Schedule::Chance { faults: if seed % 2 == 0 { 0 } else { 20 } }));
+    turns.map(|turns| (0, turns)).chain(chance)
+}
 
 type Answer = Result<(), ErrorCode>;
 type Request = Box<dyn Fn(ScopedCloudMap, Stage) -> BoxFuture<'static, Result<(), Error>>>;
@@ -48,51 +69,90 @@ fn outcome(api: &ScopedCloudMap, started: &OperationStarted) -> Result<(), Error
     if failed { Err(Error::OperationNotFound(operation.id.to_string())) } else { Ok(()) }
 }
 
+/// Two replicas that show the same.
+struct Meeting {
+    registries: [Arc<KubernetesLike>; 2],
+    apis: [ScopedCloudMap; 2],
+    stage: Stage,
+}
+
+impl Meeting {
+    fn new(world: &Arc<World>, seed: u64) -> Self {
+        let registries = [(); 2].map(|()| KubernetesLike::open(world));
+        let engine = |index: usize| {
+            let ids = SeededIds::new(2 * seed + index as u64);
+            CloudMap::builder(Arc::clone(&registries[index])).ids(ids).build().at(Scope::default())
+        };
+        let apis = [engine(0), engine(1)];
+        let (api, cell) = (apis[0].clone(), registries[0].cell().clone());
+        let stage = finish(async move {
+            api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
+            let first = cell.load().scope(&Scope::default()).namespaces().next().unwrap().namespace().clone();
+            let created = api.create_service(service_request("web", first.id.as_str(), false)).await.unwrap();
+            Stage { namespace: first.id.to_string(), service: created.service }
+        });
+        let meeting = Self { registries, apis, stage };
+        meeting.follow();
+        meeting
+    }
+
+    /// Both are told everything.
+    fn follow(&self) {
+        for registry in &self.registries {
+            for kind in Kind::ALL {
+                registry.core().follow(kind, usize::MAX);
+            }
+        }
+    }
+}
+
 /// One run: the answers, and the state that both replicas come to.
-fn race(seed: u64, faults: u8, requests: [&Request; 2]) -> ([Answer; 2], State) {
+fn race(seed: u64, schedule: Schedule, requests: [&Request; 2]) -> ([Answer; 2], State) {
     let weather = |faults| Weather { faults, in_a_row: 2, watch: Watch::Lags };
     let world = World::new(seed, weather(0));
-    let registries = [(); 2].map(|()| KubernetesLike::open(&world));
-    let engine = |index: usize| {
-        let ids = SeededIds::new(2 * seed + index as u64);
-        CloudMap::builder(Arc::clone(&registries[index])).ids(ids).build().at(Scope::default())
-    };
-    let apis = [engine(0), engine(1)];
-    let (api, cell) = (apis[0].clone(), registries[0].cell().clone());
-    let stage = finish(async move {
-        api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
-        let first = cell.load().scope(&Scope::default()).namespaces().next().unwrap().namespace().clone();
-        let created = api.create_service(service_request("web", first.id.as_str(), false)).await.unwrap();
-        Stage { namespace: first.id.to_string(), service: created.service }
-    });
-    let follow = || {
-        for registry in &registries {
-            Kind::ALL.map(|kind| registry.core().follow(kind, usize::MAX));
-        }
-    };
-    follow();
-    world.set_weather(weather(faults));
+    let meeting = Meeting::new(&world, seed);
+    let Meeting { registries, apis, stage } = &meeting;
+    if let Schedule::Chance { faults } = schedule {
+        world.set_weather(weather(faults));
+    }
     let answers: [Arc<Mutex<Option<Answer>>>; 2] = Default::default();
-    let mut racing: Vec<BoxFuture<'static, ()>> = Vec::new();
-    for index in 0..2 {
-        let (asked, told) = (requests[index](apis[index].clone(), stage.clone()), Arc::clone(&answers[index]));
-        racing.push(Box::pin(async move {
+    let mut racing = [0, 1].map(|index| {
+        let (asked, told) =
+            (requests[index](apis[index].clone(), stage.clone()), Arc::clone(&answers[index]));
+        let race: BoxFuture<'static, ()> = Box::pin(async move {
             let answer = asked.await.map_err(|error| error.code());
             *told.lock().unwrap() = Some(answer);
-        }));
-    }
-    // One may be quicker than the other.
-    let quick = world.below(9);
-    while !racing.is_empty() {
-        let next = usize::from(racing.len() > 1 && world.below(8) >= quick);
-        if poll(&mut racing[next]) {
-            drop(racing.remove(next));
+        });
+        race
+    });
+    let is_done = |index: usize| answers[index].lock().unwrap().is_some();
+    let mut turn = |index: usize, polls: usize| {
+        for _ in 0..polls {
+            if is_done(index) || poll(&mut racing[index]) {
+                break;
+            }
+        }
+    };
+    match schedule {
+        Schedule::Turns { first, polls } => {
+            turn(first, polls[0]);
+            turn(1 - first, polls[1]);
+            turn(first, usize::MAX);
+        }
+        Schedule::Chance { .. } => {
+            // One may be quicker than the other.
+            let quick = world.below(9);
+            while !is_done(0) && !is_done(1) {
+                turn(usize::from(world.below(8) >= quick), 1);
+            }
         }
     }
+    turn(0, usize::MAX);
+    turn(1, usize::MAX);
     world.set_weather(Weather::default());
     world.land_all();
-    follow();
-    let states = registries.map(|registry| registry.cell().load().clone());
+    meeting.follow();
+    let states = [0, 1].map(|index: usize| registries[index].cell().load().clone());
     assert!(states[0].diff(&states[1]).is_empty(), "seed {seed}: {:?}", states[0].diff(&states[1]));
     assert_eq!(illegal(&states[0], &Scope::default()), None, "seed {seed}");
     let answers = answers.map(|answer| answer.lock().unwrap().take().expect("both are done"));
@@ -100,25 +160,23 @@ fn race(seed: u64, faults: u8, requests: [&Request; 2]) -> ([Answer; 2], State) 
 }
 
 /// Runs a race with every seed; each must come out one way or the other, and each way must be seen.
-fn both_ways(requests: [Request; 2], loser: [ErrorCode; 2], check: impl Fn(&State, usize) -> bool) {
-    for faults in [0, 15] {
-        let mut won = [0, 0];
-        for seed in 0..SEEDS {
-            let (answers, state) = race(seed, faults, [&requests[0], &requests[1]]);
-            let winner = match &answers {
-                [Ok(()), Err(code)] if *code == loser[1] => 0,
-                [Err(code), Ok(())] if *code == loser[0] => 1,
-                _ => panic!("seed {seed}, {faults} faults: {answers:?}"),
-            };
-            assert!(check(&state, winner), "seed {seed}, {faults} faults: {answers:?}");
-            won[winner] += 1;
-        }
-        assert!(won.iter().all(|won| *won > 0), "always the same with {faults} faults: {won:?}");
+fn both_ways(requests: &[Request; 2], loser: [ErrorCode; 2], check: impl Fn(&State, usize) -> bool) {
+    let mut won = [0, 0];
+    for (seed, schedule) in schedules() {
+        let (answers, state) = race(seed, schedule, [&requests[0], &requests[1]]);
+        let winner = match &answers {
+            [Ok(()), Err(code)] if *code == loser[1] => 0,
+            [Err(code), Ok(())] if *code == loser[0] => 1,
+            _ => panic!("seed {seed}, {schedule:?}: {answers:?}"),
+        };
+        assert!(check(&state, winner), "seed {seed}, {schedule:?}: {answers:?}");
+        won[winner] += 1;
     }
+    assert!(won.iter().all(|won| *won > 0), "always the same: {won:?}");
 }
 
 fn services(state: &State) -> usize {
-    state.scope(&Scope::default()).namespaces().map(|entry| entry.service_count()).sum()
+    state.scope(&Scope::default()).namespaces().map(NamespaceEntry::service_count).sum()
 }
 
 fn namespaces(state: &State) -> usize {
@@ -135,9 +193,11 @@ fn a_service_is_deleted_or_registered_into() {
         let started = api.register_instance(request.with_attribute("version", "1")).await?;
         outcome(&api, &started)
     });
-    both_ways([delete, register], [ErrorCode::ResourceInUse, ErrorCode::ServiceNotFound], |state, winner| {
-        services(state) == winner
-    });
+    both_ways(
+        &[delete, register],
+        [ErrorCode::ResourceInUse, ErrorCode::ServiceNotFound],
+        |state, winner| services(state) == winner,
+    );
 }
 
 #[test]
@@ -151,7 +211,7 @@ fn a_namespace_is_deleted_or_a_service_created_in_it() {
         api.create_service(service_request("api", &stage.namespace, false)).await.map(drop)
     });
     let loser = [ErrorCode::ResourceInUse, ErrorCode::NamespaceNotFound];
-    both_ways([empty_and_delete, create], loser, |state, winner| {
+    both_ways(&[empty_and_delete, create], loser, |state, winner| {
         namespaces(state) == winner && services(state) == winner
     });
 }
@@ -165,7 +225,7 @@ fn a_namespace_is_created_once() {
         })
     };
     let loser = [ErrorCode::NamespaceAlreadyExists; 2];
-    both_ways([create(), create()], loser, |state, _| namespaces(state) == 2);
+    both_ways(&[create(), create()], loser, |state, _| namespaces(state) == 2);
 }
 
 #[test]
@@ -175,7 +235,7 @@ fn a_service_is_created_once() {
             api.create_service(service_request("new", &stage.namespace, false)).await.map(drop)
         })
     };
-    both_ways([create(), create()], [ErrorCode::ServiceAlreadyExists; 2], |state, _| services(state) == 2);
+    both_ways(&[create(), create()], [ErrorCode::ServiceAlreadyExists; 2], |state, _| services(state) == 2);
 }
 
 #[test]
@@ -189,7 +249,7 @@ fn a_zone_is_created_once() {
     };
     // The loser's operation fails, as `outcome` says in its way.
     let loser = [ErrorCode::OperationNotFound; 2];
-    both_ways([create("new.local"), create("New.local")], loser, |state, _| namespaces(state) == 2);
+    both_ways(&[create("new.local"), create("New.local")], loser, |state, _| namespaces(state) == 2);
 }
 
 #[test]
@@ -200,13 +260,55 @@ fn registrations_do_not_meet() {
             api.register_instance(request.with_attribute("version", "1")).await.map(drop)
         })
     };
-    for faults in [0, 15] {
-        for seed in 0..SEEDS {
-            let (answers, state) = race(seed, faults, [&register("i-1"), &register("i-2")]);
-            assert_eq!(answers, [Ok(()), Ok(())], "seed {seed}");
-            let here = state.scope(&Scope::default());
-            let service = here.namespaces().flat_map(|entry| here.services_of(entry)).next().unwrap();
-            assert_eq!(service.instances().len(), 2, "seed {seed}");
-        }
+    for (seed, schedule) in schedules() {
+        let (answers, state) = race(seed, schedule, [&register("i-1"), &register("i-2")]);
+        assert_eq!(answers, [Ok(()), Ok(())], "seed {seed}, {schedule:?}");
+        let here = state.scope(&Scope::default());
+        let service = here.namespaces().flat_map(|entry| here.services_of(entry)).next().unwrap();
+        assert_eq!(service.instances().len(), 2, "seed {seed}, {schedule:?}");
     }
+}
+
+/// The registration's slot is stored, then its replica cannot read the directory any more, and is not told either.
+#[test]
+fn a_registration_that_cannot_look_for_its_service_is_not_acknowledged() {
+    let mut doubted = 0;
+    for (before, between) in (0..28).flat_map(|before| (1..8).map(move |between| (before, between))) {
+        let case = format!("{before} polls of the deletion, {between} of the registration");
+        let world = World::new(0, Weather { watch: Watch::Never, ..Weather::default() });
+        let meeting = Meeting::new(&world, 0);
+        let service = meeting.stage.service.id.to_string();
+        let answers: [Arc<Mutex<Option<Answer>>>; 2] = Default::default();
+        let [deleted, registered] = answers.clone();
+        let [left, right] = meeting.apis.clone();
+        let (one, two) = (service.clone(), service);
+        let mut deletion: BoxFuture<'static, ()> = Box::pin(async move {
+            let answer = left.delete_service(DeleteServiceRequest::new(one)).await;
+            *deleted.lock().unwrap() = Some(answer.map_err(|error| error.code()));
+        });
+        let mut registration: BoxFuture<'static, ()> = Box::pin(async move {
+            let request = RegisterInstanceRequest::new(two, "i-1").with_attribute("version", "1");
+            let answer = right.register_instance(request).await;
+            *registered.lock().unwrap() = Some(answer.map(drop).map_err(|error| error.code()));
+        });
+        let is_done = |index: usize| answers[index].lock().unwrap().is_some();
+        for _ in 0..before {
+            let _ = is_done(0) || poll(&mut deletion);
+        }
+        for _ in 0..between {
+            let _ = is_done(1) || poll(&mut registration);
+        }
+        world.fail_after(0, Outage::Lost);
+        while !is_done(1) {
+            poll(&mut registration);
+        }
+        world.mend();
+        while !is_done(0) {
+            poll(&mut deletion);
+        }
+        let [deleted, registered] = answers.map(|answer| answer.lock().unwrap().take().expect("it is done"));
+        assert!(deleted.is_err() || registered.is_err(), "{case}: both are done");
+        doubted += usize::from(registered.is_err() && deleted.is_ok());
+    }
+    assert!(doubted > 0);
 }

@@ -24,7 +24,9 @@
 //! what was there before, because a request that is found in the cell is answered with success.
 //!
 //! **Time.** Objects hold facts with their moments, so an operation that is due takes effect everywhere without a write.
-//! Whoever writes the directory or the slot next stores the effect in place of the operation.
+//! Whoever writes the directory or the slot next stores the effect in place of the operation; that of an operation on a
+//! service before a slot in it. A service that begins or ceases to be checked starts the health of its instances anew: the
+//! directory counts how often, and a slot's health counts for the number that it was written under.
 //!
 //! **The cell** shows the newest directory of which all values are here, and the slots of its services. Own writes are
 //! laid over it at the end of a set, all at once; a set of several writes that fails leaves the prefix that was stored. A

@@ -12,14 +12,16 @@ use sd_core::{
     Attached, CloudMap, Error, ErrorCode, ManualClock, Scope, ScopedCloudMap, State, Timestamp, Timing,
     conformance::BoxFuture,
     ids::IdSource,
-    model::{Operation, OperationStatus, OperationTargets, RecordType},
+    model::{Operation, OperationStatus, OperationTargets, RecordType, Service},
     random::SeededRandom,
     request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest,
-        DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigInput, GetOperationRequest,
-        HealthCheckCustomConfigInput, RegisterInstanceRequest, UpdateInstanceCustomHealthStatusRequest,
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
+        DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigInput,
+        GetOperationRequest, HealthCheckCustomConfigInput, RegisterInstanceRequest,
+        UpdateInstanceCustomHealthStatusRequest,
     },
     response::OperationStarted,
+    state::{InstanceEntry, ServiceEntry},
 };
 
 use crate::{
@@ -97,7 +99,7 @@ pub(crate) fn finish<T: Send + 'static>(future: impl Future<Output = T> + Send +
 
 impl Run {
     fn new(plan: Plan) -> Self {
-        let weather = Weather { faults: plan.faults, in_a_row: 12, watch: Watch::Never };
+        let weather = Weather { faults: plan.faults, in_a_row: 100, watch: Watch::Never };
         let mut run = Self {
             plan,
             world: World::new(plan.seed, weather),
@@ -170,7 +172,8 @@ impl Run {
                 // As a task of its own would.
                 self.replicas[index].registry.drive(&mut Context::from_waker(Waker::noop()));
             }
-            950..=969 => self.clock.advance(Duration::from_millis(self.dice.u64(1..2000))),
+            950..=955 => self.weather(self.plan.faults),
+            956..=969 => self.clock.advance(Duration::from_millis(self.dice.u64(1..2000))),
             970..=979 => self.world.store.lock().unwrap().compact(),
             980..=989 => {
                 let core = Arc::clone(self.replicas[index].registry.core());
@@ -181,10 +184,16 @@ impl Run {
                 });
                 self.replicas[index].clients.push(sweep);
             }
-            990..=994 if self.plan.crashes => self.crash(index),
-            995.. if self.plan.crashes => self.give_up(index),
+            990..=993 if self.plan.crashes => self.crash(index),
+            994..=996 if self.plan.crashes => self.give_up(index),
+            // For a while hardly anything gets through; then requests are given up.
+            997.. if self.plan.faults > 0 => self.weather(95),
             _ => {}
         }
+    }
+
+    fn weather(&self, faults: u8) {
+        self.world.set_weather(Weather { faults, in_a_row: 100, watch: Watch::Never });
     }
 
     /// A process ends wherever it is; another one is started in its place.
@@ -224,7 +233,9 @@ impl Run {
                 });
             }
             for replica in &self.replicas {
-                Kind::ALL.map(|kind| replica.registry.core().follow(kind, usize::MAX));
+                for kind in Kind::ALL {
+                    replica.registry.core().follow(kind, usize::MAX);
+                }
             }
         }
     }
@@ -282,7 +293,11 @@ impl Run {
             api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new(ZONE, "vpc-1")).await?;
             clock.advance(Duration::from_secs(3600));
             for namespace in cloud_map.state().scope(&Scope::default()).namespaces() {
-                let request = service_request("web", namespace.namespace().id.as_str(), namespace.namespace().folds_case());
+                let request = service_request(
+                    "web",
+                    namespace.namespace().id.as_str(),
+                    namespace.namespace().folds_case(),
+                );
                 api.create_service(request).await?;
             }
             core.sweep(0).await.expect("the weather is fair");
@@ -299,7 +314,9 @@ impl Run {
             }
         }
         let marked = store.list(Kind::Directory, "").iter().any(|object| match &object.payload {
-            Payload::Directory(directory) => !directory.closing.is_empty() || !directory.operations.is_empty(),
+            Payload::Directory(directory) => {
+                !directory.closing.is_empty() || !directory.operations.is_empty()
+            }
             Payload::Value(_) | Payload::Slot(_) => false,
         });
         if marked { Err("the directory is not tidy".to_owned()) } else { Ok(()) }
@@ -317,6 +334,10 @@ pub(crate) fn service_request(name: &str, namespace: &str, has_zone: bool) -> Cr
     request
 }
 
+fn service_key(service: &Service) -> String {
+    format!("service {} {}", service.namespace_id, service.name)
+}
+
 /// The entities of a state, by the keys of the history.
 fn end(state: &State) -> BTreeMap<String, String> {
     let here = state.scope(&Scope::default());
@@ -326,8 +347,8 @@ fn end(state: &State) -> BTreeMap<String, String> {
         end.insert(format!("namespace {id}"), id);
         for service in here.services_of(entry) {
             let value = service.service();
-            end.insert(format!("service {}", value.id), format!("{:?}", value.incarnation));
-            for instance in service.instances().iter().map(|entry| entry.instance()) {
+            end.insert(service_key(value), format!("{:?}", value.incarnation));
+            for instance in service.instances().iter().map(InstanceEntry::instance) {
                 let version = instance.attributes.get("version").unwrap_or_default().to_owned();
                 end.insert(format!("instance {} {}", value.id, instance.id), version);
             }
@@ -421,13 +442,15 @@ impl Client {
         namespaces.map(|entry| (entry.namespace().id.to_string(), entry.namespace().folds_case())).collect()
     }
 
-    /// Their ids and incarnations.
-    fn services(&self) -> Vec<(String, String)> {
+    /// Their ids, keys and incarnations.
+    fn services(&self) -> Vec<(String, String, String)> {
         let state = self.cloud_map.state();
         let here = state.scope(&Scope::default());
-        let services = here.namespaces().flat_map(|entry| here.services_of(entry));
+        let services = here.namespaces().flat_map(|entry| here.services_of(entry)).map(ServiceEntry::service);
         services
-            .map(|entry| (entry.service().id.to_string(), format!("{:?}", entry.service().incarnation)))
+            .map(|service| {
+                (service.id.to_string(), service_key(service), format!("{:?}", service.incarnation))
+            })
             .collect()
     }
 
@@ -444,24 +467,15 @@ impl Client {
     async fn create_service(&mut self) {
         let Some((namespace, has_zone)) = self.choose(&self.namespaces()) else { return };
         let name = self.choose(&["web", "api"]).unwrap_or("web");
-        let from = self.tick();
+        let key = format!("service {namespace} {name}");
+        let from = self.open(&key, Left::Something);
         let answer = self.api.create_service(service_request(name, &namespace, has_zone)).await;
-        if let Ok(created) = &answer {
-            let service = &created.service;
-            let left = Left::This(format!("{:?}", service.incarnation));
-            self.close(&format!("service {}", service.id), from, left, &answer);
-        } else {
-            // Which id it would have is not known, so it may be any.
-            let mut history = self.history.lock().unwrap();
-            for (id, _) in self.services() {
-                history.opened(&format!("service {id}"), from, Left::Something);
-            }
-        }
+        let created = answer.as_ref().map(|created| format!("{:?}", created.service.incarnation));
+        self.close(&key, from, created.map_or(Left::Something, Left::This), &answer);
     }
 
     async fn delete_service(&mut self) {
-        let Some((id, incarnation)) = self.choose(&self.services()) else { return };
-        let key = format!("service {id}");
+        let Some((id, key, incarnation)) = self.choose(&self.services()) else { return };
         let from = self.tick();
         self.history.lock().unwrap().seen(&key, from, &incarnation);
         let from = self.open(&key, Left::Nothing);
@@ -470,7 +484,7 @@ impl Client {
     }
 
     async fn register(&mut self) {
-        let Some((service, _)) = self.choose(&self.services()) else { return };
+        let Some((service, ..)) = self.choose(&self.services()) else { return };
         let id = self.choose(&["i-1", "i-2", "i-3"]).unwrap_or("i-1");
         let key = format!("instance {service} {id}");
         let version = format!("{}", self.tick());
@@ -548,7 +562,7 @@ pub(crate) fn run(plan: Plan) -> usize {
 
 /// `SD_SEEDS` says how many, for more than a few seconds.
 fn seeds() -> u64 {
-    std::env::var("SD_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60)
+    std::env::var("SD_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(30)
 }
 
 fn run_all(plan: impl Fn(u64) -> Plan) {

@@ -41,6 +41,15 @@ pub(crate) enum Watch {
     Never,
 }
 
+/// What becomes of all requests while the store cannot be reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outage {
+    Refused,
+    /// The first one is done, but not told.
+    Unanswered,
+    Lost,
+}
+
 /// Why a request has no result.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -78,6 +87,8 @@ struct Luck {
     row: u8,
     requests: u64,
     late: Vec<(u64, Write)>,
+    /// From this request on.
+    outage: Option<(u64, Outage)>,
 }
 
 impl fmt::Debug for World {
@@ -89,7 +100,7 @@ impl fmt::Debug for World {
 impl World {
     pub(crate) fn new(seed: u64, weather: Weather) -> Arc<Self> {
         let dice = fastrand::Rng::with_seed(seed);
-        let luck = Luck { dice, weather, row: 0, requests: 0, late: Vec::new() };
+        let luck = Luck { dice, weather, row: 0, requests: 0, late: Vec::new(), outage: None };
         Arc::new(Self {
             seed,
             store: Mutex::default(),
@@ -114,6 +125,16 @@ impl World {
 
     pub(crate) fn set_weather(&self, weather: Weather) {
         self.luck().weather = weather;
+    }
+
+    /// Nothing can be reached after so many requests more.
+    pub(crate) fn fail_after(&self, requests: u64, outage: Outage) {
+        let mut luck = self.luck();
+        luck.outage = Some((luck.requests + requests, outage));
+    }
+
+    pub(crate) fn mend(&self) {
+        self.luck().outage = None;
     }
 
     /// A number below this one.
@@ -222,6 +243,15 @@ impl World {
 
 impl Luck {
     fn next_fault(&mut self) -> Fault {
+        if let Some((from, outage)) = self.outage
+            && self.requests >= from
+        {
+            return match outage {
+                Outage::Unanswered if self.requests == from => Fault::Unanswered,
+                Outage::Unanswered | Outage::Lost => Fault::Lost,
+                Outage::Refused => Fault::Refused,
+            };
+        }
         let Weather { faults, in_a_row, .. } = self.weather;
         if self.row >= in_a_row || self.dice.u8(..100) >= faults {
             self.row = 0;
