@@ -33,6 +33,12 @@ impl MemoryRegistry {
         Self { writer: StateWriter::new(state) }
     }
 
+    /// An empty registry that keeps so many of the operations that have finished, at least one; 100,000 by default.
+    #[must_use]
+    pub fn keeping(operations: usize) -> Self {
+        Self { writer: StateWriter::keeping(State::new(), operations) }
+    }
+
     /// A registry of its own that starts with what a cell shows, state and operations. The state
     /// costs nothing to share, the operations are copied; observers stay with the original.
     #[must_use]

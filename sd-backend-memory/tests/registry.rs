@@ -7,7 +7,10 @@ use std::{
 };
 
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{CloudMap, Registry, Scope, request::CreateHttpNamespaceRequest};
+use sd_core::{
+    CloudMap, Registry, Scope, SyncCloudMap,
+    request::{CreateHttpNamespaceRequest, GetOperationRequest},
+};
 
 #[test]
 fn a_write_is_done_when_it_is_first_polled() {
@@ -32,4 +35,18 @@ fn a_new_registry_is_empty() {
     let registry = MemoryRegistry::default();
     assert_eq!(registry.cell().load().scopes().count(), 0);
     assert!(registry.cell().operations().is_empty());
+}
+
+#[test]
+fn a_registry_keeps_as_many_operations_as_it_is_told_to() {
+    let cloud_map = SyncCloudMap::new(MemoryRegistry::keeping(2));
+    let api = cloud_map.at(Scope::default());
+    let started = ["a", "b", "c"].map(|name| {
+        api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap().operation_id.to_string()
+    });
+    assert_eq!(cloud_map.cloud_map().cell().operations().len(), 2);
+    api.get_operation(&GetOperationRequest::new(&started[0])).unwrap_err();
+    for id in &started[1..] {
+        api.get_operation(&GetOperationRequest::new(id)).unwrap();
+    }
 }

@@ -192,7 +192,13 @@ impl StateWriter {
     /// A new cell with this state, and its only writer, which belongs to a backend.
     #[must_use]
     pub fn new(state: State) -> Self {
-        Self::with_log(state, OperationLog::with_capacity(OperationLog::CAPACITY))
+        Self::keeping(state, OperationLog::CAPACITY)
+    }
+
+    /// As [`new`](Self::new), with a log of so many finished operations, at least one.
+    #[must_use]
+    pub fn keeping(state: State, operations: usize) -> Self {
+        Self::with_log(state, OperationLog::with_capacity(operations))
     }
 
     fn with_log(state: State, operations: OperationLog) -> Self {

@@ -29,7 +29,11 @@ pub(crate) struct Filled {
 
 impl Filled {
     pub(crate) fn with(instances: usize) -> Self {
-        let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+        Self::in_registry(MemoryRegistry::new(), instances)
+    }
+
+    pub(crate) fn in_registry(registry: MemoryRegistry, instances: usize) -> Self {
+        let cloud_map = SyncCloudMap::new(registry);
         let attached = cloud_map.cloud_map().cell().attach(Arc::new(NameTable::new()));
         let api = cloud_map.at(Scope::default());
         api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))

@@ -18,7 +18,7 @@ pub struct Operation {
     /// How far it is.
     pub status: OperationStatus,
     /// Why it failed; only with `FAIL`.
-    pub error: Option<OperationError>,
+    pub error: Option<Box<OperationError>>,
     /// What it changes.
     pub targets: OperationTargets,
     /// The namespace that this is in, or is.
@@ -113,8 +113,9 @@ pub struct OperationError {
 }
 
 impl OperationError {
-    pub(crate) fn new(code: OperationErrorCode, message: String) -> Self {
-        Self { code, message }
+    /// Boxed, since hardly any operation has one.
+    pub(crate) fn new(code: OperationErrorCode, message: String) -> Box<Self> {
+        Box::new(Self { code, message })
     }
 }
 

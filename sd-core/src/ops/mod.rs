@@ -141,7 +141,7 @@ struct Starting {
     targets: OperationTargets,
     namespace: NamespaceId,
     /// Why it is going to fail, if it is.
-    error: Option<OperationError>,
+    error: Option<Box<OperationError>>,
     /// What no other operation may have in the meantime.
     claims: Vec<UniqueKey>,
 }
