@@ -34,6 +34,9 @@ pub mod fuzzing;
 mod protocol;
 mod server;
 mod service;
+#[cfg(feature = "typed")]
+#[doc(hidden)]
+pub mod typed;
 mod wire;
 
 pub use admin::admin_routes;

@@ -141,7 +141,7 @@ where
 }
 
 /// Why there is no response.
-enum Failure {
+pub(crate) enum Failure {
     Protocol(ProtocolError),
     Api(Error),
 }
@@ -193,11 +193,11 @@ async fn read<B: Body>(body: B) -> Result<Bytes, ProtocolError> {
     }
 }
 
-fn decode<T: FromWire>(protocol: Protocol, body: &[u8]) -> Result<T, Failure> {
+pub(crate) fn decode<T: FromWire>(protocol: Protocol, body: &[u8]) -> Result<T, Failure> {
     Ok(T::from_wire(protocol.decode(body)?))
 }
 
-fn encode<T: response::Body>(protocol: Protocol, response: &T) -> Result<Vec<u8>, Failure> {
+pub(crate) fn encode<T: response::Body>(protocol: Protocol, response: &T) -> Result<Vec<u8>, Failure> {
     Ok(response.encode(protocol)?)
 }
 
@@ -207,7 +207,7 @@ macro_rules! dispatch {
         read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
     ) => {
         /// Decodes the body for the operation, calls it, encodes its response.
-        async fn dispatch(
+        pub(crate) async fn dispatch(
             protocol: Protocol,
             action: Action,
             cloud_map: &ScopedCloudMap,
