@@ -9,6 +9,7 @@ stands in the table below with its reason; a row that is no longer true is a fai
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -25,6 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 from clients import PROTOCOLS, Client, Wire, service_model  # noqa: E402
 from scenario import play, play_slow  # noqa: E402
 from session import Report, Server, SessionLost, environment  # noqa: E402
+
+# The errors of each operation, which the cases go by.
+MODELLED_ERRORS = Path(__file__).resolve().parent.parent / "cases" / "modelled-errors.json"
 
 # Members of outputs, and errors, that never come.
 NOT_SENT = {
@@ -118,6 +122,14 @@ def check_sent(client: Client, built: list, report: Report) -> None:
     report.check(f"{client.protocol}: the rows of NOT_SENT are members", sorted(NOT_SENT.keys() - used))
 
 
+def check_errors(operations: list, report: Report) -> None:
+    """The table of tests/cases is the model's."""
+    modelled = {operation.name: sorted(shape.name for shape in operation.error_shapes) for operation in operations}
+    table = json.loads(MODELLED_ERRORS.read_text())
+    differing = sorted(name for name in modelled.keys() | table.keys() if modelled.get(name) != table.get(name))
+    report.check(f"{MODELLED_ERRORS.name}: the errors of {len(modelled)} operations", differing)
+
+
 def main(binary: str) -> int:
     report = Report()
     with tempfile.TemporaryDirectory() as directory:
@@ -126,6 +138,7 @@ def main(binary: str) -> int:
         os.environ.update(settings)
         model = service_model()
         operations = [model.operation_model(name) for name in model.operation_names]
+        check_errors(operations, report)
         with server(binary, Path(directory)) as address:
             wire = Wire(address)
             codes = {operation.name: wire.code("json", operation.name, {}) for operation in operations}

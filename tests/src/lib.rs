@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod scenarios;
+
 /// The examples of README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

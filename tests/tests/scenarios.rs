@@ -1,0 +1,205 @@
+//! The cases of tests/cases: each through four doors, which answer the same.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::print_stdout, reason = "how much was played")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use sd_core::{Action, Mode, mode::DIFFERENCES};
+use sd_tests::scenarios::{Answer, AsyncDoor, Case, CborDoor, Door, House, JsonDoor, Played, SyncDoor, play};
+
+/// The errors that the service model lists for each operation. `tests/shapes` compares it with botocore's.
+const MODELLED: &str = "modelled-errors.json";
+/// Which of them nothing is known to trigger, and why.
+const UNTRIGGERED: &str = "untriggered.json";
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
+
+fn table<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    serde_json::from_str(&std::fs::read_to_string(directory().join(name)).unwrap()).unwrap()
+}
+
+/// The cases, by the names of their files.
+fn cases() -> Vec<(String, Case)> {
+    let files = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    files.sort();
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let files = files.into_iter().filter(|path| ![MODELLED, UNTRIGGERED].contains(&&*name(path)));
+    files
+        .map(|path| match Case::read(&path) {
+            Ok(case) => (name(&path), case),
+            Err(complaint) => panic!("{}: {complaint}", name(&path)),
+        })
+        .collect()
+}
+
+type Open = for<'h> fn(&'h House) -> Box<dyn Door + 'h>;
+
+const DOORS: [Open; 4] = [
+    |house| Box::new(SyncDoor::new(house)),
+    |house| Box::new(AsyncDoor::new(house).unwrap()),
+    |house| Box::new(JsonDoor::new(house).unwrap()),
+    |house| Box::new(CborDoor::new(house).unwrap()),
+];
+
+/// Plays the case on a registry of its own.
+fn played(case: &Case, mode: Mode, open: Open) -> Result<Played, String> {
+    let house = House::new(case, mode);
+    let door = open(&house);
+    play(case, &*door, &house.clock).map_err(|complaint| format!("{mode:?}, {}: {complaint}", door.name()))
+}
+
+/// What came of all cases.
+#[derive(Default)]
+struct Results {
+    failures: Vec<String>,
+    calls: usize,
+    /// Every operation with what it came to in some case: an error's code, or none.
+    outcomes: BTreeSet<(String, Option<String>)>,
+}
+
+static RESULTS: LazyLock<Results> = LazyLock::new(|| {
+    let mut results = Results::default();
+    for (file, case) in cases() {
+        for mode in case.modes() {
+            results.add(&file, DOORS.map(|open| played(&case, *mode, open)));
+        }
+    }
+    results
+});
+
+impl Results {
+    /// Adds what came of one case through the doors, which answer the same.
+    fn add(&mut self, file: &str, played: [Result<Played, String>; 4]) {
+        let mut first: Option<Played> = None;
+        for played in played {
+            match (played, &first) {
+                (Err(complaint), _) => self.failures.push(format!("{file}: {complaint}")),
+                (Ok(played), Some(first)) => {
+                    self.calls += played.outcomes.len();
+                    let mut pairs = first.outcomes.iter().zip(&played.outcomes);
+                    if let Some(differing) = pairs.find(|(a, b)| a != b) {
+                        self.failures.push(format!("{file}: two doors differ: {differing:#?}"));
+                    }
+                }
+                (Ok(played), None) => {
+                    self.calls += played.outcomes.len();
+                    first = Some(played);
+                }
+            }
+        }
+        for outcome in first.into_iter().flat_map(|played| played.outcomes) {
+            let code = match outcome.answer {
+                Answer::Response(_) => None,
+                Answer::Error(members) => Some(members["code"].as_str().unwrap().to_owned()),
+            };
+            self.outcomes.insert((outcome.action.to_string(), code));
+        }
+    }
+}
+
+#[test]
+fn every_case_passes_through_every_door_and_the_doors_agree() {
+    let Results { failures, calls, .. } = &*RESULTS;
+    println!("{} cases, {calls} calls through {} doors", cases().len(), DOORS.len());
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_operation_has_a_case_in_which_it_succeeds() {
+    let missing: Vec<_> =
+        Action::ALL.iter().filter(|action| !RESULTS.outcomes.contains(&(action.to_string(), None))).collect();
+    assert!(missing.is_empty(), "without a success: {missing:?}");
+}
+
+#[test]
+fn every_error_of_every_operation_has_a_case_or_a_reason_to_have_none() {
+    let modelled: BTreeMap<String, Vec<String>> = table(MODELLED);
+    let untriggered: BTreeMap<String, BTreeMap<String, String>> = table(UNTRIGGERED);
+    let names: BTreeSet<_> = Action::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(modelled.keys().cloned().collect::<BTreeSet<_>>(), names, "{MODELLED} has every operation");
+
+    let mut complaints = Vec::new();
+    for (operation, errors) in &modelled {
+        for error in errors {
+            let hit = RESULTS.outcomes.contains(&(operation.clone(), Some(error.clone())));
+            let reason = untriggered.get(operation).and_then(|reasons| reasons.get(error));
+            match (hit, reason) {
+                (false, None) => complaints.push(format!("no case has {error} of {operation}")),
+                (true, Some(_)) => {
+                    complaints.push(format!("a case has {error} of {operation}: drop the reason"));
+                }
+                (false, Some(reason)) if reason.is_empty() => {
+                    complaints.push(format!("{error} of {operation} has no reason"));
+                }
+                _ => {}
+            }
+        }
+    }
+    for (operation, reasons) in &untriggered {
+        let unknown =
+            reasons.keys().filter(|error| !modelled.get(operation).is_some_and(|all| all.contains(error)));
+        complaints.extend(unknown.map(|error| format!("{UNTRIGGERED}: {operation} does not model {error}")));
+    }
+    for (operation, error) in &RESULTS.outcomes {
+        if let Some(error) = error.as_ref().filter(|error| !modelled[operation].contains(error)) {
+            complaints.push(format!("{operation} ends in {error}, which it does not model"));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_point_at_which_the_modes_differ_has_a_case_in_each() {
+    let cases = cases();
+    let about: BTreeSet<_> = cases
+        .iter()
+        .filter_map(|(_, case)| Some((case.leniency.clone()?, format!("{:?}", case.modes()))))
+        .collect();
+    let wanted = |difference: &sd_core::mode::Difference| {
+        ["[Strict]", "[Lenient]"].map(|mode| (format!("{:?}", difference.leniency), mode.to_owned()))
+    };
+    assert_eq!(about, DIFFERENCES.iter().flat_map(wanted).collect());
+}
+
+#[test]
+fn what_the_format_does_not_know_is_refused() {
+    let case = |member: &str, steps: &str| {
+        let text = format!(r#"{{"title": "t", "source": "s", {member} "steps": [{steps}]}}"#);
+        serde_json::from_str::<Case>(&text).map_err(|error| error.to_string())
+    };
+    let call = r#"{"call": "ListServices"}"#;
+    assert!(case("", call).is_ok());
+    for (member, step) in [
+        (r#""mood": "strict","#, call),
+        (r#""mode": "strikt","#, call),
+        ("", r#"{"cal": "ListServices"}"#),
+        ("", r#"{"call": "ListServices", "expects": {}}"#),
+        ("", r#"{"call": "ListServices", "error": {"Message": "m"}}"#),
+        ("", r#"{"call": "ListServices", "expect": {}, "error": {"code": "InvalidInput"}}"#),
+        ("", r#"{"wait": "1s", "call": "ListServices"}"#),
+        ("", r#"{"repeat": 2, "steps": [{}]}"#),
+    ] {
+        assert!(case(member, step).is_err(), "{member} {step}");
+    }
+    // What only shows when it is played.
+    for step in [
+        r#"{"call": "ListService"}"#,
+        r#"{"wait": "1h"}"#,
+        r#"{"call": "GetService", "with": {"Id": "${nothing}"}}"#,
+        r#"{"call": "ListServices", "with": {"$twice": 1}}"#,
+        r#"{"call": "ListServices", "expect": {"Services": "<servces>"}}"#,
+        r#"{"call": "ListServices", "save": {"x": "/Service"}}"#,
+        r#"{"call": "GetService"}"#,
+        r#"{"call": "ListServices", "error": {"code": "InvalidInput"}}"#,
+    ] {
+        assert!(played(&case("", step).unwrap(), Mode::Strict, DOORS[0]).is_err(), "{step}");
+    }
+}
