@@ -33,8 +33,8 @@ MODELLED_ERRORS = Path(__file__).resolve().parent.parent / "cases" / "modelled-e
 # Members of outputs, and errors, that never come.
 NOT_SENT = {
     "ListServices.Services.DnsConfig.NamespaceId": "the summaries of the real service are without it",
-    "RequestLimitExceeded": "nothing is throttled",
-    "ResourceLimitExceeded": "there are no quotas",
+    "RequestLimitExceeded": "quotas are off by default",
+    "ResourceLimitExceeded": "quotas are off by default",
 }
 
 
