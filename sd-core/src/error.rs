@@ -163,10 +163,31 @@ impl Error {
     }
 }
 
-/// The code of an error, in the API's spelling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorCode {
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident,)*) => {
+        /// The code of an error, in the API's spelling.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl ErrorCode {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
+            /// The API's spelling.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => stringify!($code),)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
     /// A member breaks a rule.
     InvalidInput,
     /// The namespace's name is taken.
@@ -201,32 +222,6 @@ pub enum ErrorCode {
     ServiceUnavailable,
     /// The service is at fault.
     InternalFailure,
-}
-
-impl ErrorCode {
-    /// The API's spelling.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidInput => "InvalidInput",
-            Self::NamespaceAlreadyExists => "NamespaceAlreadyExists",
-            Self::ServiceAlreadyExists => "ServiceAlreadyExists",
-            Self::DuplicateRequest => "DuplicateRequest",
-            Self::NamespaceNotFound => "NamespaceNotFound",
-            Self::ServiceNotFound => "ServiceNotFound",
-            Self::InstanceNotFound => "InstanceNotFound",
-            Self::CustomHealthNotFound => "CustomHealthNotFound",
-            Self::OperationNotFound => "OperationNotFound",
-            Self::ResourceNotFoundException => "ResourceNotFoundException",
-            Self::ResourceInUse => "ResourceInUse",
-            Self::ResourceLimitExceeded => "ResourceLimitExceeded",
-            Self::RequestLimitExceeded => "RequestLimitExceeded",
-            Self::ServiceAttributesLimitExceededException => "ServiceAttributesLimitExceededException",
-            Self::TooManyTagsException => "TooManyTagsException",
-            Self::ServiceUnavailable => "ServiceUnavailable",
-            Self::InternalFailure => "InternalFailure",
-        }
-    }
 }
 
 impl fmt::Display for ErrorCode {

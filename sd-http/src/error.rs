@@ -97,3 +97,44 @@ pub(crate) fn retry_after(error: &Error) -> Option<u64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../docs/behaviour.md");
+
+    /// The rows of the table with this head, without their last cell, which is prose.
+    fn rows(head: &str) -> BTreeSet<&'static str> {
+        let table = PAGE.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+        let rows = table.take_while(|line| line.starts_with('|'));
+        rows.map(|row| row.trim_end_matches(" |").rsplit_once(" | ").unwrap().0).collect()
+    }
+
+    #[test]
+    fn the_page_about_behaviour_has_every_code_with_its_statuses() {
+        let of = |code: &ErrorCode| {
+            let [json, cbor] =
+                [Protocol::Json, Protocol::Cbor].map(|protocol| status(protocol, *code).as_u16());
+            format!("| {code} | {json} | {cbor}")
+        };
+        let codes: BTreeSet<_> = ErrorCode::ALL.iter().map(of).collect();
+        assert_eq!(codes, rows("| code | awsJson1.1 |").into_iter().map(str::to_owned).collect());
+
+        let errors = [
+            ProtocolError::NoOperation,
+            ProtocolError::UnknownOperation(String::new()),
+            ProtocolError::UnknownProtocol(String::new()),
+            ProtocolError::TwoProtocols,
+            ProtocolError::Serialization(String::new()),
+            ProtocolError::TooLarge(0),
+            ProtocolError::Timeout,
+            ProtocolError::Incomplete,
+        ];
+        let of = |error: &ProtocolError| format!("| {} | {}", error.code(), error.status().as_u16());
+        let codes: BTreeSet<_> = errors.iter().map(of).collect();
+        assert_eq!(codes, rows("| code | status |").into_iter().map(str::to_owned).collect());
+    }
+}

@@ -1,7 +1,8 @@
 //! AWS Cloud Map's HTTP API over [`sd_core::CloudMap`].
 //!
 //! [`CloudMapService`] is a tower service, so it runs inside any server and without a socket; [`HttpServer`] is a server
-//! for it. This crate only translates: names, shapes and statuses are here, every rule of Cloud Map is in the core.
+//! for it. This crate only translates: names, shapes and statuses are here, every rule of Cloud Map is in the core. What
+//! each operation takes and answers, and where that is not what AWS does, is told in [`behaviour`].
 //!
 //! ```
 //! use http::Request;
@@ -26,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod behaviour;
 mod caller;
 mod error;
 #[cfg(feature = "fuzzing")]
