@@ -4,43 +4,67 @@
 
 mod common;
 
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+
 use common::{Engine, code, invalid, one_violation, registration, ruled};
 use sd_core::{
     Error, ErrorCode, Scope, SyncScopedCloudMap,
+    model::{Namespace, Service},
     request::{
-        DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, Filter,
-        ListInstancesRequest, ListNamespacesRequest, ListServicesRequest,
+        CreateHttpNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
+        DeregisterInstanceRequest, Filter, GetInstancesHealthStatusRequest, HttpNamespaceChange,
+        ListInstancesRequest, ListNamespacesRequest, ListOperationsRequest, ListServicesRequest,
+        UpdateHttpNamespaceRequest,
     },
 };
 
 /// The lists of the API that go by pages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
     Namespaces,
     Services,
     Instances,
+    Operations,
+    Health,
 }
 
-const ALL: [List; 3] = [List::Namespaces, List::Services, List::Instances];
+const ALL: [List; 5] = [List::Namespaces, List::Services, List::Instances, List::Operations, List::Health];
+
+/// Those that belong to one service.
+const OF_A_SERVICE: [List; 2] = [List::Instances, List::Health];
+
+/// Those that take filters, or names of what is wanted.
+const FILTERED: [List; 4] = [List::Namespaces, List::Services, List::Operations, List::Health];
 
 /// A list with entries, and what they are in.
 struct Listed {
     engine: Engine,
     list: List,
     /// The service whose instances are listed.
-    service: std::sync::Arc<sd_core::model::Service>,
-    namespace: std::sync::Arc<sd_core::model::Namespace>,
+    service: Arc<Service>,
+    namespace: Arc<Namespace>,
+    /// The names of operations, which have none of their own, by their ids.
+    operations: RefCell<BTreeMap<String, String>>,
 }
 
 /// Ids or names of a page, and the token of the next one.
 type Page = Result<(Vec<String>, Option<String>), Error>;
+
+/// What a page is asked for besides its size.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    api: &'a SyncScopedCloudMap,
+    service: &'a str,
+    /// Whether only the entries that [`is_wanted`] are.
+    filtered: bool,
+}
 
 impl Listed {
     fn new(list: List, entries: usize) -> Self {
         let engine = Engine::new();
         let namespace = engine.http("parent");
         let service = engine.http_service(&namespace, "parent");
-        let listed = Self { engine, list, service, namespace };
+        let listed = Self { engine, list, service, namespace, operations: RefCell::default() };
         for i in 0..entries {
             listed.add(&name(i));
         }
@@ -48,69 +72,99 @@ impl Listed {
     }
 
     fn add(&self, name: &str) {
-        match self.list {
-            List::Namespaces => drop(self.engine.http(name)),
-            List::Services => drop(self.engine.http_service(&self.namespace, name)),
-            List::Instances => self.engine.register(&self.service, name, &[]),
-        }
+        self.add_now(name);
+        self.engine.tick();
     }
 
-    fn remove(&self, name: &str) {
+    /// Adds an entry that is as old as the one before.
+    ///
+    /// Wanted services are in a namespace of their own, wanted operations are updates of one.
+    fn add_now(&self, name: &str) {
         let api = &self.engine.api;
-        let found = match self.list {
-            List::Namespaces => api
-                .list_namespaces(&ListNamespacesRequest::new().with_filters([Filter::eq("NAME", name)]))
-                .unwrap()
-                .items[0]
-                .namespace
-                .id
-                .to_string(),
-            List::Services => api
-                .list_services(&ListServicesRequest::new())
-                .unwrap()
-                .items
-                .iter()
-                .find(|item| item.service.name.as_str() == name)
-                .unwrap()
-                .service
-                .id
-                .to_string(),
-            List::Instances => name.to_owned(),
-        };
         match self.list {
-            List::Namespaces => drop(api.delete_namespace(DeleteNamespaceRequest::new(found)).unwrap()),
-            List::Services => api.delete_service(DeleteServiceRequest::new(found)).unwrap(),
-            List::Instances => {
-                drop(
-                    api.deregister_instance(DeregisterInstanceRequest::new(self.service.id.as_str(), found))
-                        .unwrap(),
-                );
+            List::Namespaces => {
+                drop(api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap());
+            }
+            List::Services => {
+                let request = CreateServiceRequest::new(name);
+                drop(api.create_service(request.with_namespace_id(self.parent_of(name))).unwrap());
+            }
+            List::Instances | List::Health => {
+                drop(api.register_instance(registration(&self.service, name, &[])).unwrap());
+            }
+            List::Operations => {
+                let mut started = api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap();
+                if is_wanted(name) {
+                    let request = UpdateHttpNamespaceRequest::new(self.namespace_id(name).unwrap())
+                        .with_namespace(HttpNamespaceChange::new("d"));
+                    started = api.update_http_namespace(request).unwrap();
+                }
+                self.operations.borrow_mut().insert(started.operation_id.to_string(), name.to_owned());
             }
         }
     }
 
-    fn page(&self, token: Option<&str>, max: Option<i64>) -> Page {
-        self.page_of(&self.engine.api, self.service.id.as_str(), token, max)
+    fn namespace_id(&self, name: &str) -> Option<String> {
+        let request = ListNamespacesRequest::new().with_filters([Filter::eq("NAME", name)]);
+        let found = self.engine.api.list_namespaces(&request).unwrap().items;
+        found.first().map(|item| item.namespace.id.to_string())
     }
 
-    /// A page without the entry that is there for the others' sake.
-    fn page_of(
-        &self,
-        api: &SyncScopedCloudMap,
-        service: &str,
-        token: Option<&str>,
-        max: Option<i64>,
-    ) -> Page {
+    /// The namespace of a service of this name.
+    fn parent_of(&self, name: &str) -> String {
+        if !is_wanted(name) {
+            return self.namespace.id.to_string();
+        }
+        self.namespace_id("wanted").unwrap_or_else(|| self.engine.http("wanted").id.to_string())
+    }
+
+    fn remove(&self, name: &str) {
+        let api = &self.engine.api;
+        match self.list {
+            // The operations of a namespace are gone with it.
+            List::Namespaces | List::Operations => {
+                let id = self.namespace_id(name).unwrap();
+                drop(api.delete_namespace(DeleteNamespaceRequest::new(id)).unwrap());
+            }
+            List::Services => {
+                let listed = api.list_services(&ListServicesRequest::new()).unwrap().items;
+                let found = listed.iter().find(|item| item.service.name.as_str() == name).unwrap();
+                api.delete_service(DeleteServiceRequest::new(found.service.id.as_str())).unwrap();
+            }
+            List::Instances | List::Health => {
+                let request = DeregisterInstanceRequest::new(self.service.id.as_str(), name);
+                drop(api.deregister_instance(request).unwrap());
+            }
+        }
+    }
+
+    /// What is asked for here, without filters.
+    fn asked(&self) -> Asked<'_> {
+        Asked { api: &self.engine.api, service: self.service.id.as_str(), filtered: false }
+    }
+
+    fn page(&self, token: Option<&str>, max: Option<i64>) -> Page {
+        self.page_of(self.asked(), token, max)
+    }
+
+    /// A page without the entries that are there for the others' sake.
+    fn page_of(&self, asked: Asked<'_>, token: Option<&str>, max: Option<i64>) -> Page {
+        let Asked { api, service, filtered } = asked;
         let token = token.map(str::to_owned);
+        let filter = |filter: Filter| if filtered { vec![filter] } else { vec![] };
         let (items, next): (Vec<String>, _) = match self.list {
             List::Namespaces => {
-                let mut request = ListNamespacesRequest::new();
+                let mut begins = Filter::eq("NAME", WANTED);
+                begins.condition = Some("BEGINS_WITH".into());
+                let mut request = ListNamespacesRequest::new().with_filters(filter(begins));
                 (request.next_token, request.max_results) = (token, max);
                 let page = api.list_namespaces(&request)?;
                 (page.items.iter().map(|item| item.namespace.name.to_string()).collect(), page.next_token)
             }
             List::Services => {
-                let mut request = ListServicesRequest::new();
+                let parent = self.namespace_id("wanted").unwrap_or_default();
+                let mut request =
+                    ListServicesRequest::new().with_filters(filter(Filter::eq("NAMESPACE_ID", parent)));
                 (request.next_token, request.max_results) = (token, max);
                 let page = api.list_services(&request)?;
                 (page.items.iter().map(|item| item.service.name.to_string()).collect(), page.next_token)
@@ -121,15 +175,36 @@ impl Listed {
                 let page = api.list_instances(&request)?.page;
                 (page.items.iter().map(|item| item.id.to_string()).collect(), page.next_token)
             }
+            List::Operations => {
+                let updates = Filter::eq("TYPE", "UPDATE_NAMESPACE");
+                let mut request = ListOperationsRequest::new().with_filters(filter(updates));
+                (request.next_token, request.max_results) = (token, max);
+                let page = api.list_operations(&request)?;
+                let names = self.operations.borrow();
+                let named = page.items.iter().filter_map(|item| names.get(item.id.as_str()).cloned());
+                (named.collect(), page.next_token)
+            }
+            List::Health => {
+                let mut request = GetInstancesHealthStatusRequest::new(service);
+                request.instances =
+                    filtered.then(|| (0..9).map(name).filter(|name| is_wanted(name)).collect());
+                (request.next_token, request.max_results) = (token, max);
+                let page = api.get_instances_health_status(&request)?;
+                (page.items.iter().map(|item| item.instance.id.to_string()).collect(), page.next_token)
+            }
         };
         Ok((items.into_iter().filter(|name| name != "parent").collect(), next))
     }
 
     /// Walks the list; `between` is called after each page with what it had.
-    fn walk(&self, max: i64, mut between: impl FnMut(&[String])) -> Vec<String> {
+    fn walk(&self, max: i64, between: impl FnMut(&[String])) -> Vec<String> {
+        self.walk_of(self.asked(), max, between)
+    }
+
+    fn walk_of(&self, asked: Asked<'_>, max: i64, mut between: impl FnMut(&[String])) -> Vec<String> {
         let (mut all, mut token) = (Vec::new(), None);
         loop {
-            let (items, next) = self.page(token.as_deref(), Some(max)).unwrap();
+            let (items, next) = self.page_of(asked, token.as_deref(), Some(max)).unwrap();
             between(&items);
             all.extend(items);
             token = next;
@@ -150,6 +225,13 @@ fn name(i: usize) -> String {
     format!("{}-{i}", ["z", "a", "m"][i % 3])
 }
 
+/// What the names of the entries begin with that filters leave.
+const WANTED: &str = "a-";
+
+fn is_wanted(name: &str) -> bool {
+    name.starts_with(WANTED)
+}
+
 #[test]
 fn a_walk_has_every_entry_once_in_order_of_creation() {
     let expected: Vec<_> = (0..7).map(name).collect();
@@ -167,19 +249,28 @@ fn a_walk_has_every_entry_once_in_order_of_creation() {
 
 #[test]
 fn the_last_page_has_no_token_even_if_it_is_full() {
-    let listed = Listed::new(List::Instances, 4);
-    let (first, token) = listed.page(None, Some(2)).unwrap();
-    let (second, end) = listed.page(token.as_deref(), Some(2)).unwrap();
-    assert_eq!((first.len(), second.len(), end), (2, 2, None));
-    assert_eq!(Listed::new(List::Instances, 0).page(None, Some(1)).unwrap(), (vec![], None));
+    for list in OF_A_SERVICE {
+        let listed = Listed::new(list, 4);
+        let (first, token) = listed.page(None, Some(2)).unwrap();
+        let (second, end) = listed.page(token.as_deref(), Some(2)).unwrap();
+        assert_eq!((first.len(), second.len(), end), (2, 2, None), "{list:?}");
+        assert_eq!(Listed::new(list, 0).page(None, Some(1)).unwrap(), (vec![], None), "{list:?}");
+    }
+    // The others begin with one entry that is not counted, the parent's.
+    for list in [List::Namespaces, List::Services, List::Operations] {
+        let listed = Listed::new(list, 1);
+        assert_eq!(listed.page(None, Some(2)).unwrap(), (vec![name(0)], None), "{list:?}");
+    }
 }
 
 #[test]
 fn a_page_has_100_entries_unless_fewer_are_asked_for() {
-    let listed = Listed::new(List::Instances, 101);
-    for max in [None, Some(100)] {
-        let (items, token) = listed.page(None, max).unwrap();
-        assert_eq!((items.len(), token.is_some()), (100, true));
+    for list in OF_A_SERVICE {
+        let listed = Listed::new(list, 101);
+        for max in [None, Some(100)] {
+            let (items, token) = listed.page(None, max).unwrap();
+            assert_eq!((items.len(), token.is_some()), (100, true), "{list:?}");
+        }
     }
     for list in ALL {
         let listed = Listed::new(list, 0);
@@ -233,72 +324,106 @@ fn what_is_added_during_a_walk_comes_last() {
 }
 
 #[test]
-fn entries_of_one_moment_are_all_listed_once() {
-    let listed = Listed::new(List::Instances, 0);
-    for i in 0..20 {
-        listed.engine.api.register_instance(registration(&listed.service, &name(i), &[])).unwrap();
+fn entries_of_one_moment_are_listed_once_in_order_of_creation() {
+    let expected: Vec<_> = (0..20).map(name).collect();
+    for list in ALL {
+        let listed = Listed::new(list, 0);
+        // The clock stands still from here on.
+        expected.iter().for_each(|name| listed.add_now(name));
+        if OF_A_SERVICE.contains(&list) {
+            // Registering again changes no place.
+            listed.add_now(&name(1));
+        }
+        assert_eq!(listed.walk(1, |_| {}), expected, "{list:?}");
     }
-    let mut seen = listed.walk(1, |_| {});
-    let mut expected: Vec<_> = (0..20).map(name).collect();
-    seen.sort();
-    expected.sort();
-    assert_eq!(seen, expected);
 }
 
 #[test]
 fn registering_again_keeps_the_place() {
-    let listed = Listed::new(List::Instances, 3);
-    listed.add(&name(0));
-    assert_eq!(listed.walk(1, |_| {}), [name(0), name(1), name(2)]);
+    for list in OF_A_SERVICE {
+        let listed = Listed::new(list, 3);
+        let again = registration(&listed.service, &name(0), &[("again", "yes")]);
+        listed.engine.api.register_instance(again).unwrap();
+        assert_eq!(listed.walk(1, |_| {}), [name(0), name(1), name(2)], "{list:?}");
+    }
 }
 
 #[test]
 fn a_filtered_list_goes_by_pages_too() {
-    let listed = Listed::new(List::Namespaces, 9);
-    let mut begins = Filter::eq("NAME", "a-");
-    begins.condition = Some("BEGINS_WITH".into());
-    let (mut seen, mut token) = (Vec::new(), None);
-    loop {
-        let mut request = ListNamespacesRequest::new().with_max_results(1).with_filters([begins.clone()]);
-        request.next_token = token;
-        let page = listed.engine.api.list_namespaces(&request).unwrap();
-        seen.extend(page.items.iter().map(|item| item.namespace.name.to_string()));
-        token = page.next_token;
-        if token.is_none() {
-            break;
+    for list in FILTERED {
+        let listed = Listed::new(list, 9);
+        let filtered = Asked { filtered: true, ..listed.asked() };
+        for max in [1, 2, 3, 100] {
+            let pages = listed.walk_of(filtered, max, |page| assert!(page.len() <= max as usize));
+            assert_eq!(pages, [name(1), name(4), name(7)], "{list:?} {max}");
         }
+        let (items, token) = listed.page_of(filtered, None, Some(3)).unwrap();
+        assert_eq!((items.len(), token), (3, None), "{list:?}: nothing that is wanted is left");
     }
-    assert_eq!(seen, [name(1), name(4), name(7)]);
+}
+
+#[test]
+fn deletions_between_pages_of_a_filtered_list_lose_nothing_else() {
+    for list in FILTERED {
+        let listed = Listed::new(list, 9);
+        let filtered = Asked { filtered: true, ..listed.asked() };
+        let seen = listed.walk_of(filtered, 1, |page| {
+            if page.contains(&name(1)) {
+                listed.remove(&name(2));
+                listed.remove(&name(3));
+                // An instance that is asked for by its id and is gone is an error.
+                if list != List::Health {
+                    listed.remove(&name(1));
+                    listed.remove(&name(4));
+                }
+            }
+        });
+        let left: &[_] = if list == List::Health { &[1, 4, 7] } else { &[1, 7] };
+        assert_eq!(seen, left.iter().copied().map(name).collect::<Vec<_>>(), "{list:?}");
+    }
 }
 
 #[test]
 fn tokens_of_other_lists_are_refused() {
     let listed = ALL.map(|list| Listed::new(list, 4));
-    for (i, from) in listed.iter().enumerate() {
-        for (j, to) in listed.iter().enumerate() {
+    for from in &listed {
+        for to in &listed {
             let page = to.page(Some(&from.token()), None);
-            if i == j {
-                assert_eq!(page.unwrap().0.len(), if i == 2 { 2 } else { 3 });
+            if from.list == to.list {
+                // The others begin with the parent.
+                let left = if OF_A_SERVICE.contains(&from.list) { 2 } else { 3 };
+                assert_eq!(page.unwrap().0.len(), left, "{:?}", from.list);
             } else {
                 assert_eq!(ruled(page), "nextToken", "{:?} to {:?}", from.list, to.list);
             }
         }
-        let other = from.engine.cloud_map.at(Scope::parse("123456789012", "eu-west-1").unwrap());
-        let elsewhere = from.page_of(&other, from.service.id.as_str(), Some(&from.token()), None);
-        assert_eq!(code(elsewhere), ErrorCode::InvalidInput, "{:?} of another Region", from.list);
+        let token = from.token();
+        for (account, region) in [("123456789012", "eu-west-1"), ("210987654321", "us-east-1")] {
+            let api = &from.engine.cloud_map.at(Scope::parse(account, region).unwrap());
+            let elsewhere = from.page_of(Asked { api, ..from.asked() }, Some(&token), None);
+            assert_eq!(code(elsewhere), ErrorCode::InvalidInput, "{:?} of {account} {region}", from.list);
+        }
     }
-    let instances = &listed[2];
-    let other = instances.engine.http_service(&instances.namespace, "other");
-    let page = instances.page_of(&instances.engine.api, other.id.as_str(), Some(&instances.token()), None);
-    assert_eq!(ruled(page), "nextToken", "of another service");
+    for list in OF_A_SERVICE {
+        let listed = Listed::new(list, 4);
+        let other = listed.engine.http_service(&listed.namespace, "other");
+        let page = listed.page_of(
+            Asked { service: other.id.as_str(), ..listed.asked() },
+            Some(&listed.token()),
+            None,
+        );
+        assert_eq!(ruled(page), "nextToken", "{list:?} of another service");
+    }
 }
 
 #[test]
 fn a_walk_may_name_its_service_by_id_and_by_arn() {
-    let listed = Listed::new(List::Instances, 4);
-    let (engine, token) = (&listed.engine, listed.token());
-    let page = listed.page_of(&engine.api, listed.service.arn().as_str(), Some(&token), None).unwrap();
-    assert_eq!(page.0, [name(2), name(3)]);
+    for list in OF_A_SERVICE {
+        let listed = Listed::new(list, 4);
+        let (arn, token) = (listed.service.arn(), listed.token());
+        let page = listed.page_of(Asked { service: arn.as_str(), ..listed.asked() }, Some(&token), None);
+        assert_eq!(page.unwrap().0, [name(2), name(3)], "{list:?}");
+    }
 }
 
 #[test]
@@ -319,26 +444,4 @@ fn damaged_tokens_are_refused() {
         let long = invalid(listed.page(Some(&"a".repeat(4097)), None));
         assert!(long.ends_with("Member must have length less than or equal to 4096"), "{long}");
     }
-}
-
-#[test]
-fn what_is_created_in_one_millisecond_is_listed_in_order_of_creation() {
-    let engine = Engine::new();
-    let namespace = engine.http("parent");
-    let service = engine.http_service(&namespace, "parent");
-    // The clock stands still from here on.
-    for id in ["c", "a", "d", "b"] {
-        engine.api.register_instance(registration(&service, id, &[])).unwrap();
-    }
-    // Registering again changes no place.
-    engine.api.register_instance(registration(&service, "a", &[("again", "yes")])).unwrap();
-    let mut walked = Vec::new();
-    let mut request = ListInstancesRequest::new(service.id.as_str()).with_max_results(1);
-    loop {
-        let page = engine.api.list_instances(&request).unwrap().page;
-        walked.extend(page.items.iter().map(|instance| instance.id.to_string()));
-        let Some(token) = page.next_token else { break };
-        request = request.with_next_token(token);
-    }
-    assert_eq!(walked, ["c", "a", "d", "b"]);
 }
