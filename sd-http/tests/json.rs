@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{CloudMap, ManualClock, Quotas, Scope, quotas::Quota};
-use sd_http::{BODY_LIMIT, Caller, CloudMapService};
+use sd_core::{CloudMap, ManualClock, Quotas, quotas::Quota};
+use sd_http::{BODY_LIMIT, CloudMapService};
 use serde_json::{Value, json};
 use tower_service::Service;
 
@@ -482,31 +482,6 @@ async fn a_request_of_another_protocol_is_told_of_both() {
         assert_eq!(code, "UnknownOperationException");
         assert!(message.contains("awsJson1.1") && message.contains("rpc-v2-cbor"), "{message}");
     }
-}
-
-#[tokio::test]
-async fn scopes_come_from_the_caller_or_the_signature_and_share_nothing() {
-    let mut door = Door::new();
-    let list = |key: &str, region: &str| {
-        let credential = format!("Credential={key}/20200913/{region}/servicediscovery/aws4_request");
-        Request::post("/")
-            .header(
-                "Authorization",
-                format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"),
-            )
-            .header("X-Amz-Target", "Route53AutoNaming_v20170314.ListNamespaces")
-            .body(Full::from("{}"))
-            .unwrap()
-    };
-    door.ok("CreateHttpNamespace", json!({"Name": "here"})).await;
-    let count = |answer: Answer| answer.body["Namespaces"].as_array().unwrap().len();
-    assert_eq!(count(door.send(list("AKIA", "us-east-1")).await), 1);
-    assert_eq!(count(door.send(list("123456789012", "us-east-1")).await), 1);
-    assert_eq!(count(door.send(list("AKIA", "eu-west-1")).await), 0);
-    assert_eq!(count(door.send(list("210987654321", "us-east-1")).await), 0);
-    let mut request = list("AKIA", "us-east-1");
-    request.extensions_mut().insert(Caller::new(Scope::parse("000000000000", "us-east-1").unwrap()));
-    assert_eq!(count(door.send(request).await), 0);
 }
 
 #[tokio::test]
