@@ -1,5 +1,7 @@
 //! The handle that embedders hold: the API's operations as typed methods, asynchronous and synchronous.
 
+mod reset;
+
 use std::{
     future::Future,
     pin::pin,

@@ -112,6 +112,24 @@ impl OperationLog {
         }
     }
 
+    /// All operations, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Operation>> {
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        log.by_id.iter().map(|ById(operation)| Arc::clone(operation)).collect()
+    }
+
+    /// Forgets these operations.
+    pub(crate) fn forget(&self, operations: &[Arc<Operation>]) {
+        let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        let log = &mut *guard;
+        for operation in operations {
+            log.by_id.remove(operation.id.as_str());
+        }
+        log.by_age.retain(|(_, operation)| log.by_id.contains(operation.id.as_str()));
+        log.by_age.shrink_to_fit();
+        log.by_id.shrink_to_fit();
+    }
+
     /// How many operations are in the log.
     #[must_use]
     pub fn len(&self) -> usize {

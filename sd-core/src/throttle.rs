@@ -43,6 +43,11 @@ impl Throttle {
         *full_at = taken;
         Ok(())
     }
+
+    /// Fills all buckets.
+    pub(crate) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Buckets::default();
+    }
 }
 
 impl Buckets {

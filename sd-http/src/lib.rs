@@ -34,6 +34,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod protocol;
+mod reset;
 mod server;
 mod service;
 #[cfg(feature = "typed")]

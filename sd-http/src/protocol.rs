@@ -18,7 +18,7 @@ pub(crate) use service;
 /// The header that names the protocol, on requests and on responses.
 pub(crate) const SMITHY_PROTOCOL: &str = "smithy-protocol";
 /// The header that names the operation in awsJson1.1.
-const TARGET: &str = "x-amz-target";
+pub(crate) const TARGET: &str = "x-amz-target";
 
 /// A protocol of the API. A request is answered in its own, whatever is wrong with it: its client can read no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

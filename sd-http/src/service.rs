@@ -11,8 +11,9 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{
-    HeaderValue, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+    request::Parts,
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
@@ -22,7 +23,8 @@ use tower_service::Service;
 use crate::{
     caller::{Caller, CredentialScope, scope_of},
     error::{ProtocolError, retry_after, status},
-    protocol::{Protocol, SMITHY_PROTOCOL, path_operation, service},
+    protocol::{Protocol, SMITHY_PROTOCOL, TARGET, path_operation, service},
+    reset,
     wire::{
         error::ErrorBody,
         request::FromWire,
@@ -45,6 +47,10 @@ const DROP_LIMIT: usize = 16 * BODY_LIMIT;
 /// may have a path. What counts is the header `X-Amz-Target` (awsJson1.1), or the header `smithy-protocol: rpc-v2-cbor`
 /// and the last four segments of the path. A request is answered in the protocol that it speaks. Signatures are read, for the account and Region (see
 /// [`Caller`]), and never verified.
+///
+/// A request that names no operation and whose path is `/moto-api/reset` is not of AWS's API: as a POST it deletes
+/// everything ([`CloudMap::reset`]), for tests that did so with moto's server. Pages in a browser may do it only from a
+/// loopback address (403). A host that passes on what is [claimed](Self::claims) only does not have it.
 #[derive(Clone)]
 pub struct CloudMapService {
     cloud_map: CloudMap,
@@ -80,12 +86,29 @@ impl CloudMapService {
         }
     }
 
+    async fn reset<B: Body>(&self, parts: &Parts, body: B) -> Response<Bytes> {
+        // A request that is cut off changes nothing; what is in the body does not matter.
+        if let Err(error) = read(body).await {
+            return protocol_error(Protocol::Json, &error);
+        }
+        if parts.method == Method::POST {
+            return reset::reset(&self.cloud_map, &parts.headers).await;
+        }
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        response
+    }
+
     async fn answer<B>(self, request: Request<B>) -> Response<Bytes>
     where
         B: Body,
     {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
+        if is_reset(&parts) {
+            return self.reset(&parts, body).await;
+        }
         let protocol = Protocol::of(&parts.headers, path);
         let scope = match parts.extensions.get::<Caller>() {
             Some(caller) => caller.scope.clone(),
@@ -138,6 +161,12 @@ where
         let answer = self.clone().answer(request);
         Box::pin(async move { Ok(answer.await.map(Full::new)) })
     }
+}
+
+/// Whether it is the one request that is not of AWS's API.
+fn is_reset(parts: &Parts) -> bool {
+    parts.uri.path() == reset::PATH
+        && ![TARGET, SMITHY_PROTOCOL].iter().any(|header| parts.headers.contains_key(*header))
 }
 
 /// Why there is no response.
@@ -253,7 +282,7 @@ fn request_id() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-fn api_error(protocol: Protocol, error: &Error) -> Response<Bytes> {
+pub(crate) fn api_error(protocol: Protocol, error: &Error) -> Response<Bytes> {
     let message = error.to_string();
     let body = ErrorBody::of(protocol, error, &message);
     let mut response = error_response(protocol, status(protocol, error.code()), &body);

@@ -1,0 +1,254 @@
+//! Starting over.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use common::{Engine, code, dns, dns_service, registration};
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    Change, ChangeSet, CommitError, ErrorCode, Immediate, Mode, Observer, Quotas, Registry, Scope, State,
+    StateCell, SyncCloudMap, Timing,
+    model::RecordType,
+    request::{
+        CreateHttpNamespaceRequest, CreateServiceRequest, DiscoverInstancesRequest, GetOperationRequest,
+        ListNamespacesRequest, ListOperationsRequest, ListServicesRequest,
+    },
+};
+
+/// The numbers of namespaces, services and finished operations.
+fn counts(cloud_map: &SyncCloudMap, scope: &Scope) -> [usize; 3] {
+    let api = cloud_map.at(scope.clone());
+    [
+        api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(),
+        api.list_services(&ListServicesRequest::new()).unwrap().items.len(),
+        api.list_operations(&ListOperationsRequest::new()).unwrap().items.len(),
+    ]
+}
+
+fn elsewhere() -> Scope {
+    Scope::parse("210987654321", "eu-west-1").unwrap()
+}
+
+/// Namespaces in two scopes, a service with two instances in one of them.
+fn fill(engine: &Engine) {
+    let service = engine.service(dns_service(&engine.private("app.local"), "web", dns(&[RecordType::A])));
+    for id in ["i-1", "i-2"] {
+        engine.register(&service, id, &[("AWS_INSTANCE_IPV4", "10.0.0.1")]);
+    }
+    let other = engine.cloud_map.at(elsewhere());
+    other.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+}
+
+/// Collects what it is told, and the numbers of namespaces that it sees.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<(Scope, usize, usize)>>);
+
+impl Observer for Told {
+    fn changed(&self, _: &State, new: &State, scope: &Scope, changes: &[Change]) {
+        let left = new.scope(scope).namespaces().count();
+        self.0.lock().unwrap().push((scope.clone(), changes.len(), left));
+    }
+
+    fn rebuild(&self, _: &State) {}
+}
+
+#[test]
+fn nothing_is_left_in_any_scope() {
+    let engine = Engine::new();
+    fill(&engine);
+    let started = engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("other")).unwrap();
+    assert_eq!(counts(&engine.cloud_map, &Scope::default()), [2, 1, 4]);
+    assert_eq!(counts(&engine.cloud_map, &elsewhere()), [1, 0, 1]);
+    let told = Arc::new(Told::default());
+    let _attached = engine.cloud_map.cloud_map().cell().attach(told.clone());
+    let before = engine.cloud_map.cloud_map().state().revision();
+
+    engine.cloud_map.reset().unwrap();
+    for scope in [Scope::default(), elsewhere()] {
+        assert_eq!(counts(&engine.cloud_map, &scope), [0, 0, 0]);
+    }
+    let operation = engine.api.get_operation(&GetOperationRequest::new(started.operation_id.as_str()));
+    assert_eq!(code(operation), ErrorCode::OperationNotFound);
+    let discovery = DiscoverInstancesRequest::new("app.local", "web");
+    assert_eq!(code(engine.api.discover_instances(&discovery)), ErrorCode::NamespaceNotFound);
+    // Each scope at once: two instances, a service and two namespaces; one namespace.
+    let all = [(Scope::default(), 5, 0), (elsewhere(), 1, 0)];
+    assert_eq!(*told.0.lock().unwrap(), all);
+    let revision = engine.cloud_map.cloud_map().state().revision();
+    assert!(revision > before);
+
+    engine.cloud_map.reset().unwrap();
+    assert_eq!(engine.cloud_map.cloud_map().state().revision(), revision, "the second time changes nothing");
+    assert_eq!(told.0.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_was_there_can_be_created_again() {
+    let engine = Engine::new();
+    fill(&engine);
+    let discovery = DiscoverInstancesRequest::new("app.local", "web");
+    let before = engine.api.discover_instances(&discovery).unwrap();
+    engine.cloud_map.reset().unwrap();
+    fill(&engine);
+    let after = engine.api.discover_instances(&discovery).unwrap();
+    assert_eq!(after.instances.len(), 2);
+    assert!(after.instances_revision > before.instances_revision, "who has cached it sees that it is new");
+    assert_eq!(counts(&engine.cloud_map, &Scope::default()), [1, 1, 3]);
+}
+
+#[test]
+fn operations_under_way_never_take_effect() {
+    let engine = Engine::timed(Timing::aws());
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+    engine.clock.advance(Duration::from_secs(60));
+    let listed = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let namespace = listed.items[0].namespace.id.as_str();
+    let service = engine.service(CreateServiceRequest::new("web").with_namespace_id(namespace));
+    let under_way = engine.api.register_instance(registration(&service, "i-1", &[])).unwrap();
+    let request = CreateHttpNamespaceRequest::new("other");
+    let started = engine.api.create_http_namespace(request.clone()).unwrap();
+    engine.cloud_map.reset().unwrap();
+    for operation in [under_way, started] {
+        let request = GetOperationRequest::new(operation.operation_id.as_str());
+        assert_eq!(code(engine.api.get_operation(&request)), ErrorCode::OperationNotFound);
+    }
+    engine.clock.advance(Duration::from_secs(60));
+    assert_eq!(counts(&engine.cloud_map, &Scope::default()), [0, 0, 0]);
+    assert_eq!(engine.cloud_map.cloud_map().cell().next_deadline(), None);
+    // Nor do they stand in the way of what comes after.
+    engine.api.create_http_namespace(request).unwrap();
+    engine.clock.advance(Duration::from_secs(60));
+    assert_eq!(counts(&engine.cloud_map, &Scope::default()), [1, 0, 1]);
+}
+
+#[test]
+fn accounts_may_ask_as_if_they_never_had() {
+    let engine = Engine::with_quotas(Quotas::aws());
+    let request = |number: usize| CreateHttpNamespaceRequest::new(format!("app-{number}"));
+    let mut allowed = 0;
+    let refused = loop {
+        match engine.api.create_http_namespace(request(allowed)) {
+            Ok(_) => allowed += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(allowed > 0 && allowed < 1000, "{refused}");
+    engine.cloud_map.reset().unwrap();
+    for number in 0..allowed {
+        engine.api.create_http_namespace(request(number)).unwrap();
+    }
+}
+
+/// A registry that lets something happen before the first commits that delete.
+#[derive(Debug)]
+struct Interrupted {
+    inner: Arc<MemoryRegistry>,
+    interruptions: AtomicUsize,
+}
+
+impl Interrupted {
+    fn interrupt(&self) {
+        let left =
+            self.interruptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        let Ok(number) = left else { return };
+        // Another handle registers into the service that is about to be deleted.
+        let other = SyncCloudMap::new(Arc::clone(&self.inner)).at(Scope::default());
+        let services = other.list_services(&ListServicesRequest::new()).unwrap();
+        let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.9")];
+        other
+            .register_instance(registration(
+                &services.items[0].service,
+                &format!("late-{number}"),
+                &attributes,
+            ))
+            .unwrap();
+    }
+}
+
+#[async_trait]
+impl Registry for Interrupted {
+    fn cell(&self) -> &StateCell {
+        self.inner.cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        if changes.changes.iter().any(|change| matches!(change, Change::DeleteService(_))) {
+            self.interrupt();
+        }
+        self.inner.commit(changes).await
+    }
+}
+
+impl Immediate for Interrupted {}
+
+#[test]
+fn an_instance_that_comes_in_between_goes_too() {
+    let inner = Arc::new(MemoryRegistry::new());
+    let registry = Interrupted { inner, interruptions: AtomicUsize::new(3) };
+    let engine = Engine::over(registry, Mode::Lenient);
+    fill(&engine);
+    engine.cloud_map.reset().unwrap();
+    assert_eq!(counts(&engine.cloud_map, &Scope::default()), [0, 0, 0]);
+}
+
+/// A registry that deletes nothing.
+#[derive(Debug, Default)]
+struct Keeping(MemoryRegistry);
+
+#[async_trait]
+impl Registry for Keeping {
+    fn cell(&self) -> &StateCell {
+        self.0.cell()
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
+        match changes.changes.first() {
+            Some(Change::DeleteInstance { id, .. }) => {
+                Err(CommitError::Rejected { key: id.to_string(), reason: "it is kept".to_owned() })
+            }
+            _ => self.0.commit(changes).await,
+        }
+    }
+}
+
+impl Immediate for Keeping {}
+
+#[test]
+fn a_backend_that_refuses_is_quoted() {
+    let engine = Engine::over(Keeping::default(), Mode::Lenient);
+    fill(&engine);
+    let error = engine.cloud_map.reset().unwrap_err();
+    assert!(error.to_string().contains("it is kept"), "{error}");
+    assert_eq!(counts(&engine.cloud_map, &Scope::default()), [1, 1, 3]);
+}
+
+#[test]
+fn resets_and_requests_from_many_threads_leave_a_registry_that_is_whole() {
+    let sync = SyncCloudMap::new(MemoryRegistry::new());
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let api = sync.at(Scope::default());
+            scope.spawn(move || {
+                for number in 0..200 {
+                    let request = CreateHttpNamespaceRequest::new(format!("app-{thread}-{number}"));
+                    api.create_http_namespace(request).unwrap();
+                }
+            });
+        }
+        for _ in 0..50 {
+            sync.reset().unwrap();
+        }
+    });
+    sync.reset().unwrap();
+    assert_eq!(counts(&sync, &Scope::default()), [0, 0, 0]);
+}
