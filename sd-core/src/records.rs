@@ -54,6 +54,14 @@ pub enum RecordData {
         /// The instance's own name, at which its addresses stand.
         target: DnsName,
     },
+    /// What a name elsewhere has of a type, under the record's own name: an alias record of Route 53. Which addresses
+    /// these are is not known here, nor is their TTL, which counts instead of the record's.
+    Alias {
+        /// A or AAAA.
+        kind: RecordType,
+        /// The name elsewhere, that of a load balancer.
+        target: DnsName,
+    },
 }
 
 impl RecordData {
@@ -65,6 +73,7 @@ impl RecordData {
             Self::Aaaa(_) => RecordType::Aaaa,
             Self::Cname(_) => RecordType::Cname,
             Self::Srv { .. } => RecordType::Srv,
+            Self::Alias { kind, .. } => *kind,
         }
     }
 }
@@ -91,7 +100,7 @@ pub fn service_name(service: &Service, namespace: &Namespace) -> Option<Result<D
 ///
 /// | configured | name | data |
 /// |---|---|---|
-/// | A, AAAA | the service's | the address of the family |
+/// | A, AAAA | the service's | the address of the family; with `AWS_ALIAS_DNS_NAME` an alias of that |
 /// | CNAME | the service's | `AWS_INSTANCE_CNAME` |
 /// | SRV | the service's | the port, and the instance's name |
 /// | SRV | the instance's name below the service's | each address |
@@ -104,8 +113,8 @@ pub fn records_of(instance: &Instance, service: &Service, namespace: &Namespace)
     let mut records = Vec::with_capacity(config.records.len() + 2);
     for spec in &config.records {
         let data = match spec.kind {
-            RecordType::A => endpoint.ipv4.map(RecordData::A),
-            RecordType::Aaaa => endpoint.ipv6.map(RecordData::Aaaa),
+            RecordType::A => alias(endpoint, spec.kind).or(endpoint.ipv4.map(RecordData::A)),
+            RecordType::Aaaa => alias(endpoint, spec.kind).or(endpoint.ipv6.map(RecordData::Aaaa)),
             RecordType::Cname => endpoint.cname.clone().map(RecordData::Cname),
             RecordType::Srv => {
                 // An instance whose name cannot be a DNS name has no SRV record, which would point nowhere.
@@ -121,6 +130,10 @@ pub fn records_of(instance: &Instance, service: &Service, namespace: &Namespace)
         records.extend(data.map(|data| Record { owner: owner.clone(), ttl: spec.ttl, data }));
     }
     records
+}
+
+fn alias(endpoint: &Endpoint, kind: RecordType) -> Option<RecordData> {
+    endpoint.alias.clone().map(|target| RecordData::Alias { kind, target })
 }
 
 fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = RecordData> {
@@ -206,7 +219,8 @@ pub fn precedence(a: &Namespace, b: &Namespace) -> Ordering {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "these are the outcomes that DNS has for a name")]
 pub enum Answer {
-    /// Records of the type, at the name or at the end of a CNAME, which comes first.
+    /// Records of the type, at the name or at the end of a CNAME, which comes first. An alias is the only one at its name:
+    /// the answer is what its target has, which is asked for elsewhere.
     Records(Vec<Record>),
     /// The name exists, the type does not (RFC 2308 section 2.2). The TTL of the zone's SOA record, in seconds.
     NoData {
@@ -317,7 +331,8 @@ fn has_instance_names(service: &ServiceEntry) -> bool {
 }
 
 /// Picks the records of one type at a name. Of several owners the whole is one record set: the candidates of all, the
-/// lowest TTL (RFC 2181 section 5.2), and one record only if each owner wants only one.
+/// lowest TTL (RFC 2181 section 5.2), and one record only if each owner wants only one. An alias is the answer if it comes
+/// first.
 fn choose(
     owners: &[&ServiceEntry],
     namespace: &Namespace,
@@ -353,6 +368,13 @@ fn choose(
             break;
         }
         let record = &pool[number as usize];
+        if matches!(record.data, RecordData::Alias { .. }) {
+            // All that its target has is one answer, which others are not mixed with.
+            match chosen[..] {
+                [] => return vec![Record { ttl, ..record.clone() }],
+                _ => continue,
+            }
+        }
         // An RRset has no two equal records (RFC 2181 section 5), and two instances may share an address.
         if chosen.iter().all(|other| other.data != record.data) {
             chosen.push(Record { ttl, ..record.clone() });

@@ -44,6 +44,7 @@ fn line(record: &Record) -> String {
         RecordData::Aaaa(address) => address.to_string(),
         RecordData::Cname(target) => target.to_string(),
         RecordData::Srv { port, target } => format!("{port} {target}"),
+        RecordData::Alias { target, .. } => format!("alias of {target}"),
     };
     format!("{} {} {} {data}", record.owner, record.ttl, record.data.record_type().as_str())
 }
@@ -89,7 +90,10 @@ fn an_instance_gives_the_records_that_its_service_has() {
     let (own_a, own_aaaa) = ("i-1.web.app.local. 60 A 10.0.0.1", "i-1.web.app.local. 60 AAAA 2001:db8::1");
     let (a, aaaa) = ("web.app.local. 60 A 10.0.0.1", "web.app.local. 60 AAAA 2001:db8::1");
     let srv = "web.app.local. 60 SRV 80 i-1.web.app.local.";
-    let cases: [(DnsConfigInput, Pairs, &[&str]); 10] = [
+    let lb = [("AWS_ALIAS_DNS_NAME", "LB.example.com")];
+    let (alias_a, alias_aaaa) =
+        ("web.app.local. 60 A alias of lb.example.com.", "web.app.local. 60 AAAA alias of lb.example.com.");
+    let cases: [(DnsConfigInput, Pairs, &[&str]); 11] = [
         (dns(&[A]), &[four, six, port("80")], &[a]),
         (dns(&[Aaaa]), &[four, six], &[aaaa]),
         (dns(&[A, Aaaa]), &[four, six], &[a, aaaa]),
@@ -103,7 +107,8 @@ fn an_instance_gives_the_records_that_its_service_has() {
             &[("AWS_INSTANCE_CNAME", "Example.COM")],
             &["web.app.local. 60 CNAME example.com."],
         ),
-        (weighted(&[A]), &[("AWS_ALIAS_DNS_NAME", "lb.example.com")], &[]),
+        (weighted(&[A]), &lb, &[alias_a]),
+        (weighted(&[Aaaa, A]), &lb, &[alias_a, alias_aaaa]),
     ];
     for (config, attributes, expected) in cases {
         let (engine, namespace, service) = web(config.clone(), &[("i-1", attributes)]);
@@ -244,6 +249,39 @@ fn a_cname_answers_every_type_and_is_followed_inside_its_zone() {
         engine.register(&engine.dns_service(&other, "db", &[A]), "i-1", &[ipv4("10.0.0.1")]);
         assert_eq!(ask(&engine, "web.app.local", A), [format!("web.app.local. 60 CNAME {outside}.")]);
     }
+}
+
+#[test]
+fn an_alias_is_a_candidate_like_any_other_and_answers_alone() {
+    let lb = [("AWS_ALIAS_DNS_NAME", "lb.example.com")];
+    let alias = "web.app.local. 60 A alias of lb.example.com.";
+    let (engine, namespace, service) = web(weighted(&[A]), &[("i-1", &lb)]);
+    assert_eq!(ask(&engine, "web.app.local", A), [alias]);
+    assert_eq!(ask(&engine, "web.app.local", Aaaa), ["NODATA app.local. 15"]);
+    assert_eq!(ask(&engine, "i-1.web.app.local", A), ["NXDOMAIN app.local. 15"]);
+    let cname = weighted(&[Cname]);
+    let www = engine.service(dns_service(&namespace, "www", cname));
+    engine.register(&www, "i-1", &[("AWS_INSTANCE_CNAME", "web.app.local")]);
+    assert_eq!(ask(&engine, "www.app.local", A), ["www.app.local. 60 CNAME web.app.local.", alias]);
+
+    // Beside an address, one of the two; beside a healthy address, not the alias that is not.
+    engine.register(&service, "i-2", &[ipv4("10.0.0.1")]);
+    let address = "web.app.local. 60 A 10.0.0.1";
+    let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
+    assert_eq!(answers, [address, alias].map(|line| vec![line.to_owned()]).into());
+    engine.register(&service, "i-1", &[lb[0], ILL]);
+    let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
+    assert_eq!(answers, [vec![address.to_owned()]].into());
+
+    // A name of several owners may have all records at once, but never an alias among them.
+    let (engine, namespace, _) = web(dns(&[Srv]), &[("v1", &[ipv4("10.0.0.1"), port("80")])]);
+    let service = engine.service(dns_service(&namespace, "v1.web", weighted(&[A])));
+    engine.register(&service, "i-1", &lb);
+    engine.register(&service, "i-2", &[ipv4("10.0.0.2")]);
+    let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "v1.web.app.local", A)).collect();
+    let alone = vec!["v1.web.app.local. 60 A alias of lb.example.com.".to_owned()];
+    let others = ["10.0.0.1", "10.0.0.2"].map(|address| format!("v1.web.app.local. 60 A {address}"));
+    assert_eq!(answers, [alone, others.to_vec()].into());
 }
 
 #[test]

@@ -1,13 +1,19 @@
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use sd_core::random::RandomSource;
 
 use crate::{
+    alias::{AliasAddresses, AliasResolver},
     name_table::NameTable,
     random::WorkerRandom,
     slow,
     wire::{
-        Transport, answer,
+        Transport,
+        answer::{self, Waiting},
         query::{Query, QueryHeader},
     },
 };
@@ -22,6 +28,15 @@ use crate::{
 pub struct Answerer {
     table: NameTable,
     random: Arc<dyn RandomSource>,
+    resolver: Option<Arc<dyn AliasResolver>>,
+}
+
+/// What is known of an answer without waiting.
+pub(crate) enum Begun {
+    /// All of it.
+    Done(Reply),
+    /// Nothing was written: it waits for the resolver.
+    Waits(Box<Waiting>),
 }
 
 /// Whether there is an answer.
@@ -39,7 +54,7 @@ impl Answerer {
     /// Answers from this table, with a random generator of its own.
     #[must_use]
     pub fn new(table: NameTable) -> Self {
-        Self { table, random: Arc::new(WorkerRandom::seeded()) }
+        Self { table, random: Arc::new(WorkerRandom::seeded()), resolver: None }
     }
 
     /// Chooses among records by this source instead.
@@ -49,23 +64,70 @@ impl Answerer {
         self
     }
 
-    /// Appends the answer to a message to `out`.
+    /// Finds what the targets of aliases have by this resolver. Without one they cannot be answered (SERVFAIL).
+    #[must_use]
+    pub fn with_alias_resolver(mut self, resolver: impl AliasResolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// As [`with_alias_resolver`](Self::with_alias_resolver), with what another has.
+    pub(crate) fn with_shared_resolver(mut self, resolver: Option<Arc<dyn AliasResolver>>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Appends the answer to a message to `out`. It waits for nothing: an [`AliasResolver`] that has no answer at once has
+    /// none.
     ///
     /// The answer is no longer than the client can receive over this transport: 65 535 octets in a stream; in a datagram
     /// 512, or what it says by EDNS (RFC 6891) within 512–1232. What is longer is cut as RFC 2181 section 9 has it.
     #[inline]
     pub fn answer(&self, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Reply {
+        match self.begin(packet, transport, out) {
+            Begun::Done(reply) => reply,
+            Begun::Waits(waiting) => {
+                let mut context = Context::from_waker(Waker::noop());
+                match pin!(self.addresses(&waiting)).poll(&mut context) {
+                    Poll::Ready(Some(found)) => waiting.finish(&found, out),
+                    Poll::Ready(None) | Poll::Pending => waiting.fail(out),
+                }
+                Reply::Written
+            }
+        }
+    }
+
+    /// As [`answer`](Self::answer), up to where the resolver is needed.
+    #[inline]
+    pub(crate) fn begin(&self, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Begun {
         let Some(header) = QueryHeader::read(packet) else {
-            return Reply::Nothing;
+            return Begun::Done(Reply::Nothing);
         };
         let published = self.table.read();
-        match Query::read(header, packet) {
+        let waiting = match Query::read(header, packet) {
             Some(Query { header, question, edns }) => {
                 let limit = transport.limit(edns);
-                answer::answer(&published, header, &question, edns, limit, &*self.random, out);
+                answer::answer(&published, header, &question, edns, limit, &*self.random, out)
             }
             None => slow::answer(&published, header, packet, transport, &*self.random, out),
+        };
+        match waiting {
+            Some(waiting) if self.resolver.is_some() => return Begun::Waits(waiting),
+            Some(waiting) => waiting.fail(out),
+            None => {}
         }
-        Reply::Written
+        Begun::Done(Reply::Written)
+    }
+
+    /// What the resolver says of the alias that an answer waits for. `None` if it cannot say.
+    pub(crate) async fn addresses(&self, waiting: &Waiting) -> Option<AliasAddresses> {
+        let (target, kind) = (waiting.target(), waiting.kind());
+        match self.resolver.as_ref()?.resolve(target, kind).await {
+            Ok(found) => Some(found),
+            Err(error) => {
+                tracing::debug!(%target, kind = kind.as_str(), %error, "the target of an alias cannot be resolved");
+                None
+            }
+        }
     }
 }

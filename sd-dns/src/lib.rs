@@ -59,6 +59,7 @@
 //! | a type that the name has | up to eight records in random order, or one if the service is WEIGHTED; healthy ones, or any if none is healthy |
 //! | SRV | also the addresses of the hosts, as far as they fit |
 //! | any type of a name with a CNAME record | the record, and what its target has if that is in the same zone (RFC 1034 section 4.3.2) |
+//! | addresses of a name that is an alias of a load balancer (`AWS_ALIAS_DNS_NAME`) | those of the load balancer under the name itself, with their own TTL: [`AliasResolver`]; SERVFAIL if they cannot be found |
 //! | another type of a name that exists, or a name that only has names below it | NODATA: NOERROR with the zone's SOA record |
 //! | a name without records: not known, a service without instances, a service of type HTTP | NXDOMAIN with the zone's SOA record |
 //! | the zone's own name: SOA, NS | records that name the zone itself; there is no other name of which the zone knows that this server answers |
@@ -75,11 +76,13 @@ mod name_table;
 mod random;
 mod wire;
 
+mod alias;
 mod answerer;
 mod slow;
 
 mod server;
 
+pub use alias::{AliasAddresses, AliasResolver};
 pub use answerer::{Answerer, Reply};
 pub use name_table::{HiddenZone, NameTable};
 pub use server::{BindError, DnsServer, DnsServerBuilder};

@@ -29,7 +29,7 @@ use sd_core::{
 
 pub use self::zones::HiddenZone;
 pub(crate) use self::{
-    entry::Entry,
+    entry::{Addresses, Candidate, Entry},
     lookup_name::LookupName,
     record_set::{RecordSet, Srv as SrvData},
 };
@@ -331,6 +331,7 @@ fn data(record: &Record, all: &[Record], folded: bool) -> Option<Data> {
         RecordData::A(address) => Data::A(*address),
         RecordData::Aaaa(address) => Data::Aaaa(*address),
         RecordData::Cname(target) => Data::Cname(target.clone()),
+        RecordData::Alias { kind, target } => Data::Alias(*kind, target.clone()),
         RecordData::Srv { port, target } => {
             let target_labels = labels_below(target, &record.owner)?;
             let mut srv = Srv { port: *port, target: target_labels, ipv4: None, ipv6: None, folded };
@@ -338,7 +339,7 @@ fn data(record: &Record, all: &[Record], folded: bool) -> Option<Data> {
                 match other.data {
                     RecordData::A(address) => srv.ipv4 = Some(address),
                     RecordData::Aaaa(address) => srv.ipv6 = Some(address),
-                    RecordData::Cname(_) | RecordData::Srv { .. } => {}
+                    RecordData::Cname(_) | RecordData::Srv { .. } | RecordData::Alias { .. } => {}
                 }
             }
             Data::Srv(srv)

@@ -4,7 +4,7 @@ mod bind;
 mod tcp;
 mod udp;
 
-use std::{fmt, net::SocketAddr, num::NonZero, thread::available_parallelism, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZero, sync::Arc, thread::available_parallelism, time::Duration};
 
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -15,7 +15,12 @@ use tokio::{
 
 pub use self::bind::BindError;
 use self::bind::Bound;
-use crate::{answerer::Answerer, name_table::NameTable, wire::Transport};
+use crate::{
+    alias::AliasResolver,
+    answerer::Answerer,
+    name_table::NameTable,
+    wire::{Transport, answer::Waiting},
+};
 
 /// A DNS server on some addresses, each with UDP and TCP. It serves until it is shut down or dropped.
 ///
@@ -33,6 +38,7 @@ pub struct DnsServer {
 #[must_use = "a builder does nothing until it is bound"]
 pub struct DnsServerBuilder {
     table: NameTable,
+    resolver: Option<Arc<dyn AliasResolver>>,
     settings: Settings,
 }
 
@@ -49,6 +55,21 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// A client that goes on sending is not answered for ever: this many turns at most.
 const DRAIN_TURNS: usize = 64;
+
+/// How long the target of an alias is waited for: less than clients wait before they ask again.
+const ALIAS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Appends the answer that waits for the target of an alias.
+async fn complete(answerer: &Answerer, waiting: &Waiting, out: &mut Vec<u8>) {
+    match timeout(ALIAS_TIMEOUT, answerer.addresses(waiting)).await {
+        Ok(Some(found)) => waiting.finish(&found, out),
+        Ok(None) => waiting.fail(out),
+        Err(_) => {
+            tracing::debug!(target = %waiting.target(), "the target of an alias was not resolved in time");
+            waiting.fail(out);
+        }
+    }
+}
 
 impl DnsServer {
     /// The most UDP workers of an address, unless the builder says otherwise.
@@ -67,7 +88,7 @@ impl DnsServer {
             max_connections: Self::MAX_CONNECTIONS,
             idle_timeout: Self::IDLE_TIMEOUT,
         };
-        DnsServerBuilder { table, settings }
+        DnsServerBuilder { table, resolver: None, settings }
     }
 
     /// Serves on these addresses with the default settings. See [`DnsServerBuilder::bind`].
@@ -120,6 +141,12 @@ impl DnsServerBuilder {
         self
     }
 
+    /// Finds what the targets of aliases have by this resolver. Without one they cannot be answered (SERVFAIL).
+    pub fn with_alias_resolver(mut self, resolver: impl AliasResolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
     /// Opens the sockets and begins to serve.
     ///
     /// Port 0 is a free port, the same for UDP and TCP. An IPv6 address takes no IPv4 traffic. Prefer addresses to
@@ -133,8 +160,8 @@ impl DnsServerBuilder {
     /// Outside of a tokio runtime, or in one without I/O and time.
     #[allow(clippy::unused_async, reason = "servers are bound asynchronously, and this needs a runtime")]
     pub async fn bind(self, addresses: impl IntoIterator<Item = SocketAddr>) -> Result<DnsServer, BindError> {
-        let Self { table, settings } = self;
-        let answerer = || Answerer::new(table.clone());
+        let Self { table, resolver, settings } = self;
+        let answerer = || Answerer::new(table.clone()).with_shared_resolver(resolver.clone());
         let (stop, stopped) = watch::channel(false);
         let (accepted, incoming) = mpsc::channel(1);
         let mut server = DnsServer { addresses: Vec::new(), stop, tasks: JoinSet::new() };

@@ -6,13 +6,15 @@ use sd_core::random::RandomSource;
 use crate::{
     name_table::Published,
     wire::{
-        CLASS_IN, Edns, Message, Rcode, Transport, answer, kind,
+        CLASS_IN, Edns, Message, Rcode, Transport,
+        answer::{self, Waiting},
+        kind,
         query::{QueryHeader, Question},
         u16_at,
     },
 };
 
-/// Appends the answer to whatever has the header of a query.
+/// Appends the answer to whatever has the header of a query, unless it waits for what an alias's target has.
 pub(crate) fn answer(
     published: &Published,
     header: QueryHeader,
@@ -20,7 +22,7 @@ pub(crate) fn answer(
     transport: Transport,
     random: &dyn RandomSource,
     out: &mut Vec<u8>,
-) {
+) -> Option<Box<Waiting>> {
     // A query has exactly one question (RFC 9619).
     let question = if u16_at(packet, 4) == Some(1) { Question::read(packet) } else { None };
     let parsed = ParsedMessage::from_vec(packet).ok();
@@ -29,13 +31,16 @@ pub(crate) fn answer(
     let edns = edns.map(|edns| Edns { payload: edns.max_payload(), dnssec_ok: edns.flags().dnssec_ok });
     let limit = transport.limit(edns);
     match (verdict, question) {
-        (Ok(()), Some(question)) => answer::answer(published, header, &question, edns, limit, random, out),
+        (Ok(()), Some(question)) => {
+            return answer::answer(published, header, &question, edns, limit, random, out);
+        }
         (Ok(()), None) => Message::begin(out, header, &[], edns, limit).finish(Rcode::FormErr),
         (Err(rcode), question) => {
             let raw = question.map_or(&[][..], |question| question.raw);
             Message::begin(out, header, raw, edns, limit).finish(rcode);
         }
     }
+    None
 }
 
 fn verdict(

@@ -6,7 +6,7 @@ pub(crate) mod query;
 
 use sd_core::records::SRV_PRIORITY_AND_WEIGHT;
 
-pub(crate) use message::{Message, Rcode, Section};
+pub(crate) use message::{Message, Rcode, Section, Suspended};
 
 /// How a query came, which decides how large its answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

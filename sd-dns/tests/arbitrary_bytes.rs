@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use hickory_proto::{
     op::{Edns, Message, MessageType},
@@ -15,11 +15,13 @@ use sd_core::model::{
     RecordType,
     RoutingPolicy::{Multivalue, Weighted},
 };
-use sd_dns::Transport;
-use support::{Fixture, question, question_with_edns};
+use sd_dns::{Answerer, Transport};
+use support::{Balancers, Fixture, question, question_with_edns};
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
-    let fixture = Fixture::new();
+    let mut fixture = Fixture::new();
+    let resolver = Arc::new(Balancers::new());
+    fixture.answerer = Answerer::new(fixture.table.clone()).with_alias_resolver(resolver);
     fixture.web(20);
     let srv = fixture.service("_http._tcp", Multivalue, &[(RecordType::Srv, 30)]);
     for number in 0..20 {
@@ -28,6 +30,10 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     }
     let alias = fixture.service("www", Weighted, &[(RecordType::Cname, 20)]);
     fixture.register(&alias, "i", &[("CNAME", "_http._tcp.app.local")]);
+    let app = fixture.service("app", Weighted, &[(RecordType::A, 20)]);
+    for (id, target) in [("i", "lb.example.com"), ("j", "gone.example.com")] {
+        fixture.register_alias(&app, id, target);
+    }
     fixture
 });
 
@@ -61,6 +67,7 @@ fn queries() -> impl Strategy<Value = Vec<u8>> {
         "web.app.local",
         "_http._tcp.app.local",
         "www.app.local",
+        "app.app.local",
         "none.app.local",
         "_tcp.app.local",
         "app.local",

@@ -127,9 +127,19 @@ impl<D: Eq + Hash> RecordSet<D> {
         self.slots.is_empty()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many of them a healthy instance gives.
+    pub(crate) fn healthy(&self) -> usize {
+        self.healthy as usize
+    }
+
     /// What an answer is drawn from.
     pub(crate) fn select(&self) -> Selection {
-        records::select(self.policy(), self.healthy as usize, self.slots.len())
+        records::select(self.policy(), self.healthy(), self.len())
     }
 
     /// The data of a candidate. Healthy ones have the lowest numbers, so a number means the same in either pool.

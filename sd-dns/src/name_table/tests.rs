@@ -6,9 +6,10 @@ use std::{
     num::NonZero,
 };
 
+use async_trait::async_trait;
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RData},
+    rr::{Name, RData, Record},
 };
 use proptest::prelude::*;
 use sd_backend_memory::MemoryRegistry;
@@ -26,7 +27,7 @@ use sd_core::{
 };
 
 use super::*;
-use crate::{Answerer, Reply, Transport};
+use crate::{AliasAddresses, AliasResolver, Answerer, Reply, Transport};
 
 /// One of each entity, to make others of.
 struct Prototypes {
@@ -61,6 +62,7 @@ const SERVICES: [&str; 5] = ["web", "v1.web", ".", "_http._tcp", "svc"];
 const INSTANCES: [&str; 6] = ["v1", "V1", "v2", "x.v2", "a..b", "web"];
 const CNAMES: [&str; 5] =
     ["web.app.local", "v1.web.app.local", "web.svc.app.local", "svc.app.local", "else.where"];
+const BALANCERS: [&str; 3] = ["lb-1.example.com", "lb-2.example.com", "gone.example.com"];
 const CONFIGS: [&[RecordType]; 6] = [
     &[RecordType::A],
     &[RecordType::Aaaa],
@@ -188,6 +190,7 @@ impl Prototypes {
                 endpoint.ipv6 = (choice % 7 != 0).then(|| Ipv6Addr::from((choice % 3) as u128));
                 endpoint.port = NonZero::new((choice / 8 % 3) as u16);
                 endpoint.cname = Some(DnsName::parse(CNAMES[choice % CNAMES.len()]).unwrap());
+                endpoint.alias = (choice % 4 == 1).then(|| DnsName::parse(BALANCERS[choice % 3]).unwrap());
                 Change::PutInstance { service: service_id, instance: Arc::new(value), health: health(flag) }
             }
             17..=20 => Change::DeleteInstance { service: service_id, id: instance_id },
@@ -218,12 +221,16 @@ fn dump(table: &NameTable) -> BTreeMap<String, String> {
 }
 
 fn dump_entry(entry: &Entry) -> String {
-    let Entry { below, a, aaaa, cname, srv } = entry;
+    let Entry { below, a, aaaa, cname, srv, aliases } = entry;
+    let aliased = |set: &RecordSet<DnsName>| (set.counts(), set.terms());
+    let aliases = aliases
+        .as_ref()
+        .map(|aliases| (aliases.a.as_deref().map(aliased), aliases.aaaa.as_deref().map(aliased)));
     let a = a.as_ref().map(|set| (set.counts(), set.terms()));
     let aaaa = aaaa.as_ref().map(|set| (set.counts(), set.terms()));
     let cname = cname.as_ref().map(|set| (set.counts(), set.terms()));
     let srv = srv.as_ref().map(|set| (set.counts(), set.terms()));
-    format!("{below} {a:?} {aaaa:?} {cname:?} {srv:?}")
+    format!("{below} {a:?} {aaaa:?} {cname:?} {srv:?} {aliases:?}")
 }
 
 /// Every number once it is asked for the first: a choice among `of` candidates picks the `nth`.
@@ -282,6 +289,26 @@ fn candidates<D: Eq + std::hash::Hash>(
     Some(Possible::Records { ttl: set.ttl(), limit: selection.limit.min(data.len()), data })
 }
 
+/// The addresses of a name, of which all are answered or an alias alone.
+fn address_candidates<D: Eq + std::hash::Hash>(
+    set: Option<Addresses<'_, D>>,
+    kind: RecordType,
+    data: impl Fn(&D) -> RecordData,
+) -> Option<Possible> {
+    let set = set?;
+    let of = |number| match set.candidate(number).unwrap() {
+        Candidate::Address(address) => data(address),
+        Candidate::Alias(target) => RecordData::Alias { kind, target: target.clone() },
+    };
+    let data: BTreeSet<_> = (0..set.selection().candidates).map(of).collect();
+    let addresses = data.iter().filter(|data| !is_alias(data)).count();
+    Some(Possible::Records { ttl: set.ttl(), limit: set.selection().limit.min(addresses.max(1)), data })
+}
+
+fn is_alias(data: &RecordData) -> bool {
+    matches!(data, RecordData::Alias { .. })
+}
+
 /// By the table.
 fn tabled(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<DnsName>) -> Possible {
     let published = table.read();
@@ -293,8 +320,8 @@ fn tabled(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<
     key.set_zone(zone.key);
     let found = published.look(key.key(start), |entry| {
         let found = match kind {
-            RecordType::A => candidates(entry.a.as_deref(), |data| RecordData::A(*data)),
-            RecordType::Aaaa => candidates(entry.aaaa.as_deref(), |data| RecordData::Aaaa(*data)),
+            RecordType::A => address_candidates(entry.ipv4(), kind, |data| RecordData::A(*data)),
+            RecordType::Aaaa => address_candidates(entry.ipv6(), kind, |data| RecordData::Aaaa(*data)),
             RecordType::Cname => candidates(entry.cname.as_deref(), |data| RecordData::Cname(data.clone())),
             RecordType::Srv => candidates(entry.srv.as_deref(), |data| {
                 let labels = data.target.iter().skip(1).map(|b| char::from(*b));
@@ -345,6 +372,55 @@ fn data_of(data: &RData) -> RecordData {
     }
 }
 
+/// A resolver with a load balancer that has one address of each family, one that has none, and one that is not there.
+#[derive(Debug)]
+struct Balancers;
+
+const BALANCER_TTL: u32 = 61;
+
+#[async_trait]
+impl AliasResolver for Balancers {
+    async fn resolve(
+        &self,
+        target: &DnsName,
+        _: RecordType,
+    ) -> Result<AliasAddresses, Box<dyn std::error::Error + Send + Sync>> {
+        match target.labels().next() {
+            Some(b"lb-1") => Ok(AliasAddresses::new(BALANCER_TTL, [V4.into(), V6.into()])),
+            Some(b"lb-2") => Ok(AliasAddresses::new(BALANCER_TTL, [])),
+            _ => Err("there is no such load balancer".into()),
+        }
+    }
+}
+
+const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+/// Whether this is what one of the aliases among the candidates is answered.
+fn is_answer_of_alias(
+    answer: &Message,
+    records: &[&Record],
+    name: &DnsName,
+    data: &BTreeSet<RecordData>,
+) -> bool {
+    let mut targets = data.iter().filter_map(|data| match data {
+        RecordData::Alias { kind, target } => Some((kind, target.labels().next().unwrap())),
+        _ => None,
+    });
+    match (answer.metadata.response_code, records) {
+        (ResponseCode::ServFail, []) => targets.any(|(_, label)| label == b"gone"),
+        (ResponseCode::NoError, []) => {
+            answer.authorities.len() == 1 && targets.any(|(_, label)| label == b"lb-2")
+        }
+        (ResponseCode::NoError, [record]) => targets.any(|(kind, label)| {
+            let expected = if *kind == RecordType::A { RecordData::A(V4) } else { RecordData::Aaaa(V6) };
+            let same = data_of(&record.data) == expected && text(&record.name) == *name;
+            label == b"lb-1" && same && record.ttl == BALANCER_TTL
+        }),
+        _ => false,
+    }
+}
+
 /// The bytes that go out say what is possible, and follow aliases in the zone of the question.
 fn check_answer(
     answerer: &Answerer,
@@ -357,12 +433,19 @@ fn check_answer(
     let mut name = name.clone();
     let mut followed = false;
     loop {
+        // Of an answer that fails nothing is left, the aliases before it neither.
+        if answer.metadata.response_code == ResponseCode::ServFail {
+            assert!(answer.answers.is_empty() && answer.authorities.is_empty());
+            assert!(!answer.metadata.authoritative);
+        }
         // A chain ends where the answer does: outside of the zone, or in a loop.
         if followed && records.peek().is_none() && answer.authorities.is_empty() {
             assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
             return;
         }
         match possible(&name) {
+            // Which of its targets has failed does not show.
+            Possible::Alias if answer.metadata.response_code == ResponseCode::ServFail => return,
             Possible::Alias => {
                 let alias = records.next().unwrap();
                 assert_eq!(text(&alias.name), name);
@@ -373,6 +456,9 @@ fn check_answer(
             }
             Possible::Records { ttl, data, limit } => {
                 let found: Vec<_> = records.collect();
+                if is_answer_of_alias(&answer, &found, &name, &data) {
+                    return;
+                }
                 assert_eq!(found.len(), limit, "{found:?}");
                 assert!(found.iter().all(|record| record.ttl == ttl && text(&record.name) == name));
                 let distinct: BTreeSet<_> = found.iter().map(|record| data_of(&record.data)).collect();
@@ -439,7 +525,8 @@ proptest! {
 
         let state = writer.cell().load();
         let zones: BTreeSet<DnsName> = ZONES.iter().filter_map(|zone| DnsName::parse(zone).ok()).collect();
-        let answerer = Answerer::new(table.clone()).with_random(SeededRandom::new(steps.len() as u64));
+        let answerer = Answerer::new(table.clone()).with_random(SeededRandom::new(steps.len() as u64))
+            .with_alias_resolver(Balancers);
         for name in questions() {
             for kind in RecordType::ALL {
                 let possible = |name: &DnsName| tabled(&table, name, kind, &zones);

@@ -19,9 +19,9 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{DRAIN_PAUSE, DRAIN_TURNS};
+use super::{DRAIN_PAUSE, DRAIN_TURNS, complete};
 use crate::{
-    answerer::{Answerer, Reply},
+    answerer::{Answerer, Begun},
     wire::Transport,
 };
 
@@ -207,7 +207,17 @@ impl Connection {
         let mut done = 0;
         while let Some(message) = first_message(&self.received[done..]) {
             done += LENGTH + message.len();
-            append_answer(&self.answerer, message, &mut self.answers);
+            let mut begun = None;
+            append(&mut self.answers, |out| {
+                begun = Some(self.answerer.begin(message, Transport::Tcp, out));
+            });
+            if let Some(Begun::Waits(waiting)) = begun {
+                // What comes before it in this connection does not wait with it.
+                self.send().await?;
+                let mut answer = Vec::new();
+                complete(&self.answerer, &waiting, &mut answer).await;
+                append(&mut self.answers, |out| out.extend_from_slice(&answer));
+            }
             if self.answers.len() >= Self::WRITE {
                 self.send().await?;
             }
@@ -242,13 +252,13 @@ fn first_message(received: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes(*len)))
 }
 
-/// Appends the answer with its length before it; nothing if there is none.
-fn append_answer(answerer: &Answerer, message: &[u8], answers: &mut Vec<u8>) {
+/// Appends what is written with its length before it; nothing if there is none.
+fn append(answers: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = answers.len();
     answers.extend_from_slice(&[0; LENGTH]);
-    let reply = answerer.answer(message, Transport::Tcp, answers);
-    match (reply, u16::try_from(answers.len() - start - LENGTH)) {
-        (Reply::Written, Ok(len)) => answers[start..start + LENGTH].copy_from_slice(&len.to_be_bytes()),
-        (Reply::Written | Reply::Nothing, _) => answers.truncate(start),
+    write(answers);
+    match u16::try_from(answers.len() - start - LENGTH) {
+        Ok(len @ 1..) => answers[start..start + LENGTH].copy_from_slice(&len.to_be_bytes()),
+        Ok(0) | Err(_) => answers.truncate(start),
     }
 }

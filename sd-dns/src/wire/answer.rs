@@ -1,15 +1,21 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    hash::Hash,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use sd_core::{random::RandomSource, records::MULTIVALUE_LIMIT};
+use sd_core::{model::RecordType, name::DnsName, random::RandomSource, records::MULTIVALUE_LIMIT};
 
 use super::{
-    Edns, HEADER, Message, Rcode, Section, kind,
+    Edns, HEADER, Message, Rcode, Section, Suspended, kind,
     query::{QueryHeader, Question},
     srv_priority_and_weight,
 };
-use crate::name_table::{Entry, LookupName, Published, RecordSet, SrvData};
+use crate::{
+    alias::AliasAddresses,
+    name_table::{Addresses, Candidate, Entry, LookupName, Published, RecordSet, SrvData},
+};
 
-/// Appends the answer to a question for data of class IN.
+/// Appends the answer to a question for data of class IN, unless it waits for what an alias's target has.
 pub(crate) fn answer(
     published: &Published,
     header: QueryHeader,
@@ -18,13 +24,97 @@ pub(crate) fn answer(
     limit: usize,
     random: &dyn RandomSource,
     out: &mut Vec<u8>,
-) {
+) -> Option<Box<Waiting>> {
     let message = Message::begin(out, header, question.raw, edns, limit);
-    let mut answer = Answer { published, random, kind: question.kind, question: question.name(), message };
+    let mut answer =
+        Answer { published, random, kind: question.kind, question: question.name(), message, drawn: None };
     let mut name = LookupName::folded(question.name());
-    let rcode = answer.resolve(&mut name, HEADER, None);
-    answer.message.finish(rcode);
+    match answer.resolve(&mut name, HEADER, None) {
+        Outcome::Complete(rcode) => {
+            answer.message.finish(rcode);
+            None
+        }
+        Outcome::Waits(drawn, at, apex) => {
+            Some(Box::new(Waiting { message: answer.message.suspend(), drawn, at, apex }))
+        }
+    }
 }
+
+/// What the names that were looked at come to.
+enum Outcome {
+    Complete(Rcode),
+    /// This alias answers for the name that stands here, in this zone.
+    Waits(Drawn, usize, Apex),
+}
+
+/// An alias that was drawn among the candidates of a name.
+#[derive(Debug)]
+struct Drawn {
+    /// A or AAAA.
+    kind: RecordType,
+    target: DnsName,
+}
+
+/// An answer that waits for what an alias's target has.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    message: Suspended,
+    drawn: Drawn,
+    /// Where the name stands that is answered for.
+    at: usize,
+    apex: Apex,
+}
+
+impl Waiting {
+    /// Whose addresses are waited for.
+    pub(crate) fn target(&self) -> &DnsName {
+        &self.drawn.target
+    }
+
+    /// Of which type they are: A or AAAA.
+    pub(crate) fn kind(&self) -> RecordType {
+        self.drawn.kind
+    }
+
+    /// Appends the answer: the addresses that the target has, under the name that was asked for.
+    pub(crate) fn finish(&self, found: &AliasAddresses, out: &mut Vec<u8>) {
+        let mut message = self.message.resume(out);
+        let ttl = found.ttl.min(MAX_TTL);
+        let mut written: Vec<IpAddr> = Vec::with_capacity(MULTIVALUE_LIMIT);
+        for &address in &found.addresses {
+            let is_wanted = address.is_ipv6() == (self.drawn.kind == RecordType::Aaaa);
+            if !is_wanted || written.contains(&address) {
+                continue;
+            }
+            match address {
+                IpAddr::V4(address) => {
+                    message.record(Section::Answer, self.at, kind::A, ttl, 4);
+                    message.push(&address.octets());
+                }
+                IpAddr::V6(address) => {
+                    message.record(Section::Answer, self.at, kind::AAAA, ttl, 16);
+                    message.push(&address.octets());
+                }
+            }
+            written.push(address);
+            if written.len() == MULTIVALUE_LIMIT {
+                break;
+            }
+        }
+        if written.is_empty() {
+            soa(&mut message, Section::Authority, &self.apex);
+        }
+        message.finish(Rcode::NoError);
+    }
+
+    /// Appends the answer that says that the target's addresses cannot be found.
+    pub(crate) fn fail(&self, out: &mut Vec<u8>) {
+        self.message.fail(Rcode::ServFail, out);
+    }
+}
+
+/// The highest TTL (RFC 2181 section 8).
+const MAX_TTL: u32 = i32::MAX as u32;
 
 struct Answer<'a> {
     published: &'a Published,
@@ -33,9 +123,12 @@ struct Answer<'a> {
     /// The name that is asked for, as it stands in the packet.
     question: &'a [u8],
     message: Message<'a>,
+    /// The alias that was drawn, after which nothing is written.
+    drawn: Option<Drawn>,
 }
 
 /// The name of a zone, as it stands in the message.
+#[derive(Debug)]
 struct Apex {
     at: usize,
     len: usize,
@@ -48,16 +141,16 @@ const MAX_ALIASES: usize = 8;
 
 impl Answer<'_> {
     /// Writes what the name that stands at `at` has, and the names that it is an alias of (RFC 1034 section 4.3.2).
-    fn resolve(&mut self, name: &mut LookupName, at: usize, before: Option<&Passed<'_>>) -> Rcode {
+    fn resolve(&mut self, name: &mut LookupName, at: usize, before: Option<&Passed<'_>>) -> Outcome {
         let published = self.published;
         let Some((zone, zone_start)) = published.zones.find(name.wire()) else {
-            return Rcode::Refused;
+            return Outcome::Complete(Rcode::Refused);
         };
         self.message.set_authoritative();
         let is_apex = zone_start == 0;
         let apex = Apex { at: at + zone_start, len: name.wire().len() - zone_start, soa_ttl: zone.soa_ttl };
         if is_apex && self.apex(&apex) {
-            return Rcode::NoError;
+            return Outcome::Complete(Rcode::NoError);
         }
         name.set_zone(zone.key);
         let mut alias = None;
@@ -67,26 +160,29 @@ impl Answer<'_> {
                 alias.is_some()
             }
         });
+        if let Some(drawn) = self.drawn.take() {
+            return Outcome::Waits(drawn, at, apex);
+        }
         if let Some(Alias { target, at }) = alias {
             let passed = Passed { name, before, len: 1 + before.map_or(0, |before| before.len) };
             return match target {
                 Some(mut target) if passed.may_go_on_with(&target) => {
                     self.resolve(&mut target, at, Some(&passed))
                 }
-                _ => Rcode::NoError,
+                _ => Outcome::Complete(Rcode::NoError),
             };
         }
         match written {
-            Some(true) => return Rcode::NoError,
+            Some(true) => return Outcome::Complete(Rcode::NoError),
             None if is_apex && self.kind == kind::ANY => {
-                self.soa(Section::Answer, &apex);
-                return Rcode::NoError;
+                soa(&mut self.message, Section::Answer, &apex);
+                return Outcome::Complete(Rcode::NoError);
             }
             Some(false) | None => {}
         }
         // The negative answer is kept for the TTL of this record or its MINIMUM, which are the same (RFC 2308 section 3).
-        self.soa(Section::Authority, &apex);
-        if written.is_some() || is_apex { Rcode::NoError } else { Rcode::NxDomain }
+        soa(&mut self.message, Section::Authority, &apex);
+        Outcome::Complete(if written.is_some() || is_apex { Rcode::NoError } else { Rcode::NxDomain })
     }
 
     /// Writes what every zone has at its apex: SOA, and NS. `false` if the question is for neither.
@@ -94,7 +190,7 @@ impl Answer<'_> {
     /// Both name the zone itself: it is the one name of which the zone knows that this server answers for it.
     fn apex(&mut self, apex: &Apex) -> bool {
         match self.kind {
-            kind::SOA => self.soa(Section::Answer, apex),
+            kind::SOA => soa(&mut self.message, Section::Answer, apex),
             kind::NS => {
                 self.message.record(Section::Answer, apex.at, kind::NS, apex.soa_ttl, 2);
                 self.message.push(&Message::pointer(apex.at));
@@ -104,59 +200,56 @@ impl Answer<'_> {
         true
     }
 
-    /// Writes an SOA record (RFC 1035 section 3.3.13) with the values of Route 53. The mailbox is `hostmaster` of the
-    /// zone (RFC 2142 section 7).
-    fn soa(&mut self, section: Section, apex: &Apex) {
-        const HOSTMASTER: &[u8] = b"\x0ahostmaster";
-        const SERIAL: u32 = 1;
-        const REFRESH: u32 = 7200;
-        const RETRY: u32 = 900;
-        const EXPIRE: u32 = 1_209_600;
-        // Nothing fits before a zone's name that is as long as names may be.
-        let mailbox = if HOSTMASTER.len() + apex.len <= LookupName::MAX { HOSTMASTER } else { &[] };
-        let len = 2 + mailbox.len() + 2 + 5 * size_of::<u32>();
-        self.message.record(section, apex.at, kind::SOA, apex.soa_ttl, len);
-        self.message.push(&Message::pointer(apex.at));
-        self.message.push(mailbox);
-        self.message.push(&Message::pointer(apex.at));
-        for number in [SERIAL, REFRESH, RETRY, EXPIRE, apex.soa_ttl] {
-            self.message.push(&number.to_be_bytes());
-        }
-    }
-
     /// Writes the records of the type that is asked for; for ANY those of one type (RFC 8482 section 4.1). `false` if
     /// there are none.
     fn records(&mut self, entry: &Entry, name: &LookupName, at: usize) -> bool {
         let wants = |kind| self.kind == kind || self.kind == kind::ANY;
-        match entry {
-            Entry { a: Some(set), .. } if wants(kind::A) => {
-                self.addresses(set, at, kind::A, Ipv4Addr::octets);
-            }
-            Entry { aaaa: Some(set), .. } if wants(kind::AAAA) => {
-                self.addresses(set, at, kind::AAAA, Ipv6Addr::octets);
-            }
-            Entry { srv: Some(set), .. } if wants(kind::SRV) => self.hosts(set, name, at),
-            Entry { cname: Some(_), .. } if wants(kind::CNAME) => return self.alias(entry, at).is_some(),
-            _ => return false,
+        if wants(kind::A)
+            && let Some(set) = entry.ipv4()
+        {
+            self.addresses(&set, at, RecordType::A, kind::A, Ipv4Addr::octets);
+        } else if wants(kind::AAAA)
+            && let Some(set) = entry.ipv6()
+        {
+            self.addresses(&set, at, RecordType::Aaaa, kind::AAAA, Ipv6Addr::octets);
+        } else if wants(kind::SRV)
+            && let Some(set) = &entry.srv
+        {
+            self.hosts(set, name, at);
+        } else {
+            return wants(kind::CNAME) && self.alias(entry, at).is_some();
         }
         true
     }
 
-    fn addresses<D: Copy + Eq + std::hash::Hash, const N: usize>(
+    /// Writes addresses, or draws an alias that answers instead of them.
+    fn addresses<D: Copy + Eq + Hash, const N: usize>(
         &mut self,
-        set: &RecordSet<D>,
+        set: &Addresses<'_, D>,
         at: usize,
+        record_type: RecordType,
         kind: u16,
         octets: impl Fn(&D) -> [u8; N],
     ) {
-        let selection = set.select();
+        let selection = set.selection();
         let ttl = set.ttl();
-        for number in selection.order(self.random).take(selection.limit) {
-            let Some(address) = set.candidate(number) else {
-                continue;
-            };
-            self.message.record(Section::Answer, at, kind, ttl, N);
-            self.message.push(&octets(address));
+        let mut written = 0;
+        for number in selection.order(self.random) {
+            match set.candidate(number) {
+                Some(Candidate::Address(address)) => {
+                    self.message.record(Section::Answer, at, kind, ttl, N);
+                    self.message.push(&octets(address));
+                    written += 1;
+                }
+                Some(Candidate::Alias(target)) if written == 0 => {
+                    self.drawn = Some(Drawn { kind: record_type, target: target.clone() });
+                    return;
+                }
+                Some(Candidate::Alias(_)) | None => {}
+            }
+            if written == selection.limit {
+                break;
+            }
         }
     }
 
@@ -225,6 +318,26 @@ impl Answer<'_> {
                 Some(Alias { target: None, at })
             }
         }
+    }
+}
+
+/// Writes an SOA record (RFC 1035 section 3.3.13) with the values of Route 53. The mailbox is `hostmaster` of the
+/// zone (RFC 2142 section 7).
+fn soa(message: &mut Message<'_>, section: Section, apex: &Apex) {
+    const HOSTMASTER: &[u8] = b"\x0ahostmaster";
+    const SERIAL: u32 = 1;
+    const REFRESH: u32 = 7200;
+    const RETRY: u32 = 900;
+    const EXPIRE: u32 = 1_209_600;
+    // Nothing fits before a zone's name that is as long as names may be.
+    let mailbox = if HOSTMASTER.len() + apex.len <= LookupName::MAX { HOSTMASTER } else { &[] };
+    let len = 2 + mailbox.len() + 2 + 5 * size_of::<u32>();
+    message.record(section, apex.at, kind::SOA, apex.soa_ttl, len);
+    message.push(&Message::pointer(apex.at));
+    message.push(mailbox);
+    message.push(&Message::pointer(apex.at));
+    for number in [SERIAL, REFRESH, RETRY, EXPIRE, apex.soa_ttl] {
+        message.push(&number.to_be_bytes());
     }
 }
 

@@ -6,6 +6,7 @@ use super::{CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, kind, query::QueryHeader};
 pub(crate) enum Rcode {
     NoError = 0,
     FormErr = 1,
+    ServFail = 2,
     NxDomain = 3,
     NotImp = 4,
     Refused = 5,
@@ -138,6 +139,13 @@ impl<'o> Message<'o> {
         self.position() + more + opt <= self.limit
     }
 
+    /// Takes the message out of the buffer, to go on with it later.
+    pub(crate) fn suspend(self) -> Suspended {
+        let Self { out, start, question_end, header, edns, limit, answers, .. } = self;
+        let (octets, question_end) = (out.split_off(start), question_end - start);
+        Suspended { octets, question_end, header, edns, limit, answers }
+    }
+
     /// Completes the message. One that is too long is cut to question and OPT record, and says so (RFC 2181 section 9).
     pub(crate) fn finish(mut self, rcode: Rcode) {
         let truncated = !self.fits(0);
@@ -165,5 +173,37 @@ impl<'o> Message<'o> {
         for (place, word) in self.out[self.start..].chunks_exact_mut(2).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
         }
+    }
+}
+
+/// An answer that is authoritative and has no records but in its answer section, out of its buffer.
+#[derive(Debug)]
+pub(crate) struct Suspended {
+    octets: Vec<u8>,
+    /// Where the question ends.
+    question_end: usize,
+    header: QueryHeader,
+    edns: Option<Edns>,
+    limit: usize,
+    answers: u16,
+}
+
+impl Suspended {
+    /// Goes on with the answer, at the end of this buffer.
+    pub(crate) fn resume<'o>(&self, out: &'o mut Vec<u8>) -> Message<'o> {
+        let mut message = self.begin(out);
+        message.push(&self.octets[self.question_end..]);
+        message.answers = self.answers;
+        message.set_authoritative();
+        message
+    }
+
+    /// Answers nothing but this code.
+    pub(crate) fn fail(&self, rcode: Rcode, out: &mut Vec<u8>) {
+        self.begin(out).finish(rcode);
+    }
+
+    fn begin<'o>(&self, out: &'o mut Vec<u8>) -> Message<'o> {
+        Message::begin(out, self.header, &self.octets[HEADER..self.question_end], self.edns, self.limit)
     }
 }

@@ -1,8 +1,12 @@
 //! A registry with a table on it, and messages to ask with and to read.
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
+use async_trait::async_trait;
 use hickory_proto::{
     op::{Edns, Message, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType as Kind},
@@ -13,6 +17,7 @@ use sd_core::{
     Attached, Change, ChangeSet, Registry, Scope, ScopedCloudMap, Timestamp,
     health::{CustomHealthStatus, Health, HealthCheck},
     model::{RecordType, RoutingPolicy},
+    name::DnsName,
     request::{
         CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest, CreateServiceRequest,
         DeregisterInstanceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange,
@@ -20,7 +25,8 @@ use sd_core::{
         UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
 };
-use sd_dns::{Answerer, NameTable, Reply, Transport};
+use sd_dns::{AliasAddresses, AliasResolver, Answerer, NameTable, Reply, Transport};
+use tokio::sync::Semaphore;
 
 /// The namespace `app.local` in a registry of its own, and the table of its records.
 pub(crate) struct Fixture {
@@ -147,6 +153,12 @@ impl Fixture {
         done(self.api.register_instance(request));
     }
 
+    /// Registers an instance that is an alias of this name.
+    pub(crate) fn register_alias(&self, service: &str, id: &str, target: &str) {
+        let request = RegisterInstanceRequest::new(service, id).with_attribute("AWS_ALIAS_DNS_NAME", target);
+        done(self.api.register_instance(request));
+    }
+
     pub(crate) fn deregister(&self, service: &str, id: &str) {
         done(self.api.deregister_instance(DeregisterInstanceRequest::new(service, id)));
     }
@@ -189,6 +201,48 @@ impl Fixture {
 
 pub(crate) fn parse(answer: &[u8]) -> Message {
     Message::from_vec(answer).unwrap()
+}
+
+/// Knows some load balancers: `lb` has two addresses of IPv4 and one of IPv6, `big` has many of IPv4, `six` of IPv6, and of
+/// `slow` nothing is heard before the gate lets it through. Others do not exist.
+#[derive(Clone, Debug)]
+pub(crate) struct Balancers {
+    pub(crate) gate: Arc<Semaphore>,
+}
+
+impl Balancers {
+    pub(crate) const TTL: u32 = 7;
+
+    pub(crate) fn new() -> Self {
+        Self { gate: Arc::new(Semaphore::new(0)) }
+    }
+}
+
+#[async_trait]
+impl AliasResolver for Balancers {
+    async fn resolve(
+        &self,
+        target: &DnsName,
+        _: RecordType,
+    ) -> Result<AliasAddresses, Box<dyn std::error::Error + Send + Sync>> {
+        let lb: [IpAddr; 4] =
+            [[192, 0, 2, 1].into(), [192, 0, 2, 2].into(), Ipv6Addr::LOCALHOST.into(), [192, 0, 2, 1].into()];
+        match target.labels().next() {
+            Some(b"lb") => Ok(AliasAddresses::new(Self::TTL, lb)),
+            Some(b"big") => {
+                Ok(AliasAddresses::new(u32::MAX, (0..200).map(|last| IpAddr::from([192, 0, 2, last]))))
+            }
+            Some(b"six") => {
+                let address = |last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]);
+                Ok(AliasAddresses::new(Self::TTL, (0..200).map(address)))
+            }
+            Some(b"slow") => {
+                self.gate.acquire().await?.forget();
+                Ok(AliasAddresses::new(Self::TTL, lb))
+            }
+            _ => Err("there is no such load balancer".into()),
+        }
+    }
 }
 
 /// A query as a stub resolver sends it, id 0x1234.

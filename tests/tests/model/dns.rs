@@ -16,6 +16,8 @@ pub(crate) enum Data {
     Aaaa(Ipv6Addr),
     Cname(String),
     Srv(u16, String),
+    /// What a name elsewhere has of the record's type.
+    Alias(String),
 }
 
 /// A record that an instance gives.
@@ -80,8 +82,11 @@ impl World {
         };
         for instance in &service.instances {
             let get = |key: &str| instance.attributes.get(key);
+            let alias = get("AWS_ALIAS_DNS_NAME").and_then(|text| domain(text)).map(Data::Alias);
             let four = get("AWS_INSTANCE_IPV4").map(|text| Data::A(text.parse().unwrap()));
             let six = get("AWS_INSTANCE_IPV6").map(|text| Data::Aaaa(text.parse().unwrap()));
+            // An alias comes with no address, and not in a service with SRV records.
+            let (four, six) = (alias.clone().or(four), alias.or(six));
             let well = instance.status != "UNHEALTHY";
             let mut put = |name: &str, kind, ttl, data: Option<Data>, single| {
                 let (zone, name) = (service.key.0, name.to_owned());

@@ -26,6 +26,7 @@ use sd_dns::{Answerer, NameTable};
 
 use crate::{
     act::{Act, Check, Dns, Fault, List, NamespaceRef, ServiceRef, Step},
+    questions::Balancers,
     registry::Scripted,
     requests::ttl,
     world::{Outcome, ServiceKey, World},
@@ -114,7 +115,7 @@ impl House {
             api: engine.at(Scope::default()),
             rival: rival.at(Scope::default()),
             registry,
-            answerer: Answerer::new(table).with_random(SeededRandom::new(2)),
+            answerer: Answerer::new(table).with_random(SeededRandom::new(2)).with_alias_resolver(Balancers),
             _attached: attached,
             world: World::new(clock.now().as_millis(), delays, millis(timing.custom_health())),
             bound: Bound::default(),
