@@ -15,7 +15,7 @@ use crate::{
     change::{Change, ChangeSet},
     clock::{Clock, SystemClock, Timestamp},
     error::Error,
-    ids::{Fresh, IdSource, RandomIds, Scope},
+    ids::{Fresh, IdSource, OperationId, RandomIds, Scope},
     mode::Mode,
     model::{Operation, RecordType, Tags},
     name::DnsName,
@@ -217,7 +217,7 @@ impl CloudMap {
         let now = inner.clock.now();
         self.admit(action, scope, now)?;
         // What the backend may have stored, and will show sooner or later; then this request is done.
-        let mut uncertain = None;
+        let mut uncertain: Option<(Trace, R)> = None;
         for _ in 0..ATTEMPTS {
             let planned = {
                 let context = WriteContext {
@@ -233,17 +233,18 @@ impl CloudMap {
             };
             // After planning, so that a plan that saw what this request has stored before is not believed.
             uncertain = match uncertain {
-                Some((changes, response)) if is_stored(&changes, self.cell()) => return Ok(response),
+                Some((trace, response)) if trace.is_in(self.cell()) => return Ok(response),
                 open => open,
             };
             let planned = planned?;
             let Some(changes) = planned.changes else {
                 return Ok(planned.response);
             };
-            match inner.registry.commit(changes.clone()).await {
+            let trace = Trace::of(&changes);
+            match inner.registry.commit(changes).await {
                 Ok(()) => return Ok(planned.response),
                 Err(CommitError::Conflict) => {}
-                Err(CommitError::Ambiguous) => uncertain = Some((changes, planned.response)),
+                Err(CommitError::Ambiguous) => uncertain = Some((trace, planned.response)),
                 Err(CommitError::Rejected { key, reason }) => return Err(Error::Rejected { key, reason }),
                 Err(CommitError::Unavailable { retry_after, source }) => {
                     return Err(Error::Unavailable { retry_after, source: Some(source.into()) });
@@ -251,27 +252,41 @@ impl CloudMap {
             }
         }
         match uncertain {
-            Some((changes, response)) if is_stored(&changes, self.cell()) => Ok(response),
+            Some((trace, response)) if trace.is_in(self.cell()) => Ok(response),
             _ => Err(Error::Contention),
         }
     }
 }
 
-/// Whether the cell shows that these changes were stored: by their operation, which has the same id however often the
-/// request is planned, or without one by what they change. That an entity is gone does not say that this request's operation
-/// took it away, and the answer would name an operation that nobody finds.
-fn is_stored(set: &ChangeSet, cell: &StateCell) -> bool {
-    let begun = set.changes.iter().find_map(|change| match change {
-        Change::BeginOperation(pending) => Some(&pending.operation),
-        _ => None,
-    });
-    match set.operation.as_deref().or(begun) {
-        // In this order: an operation that ends is in the log before it is not under way any more.
-        Some(operation) => {
-            let id = operation.id.as_str();
-            cell.load().scope(&set.scope).in_flight(id).is_some() || cell.operations().get(id).is_some()
+/// What changes leave in a cell once they are stored: their operation, which has the same id however often the request is
+/// planned, or without one what they change. That an entity is gone does not say that this request's operation took it away,
+/// and the answer would name an operation that nobody finds.
+enum Trace {
+    Operation(Scope, OperationId),
+    Changes(ChangeSet),
+}
+
+impl Trace {
+    fn of(set: &ChangeSet) -> Self {
+        let begun = set.changes.iter().find_map(|change| match change {
+            Change::BeginOperation(pending) => Some(&pending.operation),
+            _ => None,
+        });
+        match set.operation.as_deref().or(begun) {
+            Some(operation) => Self::Operation(set.scope.clone(), operation.id.clone()),
+            None => Self::Changes(set.clone()),
         }
-        None => !set.changes.is_empty() && is_visible(set, &cell.load()),
+    }
+
+    fn is_in(&self, cell: &StateCell) -> bool {
+        match self {
+            // In this order: an operation that ends is in the log before it is not under way any more.
+            Self::Operation(scope, id) => {
+                let id = id.as_str();
+                cell.load().scope(scope).in_flight(id).is_some() || cell.operations().get(id).is_some()
+            }
+            Self::Changes(set) => !set.changes.is_empty() && is_visible(set, &cell.load()),
+        }
     }
 }
 

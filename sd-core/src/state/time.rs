@@ -217,7 +217,7 @@ impl ScopeState {
                 Err(key) => {
                     tracing::error!(%id, ?key, "the effect of an operation is not possible any more");
                     operation.status = OperationStatus::Fail;
-                    let message = format!("{key:?} does not exist any more");
+                    let message = format!("{key} does not exist any more");
                     operation.error = Some(OperationError::new(OperationErrorCode::InternalFailure, message));
                     break;
                 }
