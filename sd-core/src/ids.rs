@@ -10,6 +10,7 @@ use std::{
 };
 
 use data_encoding::{Encoding, Specification};
+use rand_xoshiro::rand_core::RngCore;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::{
@@ -325,7 +326,7 @@ pub struct RandomIds;
 
 impl IdSource for RandomIds {
     fn fill(&self, bytes: &mut [u8]) {
-        crate::random::with_os_seeded(|rng| rng.fill(bytes));
+        crate::random::with_os_seeded(|rng| rng.fill_bytes(bytes));
     }
 }
 

@@ -6,8 +6,13 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
-    hash::{BuildHasherDefault, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
     sync::{Mutex, PoisonError},
+};
+
+use rand_xoshiro::{
+    Xoshiro256PlusPlus,
+    rand_core::{RngCore, SeedableRng},
 };
 
 /// Where random choices come from.
@@ -29,38 +34,44 @@ pub struct ThreadRandom;
 
 impl RandomSource for ThreadRandom {
     fn next_u64(&self) -> u64 {
-        with_os_seeded(|rng| rng.u64(..))
+        with_os_seeded(Xoshiro256PlusPlus::next_u64)
     }
 }
 
 /// The same choices in every run.
 #[derive(Debug)]
-pub struct SeededRandom(Mutex<fastrand::Rng>);
+pub struct SeededRandom(Mutex<Xoshiro256PlusPlus>);
 
 impl SeededRandom {
     /// A generator that starts from this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
+        Self(Mutex::new(Xoshiro256PlusPlus::seed_from_u64(seed)))
     }
 }
 
 impl RandomSource for SeededRandom {
     fn next_u64(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
     }
 }
 
 /// Runs with this thread's generator.
-pub(crate) fn with_os_seeded<T>(run: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+pub(crate) fn with_os_seeded<T>(run: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
     thread_local! {
-        static RNG: RefCell<fastrand::Rng> = RefCell::new(match getrandom::u64() {
-            Ok(seed) => fastrand::Rng::with_seed(seed),
-            // No entropy from the system: fastrand mixes thread and time.
-            Err(_) => fastrand::Rng::new(),
-        });
+        static RNG: RefCell<Xoshiro256PlusPlus> = RefCell::new(Xoshiro256PlusPlus::from_seed(os_seed()));
     }
     RNG.with_borrow_mut(run)
+}
+
+/// The keys of std's hash maps are random numbers of the system; hashes by them are as hard to guess.
+fn os_seed() -> [u8; 32] {
+    let keys = RandomState::new();
+    let mut seed = [0; 32];
+    for (i, part) in seed.chunks_exact_mut(8).enumerate() {
+        part.copy_from_slice(&keys.hash_one(i).to_ne_bytes());
+    }
+    seed
 }
 
 /// How many displaced places a permutation keeps without allocating.

@@ -127,7 +127,22 @@ pub(super) const DELAY: u64 = 5000;
 fn begun(start: Vec<Change>, request: impl FnOnce(&SyncScopedCloudMap)) -> ChangeSet {
     let timing = Timing::instant().with_operation(Duration::from_millis(DELAY));
     let made = made_in(timing, start, request);
-    made.sets.lock().unwrap().pop().expect("the request was committed")
+    let mut set = made.sets.lock().unwrap().pop().expect("the request was committed");
+    let state = made.cell().load().clone();
+    for precondition in &mut set.preconditions {
+        // Each registry counts its revisions by itself.
+        if let Precondition::At(key, _) = precondition {
+            let incarnation = match key {
+                EntityKey::Namespace(id) => {
+                    here(&state).namespace(id.as_str()).unwrap().namespace().incarnation
+                }
+                EntityKey::Service(id) => here(&state).service(id.as_str()).unwrap().service().incarnation,
+                EntityKey::Instance(..) => continue,
+            };
+            *precondition = Precondition::Live(key.clone(), incarnation);
+        }
+    }
+    set
 }
 
 /// The creation of an HTTP namespace, which is under way for a while.

@@ -109,7 +109,8 @@ pub(crate) fn register(
     };
     let mut changes = context
         .changes()
-        .requiring(Precondition::Live(EntityKey::Service(service.id.clone()), service.incarnation))
+        // The attributes are right for these records and this check.
+        .requiring(Precondition::At(EntityKey::Service(service.id.clone()), entry.revision()))
         .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health });
     changes.preconditions.extend(relied_on);
     Ok(context.conclude(starting, changes))

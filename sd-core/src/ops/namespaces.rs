@@ -100,7 +100,7 @@ pub(crate) fn create_private_dns(
         if replayed(namespace) {
             return Ok(replay(namespace));
         }
-        return Ok(conflicting_zone(&common.name, &vpc, &zone.id, context));
+        return Ok(conflicting_zone(&common.name, &vpc, namespace, &zone.id, context));
     }
     let zone = HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl);
     let free = UniqueKey::Zone(vpc.clone(), common.name.as_str().to_ascii_lowercase().into());
@@ -266,6 +266,7 @@ fn free_http_name(name: &NamespaceName, id: &NamespaceId, context: &WriteContext
 fn conflicting_zone(
     name: &NamespaceName,
     vpc: &VpcId,
+    other: &Namespace,
     zone: &HostedZoneId,
     context: &WriteContext<'_>,
 ) -> Plan<OperationStarted> {
@@ -286,7 +287,9 @@ fn conflicting_zone(
         error: Some(error),
         claims: vec![in_creation(name)],
     };
-    context.conclude(starting, context.changes())
+    // It fails because the other one is there.
+    let other = Precondition::Live(EntityKey::Namespace(other.id.clone()), other.incarnation);
+    context.conclude(starting, context.changes().requiring(other))
 }
 
 pub(crate) fn delete(

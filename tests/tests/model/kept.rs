@@ -87,3 +87,46 @@ fn an_instance_that_is_deregistered_in_between_is_listed_as_a_new_one() {
     ];
     holds(Timing::instant(), &steps);
 }
+
+#[test]
+fn a_registration_fits_the_records_that_its_service_has_by_then() {
+    let steps = [
+        once(private("app.local")),
+        once(service("web", Dns::Records(None, &["A", "AAAA"]), Check::Absent)),
+        Step::Race(
+            register("i-1", &[("AWS_INSTANCE_IPV6", "fd00::1")]),
+            vec![Act::UpdateService {
+                service: ServiceRef::Pick(0),
+                description: None,
+                types: Some(&["A"]),
+                longer: 0,
+                check: None,
+            }],
+        ),
+    ];
+    holds(Timing::instant(), &steps);
+}
+
+#[test]
+fn a_creation_is_replayed_by_what_it_wanted_whatever_an_update_has_changed() {
+    let create =
+        |soa_ttl| Act::CreatePrivate { name: "app.local", vpc: "vpc-1", token: Some("one"), soa_ttl };
+    let update = Act::UpdateNamespace {
+        namespace: NamespaceRef::Pick(0),
+        kind: "DNS_PRIVATE",
+        description: None,
+        soa_ttl: Some(30),
+        token: None,
+    };
+    holds(Timing::instant(), &[once(create(None)), once(update), once(create(Some(30))), once(create(None))]);
+}
+
+#[test]
+fn a_creation_that_fails_does_so_while_the_other_zone_is_there() {
+    let other = Act::CreatePrivate { name: "app.local", vpc: "vpc-2", token: None, soa_ttl: None };
+    let steps = [
+        once(private("app.local")),
+        Step::Race(private("app.local"), vec![Act::DeleteNamespace(NamespaceRef::Pick(0)), other]),
+    ];
+    holds(Timing::instant(), &steps);
+}

@@ -73,12 +73,9 @@ impl World {
         if name.contains(' ') || name.starts_with("arn:") {
             return INVALID;
         }
-        // What an update has changed does not tell what the request wanted.
-        let vpc = |zone: Option<(Option<&'static str>, u32)>| zone.map(|(vpc, _)| vpc);
+        // Whatever an update has changed since.
         let same = |found: &Namespace| {
-            token.is_some()
-                && (found.name, vpc(found.zone), found.token) == (name, vpc(zone), token)
-                && (found.updated.is_some() || (found.zone, found.description) == (zone, description))
+            token.is_some() && (found.name, found.token, found.wanted) == (name, token, (zone, description))
         };
         // One of a name at a time, of whatever type, and also if nothing is going to come of it.
         for other in self.operations.iter().filter(|operation| !operation.ended) {
@@ -118,6 +115,7 @@ impl World {
                 plain,
                 zone,
                 description,
+                wanted: (zone, description),
                 token,
                 created,
                 created_by,

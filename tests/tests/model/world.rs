@@ -10,6 +10,9 @@ use crate::act::Check;
 /// What an id of a service follows from: its namespace's number and its name, folded where DNS is available.
 pub(crate) type ServiceKey = (usize, String);
 
+/// The VPC, if it is private, and the SOA TTL of a DNS namespace.
+pub(crate) type Zone = Option<(Option<&'static str>, u32)>;
+
 pub(crate) type Records = Option<(bool, Vec<(&'static str, u32)>)>;
 
 /// The whole registry. Namespaces and operations are known by numbers; what ids they have is the engine's business.
@@ -37,9 +40,10 @@ pub(crate) struct Namespace {
     pub(crate) name: &'static str,
     /// Whether the HttpName is the name itself. Otherwise a hash follows it.
     pub(crate) plain: bool,
-    /// The VPC, if it is private, and the SOA TTL of a DNS namespace.
-    pub(crate) zone: Option<(Option<&'static str>, u32)>,
+    pub(crate) zone: Zone,
     pub(crate) description: Option<&'static str>,
+    /// The zone and the description that it was created with.
+    pub(crate) wanted: (Zone, Option<&'static str>),
     pub(crate) token: Option<&'static str>,
     pub(crate) created: u64,
     pub(crate) created_by: usize,
