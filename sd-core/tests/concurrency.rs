@@ -159,7 +159,7 @@ fn every_write_says_what_it_relies_on() {
     let update = || UpdateServiceAttributesRequest::new(service.as_str()).with_attribute("a", "b");
     let delete = || DeleteServiceAttributesRequest::new(service.as_str()).with_attributes(["a".to_owned()]);
     let web = meeting.service.arn();
-    let writes: [(&dyn Fn(), &[&str]); 15] = [
+    let writes: [(&dyn Fn(), &[&str]); 16] = [
         (&|| tag(&other).unwrap(), &["At(Namespace"]),
         (&|| tag(&web).unwrap(), &["At(Service"]),
         (&|| untag(&web).unwrap(), &["At(Service"]),
@@ -173,6 +173,8 @@ fn every_write_says_what_it_relies_on() {
             &|| drop(meeting.create_private("new").unwrap()),
             &["Free(HttpName", "Free(Id", "Free(NamespaceInCreation", "Free(Zone"],
         ),
+        // One that is going to fail.
+        (&|| drop(meeting.create_private("new").unwrap()), &["Free(NamespaceInCreation", "Live(Namespace"]),
         (&|| drop(public().unwrap()), &["Free(HttpName", "Free(Id", "Free(NamespaceInCreation"]),
         (&|| drop(update_namespace().unwrap()), &["At(Namespace", "Free(Target"]),
         (&|| drop(update_service().unwrap()), &["At(Service", "Free(Target"]),
@@ -180,7 +182,7 @@ fn every_write_says_what_it_relies_on() {
             &|| drop(meeting.create_service("new").unwrap()),
             &["Free(Id", "Free(ServiceName", "Free(Target", "Live(Namespace"],
         ),
-        (&|| drop(meeting.register("i-1").unwrap()), &["Free(Target", "Live(Instance", "Live(Service"]),
+        (&|| drop(meeting.register("i-1").unwrap()), &["At(Service", "Free(Target", "Live(Instance"]),
         (&|| drop(meeting.deregister().unwrap()), &["Free(Target", "Live(Instance"]),
         (&|| delete_service().unwrap(), &["Childless(Service", "Live(Service"]),
         (&|| drop(delete_namespace().unwrap()), &["Childless(Namespace", "Free(Target", "Live(Namespace"]),
