@@ -90,6 +90,45 @@ macro_rules! declare {
 
 for_each_action!(declare);
 
+impl Action {
+    /// Whether it starts an operation that ends in SUCCESS or FAIL.
+    #[must_use]
+    pub fn starts_operation(self) -> bool {
+        match self {
+            Self::CreateHttpNamespace
+            | Self::CreatePrivateDnsNamespace
+            | Self::CreatePublicDnsNamespace
+            | Self::DeleteNamespace
+            | Self::DeregisterInstance
+            | Self::RegisterInstance
+            | Self::UpdateHttpNamespace
+            | Self::UpdatePrivateDnsNamespace
+            | Self::UpdatePublicDnsNamespace
+            | Self::UpdateService => true,
+            Self::CreateService
+            | Self::DeleteService
+            | Self::DeleteServiceAttributes
+            | Self::TagResource
+            | Self::UntagResource
+            | Self::UpdateInstanceCustomHealthStatus
+            | Self::UpdateServiceAttributes
+            | Self::DiscoverInstances
+            | Self::DiscoverInstancesRevision
+            | Self::GetInstance
+            | Self::GetInstancesHealthStatus
+            | Self::GetNamespace
+            | Self::GetOperation
+            | Self::GetService
+            | Self::GetServiceAttributes
+            | Self::ListInstances
+            | Self::ListNamespaces
+            | Self::ListOperations
+            | Self::ListServices
+            | Self::ListTagsForResource => false,
+        }
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

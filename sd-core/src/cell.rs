@@ -20,7 +20,8 @@ use crate::{
     operation_log::OperationLog,
     registry::CommitError,
     state::{Age, Elapsed, State, Unmet},
-    subscription::{Subscription, Waiting},
+    subscription::Subscription,
+    waiting::Waiting,
 };
 
 /// The published state and the finished operations. A handle: copies show the same.

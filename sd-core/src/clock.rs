@@ -2,9 +2,13 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     sync::atomic::{AtomicU64, Ordering},
+    task::Poll,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use crate::waiting::{Place, Waiting};
 
 /// A moment: milliseconds since the Unix epoch, the precision of the API's timestamps.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,19 +61,34 @@ impl Clock for SystemClock {
 
 /// A clock that moves only when it is told to, for tests without waiting.
 #[derive(Debug)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    millis: AtomicU64,
+    waiting: Waiting,
+}
 
 impl ManualClock {
     /// A clock that stands at this moment.
     #[must_use]
     pub fn at(moment: Timestamp) -> Self {
-        Self(AtomicU64::new(moment.as_millis()))
+        Self { millis: AtomicU64::new(moment.as_millis()), waiting: Waiting::default() }
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward, and wakes whoever waits for it.
     pub fn advance(&self, duration: Duration) {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        self.millis.fetch_add(millis, Ordering::SeqCst);
+        self.waiting.wake();
+    }
+
+    /// Waits until the clock stands at this moment or beyond it. Dropping the future loses nothing.
+    pub async fn reached(&self, moment: Timestamp) {
+        let mut place = Place::among(&self.waiting);
+        poll_fn(|context| {
+            place.wait(context.waker());
+            // After that, so that a clock that moves meanwhile is seen or wakes.
+            if self.now() >= moment { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
@@ -82,7 +101,7 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.millis.load(Ordering::SeqCst))
     }
 }
 

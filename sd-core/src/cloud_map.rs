@@ -15,9 +15,11 @@ use crate::{
     change::{Change, ChangeSet},
     clock::{Clock, SystemClock, Timestamp},
     error::Error,
+    fault::{Faults, Met},
     ids::{Fresh, IdSource, OperationId, RandomIds, Scope},
+    journal::{Journal, Request},
     mode::Mode,
-    model::{Operation, RecordType, Tags},
+    model::{Operation, OperationError, RecordType, Tags},
     name::DnsName,
     ops::{
         Plan, ReadContext, WriteContext, custom_health, discovery, instances, namespaces, operations,
@@ -51,6 +53,8 @@ use crate::{
 /// How often a request is planned again after a conflict before the caller is told to try later.
 const ATTEMPTS: usize = 16;
 
+const NO_OPERATION: &str = "the injected fault fails an operation, and this action starts none";
+
 /// AWS Cloud Map over a registry. A handle: clones share everything. It has no threads, no sockets and no global state.
 #[derive(Clone, Debug)]
 pub struct CloudMap {
@@ -67,6 +71,8 @@ struct Inner {
     timing: Timing,
     quotas: Quotas,
     throttle: Throttle,
+    faults: Faults,
+    journal: Journal,
 }
 
 /// Collects what a [`CloudMap`] depends on.
@@ -87,6 +93,8 @@ impl CloudMapBuilder {
             timing: Timing::default(),
             quotas: Quotas::default(),
             throttle: Throttle::default(),
+            faults: Faults::default(),
+            journal: Journal::keeping(0),
         };
         Self { inner }
     }
@@ -127,6 +135,12 @@ impl CloudMapBuilder {
         self
     }
 
+    /// How many calls the journal keeps, the newest; by default none.
+    pub fn journal(mut self, calls: usize) -> Self {
+        self.inner.journal = Journal::keeping(calls);
+        self
+    }
+
     /// The handle.
     #[must_use]
     pub fn build(self) -> CloudMap {
@@ -152,6 +166,18 @@ impl CloudMap {
         ScopedCloudMap { cloud_map: self.clone(), scope }
     }
 
+    /// What is to go wrong with the next calls: nothing, until something is injected.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.inner.faults
+    }
+
+    /// The newest calls, if [the builder](CloudMapBuilder::journal) was told how many to keep.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
     /// Where the published state stands; doors attach their observers here.
     #[must_use]
     pub fn cell(&self) -> &StateCell {
@@ -175,13 +201,26 @@ impl CloudMap {
         records::resolve(&self.state(), view, name, kind, &*self.inner.random)
     }
 
-    /// Refuses what is asked too often.
-    fn admit(&self, action: Action, scope: &Scope, now: Timestamp) -> Result<(), Error> {
-        let rate = self.inner.quotas.rate(action);
-        rate.map_or(Ok(()), |rate| self.inner.throttle.admit(rate, scope, now))
+    /// Refuses what is asked too often, and what meets a fault. What is left of a fault is why the operation is to fail.
+    fn admit(
+        &self,
+        action: Action,
+        scope: &Scope,
+        now: Timestamp,
+    ) -> Result<Option<Box<OperationError>>, Error> {
+        let failure = match self.inner.faults.meet(action, scope) {
+            Some(Met::Refusal(error)) => return Err(error),
+            Some(Met::Failure(error)) if action.starts_operation() => Some(error),
+            Some(Met::Failure(_)) => return Err(Error::Internal(NO_OPERATION)),
+            None => None,
+        };
+        if let Some(rate) = self.inner.quotas.rate(action) {
+            self.inner.throttle.admit(rate, scope, now)?;
+        }
+        Ok(failure)
     }
 
-    fn read<Q, R>(
+    fn read<Q: Clone + Into<Request>, R>(
         &self,
         action: Action,
         scope: &Scope,
@@ -190,32 +229,53 @@ impl CloudMap {
     ) -> Result<R, Error> {
         // One moment for all: what an answer says has happened is in the published state.
         let now = self.inner.clock.now();
-        self.admit(action, scope, now)?;
-        let context = ReadContext {
-            state: &self.state_at(now),
-            scope,
-            now,
-            operations: self.cell().operations(),
-            random: &*self.inner.random,
+        let entry = self.inner.journal.begin(now, scope, || request.clone().into());
+        let result = self.admit(action, scope, now).and_then(|_| {
+            let context = ReadContext {
+                state: &self.state_at(now),
+                scope,
+                now,
+                operations: self.cell().operations(),
+                random: &*self.inner.random,
+            };
+            plan(request, &context)
+        });
+        self.inner.journal.end(entry, &result);
+        result
+    }
+
+    async fn write<Q: Clone + Into<Request> + Sync, R: Send>(
+        &self,
+        call: WriteCall<'_, Q>,
+        plan: impl Fn(&Q, &WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
+    ) -> Result<R, Error> {
+        let inner = &*self.inner;
+        let WriteCall { action, scope, request, waits } = call;
+        let entry = inner.journal.begin(inner.clock.now(), scope, || request.clone().into());
+        if waits {
+            inner.faults.hold_back(action, scope).await;
+        }
+        let now = inner.clock.now();
+        let result = match self.admit(action, scope, now) {
+            Ok(failure) => {
+                self.commit(scope, now, failure.as_deref(), move |context| plan(request, context)).await
+            }
+            Err(error) => Err(error),
         };
-        plan(request, &context)
+        inner.journal.end(entry, &result);
+        result
     }
 
     /// Plans, commits, and plans again if what the plan relied on has changed.
-    async fn write<Q: Sync, R>(
+    async fn commit<R: Send>(
         &self,
-        action: Action,
         scope: &Scope,
-        request: &Q,
-        plan: impl Fn(&Q, &WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
-    ) -> Result<R, Error>
-    where
-        R: Send,
-    {
+        now: Timestamp,
+        failure: Option<&OperationError>,
+        plan: impl Fn(&WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
+    ) -> Result<R, Error> {
         let inner = &*self.inner;
         let fresh = Fresh::draw(&*inner.ids);
-        let now = inner.clock.now();
-        self.admit(action, scope, now)?;
         // What the backend may have stored, and will show sooner or later; then this request is done.
         let mut uncertain: Option<(Trace, R)> = None;
         for _ in 0..ATTEMPTS {
@@ -227,9 +287,10 @@ impl CloudMap {
                     mode: inner.mode,
                     timing: inner.timing,
                     quotas: inner.quotas,
+                    failure,
                     fresh: &fresh,
                 };
-                plan(request, &context)
+                plan(&context)
             };
             // After planning, so that a plan that saw what this request has stored before is not believed.
             uncertain = match uncertain {
@@ -256,6 +317,15 @@ impl CloudMap {
             _ => Err(Error::Contention),
         }
     }
+}
+
+/// A call of a write.
+struct WriteCall<'a, Q> {
+    action: Action,
+    scope: &'a Scope,
+    request: &'a Q,
+    /// Whether it can be held back.
+    waits: bool,
 }
 
 /// What changes leave in a cell once they are stored: their operation, which has the same id however often the request is
@@ -334,6 +404,12 @@ impl ScopedCloudMap {
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
+
+    /// Waits as long as a [delay](crate::Fault::delay) holds the next call of this operation back. Writes do it themselves; a
+    /// door does it before a read.
+    pub async fn hold_back(&self, action: Action) {
+        self.cloud_map.inner.faults.hold_back(action, &self.scope).await;
+    }
 }
 
 /// [`CloudMap`] without asynchrony, over a registry that waits for nothing.
@@ -405,7 +481,8 @@ macro_rules! methods {
                 /// # Errors
                 /// Those of the API Reference.
                 pub async fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    self.cloud_map.write(Action::$write, &self.scope, &request, $wp).await
+                    let (action, scope, request) = (Action::$write, &self.scope, &request);
+                    self.cloud_map.write(WriteCall { action, scope, request, waits: true }, $wp).await
                 }
             )*
             $(
@@ -426,7 +503,9 @@ macro_rules! methods {
                 /// # Errors
                 /// Those of the API Reference.
                 pub fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    at_once(self.scoped.$wm(request))
+                    let ScopedCloudMap { cloud_map, scope } = &self.scoped;
+                    let (action, request) = (Action::$write, &request);
+                    at_once(cloud_map.write(WriteCall { action, scope, request, waits: false }, $wp))
                 }
             )*
             $(

@@ -81,6 +81,9 @@ pub enum Error {
     /// The account asks for an operation more often than its quota. The request can be sent again, later.
     #[error("too many requests for {}: after {} at once there can be one every {:?}", .0.action, .0.burst, .0.interval)]
     RequestLimitExceeded(&'static Rate),
+    /// There are too many requests for an operation whose rate AWS does not publish. The request can be sent again, later.
+    #[error("Rate exceeded: too many requests for {0}")]
+    Throttling(Action),
     /// The service may not have as many attributes as that.
     #[error("a service has at most 30 attributes, and service {service_id} would have {count}")]
     ServiceAttributesLimitExceeded {
@@ -143,6 +146,7 @@ impl Error {
             Self::ResourceInUse(_) => ErrorCode::ResourceInUse,
             Self::ResourceLimitExceeded { .. } => ErrorCode::ResourceLimitExceeded,
             Self::RequestLimitExceeded(_) => ErrorCode::RequestLimitExceeded,
+            Self::Throttling(_) => ErrorCode::ThrottlingException,
             Self::ServiceAttributesLimitExceeded { .. } => ErrorCode::ServiceAttributesLimitExceededException,
             Self::TooManyTags { .. } => ErrorCode::TooManyTagsException,
             Self::Unavailable { .. } | Self::Contention => ErrorCode::ServiceUnavailable,
@@ -159,6 +163,7 @@ impl Error {
                 | Self::Contention
                 | Self::DuplicateRequest { .. }
                 | Self::RequestLimitExceeded(_)
+                | Self::Throttling(_)
         )
     }
 }
@@ -214,6 +219,8 @@ codes! {
     ResourceLimitExceeded,
     /// Too many requests.
     RequestLimitExceeded,
+    /// Too many requests, of an operation whose model has no error of its own for that.
+    ThrottlingException,
     /// Too many attributes of a service.
     ServiceAttributesLimitExceededException,
     /// Too many tags.

@@ -244,7 +244,11 @@ macro_rules! dispatch {
         ) -> Result<Vec<u8>, Failure> {
             match action {
                 $(Action::$write => encode(protocol, &cloud_map.$wm(decode(protocol, body)?).await?),)*
-                $(Action::$read => encode(protocol, &cloud_map.$rm(&decode(protocol, body)?)?),)*
+                $(Action::$read => {
+                    let request = decode(protocol, body)?;
+                    cloud_map.hold_back(action).await;
+                    encode(protocol, &cloud_map.$rm(&request)?)
+                })*
             }
         }
     };

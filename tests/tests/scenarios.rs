@@ -9,7 +9,13 @@ use std::{
     sync::LazyLock,
 };
 
-use sd_core::{Action, Mode, mode::DIFFERENCES};
+use sd_core::{
+    Action, Error, Fault, Mode, Scope,
+    error::InUse,
+    ids::{CreatorRequestId, NamespaceId},
+    mode::DIFFERENCES,
+    quotas::Quota,
+};
 use sd_tests::scenarios::{Answer, AsyncDoor, Case, CborDoor, Door, House, JsonDoor, Played, SyncDoor, play};
 
 /// The errors that the service model lists for each operation. `tests/shapes` compares it with botocore's.
@@ -154,6 +160,41 @@ fn every_error_of_every_operation_has_a_case_or_a_reason_to_have_none() {
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// An error of this code, as it stands where it is triggered.
+fn error_of(code: &str) -> Error {
+    match code {
+        "NamespaceAlreadyExists" => Error::NamespaceAlreadyExists {
+            namespace_id: NamespaceId::parse("ns-aaaaaaaaaaaaaaaa").unwrap(),
+            creator_request_id: Some(CreatorRequestId::parse("one").unwrap()),
+        },
+        "ResourceInUse" => Error::ResourceInUse(InUse::ServiceHasInstances),
+        "ResourceLimitExceeded" => Error::ResourceLimitExceeded { quota: Quota::Namespaces, most: 50 },
+        "ServiceNotFound" => Error::ServiceNotFound("srv-none".to_owned()),
+        code => panic!("an injected {code}"),
+    }
+}
+
+#[test]
+fn an_error_that_nothing_triggers_has_its_form_through_every_door() {
+    let untriggered: BTreeMap<String, BTreeMap<String, String>> = table(UNTRIGGERED);
+    let case = r#"{"title": "t", "source": "s", "steps": []}"#;
+    let house = House::new(&serde_json::from_str(case).unwrap(), Mode::Lenient);
+    for (operation, errors) in &untriggered {
+        let action = Action::parse(operation).unwrap();
+        for code in errors.keys() {
+            let fault = Fault::error(action, error_of(code)).times(DOORS.len().try_into().unwrap());
+            house.cloud_map.cloud_map().faults().inject(fault);
+            let call = |open: &Open| open(&house).call(Scope::default(), action, &serde_json::json!({}));
+            let answers: Vec<_> = DOORS.iter().map(|open| call(open).unwrap()).collect();
+            let Answer::Error(members) = &answers[0] else { panic!("{operation} {code}: {answers:?}") };
+            assert_eq!(members["code"], **code);
+            assert_eq!(members.contains_key("NamespaceId"), code == "NamespaceAlreadyExists");
+            assert!(answers.iter().all(|answer| *answer == answers[0]), "{operation}: {answers:?}");
+        }
+    }
+    assert!(house.cloud_map.cloud_map().faults().open().is_empty());
 }
 
 #[test]

@@ -119,14 +119,25 @@ impl OperationError {
     }
 }
 
-/// The codes of failed operations.
+/// The codes of failed operations (API Reference, Operation). The engine itself knows one reason to fail; the others come
+/// of a [`Fault`](crate::Fault).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationErrorCode {
+    /// The caller may not do it.
+    AccessDenied,
     /// The zone of a namespace cannot be made.
     CannotCreateHostedZone,
+    /// The caller's credentials ran out meanwhile.
+    ExpiredToken,
+    /// The zone of the namespace is gone.
+    HostedZoneNotFound,
     /// The service is at fault.
     InternalFailure,
+    /// Route 53 does not take the records.
+    InvalidChangeBatch,
+    /// Route 53 is asked too often.
+    ThrottledRequest,
 }
 
 impl OperationErrorCode {
@@ -134,8 +145,13 @@ impl OperationErrorCode {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AccessDenied => "ACCESS_DENIED",
             Self::CannotCreateHostedZone => "CANNOT_CREATE_HOSTED_ZONE",
+            Self::ExpiredToken => "EXPIRED_TOKEN",
+            Self::HostedZoneNotFound => "HOSTED_ZONE_NOT_FOUND",
             Self::InternalFailure => "INTERNAL_FAILURE",
+            Self::InvalidChangeBatch => "INVALID_CHANGE_BATCH",
+            Self::ThrottledRequest => "THROTTLED_REQUEST",
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct WriteContext<'a> {
     pub(crate) mode: Mode,
     pub(crate) timing: Timing,
     pub(crate) quotas: Quotas,
+    /// Why the operation that the request starts is to fail, if a fault was injected.
+    pub(crate) failure: Option<&'a OperationError>,
     /// Drawn once for a request, however often it is planned.
     pub(crate) fresh: &'a Fresh,
 }
@@ -102,7 +104,11 @@ impl WriteContext<'_> {
 
     /// The plan of a request whose outcome an operation tells: at once, or after the time that operations take.
     fn conclude(&self, starting: Starting, mut changes: ChangeSet) -> Plan<OperationStarted> {
-        let Starting { action, kind, targets, namespace, error, claims } = starting;
+        let Starting { action, kind, targets, namespace, mut error, claims } = starting;
+        if let Some(failure) = self.failure {
+            error = Some(Box::new(failure.clone()));
+            changes.changes.clear();
+        }
         let operation = Operation {
             scope: self.scope.clone(),
             id: self.fresh.operation_id(self.now),

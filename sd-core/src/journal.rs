@@ -1,0 +1,153 @@
+//! The journal: which calls there were, for tests that ask what their program has done.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{action::Action, clock::Timestamp, error::Error, ids::Scope, request::*};
+
+macro_rules! requests {
+    (
+        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
+        read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
+    ) => {
+        /// A request of any operation of the API.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the names are the API's own")]
+        #[allow(clippy::exhaustive_enums, reason = "the operations of the API")]
+        pub enum Request {
+            $($write($wq),)*
+            $($read($rq),)*
+        }
+
+        impl Request {
+            /// The operation that it is a request of.
+            #[must_use]
+            pub fn action(&self) -> Action {
+                match self {
+                    $(Self::$write(_) => Action::$write,)*
+                    $(Self::$read(_) => Action::$read,)*
+                }
+            }
+        }
+
+        $(impl From<$wq> for Request {
+            fn from(request: $wq) -> Self {
+                Self::$write(request)
+            }
+        })*
+        $(impl From<$rq> for Request {
+            fn from(request: $rq) -> Self {
+                Self::$read(request)
+            }
+        })*
+    };
+}
+
+crate::for_each_action!(requests);
+
+/// A call of the API.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Call {
+    /// When it came, by the clock of the handle.
+    pub at: Timestamp,
+    /// For which account and Region.
+    pub scope: Scope,
+    /// What was asked for, unchecked.
+    pub request: Request,
+    /// How it was answered. Nothing yet, if it waits or was dropped while it did.
+    pub outcome: Option<Result<(), Error>>,
+}
+
+/// The newest calls of a [`CloudMap`](crate::CloudMap) through all doors, in the order in which they came.
+///
+/// A handle keeps none unless it is told [how many](crate::CloudMapBuilder::journal). Requests that a door could not
+/// decode are no calls.
+pub struct Journal {
+    capacity: usize,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    calls: VecDeque<Call>,
+    /// The number of the first one that is kept.
+    first: u64,
+}
+
+/// The number of a call that is in the journal, or was.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry(u64);
+
+impl Journal {
+    pub(crate) fn keeping(capacity: usize) -> Self {
+        Self { capacity, entries: Mutex::default() }
+    }
+
+    /// The calls, oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.with(|entries| entries.calls.iter().cloned().collect())
+    }
+
+    /// The requests of one operation of the API, oldest first.
+    #[must_use]
+    pub fn requests(&self, action: Action) -> Vec<Request> {
+        self.with(|entries| {
+            let requests = entries.calls.iter().map(|call| &call.request);
+            requests.filter(|request| request.action() == action).cloned().collect()
+        })
+    }
+
+    /// Forgets the calls that there were.
+    pub fn clear(&self) {
+        self.with(|entries| {
+            entries.first += entries.calls.len() as u64;
+            entries.calls.clear();
+        });
+    }
+
+    pub(crate) fn begin(
+        &self,
+        at: Timestamp,
+        scope: &Scope,
+        request: impl FnOnce() -> Request,
+    ) -> Option<Entry> {
+        if self.capacity == 0 {
+            return None;
+        }
+        let call = Call { at, scope: scope.clone(), request: request(), outcome: None };
+        Some(self.with(|entries| {
+            if entries.calls.len() == self.capacity {
+                entries.calls.pop_front();
+                entries.first += 1;
+            }
+            entries.calls.push_back(call);
+            Entry(entries.first + entries.calls.len() as u64 - 1)
+        }))
+    }
+
+    pub(crate) fn end<R>(&self, entry: Option<Entry>, result: &Result<R, Error>) {
+        let Some(Entry(number)) = entry else { return };
+        let outcome = result.as_ref().map(drop).map_err(Clone::clone);
+        self.with(|entries| {
+            let place = number.checked_sub(entries.first).and_then(|place| usize::try_from(place).ok());
+            if let Some(call) = place.and_then(|place| entries.calls.get_mut(place)) {
+                call.outcome = Some(outcome);
+            }
+        });
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&mut Entries) -> T) -> T {
+        run(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.calls()).finish()
+    }
+}
