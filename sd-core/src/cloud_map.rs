@@ -1,6 +1,9 @@
 //! The handle that embedders hold: the API's operations as typed methods, asynchronous and synchronous.
 
 mod reset;
+mod sync;
+
+pub use sync::{DesiredInstance, SyncedInstances};
 
 use std::{
     future::Future,
@@ -403,6 +406,15 @@ impl ScopedCloudMap {
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Commits what is no request of the API.
+    async fn planned<R: Send>(
+        &self,
+        plan: impl Fn(&WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
+    ) -> Result<R, Error> {
+        let now = self.cloud_map.inner.clock.now();
+        self.cloud_map.commit(&self.scope, now, None, plan).await
     }
 
     /// Waits as long as a [delay](crate::Fault::delay) holds the next call of this operation back. Writes do it themselves; a

@@ -86,7 +86,10 @@ pub use action::Action;
 pub use cell::{Attached, Observer, StateCell, StateRef, StateWriter};
 pub use change::{Change, ChangeSet};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use cloud_map::{CloudMap, CloudMapBuilder, ScopedCloudMap, SyncCloudMap, SyncScopedCloudMap};
+pub use cloud_map::{
+    CloudMap, CloudMapBuilder, DesiredInstance, ScopedCloudMap, SyncCloudMap, SyncScopedCloudMap,
+    SyncedInstances,
+};
 pub use error::{Error, ErrorCode};
 pub use fault::{Fault, Faults};
 pub use ids::Scope;

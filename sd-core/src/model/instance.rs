@@ -1,6 +1,7 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     num::NonZeroU16,
+    sync::Arc,
 };
 
 use super::{Attributes, derived::Derived};
@@ -31,6 +32,9 @@ pub struct Instance {
     pub registered_by: OperationId,
     /// The account that registered it.
     pub created_by_account: AccountId,
+    /// The host that keeps it in step with something of its own, if one does. Registering it again by the API keeps the
+    /// owner. See [`sync_service_instances`](crate::ScopedCloudMap::sync_service_instances).
+    pub owner: Option<Arc<str>>,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
     pub(crate) wire: Derived<Box<[u8]>>,

@@ -14,7 +14,7 @@ use crate::{
     health::{CustomHealthStatus, HealthCheck, HealthEvent},
     request::{GetInstancesHealthStatusRequest, UpdateInstanceCustomHealthStatusRequest},
     response::{InstanceHealth, Page},
-    state::InstanceEntry,
+    state::{InstanceEntry, ServiceEntry},
 };
 
 pub(crate) fn update(
@@ -39,17 +39,41 @@ pub(crate) fn update(
     }
     let instance = find_instance(entry, id)?;
     let event = HealthEvent::Reported { status, delay: context.timing.custom_health() };
+    Ok(happened(event, entry, instance, context))
+}
+
+/// What a host knows of an instance that is checked, by whatever check: it takes effect at once.
+pub(crate) fn set(
+    (service, id): (&str, &str),
+    status: CustomHealthStatus,
+    context: &WriteContext<'_>,
+) -> Result<Plan<()>, Error> {
+    let entry = find_service(context.here(), context.scope, service)?;
+    if entry.service().health_check == HealthCheck::None {
+        return Err(Error::CustomHealthNotFound(entry.service().id.clone()));
+    }
+    let instance = find_instance(entry, id)?;
+    Ok(happened(HealthEvent::Set(status), entry, instance, context))
+}
+
+/// The plan of something that happened to an instance's health.
+fn happened(
+    event: HealthEvent,
+    entry: &ServiceEntry,
+    instance: &InstanceEntry,
+    context: &WriteContext<'_>,
+) -> Plan<()> {
     let health = instance.health().on(event, context.now);
     if health == instance.health() {
-        return Ok(Plan::nothing(()));
+        return Plan::nothing(());
     }
-    let (service, id) = (service.id.clone(), instance.instance().id.clone());
+    let (service, id) = (entry.service().id.clone(), instance.instance().id.clone());
     let key = EntityKey::Instance(service.clone(), id.clone());
     let changes = context
         .changes()
         .requiring(Precondition::At(key, instance.revision()))
         .changing(Change::PutHealth { service, id, health });
-    Ok(Plan::commit(changes, ()))
+    Plan::commit(changes, ())
 }
 
 pub(crate) fn get(

@@ -26,6 +26,15 @@ pub(crate) fn register(
     request: &RegisterInstanceRequest,
     context: &WriteContext<'_>,
 ) -> Result<Plan<OperationStarted>, Error> {
+    register_for(None, request, context)
+}
+
+/// The same for an owner, who is to have the instance.
+pub(super) fn register_for(
+    owner: Option<&Arc<str>>,
+    request: &RegisterInstanceRequest,
+    context: &WriteContext<'_>,
+) -> Result<Plan<OperationStarted>, Error> {
     let mut check = Check::default();
     let service = check.reference("serviceId", request.service_id.as_deref());
     let id = check.required("instanceId", request.instance_id.as_deref(), InstanceId::parse);
@@ -94,6 +103,7 @@ pub(crate) fn register(
         creator_request_id,
         registered_by: context.fresh.operation_id(context.now),
         created_by_account: context.scope.account().clone(),
+        owner: owner.or(before.and_then(|before| before.instance().owner.as_ref())).cloned(),
         incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
         wire: Default::default(),
     };

@@ -14,6 +14,7 @@ mod page;
 pub(crate) mod service_attributes;
 pub(crate) mod services;
 mod settings;
+pub(crate) mod sync;
 pub(crate) mod tags;
 pub(crate) mod update_namespace;
 pub(crate) mod update_service;
@@ -171,7 +172,11 @@ fn find_namespace<'s>(state: &'s ScopeState, scope: &Scope, text: &str) -> Resul
 }
 
 /// The service that an id or ARN names, in the caller's scope.
-fn find_service<'s>(state: &'s ScopeState, scope: &Scope, text: &str) -> Result<&'s ServiceEntry, Error> {
+pub(crate) fn find_service<'s>(
+    state: &'s ScopeState,
+    scope: &Scope,
+    text: &str,
+) -> Result<&'s ServiceEntry, Error> {
     own_id(scope, text, "service")
         .and_then(|id| state.service(id))
         .ok_or_else(|| Error::ServiceNotFound(text.to_owned()))

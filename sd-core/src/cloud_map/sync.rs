@@ -1,0 +1,177 @@
+//! For hosts: instances that follow what the host runs, and health that it knows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{ScopedCloudMap, SyncScopedCloudMap, at_once};
+use crate::{
+    error::{Error, rule},
+    health::CustomHealthStatus,
+    ids::OperationId,
+    ops::{custom_health, find_service, sync},
+    request::{DeregisterInstanceRequest, RegisterInstanceRequest},
+};
+
+/// An instance that a host wants to be registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DesiredInstance {
+    /// Its id, 1–64 characters.
+    pub id: String,
+    /// What is to be registered, as in RegisterInstance.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl DesiredInstance {
+    /// An instance without attributes.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), attributes: BTreeMap::new() }
+    }
+
+    /// Sets an attribute.
+    #[must_use]
+    pub fn with_attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.insert(key.into(), value.into());
+        self
+    }
+}
+
+/// What it took to bring the instances of a service in step.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SyncedInstances {
+    /// Those that were registered, anew or again, and the operation of each.
+    pub registered: Vec<(String, OperationId)>,
+    /// Those that were deregistered, and the operation of each.
+    pub deregistered: Vec<(String, OperationId)>,
+    /// Those that are not as they should be, and why.
+    pub refused: Vec<(String, Error)>,
+}
+
+impl ScopedCloudMap {
+    /// Brings the instances that `owner` has in a service (an id or ARN) in step with what it runs: registers what is
+    /// missing, registers again what has other attributes, deregisters what is not desired any more.
+    ///
+    /// It is level-triggered and idempotent: call it with all that there is, as often as you like; what is in step, or
+    /// under way to it, costs nothing. The owner, any text of 1–255 characters, tells its instances from those that others
+    /// registered, which are never touched. Each instance is an operation of its own, as by RegisterInstance and
+    /// DeregisterInstance, with the same [`Timing`](crate::Timing).
+    ///
+    /// ```
+    /// # use sd_backend_memory::MemoryRegistry;
+    /// # use sd_core::{DesiredInstance, Scope, SyncCloudMap, request::*};
+    /// # let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
+    /// # cloud_map.create_http_namespace(CreateHttpNamespaceRequest::new("app"))?;
+    /// # let namespace = cloud_map.list_namespaces(&Default::default())?.items[0].namespace.id.to_string();
+    /// # let service = cloud_map.create_service(CreateServiceRequest::new("web").with_namespace_id(namespace))?.service;
+    /// let tasks = ["task-1", "task-2"].map(|id| DesiredInstance::new(id).with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1"));
+    /// let synced = cloud_map.sync_service_instances(service.id.as_str(), "ecs:web", tasks)?;
+    /// assert_eq!(synced.registered.len(), 2);
+    /// let synced = cloud_map.sync_service_instances(service.id.as_str(), "ecs:web", [])?;
+    /// assert_eq!(synced.deregistered.len(), 2);
+    /// # Ok::<(), sd_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`]; [`Error::InvalidInput`] for an owner without a name, or an id that is desired twice;
+    /// [`Error::Unavailable`] and [`Error::Contention`], after which some instances may be in step: call it again. What
+    /// concerns one instance only, such as an attribute that is wrong, an operation of somebody else that is under way, or
+    /// an id that is somebody else's, is in [`SyncedInstances::refused`], and the others are in step.
+    pub async fn sync_service_instances(
+        &self,
+        service: &str,
+        owner: &str,
+        desired: impl IntoIterator<Item = DesiredInstance> + Send,
+    ) -> Result<SyncedInstances, Error> {
+        if !(1..=255).contains(&owner.chars().count()) {
+            return Err(rule("owner", "An owner has a name of 1-255 characters."));
+        }
+        let (owner, mut ids, mut wanted) = (Arc::<str>::from(owner), BTreeSet::new(), Vec::new());
+        for instance in desired {
+            if !ids.insert(instance.id.clone()) {
+                return Err(rule("instanceId", format!("The instance {} is desired twice.", instance.id)));
+            }
+            wanted.push(instance);
+        }
+        let mut synced = SyncedInstances::default();
+        // First what is no more, so that nobody is sent there any longer.
+        for id in self.owned(service, &owner)? {
+            if !ids.contains(&id) {
+                let request = DeregisterInstanceRequest::new(service, id.as_str());
+                let step = self.planned(|context| sync::remove(&request, &owner, context)).await;
+                keep(&mut synced.deregistered, &mut synced.refused, id, step)?;
+            }
+        }
+        for DesiredInstance { id, attributes } in wanted {
+            let mut request = RegisterInstanceRequest::new(service, id.as_str());
+            request.attributes = Some(attributes);
+            let step = self.planned(|context| sync::put(&request, &owner, context)).await;
+            keep(&mut synced.registered, &mut synced.refused, id, step)?;
+        }
+        Ok(synced)
+    }
+
+    fn owned(&self, service: &str, owner: &str) -> Result<Vec<String>, Error> {
+        let state = self.cloud_map.state();
+        let entry = find_service(state.scope(&self.scope), &self.scope, service)?;
+        Ok(sync::owned(entry, owner).into_iter().map(|id| id.as_str().to_owned()).collect())
+    }
+
+    /// Sets the health of an instance, at once, for hosts that know it: also where AWS asks by a health check of Route 53.
+    /// A report that waits is dropped. The service is given by id or ARN.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::InstanceNotFound`]; [`Error::CustomHealthNotFound`] if the service has no health
+    /// check, where the health is always UNKNOWN; [`Error::Unavailable`] and [`Error::Contention`].
+    pub async fn set_health(
+        &self,
+        service: &str,
+        instance: &str,
+        status: CustomHealthStatus,
+    ) -> Result<(), Error> {
+        self.planned(|context| custom_health::set((service, instance), status, context)).await
+    }
+}
+
+impl SyncScopedCloudMap {
+    /// As [`ScopedCloudMap::sync_service_instances`].
+    ///
+    /// # Errors
+    /// Those of [`ScopedCloudMap::sync_service_instances`].
+    pub fn sync_service_instances(
+        &self,
+        service: &str,
+        owner: &str,
+        desired: impl IntoIterator<Item = DesiredInstance> + Send,
+    ) -> Result<SyncedInstances, Error> {
+        at_once(self.scoped.sync_service_instances(service, owner, desired))
+    }
+
+    /// As [`ScopedCloudMap::set_health`].
+    ///
+    /// # Errors
+    /// Those of [`ScopedCloudMap::set_health`].
+    pub fn set_health(&self, service: &str, instance: &str, status: CustomHealthStatus) -> Result<(), Error> {
+        at_once(self.scoped.set_health(service, instance, status))
+    }
+}
+
+/// Notes what became of an instance. What concerns them all ends it.
+fn keep(
+    done: &mut Vec<(String, OperationId)>,
+    refused: &mut Vec<(String, Error)>,
+    id: String,
+    step: Result<Option<OperationId>, Error>,
+) -> Result<(), Error> {
+    match step {
+        Ok(operation) => done.extend(operation.map(|operation| (id, operation))),
+        Err(error @ (Error::ServiceNotFound(_) | Error::Unavailable { .. } | Error::Contention)) => {
+            return Err(error);
+        }
+        Err(error) => refused.push((id, error)),
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Keeping instances in step with what a host runs.
+
+use std::sync::Arc;
+
+use super::{
+    Plan, WriteContext, endpoint, find_service,
+    instances::{deregister, register_for},
+};
+use crate::{
+    change::{Change, EntityKey, UniqueKey},
+    error::{Error, rule},
+    ids::{InstanceId, OperationId},
+    model::Instance,
+    request::{DeregisterInstanceRequest, RegisterInstanceRequest},
+    response::OperationStarted,
+    state::{InstanceEntry, ServiceEntry},
+};
+
+/// What one instance needs: an operation, or nothing.
+type Step = Option<OperationId>;
+
+/// The ids of the instances of a service that an owner has, or is about to have.
+pub(crate) fn owned(entry: &ServiceEntry, owner: &str) -> Vec<InstanceId> {
+    let instances = entry.instances().iter().map(InstanceEntry::instance);
+    let owned = instances.filter(|instance| instance.owner.as_deref() == Some(owner));
+    owned.map(|instance| instance.id.clone()).collect()
+}
+
+/// Registers an instance for an owner, unless it is as it should be or is about to be.
+pub(crate) fn put(
+    request: &RegisterInstanceRequest,
+    owner: &Arc<str>,
+    context: &WriteContext<'_>,
+) -> Result<Plan<Step>, Error> {
+    if is_in_step(request, owner, context)? {
+        return Ok(Plan::nothing(None));
+    }
+    Ok(stepped(register_for(Some(owner), request, context)?))
+}
+
+fn is_in_step(
+    request: &RegisterInstanceRequest,
+    owner: &Arc<str>,
+    context: &WriteContext<'_>,
+) -> Result<bool, Error> {
+    let here = context.here();
+    let entry = find_service(here, context.scope, request.service_id.as_deref().unwrap_or_default())?;
+    let service = entry.service();
+    // What is wrong with the request is said where it is registered.
+    let id = request.instance_id.as_deref().and_then(|id| InstanceId::parse(id).ok());
+    let namespace = here.namespace(service.namespace_id.as_str());
+    let (Some(id), Some(attributes), Some(namespace)) = (id, &request.attributes, namespace) else {
+        return Ok(false);
+    };
+    let Ok((attributes, _)) = endpoint::parse(attributes, service, namespace.namespace()) else {
+        return Ok(false);
+    };
+    let as_wanted = |found: &Instance| found.attributes == attributes && found.owner.as_ref() == Some(owner);
+    if let Some(other) = here.claimed_by(&UniqueKey::Target(instance_key(entry, &id))) {
+        let puts =
+            |change: &Change| matches!(change, Change::PutInstance { instance, .. } if as_wanted(instance));
+        return Ok(other.effect.iter().any(puts));
+    }
+    let Some(found) = entry.instances().get(id.as_str()).map(InstanceEntry::instance) else {
+        return Ok(false);
+    };
+    if found.owner.as_ref() != Some(owner) {
+        return Err(rule(
+            "instanceId",
+            format!("The instance {id} was not registered by the owner {owner}."),
+        ));
+    }
+    Ok(as_wanted(found))
+}
+
+/// Deregisters an instance, unless it is gone, is about to be, or is not the owner's.
+pub(crate) fn remove(
+    request: &DeregisterInstanceRequest,
+    owner: &str,
+    context: &WriteContext<'_>,
+) -> Result<Plan<Step>, Error> {
+    let here = context.here();
+    let entry = find_service(here, context.scope, request.service_id.as_deref().unwrap_or_default())?;
+    let id = request.instance_id.as_deref().unwrap_or_default();
+    let Some(found) = entry.instances().get(id).map(InstanceEntry::instance) else {
+        return Ok(Plan::nothing(None));
+    };
+    if found.owner.as_deref() != Some(owner) {
+        return Ok(Plan::nothing(None));
+    }
+    if let Some(other) = here.claimed_by(&UniqueKey::Target(instance_key(entry, &found.id)))
+        && other.effect.iter().any(|change| matches!(change, Change::DeleteInstance { .. }))
+    {
+        return Ok(Plan::nothing(None));
+    }
+    Ok(stepped(deregister(request, context)?))
+}
+
+fn instance_key(entry: &ServiceEntry, id: &InstanceId) -> EntityKey {
+    EntityKey::Instance(entry.service().id.clone(), id.clone())
+}
+
+fn stepped(plan: Plan<OperationStarted>) -> Plan<Step> {
+    Plan { changes: plan.changes, response: Some(plan.response.operation_id) }
+}
