@@ -18,6 +18,7 @@ use crate::{
     change::{Change, ChangeSet},
     clock::{Clock, SystemClock, Timestamp},
     error::Error,
+    explanation::{self, Explanation},
     fault::{Faults, Met},
     ids::{Fresh, IdSource, OperationId, RandomIds, Scope},
     journal::{Journal, Request},
@@ -169,6 +170,12 @@ impl CloudMap {
         ScopedCloudMap { cloud_map: self.clone(), scope }
     }
 
+    /// Why [`resolve`](Self::resolve), and with it the DNS door, answers a DNS question as it does.
+    #[must_use]
+    pub fn explain(&self, view: &View, name: &DnsName, kind: RecordType) -> Explanation {
+        explanation::explain(&self.state(), view, name, kind)
+    }
+
     /// What is to go wrong with the next calls: nothing, until something is injected.
     #[must_use]
     pub fn faults(&self) -> &Faults {
@@ -233,18 +240,20 @@ impl CloudMap {
         // One moment for all: what an answer says has happened is in the published state.
         let now = self.inner.clock.now();
         let entry = self.inner.journal.begin(now, scope, || request.clone().into());
-        let result = self.admit(action, scope, now).and_then(|_| {
-            let context = ReadContext {
-                state: &self.state_at(now),
-                scope,
-                now,
-                operations: self.cell().operations(),
-                random: &*self.inner.random,
-            };
-            plan(request, &context)
-        });
+        let admitted = self.admit(action, scope, now);
+        let result = admitted.and_then(|_| self.at_moment(scope, now, |context| plan(request, context)));
         self.inner.journal.end(entry, &result);
         result
+    }
+
+    fn at_moment<R>(&self, scope: &Scope, now: Timestamp, read: impl FnOnce(&ReadContext<'_>) -> R) -> R {
+        read(&ReadContext {
+            state: &self.state_at(now),
+            scope,
+            now,
+            operations: self.cell().operations(),
+            random: &*self.inner.random,
+        })
     }
 
     async fn write<Q: Clone + Into<Request> + Sync, R: Send>(
@@ -408,6 +417,17 @@ impl ScopedCloudMap {
         &self.scope
     }
 
+    /// Why [`discover_instances`](Self::discover_instances) answers a request as it does. Neither quotas nor faults count.
+    ///
+    /// # Errors
+    /// Those of DiscoverInstances that tell of the request.
+    pub fn explain_discovery(&self, request: &DiscoverInstancesRequest) -> Result<Explanation, Error> {
+        let cloud_map = &self.cloud_map;
+        cloud_map.at_moment(&self.scope, cloud_map.inner.clock.now(), |context| {
+            discovery::explain(request, context)
+        })
+    }
+
     /// Commits what is no request of the API.
     async fn planned<R: Send>(
         &self,
@@ -470,6 +490,14 @@ impl SyncScopedCloudMap {
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scoped.scope
+    }
+
+    /// As [`ScopedCloudMap::explain_discovery`].
+    ///
+    /// # Errors
+    /// Those of [`ScopedCloudMap::explain_discovery`].
+    pub fn explain_discovery(&self, request: &DiscoverInstancesRequest) -> Result<Explanation, Error> {
+        self.scoped.explain_discovery(request)
     }
 }
 

@@ -73,6 +73,7 @@ mod waiting;
 pub mod action;
 mod cloud_map;
 pub mod error;
+pub mod explanation;
 mod fault;
 mod journal;
 mod ops;

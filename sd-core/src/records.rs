@@ -16,7 +16,7 @@ use crate::{
     },
     name::{DnsName, DnsNameError, ServiceName},
     random::{Permutation, RandomSource},
-    state::{NamespaceEntry, ScopeState, ServiceEntry, State},
+    state::{InstanceEntry, NamespaceEntry, ScopeState, ServiceEntry, State},
 };
 
 /// The most records that a multivalue answer has.
@@ -175,6 +175,11 @@ pub fn select(policy: RoutingPolicy, healthy: usize, all: usize) -> Selection {
 }
 
 impl Selection {
+    /// Whether the records of this instance, which is a candidate, are in the pool.
+    pub(crate) fn has(&self, entry: &InstanceEntry) -> bool {
+        self.pool == Pool::All || entry.health().status().is_routable()
+    }
+
     /// The candidates' numbers in random order.
     #[must_use]
     pub fn order<'r>(&self, random: &'r dyn RandomSource) -> Permutation<'r> {
@@ -285,7 +290,7 @@ pub fn resolve(
 }
 
 /// The zone that answers for a name: the most specific one, then by [`precedence`].
-fn zone_of<'s>(
+pub(crate) fn zone_of<'s>(
     state: &'s State,
     view: &View,
     name: &DnsName,
@@ -312,7 +317,11 @@ fn zone_of<'s>(
 }
 
 /// The services that have records at a name: as their own, or as the name of an instance.
-fn owners_at<'s>(scope: &'s ScopeState, entry: &'s NamespaceEntry, name: &DnsName) -> Vec<&'s ServiceEntry> {
+pub(crate) fn owners_at<'s>(
+    scope: &'s ScopeState,
+    entry: &'s NamespaceEntry,
+    name: &DnsName,
+) -> Vec<&'s ServiceEntry> {
     let mut owners: Vec<&ServiceEntry> = scope
         .services_of(entry)
         .filter(|service| {
@@ -340,34 +349,17 @@ fn choose(
     kind: RecordType,
     random: &dyn RandomSource,
 ) -> Vec<Record> {
-    let mut healthy = Vec::new();
-    let mut all = Vec::new();
-    let mut policy = RoutingPolicy::Weighted;
-    for owner in owners {
-        for entry in owner.instances().iter() {
-            for record in records_of(entry.instance(), owner.service(), namespace) {
-                if record.owner == *name && record.data.record_type() == kind {
-                    policy = merged(policy, owner.service().dns_config(), &record, owner, namespace);
-                    if entry.health().status().is_routable() {
-                        healthy.push(record.clone());
-                    }
-                    all.push(record);
-                }
-            }
-        }
-    }
-    let ttl = all.iter().map(|record| record.ttl).min().unwrap_or_default();
-    let selection = select(policy, healthy.len(), all.len());
-    let pool = match selection.pool {
-        Pool::Healthy => healthy,
-        Pool::All => all,
-    };
+    let Candidates { records, selection } = candidates(owners, namespace, name, kind);
+    let ttl = records.iter().map(|(record, _)| record.ttl).min().unwrap_or_default();
+    let is_in_pool = |entry: &InstanceEntry| selection.has(entry);
+    let pool: Vec<_> =
+        records.iter().filter(|(_, entry)| is_in_pool(entry)).map(|(record, _)| record).collect();
     let mut chosen: Vec<Record> = Vec::new();
     for number in selection.order(random) {
         if chosen.len() == selection.limit {
             break;
         }
-        let record = &pool[number as usize];
+        let record = pool[number as usize];
         if matches!(record.data, RecordData::Alias { .. }) {
             // All that its target has is one answer, which others are not mixed with.
             match chosen[..] {
@@ -381,6 +373,35 @@ fn choose(
         }
     }
     chosen
+}
+
+/// The records of one type at a name, with the instances that they are of, and what is taken of them.
+pub(crate) struct Candidates<'s> {
+    pub(crate) records: Vec<(Record, &'s InstanceEntry)>,
+    pub(crate) selection: Selection,
+}
+
+pub(crate) fn candidates<'s>(
+    owners: &[&'s ServiceEntry],
+    namespace: &Namespace,
+    name: &DnsName,
+    kind: RecordType,
+) -> Candidates<'s> {
+    let mut records = Vec::new();
+    let mut policy = RoutingPolicy::Weighted;
+    for owner in owners {
+        for entry in owner.instances().iter() {
+            for record in records_of(entry.instance(), owner.service(), namespace) {
+                if record.owner == *name && record.data.record_type() == kind {
+                    policy = merged(policy, owner.service().dns_config(), &record, owner, namespace);
+                    records.push((record, entry));
+                }
+            }
+        }
+    }
+    let healthy = records.iter().filter(|(_, entry)| entry.health().status().is_routable()).count();
+    let selection = select(policy, healthy, records.len());
+    Candidates { records, selection }
 }
 
 /// The policy of a record set with one more record: an instance's own name answers with all that it has.
@@ -399,7 +420,7 @@ fn merged(
 }
 
 /// Whether a name or one below it has a record: an empty non-terminal exists (RFC 4592 section 2.2.2).
-fn exists_at_or_below(scope: &ScopeState, entry: &NamespaceEntry, name: &DnsName) -> bool {
+pub(crate) fn exists_at_or_below(scope: &ScopeState, entry: &NamespaceEntry, name: &DnsName) -> bool {
     scope.services_of(entry).any(|service| {
         service.instances().iter().any(|instance| {
             records_of(instance.instance(), service.service(), entry.namespace())

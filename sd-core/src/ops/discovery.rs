@@ -6,6 +6,7 @@ use super::{ReadContext, check::Check, endpoint::check_form, find_namespace};
 use crate::{
     constraint,
     error::Error,
+    explanation::{Candidate, Explanation, LeftOut, Outcome},
     health::{HealthCheck, HealthStatus},
     ids::AccountId,
     model::{Instance, Signature},
@@ -27,10 +28,24 @@ enum HealthFilter {
 
 const HEALTH_FILTERS: &[&str] = &["HEALTHY", "UNHEALTHY", "ALL", "HEALTHY_OR_ELSE_ALL"];
 
-pub(crate) fn discover(
-    request: &DiscoverInstancesRequest,
-    context: &ReadContext<'_>,
-) -> Result<DiscoveredInstances, Error> {
+/// What a discovery asks for, checked.
+struct Question<'r, 's> {
+    namespace: &'s NamespaceEntry,
+    service_name: ServiceName,
+    /// AWS finds a service that is not there empty, although the model lists ServiceNotFound.
+    service: Option<&'s ServiceEntry>,
+    health: HealthFilter,
+    /// The query parameters.
+    query: Wanted<'r>,
+    /// They and the optional ones.
+    both: Wanted<'r>,
+    limit: usize,
+}
+
+fn question<'r, 's>(
+    request: &'r DiscoverInstancesRequest,
+    context: &'s ReadContext<'_>,
+) -> Result<Question<'r, 's>, Error> {
     let mut check = Check::default();
     let names = names(&mut check, request.namespace_name.as_deref(), request.service_name.as_deref());
     let max_results = check.range("maxResults", request.max_results, 1, 1000).unwrap_or(100);
@@ -50,27 +65,71 @@ pub(crate) fn discover(
     let (namespace_name, service_name) = check.finish(names)?;
     let limit = usize::try_from(max_results).unwrap_or(usize::MAX);
 
-    let entry = namespace(namespace_name, owner.as_ref(), context)?;
+    let namespace = namespace(namespace_name, owner.as_ref(), context)?;
+    let service = context.here().service_by_name(namespace, service_name.as_str());
+    Ok(Question {
+        namespace,
+        health: service.map_or(health, |service| effective(health, service)),
+        service_name,
+        service,
+        query: Wanted::all_of([&request.query_parameters]),
+        both: Wanted::all_of([&request.query_parameters, &request.optional_parameters]),
+        limit,
+    })
+}
+
+pub(crate) fn discover(
+    request: &DiscoverInstancesRequest,
+    context: &ReadContext<'_>,
+) -> Result<DiscoveredInstances, Error> {
+    let Question { namespace, service_name, service, health, query, both, limit } =
+        question(request, context)?;
     let answer = |instances, revision, name: &ServiceName| DiscoveredInstances {
-        namespace_name: entry.namespace().http_name.clone(),
+        namespace_name: namespace.namespace().http_name.clone(),
         service_name: name.clone(),
         instances,
         instances_revision: revision,
     };
-    // AWS finds a service that is not there empty, although the model lists ServiceNotFound.
-    let Some(service) = context.here().service_by_name(entry, service_name.as_str()) else {
+    let Some(service) = service else {
         return Ok(answer(Vec::new(), InstancesRevision::default(), &service_name));
     };
-    let query = Wanted::all_of([&request.query_parameters]);
-    let both = Wanted::all_of([&request.query_parameters, &request.optional_parameters]);
     let choice = Choice { instances: service.instances(), random: context.random };
-    let candidates = choice.candidates(effective(health, service), &query);
+    let candidates = choice.candidates(health, &query);
     // Optional parameters count only if something has them all.
     let mut instances = choice.pick(candidates.clone(), &both, limit);
     if instances.is_empty() && query.attributes != both.attributes {
         instances = choice.pick(candidates, &query, limit);
     }
     Ok(answer(instances, service.instances_revision(), &service.service().name))
+}
+
+/// Why [`discover`] answers what it does.
+pub(crate) fn explain(
+    request: &DiscoverInstancesRequest,
+    context: &ReadContext<'_>,
+) -> Result<Explanation, Error> {
+    let Question { namespace, service, health, query, both, limit, .. } = question(request, context)?;
+    let mut explanation = Explanation::new(Outcome::NoService, limit);
+    explanation.namespace = Some(Arc::clone(namespace.namespace()));
+    let Some(service) = service else { return Ok(explanation) };
+    explanation.outcome = Outcome::Answered;
+    let choice = Choice { instances: service.instances(), random: context.random };
+    let wanted_health = choice.candidates(health, &query);
+    let optional_count = choice.instances.range(wanted_health.clone()).any(|entry| both.is_met_by(entry));
+    let all = 0..u32::try_from(choice.instances.len()).unwrap_or(u32::MAX);
+    for (number, entry) in all.clone().zip(choice.instances.range(all)) {
+        let left_out = if !query.is_met_by(entry) {
+            Some(LeftOut::QueryParameters)
+        } else if !wanted_health.contains(&number) {
+            Some(LeftOut::Health)
+        } else if optional_count && !both.is_met_by(entry) {
+            Some(LeftOut::OptionalParameters)
+        } else {
+            None
+        };
+        explanation.candidates.push(Candidate::new(service, entry, left_out));
+    }
+    Ok(explanation)
 }
 
 pub(crate) fn revision(

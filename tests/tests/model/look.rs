@@ -271,6 +271,10 @@ impl House {
     fn finds(&self, asked: &DiscoverInstancesRequest, expected: &[&Instance], most: usize) -> Verdict {
         let found = ok(self.api.discover_instances(asked))?;
         let ids: BTreeSet<_> = found.instances.iter().map(|(instance, _)| instance.id.as_str()).collect();
+        let explanation = ok(self.api.explain_discovery(asked))?;
+        let eligible: BTreeSet<_> = explanation.eligible().map(|found| found.instance.as_str()).collect();
+        let all: BTreeSet<_> = expected.iter().map(|expected| expected.id.as_str()).collect();
+        prop_assert_eq!(eligible, all, "{:?}: {}", asked, explanation);
         prop_assert_eq!(ids.len(), found.instances.len(), "one twice: {:?}", found);
         prop_assert_eq!(ids.len(), expected.len().min(most), "{:?} finds {:?}", asked, found);
         for (instance, status) in &found.instances {

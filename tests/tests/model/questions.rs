@@ -13,6 +13,8 @@ use hickory_proto::{
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 use sd_core::{
+    Scope,
+    explanation::{Candidate, LeftOut, Outcome},
     model::RecordType,
     name::DnsName,
     records::{self, RecordData, View},
@@ -61,6 +63,10 @@ enum Given {
     Refused,
 }
 
+fn record_type(kind: &str) -> RecordType {
+    RecordType::ALL.into_iter().find(|found| found.as_str() == kind).unwrap()
+}
+
 fn plain(name: &impl ToString) -> String {
     let name = name.to_string().to_ascii_lowercase();
     name.strip_suffix('.').unwrap_or(&name).to_owned()
@@ -74,6 +80,7 @@ impl House {
                 let expected = self.world.resolve(&records, &name, kind, &self.bound.namespaces);
                 let resolved = self.resolved(&name, kind);
                 is_answer(&resolved, &expected, kind, false)?;
+                self.is_explained(&resolved, &name, kind)?;
                 let answered = self.answered(&name, kind)?;
                 is_answer(&answered, &expected, kind, true)?;
             }
@@ -81,9 +88,62 @@ impl House {
         self.discovered(&records)
     }
 
+    /// Whether the explanation tells the same: how it ends, and each instance whose record it may have.
+    fn is_explained(&self, given: &Given, name: &str, kind: &str) -> Verdict {
+        let kind = record_type(kind);
+        let explanation = self.cloud_map.explain(&View::default(), &DnsName::parse(name).unwrap(), kind);
+        let told: &[Told] = match given {
+            Given::Records(told) => told,
+            Given::Nothing(told, _) => std::slice::from_ref(told),
+            Given::NoData(..) | Given::NxDomain(..) | Given::Refused => &[],
+        };
+        let cname = told.first().is_some_and(|first| first.1 == "CNAME") && kind != RecordType::Cname;
+        let outcome = match given {
+            Given::Refused => Outcome::NoZone,
+            Given::NxDomain(..) => Outcome::NoName,
+            Given::NoData(..) => Outcome::NoType,
+            Given::Records(_) | Given::Nothing(..) if cname => Outcome::AnsweredByCname,
+            Given::Records(_) | Given::Nothing(..) => Outcome::Answered,
+        };
+        prop_assert_eq!(explanation.outcome, outcome, "{} {}: {:?}", name, kind.as_str(), given);
+        let kind = if cname { RecordType::Cname } else { kind };
+        let eligible: Vec<_> = self.records_of(explanation.eligible(), name, kind);
+        let here = told.iter().filter(|record| (&*record.0, record.1) == (name, kind.as_str()));
+        for (.., data) in here.clone() {
+            prop_assert!(eligible.contains(data), "{}: {:?} is not eligible: {}", name, data, explanation);
+        }
+        prop_assert!(here.count() <= explanation.limit);
+        prop_assert!(told.is_empty() == eligible.is_empty());
+        // Whoever is left out for anything but its health has none.
+        let others = explanation.candidates.iter();
+        let others = others.filter(|other| !matches!(other.left_out, None | Some(LeftOut::Health)));
+        prop_assert!(self.records_of(others, name, kind).is_empty(), "{}", explanation);
+        Ok(())
+    }
+
+    /// What the candidates have at a name of a type.
+    fn records_of<'c>(
+        &self,
+        candidates: impl Iterator<Item = &'c Candidate>,
+        name: &str,
+        kind: RecordType,
+    ) -> Vec<Data> {
+        let state = self.cloud_map.state();
+        let here = state.scope(&Scope::default());
+        let records = candidates.flat_map(|candidate| {
+            let service = here.service(candidate.service.as_str()).unwrap();
+            let namespace = here.namespace(service.service().namespace_id.as_str()).unwrap();
+            let instance = service.instances().get(candidate.instance.as_str()).unwrap();
+            records::records_of(instance.instance(), service.service(), namespace.namespace())
+        });
+        let records = records.filter(|record| plain(&record.owner) == name);
+        let records = records.filter(|record| record.data.record_type() == kind);
+        records.map(|record| data(&record.data)).collect()
+    }
+
     fn resolved(&self, name: &str, kind: &str) -> Given {
         let name = DnsName::parse(name).unwrap();
-        let kind = RecordType::ALL.into_iter().find(|found| found.as_str() == kind).unwrap();
+        let kind = record_type(kind);
         match self.cloud_map.resolve(&View::default(), &name, kind) {
             records::Answer::Records(found) => Given::Records(
                 found

@@ -1,0 +1,241 @@
+//! Why an answer is what it is: for those who miss an instance in it, or have one too many.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    health::HealthStatus,
+    ids::{InstanceId, ServiceId},
+    model::{Namespace, RecordType, Service},
+    name::{DnsName, DnsNameError},
+    records::{View, candidates, exists_at_or_below, owners_at, service_name, zone_of},
+    state::{InstanceEntry, ServiceEntry, State},
+};
+
+/// Why a discovery, or a DNS question, is answered as it is. [`Display`](fmt::Display) writes it for people.
+///
+/// It says what an answer is drawn from; what is drawn is left to chance.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// How it ends.
+    pub outcome: Outcome,
+    /// The namespace that answers.
+    pub namespace: Option<Arc<Namespace>>,
+    /// The instances that were looked at.
+    pub candidates: Vec<Candidate>,
+    /// The most instances, or records, of an answer.
+    pub limit: usize,
+    /// Services of the namespace that DNS does not know, since their names cannot be names there, and why. Only of DNS
+    /// questions.
+    pub nameless: Vec<(ServiceId, DnsNameError)>,
+}
+
+/// How a question ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// With what is eligible, if anything is.
+    Answered,
+    /// With a CNAME record, at whose target the question goes on.
+    AnsweredByCname,
+    /// A discovery: the namespace has no service of this name, which is found empty.
+    NoService,
+    /// A DNS question: no zone that is seen has the name (REFUSED).
+    NoZone,
+    /// A DNS question: there is no such name, and none below it (NXDOMAIN).
+    NoName,
+    /// A DNS question: the name has no records of this type (NODATA).
+    NoType,
+}
+
+/// An instance that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// Its service.
+    pub service: ServiceId,
+    /// Its id.
+    pub instance: InstanceId,
+    /// Its health.
+    pub health: HealthStatus,
+    /// Why it cannot be in the answer. Otherwise it is eligible.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Why an instance cannot be in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeftOut {
+    /// Its health is not what is asked for, or it is not healthy and others are.
+    Health,
+    /// It lacks some of the query parameters.
+    QueryParameters,
+    /// It lacks some of the optional parameters, which others have.
+    OptionalParameters,
+    /// Its service has no records of the type.
+    NotConfigured(RecordType),
+    /// It lacks the attribute that a record of the type needs.
+    NoAttribute(&'static str),
+    /// A record would need its name, which cannot be one in DNS.
+    NoDnsName(DnsNameError),
+}
+
+impl Explanation {
+    pub(crate) fn new(outcome: Outcome, limit: usize) -> Self {
+        Self { outcome, namespace: None, candidates: Vec::new(), limit, nameless: Vec::new() }
+    }
+
+    /// The instances that the answer is drawn from.
+    pub fn eligible(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(|candidate| candidate.left_out.is_none())
+    }
+}
+
+impl Candidate {
+    pub(crate) fn new(service: &ServiceEntry, entry: &InstanceEntry, left_out: Option<LeftOut>) -> Self {
+        Self {
+            service: service.service().id.clone(),
+            instance: entry.instance().id.clone(),
+            health: entry.health().status(),
+            left_out,
+        }
+    }
+}
+
+/// Explains what [`resolve`](crate::records::resolve) answers.
+pub(crate) fn explain(state: &State, view: &View, name: &DnsName, kind: RecordType) -> Explanation {
+    let Some((scope, entry, zone)) = zone_of(state, view, name) else {
+        return Explanation::new(Outcome::NoZone, 0);
+    };
+    let namespace = entry.namespace();
+    let owners = owners_at(scope, entry, name);
+    let answer = |kind| explain_type(&owners, namespace, name, kind);
+    let mut explanation = answer(kind);
+    if explanation.eligible().next().is_none() {
+        let cname = answer(RecordType::Cname);
+        if kind != RecordType::Cname && cname.eligible().next().is_some() {
+            explanation = Explanation { outcome: Outcome::AnsweredByCname, ..cname };
+        } else {
+            let exists = *name == zone || exists_at_or_below(scope, entry, name);
+            explanation.outcome = if exists { Outcome::NoType } else { Outcome::NoName };
+        }
+    }
+    explanation.nameless = scope
+        .services_of(entry)
+        .filter_map(|entry| match service_name(entry.service(), namespace)? {
+            Ok(_) => None,
+            Err(error) => Some((entry.service().id.clone(), error)),
+        })
+        .collect();
+    explanation.namespace = Some(Arc::clone(namespace));
+    explanation
+}
+
+fn explain_type(
+    owners: &[&ServiceEntry],
+    namespace: &Namespace,
+    name: &DnsName,
+    kind: RecordType,
+) -> Explanation {
+    let found = candidates(owners, namespace, name, kind);
+    let mut explanation = Explanation::new(Outcome::Answered, found.selection.limit);
+    for owner in owners {
+        let own = matches!(service_name(owner.service(), namespace), Some(Ok(own)) if own == *name);
+        for entry in owner.instances().iter() {
+            let is_of = |other: &InstanceEntry| Arc::ptr_eq(other.instance(), entry.instance());
+            let left_out = if found.records.iter().any(|(_, other)| is_of(other)) {
+                (!found.selection.has(entry)).then_some(LeftOut::Health)
+            } else if own || is_named(owner.service(), namespace, entry, name) {
+                Some(without_record(owner.service(), namespace, entry, kind, own))
+            } else {
+                continue;
+            };
+            explanation.candidates.push(Candidate::new(owner, entry, left_out));
+        }
+    }
+    explanation
+}
+
+/// Whether the name is the instance's own.
+fn is_named(service: &Service, namespace: &Namespace, entry: &InstanceEntry, name: &DnsName) -> bool {
+    let own = service_name(service, namespace).and_then(Result::ok);
+    own.is_some_and(|own| own.prefixed(entry.instance().id.as_str()).is_ok_and(|own| own == *name))
+}
+
+/// Why an instance has no record of a type, at its service's name or its own.
+fn without_record(
+    service: &Service,
+    namespace: &Namespace,
+    entry: &InstanceEntry,
+    kind: RecordType,
+    at_service: bool,
+) -> LeftOut {
+    let is_configured = if at_service {
+        service.dns_config().is_some_and(|config| config.ttl(kind).is_some())
+    } else {
+        // At its own name it has its addresses, and nothing else.
+        matches!(kind, RecordType::A | RecordType::Aaaa)
+    };
+    if !is_configured {
+        return LeftOut::NotConfigured(kind);
+    }
+    match kind {
+        RecordType::A => LeftOut::NoAttribute("AWS_INSTANCE_IPV4"),
+        RecordType::Aaaa => LeftOut::NoAttribute("AWS_INSTANCE_IPV6"),
+        RecordType::Cname => LeftOut::NoAttribute("AWS_INSTANCE_CNAME"),
+        RecordType::Srv => {
+            let own = service_name(service, namespace).and_then(Result::ok);
+            match own.map(|own| own.prefixed(entry.instance().id.as_str())) {
+                Some(Err(error)) => LeftOut::NoDnsName(error),
+                _ => LeftOut::NoAttribute("AWS_INSTANCE_PORT"),
+            }
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let namespace = self.namespace.as_ref();
+        let by =
+            namespace.map_or(String::new(), |namespace| format!("{} ({})", namespace.name, namespace.id));
+        let (eligible, all) = (self.eligible().count(), self.candidates.len());
+        match self.outcome {
+            Outcome::Answered | Outcome::AnsweredByCname => {
+                let what = if self.outcome == Outcome::Answered { "" } else { " by the CNAME records" };
+                write!(
+                    f,
+                    "{by} answers{what} of at most {} out of {eligible} of {all} instances",
+                    self.limit
+                )?;
+            }
+            Outcome::NoService => write!(f, "{by} has no service of this name")?,
+            Outcome::NoZone => f.write_str("no zone has this name (REFUSED)")?,
+            Outcome::NoName => write!(f, "{by} has no such name (NXDOMAIN)")?,
+            Outcome::NoType => write!(f, "{by} has no records of this type at this name (NODATA)")?,
+        }
+        for Candidate { service, instance, health, left_out } in &self.candidates {
+            write!(f, "\n{instance} in {service}, {health}: ")?;
+            match left_out {
+                None => f.write_str("eligible"),
+                Some(reason) => write!(f, "left out, {reason}"),
+            }?;
+        }
+        for (service, error) in &self.nameless {
+            write!(f, "\n{service} has no name in DNS: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Health => f.write_str("because of its health"),
+            Self::QueryParameters => f.write_str("since it lacks query parameters"),
+            Self::OptionalParameters => f.write_str("since it lacks optional parameters, which others have"),
+            Self::NotConfigured(kind) => write!(f, "since its service has no {} records", kind.as_str()),
+            Self::NoAttribute(key) => write!(f, "since it has no {key}"),
+            Self::NoDnsName(error) => write!(f, "since its id cannot be a name in DNS: {error}"),
+        }
+    }
+}
