@@ -1,0 +1,189 @@
+"""Runs the clients of AWS's SDKs against sd-server: each does all the checks of checks.json.
+
+    run.py SD_SERVER NAME=COMMAND...
+
+A client is a program that prints a line for each check, `ok ID` or `not ok ID: why`, and reads from its environment what to
+talk to: SD_ENDPOINT (operations are done at once), SD_ENDPOINT_TIMED (`--timing aws`), SD_ENDPOINT_QUOTAS (`--quotas aws`),
+SD_ENDPOINT_IPV6, SD_KEEP_ALIVE, SD_EXPECT (endpoints, too), SD_PROXY (the URL of an HTTP proxy), the Region, and an access key
+that is an account of its own. What a client cannot do stands in not-applicable.json with the reason; it must not print it.
+
+Every snippet of sd-http/docs/clients.md has to be in the program that its comment names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "lib"))
+
+from relay import Relay  # noqa: E402
+from session import Report, Server, SessionLost, environment, has_ipv6  # noqa: E402
+
+CHECKS: dict[str, str] = json.loads((HERE / "checks.json").read_text())
+NOT_APPLICABLE: dict[str, dict[str, str]] = json.loads((HERE / "not-applicable.json").read_text())
+PAGE = ROOT / "sd-http" / "docs" / "clients.md"
+REGION = "us-east-1"
+LONGEST = 600  # seconds that a client may take
+VARIABLES = ("XDG_CACHE_HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR", "GOPATH", "GOCACHE", "GOFLAGS", "GOPROXY")
+
+
+@contextlib.contextmanager
+def server(binary: str, directory: Path, host: str, *flags: str) -> Iterator[tuple[str, int]]:
+    """The address of the API of a server of its own."""
+    ports = ["--http", f"{host}:0", "--admin", "127.0.0.1:0", "--dns", "127.0.0.1:0"]
+    log = Path(tempfile.mkstemp(suffix=".log", dir=directory)[1])
+    running = Server([binary, *ports, *flags], log, environment(directory))
+    try:
+        deadline = time.monotonic() + 30
+        while not (address := re.search(r"^  API +\S*:(\d+)$", running.output, re.MULTILINE)):
+            running.check_alive()
+            if time.monotonic() > deadline:
+                raise SessionLost(f"the server does not say where it listens: {running.output}")
+            time.sleep(0.02)  # a poll, bounded by the deadline
+        yield host.strip("[]"), int(address[1])
+    finally:
+        running.stop()
+
+
+class Evidence:
+    """What the runner sees of a client by itself."""
+
+    def __init__(self, api: tuple[str, int]):
+        self.keep_alive, self.expect, self.proxy = Relay(api), Relay(api), Relay(api)
+
+    def complaint(self, check: str) -> str | None:
+        """Why a check that the client calls ok is not."""
+        if check == "wire.keep-alive" and (self.keep_alive.connections, len(self.keep_alive.targets)) != (1, 10):
+            return f"{len(self.keep_alive.targets)} calls on {self.keep_alive.connections} connections"
+        if check == "wire.expect-continue" and not self.expect.continued:
+            return "there was no 100 (Continue)"
+        if check == "wire.proxy":
+            wanted = {f"{prefix}servicediscovery.{REGION}.amazonaws.com" for prefix in ("", "data-")}
+            seen = {re.sub(r"^http://([^/:]+)(:80)?/.*$", r"\1", target) for target in self.proxy.targets}
+            if seen != wanted:
+                return f"the targets were {self.proxy.targets}"
+        return None
+
+    def close(self) -> None:
+        for relay in (self.keep_alive, self.expect, self.proxy):
+            relay.close()
+
+
+def run(name: str, command: str, variables: dict[str, str], evidence: Evidence, home: Path) -> dict[str, str | None]:
+    """What became of each check of a client: None, or a complaint."""
+    kept = {key: os.environ[key] for key in VARIABLES if key in os.environ}
+    try:
+        ended = subprocess.run(
+            shlex.split(command),
+            env={**environment(home), **kept, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+        )
+        out, status = ended.stdout, ended.returncode
+        rest = ended.stderr
+    except subprocess.TimeoutExpired as late:
+        out, status, rest = (late.stdout or b"").decode(), None, f"no end after {LONGEST} s"
+    except OSError as error:
+        out, status, rest = "", None, str(error)
+    results: dict[str, str | None] = {}
+    for line in out.splitlines():
+        if found := re.match(r"(not )?ok (\S+?)(?:: (.*))?$", line):
+            again = found[2] in results
+            results[found[2]] = "it was done twice" if again else (found[3] or "no reason") if found[1] else None
+        elif line.strip():
+            rest += f"\n{line}"
+    for check in results:
+        results[check] = results[check] or evidence.complaint(check)
+    reasons = NOT_APPLICABLE.get(name, {})
+    for check in sorted(CHECKS.keys() | results.keys() | reasons.keys()):
+        if check not in CHECKS:
+            results[check] = "checks.json does not know it"
+        elif check in reasons and check in results:
+            results[check] = "it is done: drop the reason in not-applicable.json"
+        elif check not in results and check not in reasons:
+            results[check] = f"it was not done (status {status}): {rest.strip()[-2000:]}"
+    return results
+
+
+def snippets() -> list[str]:
+    """What of the page's code is not in the programs that it says it is from."""
+    complaints = []
+    parts = re.findall(r"<!-- (\S+) -->\n+```\S*\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = len(re.findall(r"^```\S+$", PAGE.read_text(), re.MULTILINE))
+    if len(parts) != blocks or not parts:
+        complaints.append(f"{len(parts)} of {blocks} code blocks say where they are from")
+    for path, code in parts:
+        lines = (ROOT / path).read_text().splitlines()
+        wanted = code.splitlines()
+        # As it stands there, but for the indentation.
+        found = any(
+            textwrap.dedent("\n".join(lines[i : i + len(wanted)])).splitlines() == wanted
+            for i in range(len(lines) - len(wanted) + 1)
+        )
+        if not found:
+            complaints.append(f"{path} does not have:\n{code}")
+    return complaints
+
+
+def main() -> int:
+    binary, *clients = sys.argv[1:]
+    report = Report()
+    report.check("the page about clients says what the clients do", snippets())
+    if not has_ipv6():
+        report.fail("this machine has no IPv6 loopback address")
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        api = stack.enter_context(server(binary, directory, "127.0.0.1"))
+        timed = stack.enter_context(server(binary, directory, "127.0.0.1", "--timing", "aws"))
+        quotas = stack.enter_context(server(binary, directory, "127.0.0.1", "--quotas", "aws"))
+        ipv6 = stack.enter_context(server(binary, directory, "[::1]"))
+        for number, client in enumerate(clients):
+            name, command = client.split("=", 1)
+            evidence = Evidence(api)
+            stack.callback(evidence.close)
+            variables = {
+                "SD_ENDPOINT": "http://%s:%d" % api,
+                "SD_ENDPOINT_TIMED": "http://%s:%d" % timed,
+                "SD_ENDPOINT_QUOTAS": "http://%s:%d" % quotas,
+                "SD_ENDPOINT_IPV6": "http://[%s]:%d" % ipv6,
+                "SD_KEEP_ALIVE": f"http://{evidence.keep_alive.address}",
+                "SD_EXPECT": f"http://{evidence.expect.address}",
+                "SD_PROXY": f"http://{evidence.proxy.address}",
+                "AWS_ACCESS_KEY_ID": str(100000000001 + number),
+                "AWS_SECRET_ACCESS_KEY": "none",
+                "AWS_REGION": REGION,
+                "AWS_DEFAULT_REGION": REGION,
+                "AWS_EC2_METADATA_DISABLED": "true",
+            }
+            home = directory / f"home-{number}"
+            home.mkdir()
+            started = time.monotonic()
+            results = run(name, command, variables, evidence, home)
+            for check, complaint in results.items():
+                if complaint is not None:
+                    report.fail(f"{name}: {check}", complaint)
+            done = [check for check, complaint in results.items() if complaint is None]
+            report.passed += len(done)
+            report.note("ok", f"{name}: {len(done)} of {len(CHECKS)} checks in {time.monotonic() - started:.0f} s")
+            for check, reason in NOT_APPLICABLE.get(name, {}).items():
+                report.note("n/a", f"{name}: {check}: {reason}")
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
