@@ -2,7 +2,8 @@
 //!
 //! [`CloudMapService`] is a tower service, so it runs inside any server and without a socket; [`HttpServer`] is a server
 //! for it. This crate only translates: names, shapes and statuses are here, every rule of Cloud Map is in the core. What
-//! each operation takes and answers, and where that is not what AWS does, is told in [`behaviour`].
+//! each operation takes and answers, and where that is not what AWS does, is told in [`behaviour`]; what the SDKs of each
+//! language need to be told, in [`clients`].
 //!
 //! ```
 //! use http::Request;
@@ -29,6 +30,7 @@
 mod admin;
 pub mod behaviour;
 mod caller;
+pub mod clients;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

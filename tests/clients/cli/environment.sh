@@ -1,0 +1,5 @@
+export AWS_ENDPOINT_URL=$endpoint
+export AWS_DISABLE_HOST_PREFIX_INJECTION=true
+export AWS_DEFAULT_REGION=us-east-1
+export AWS_ACCESS_KEY_ID=123456789012 # the account
+export AWS_SECRET_ACCESS_KEY=none
