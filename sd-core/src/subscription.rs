@@ -14,7 +14,30 @@ use crate::{
 /// Tells that the state has changed since it was last asked: a level, not a stream of events.
 ///
 /// Several changes may be told as one, and none is lost: what [`changed`](Self::changed) returns is the newest state.
-/// What lies between two states is the business of an [`Observer`](crate::Observer).
+/// What lies between two of them is an [`Observer`](crate::Observer)'s business; what they differ in,
+/// [`State::diff`](crate::State::diff) tells.
+///
+/// ```
+/// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+/// # use sd_backend_memory::MemoryRegistry;
+/// use sd_core::{Change, Scope, SyncCloudMap, request::CreateHttpNamespaceRequest};
+///
+/// let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+/// let mut subscription = cloud_map.cloud_map().cell().subscribe();
+/// let before = cloud_map.cloud_map().state();
+/// # let mut changed = pin!(async {
+/// let after = subscription.changed().await;
+/// for (scope, changes) in before.diff(&after) {
+///     assert_eq!(scope, Scope::default());
+///     assert!(matches!(&changes[..], [Change::PutNamespace(namespace)] if namespace.name.as_str() == "app"));
+/// }
+/// # });
+/// # let mut poll = || changed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+/// # assert_eq!(poll(), Poll::Pending);
+/// cloud_map.at(Scope::default()).create_http_namespace(CreateHttpNamespaceRequest::new("app"))?;
+/// # assert_eq!(poll(), Poll::Ready(()));
+/// # Ok::<(), sd_core::Error>(())
+/// ```
 pub struct Subscription {
     cell: StateCell,
     seen: Revision,

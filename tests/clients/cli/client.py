@@ -11,27 +11,17 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from checks import FIVE, UNICODE, check, equal, name, run_all  # noqa: E402
+
 CLI = sys.argv[1]
-CHECKS: dict[str, Callable[[], None]] = {}
-NAMES: Iterator[int] = iter(range(1, 10_000))
 ENDPOINT = os.environ["SD_ENDPOINT"]
 TIMED = os.environ["SD_ENDPOINT_TIMED"]
 ACCOUNT = os.environ["AWS_ACCESS_KEY_ID"]
-UNICODE = "Grüße, 世界 🗺"
-FIVE = [f"i-{number}" for number in range(5)]
-
-
-def check(identifier: str):
-    def register(function: Callable[[], None]) -> Callable[[], None]:
-        CHECKS[identifier] = function
-        return function
-
-    return register
 
 
 def settings(endpoint: str) -> dict[str, str]:
@@ -82,15 +72,6 @@ def make(operation: str, endpoint: str = ENDPOINT, **request: Any) -> dict:
     body = json.dumps(request).encode()
     with urllib.request.urlopen(urllib.request.Request(endpoint, body, headers), timeout=60) as answer:
         return json.load(answer)
-
-
-def name(prefix: str = "n") -> str:
-    return f"{prefix}-{next(NAMES)}"
-
-
-def equal(got: Any, expected: Any) -> None:
-    if got != expected:
-        raise AssertionError(f"{got!r} is not {expected!r}")
 
 
 def http_namespace(**more: Any) -> tuple[str, str]:
@@ -471,20 +452,6 @@ def _() -> None:
     refused("NamespaceNotFound", "discover-instances", *names, env=env)
 
 
-def report(identifier: str, function: Callable[[], None]) -> bool:
-    try:
-        function()
-        print(f"ok {identifier}", flush=True)
-        return True
-    except Exception as error:
-        print(f"not ok {identifier}: {type(error).__name__}: {' '.join(str(error).split())}", flush=True)
-        return False
-
-
-def main() -> int:
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return 0 if all(list(pool.map(report, CHECKS, CHECKS.values()))) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    # A command is a process.
+    sys.exit(run_all(os.cpu_count() or 1))

@@ -5,30 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shapes"))
+TESTS = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TESTS / "clients"), str(TESTS / "shapes")]
 
+from checks import FIVE, UNICODE, check, equal, name, run_all  # noqa: E402
 from clients import forced  # noqa: E402
-
-CHECKS: dict[str, Callable[[], None]] = {}
-NAMES: Iterator[int] = iter(range(1, 10_000))
-UNICODE = "Grüße, 世界 🗺"
-
-
-def check(identifier: str):
-    def register(function: Callable[[], None]) -> Callable[[], None]:
-        CHECKS[identifier] = function
-        return function
-
-    return register
-
 
 def session() -> boto3.Session:
     if os.environ.get("SD_PROTOCOL") == "cbor":
@@ -56,15 +44,6 @@ def page_client(endpoint: str):
 
 sd = client_of(os.environ["SD_ENDPOINT"])
 timed = client_of(os.environ["SD_ENDPOINT_TIMED"])
-
-
-def name(prefix: str = "n") -> str:
-    return f"{prefix}-{next(NAMES)}"
-
-
-def equal(got, expected) -> None:
-    if got != expected:
-        raise AssertionError(f"{got!r} is not {expected!r}")
 
 
 def polled(operation: str, client=sd) -> dict:
@@ -349,9 +328,6 @@ def five_instances() -> str:
     return created
 
 
-FIVE = [f"i-{number}" for number in range(5)]
-
-
 @check("pages.instances")
 def _() -> None:
     created = five_instances()
@@ -484,18 +460,5 @@ def _() -> None:
     client.list_namespaces()
 
 
-def main() -> int:
-    failed = 0
-    for identifier, function in CHECKS.items():
-        try:
-            function()
-            print(f"ok {identifier}", flush=True)
-        except Exception as error:
-            failed += 1
-            print(f"not ok {identifier}: {type(error).__name__}: {' '.join(str(error).split())}", flush=True)
-            traceback.print_exc()
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_all())
