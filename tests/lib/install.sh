@@ -6,6 +6,7 @@
 awscli=1.46.3
 boto3=1.44.5 # the first whose model has rpc-v2-cbor and the statuses of errors is 1.44.1
 cargo_deny=0.20.2
+moto=5.2.5 # what tests/bench/http is compared with
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 export HOME
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sd
@@ -70,6 +71,14 @@ need_boto3() {
   need_python && rm -rf "$cache/boto3" && mkdir -p "$cache" &&
     logged "$python" -m venv "$cache/boto3" &&
     logged "$cache/boto3/bin/python" -m pip install --quiet "boto3==$boto3"
+}
+
+need_moto() {
+  local version
+  version=$("$cache/moto/bin/python" -c 'import moto; print(moto.__version__)' 2>&1) && [ "$version" = "$moto" ] && return
+  need_python && rm -rf "$cache/moto" && mkdir -p "$cache" &&
+    logged "$python" -m venv "$cache/moto" &&
+    logged "$cache/moto/bin/python" -m pip install --quiet "moto[server]==$moto"
 }
 
 need_cargo_deny() {

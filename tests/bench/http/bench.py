@@ -1,0 +1,298 @@
+"""What the HTTP door costs, beside a bare hyper server and moto's. Started by `run`, which says how.
+
+Processor time is that of the server's process, user and system, from /proc/PID/stat, over the answers it gave. The servers
+take turns within each round, and what is printed is the median of the rounds with the lowest and the highest: on a machine
+with other work the ratios of a run mean something, the microseconds little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TARGET = "Route53AutoNaming_v20170314."
+ATTRIBUTES = {"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "8080", "color": "blue", "zone": "us-east-1a"}
+SIZES = (1, 1_000, 10_000)
+CONNECTIONS = 4
+IDLE, SLOW = 1_000, 64
+# Moto knows by it whose request it is.
+SIGNATURE = "AWS4-HMAC-SHA256 Credential=123456789012/20260101/us-east-1/servicediscovery/aws4_request, Signature=0a"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Failed(Exception):
+    """A server does not do what it has to."""
+
+
+@dataclass
+class Case:
+    """A request that is measured."""
+
+    name: str
+    operation: str
+    body: str
+
+
+class Server:
+    """A server, started, and found by the first address that it prints."""
+
+    def __init__(self, name: str, command: list[str], log: Path) -> None:
+        self.name = name
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        pattern = re.compile(r"(?:API +|Running on http://)127\.0\.0\.1:(\d+)")
+        while not (found := pattern.search(log.read_text(errors="replace"))):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"{name} does not start: {log.read_text(errors='replace')}")
+            time.sleep(0.02)  # a poll, bounded by the deadline
+        self.port = int(found[1])
+
+    def call(self, operation: str, body: dict, connection: http.client.HTTPConnection | None = None) -> bytes:
+        connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {
+            "X-Amz-Target": TARGET + operation,
+            "Content-Type": "application/x-amz-json-1.1",
+            "Authorization": SIGNATURE,
+        }
+        connection.request("POST", "/", json.dumps(body), headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            raise Failed(f"{self.name} answers {operation} with {answer.status}: {content[:500]!r}")
+        return content
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def peak_mib(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Load:
+    """What a round of wrk saw."""
+
+    cpu_us: float
+    answers: int
+    p50_ms: float
+    p99_ms: float
+
+
+def load(server: Server, case: Case, seconds: float, connections: int) -> Load:
+    url = f"http://127.0.0.1:{server.port}/"
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(HERE / "post.lua")]
+    before = server.cpu_seconds()
+    run = subprocess.run([*command, url, "--", case.operation, case.body], capture_output=True, text=True, check=False)
+    used = server.cpu_seconds() - before
+    if not (result := re.search(r"^result (\d+) (\d+) (\d+) (\d+) (\d+)$", run.stdout, re.MULTILINE)):
+        raise Failed(f"wrk: {run.stdout}{run.stderr}")
+    answers, _, faults, p50, p99 = (int(number) for number in result.groups())
+    if faults or not answers:
+        raise Failed(f"{server.name}, {case.name}: {answers} answers, {faults} faults")
+    return Load(used / answers * 1e6, answers, p50 / 1000, p99 / 1000)
+
+
+def fill(server: Server, sizes: tuple[int, ...]) -> list[Case]:
+    """Registers what the cases ask for."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    server.call("CreateHttpNamespace", {"Name": "bench"})
+    namespace = json.loads(server.call("ListNamespaces", {}))["Namespaces"][0]["Id"]
+    cases = []
+    for size in sizes:
+        name = f"of-{size}"
+        service = json.loads(server.call("CreateService", {"Name": name, "NamespaceId": namespace}))["Service"]["Id"]
+        for i in range(size):
+            body = {"ServiceId": service, "InstanceId": f"i-{i}", "Attributes": ATTRIBUTES}
+            server.call("RegisterInstance", body, connection)
+        ask = {"NamespaceName": "bench", "ServiceName": name, "MaxResults": 100}
+        cases.append(Case(f"discover of {size:,}", "DiscoverInstances", json.dumps(ask)))
+    target = json.loads(server.call("CreateService", {"Name": "registered", "NamespaceId": namespace}))["Service"]["Id"]
+    body = {"ServiceId": target, "InstanceId": "i-{n}", "Attributes": {**ATTRIBUTES, "AWS_INSTANCE_PORT": "{n}"}}
+    cases.append(Case("register", "RegisterInstance", json.dumps(body)))
+    return cases
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):8.2f}  ({min(values):.2f}–{max(values):.2f})"
+
+
+def processor_time(sd: Server, bare: list[Server], moto: Server | None, cases: list[list[Case]], options) -> None:
+    print(f"processor time of an answer, µs; {options.rounds} rounds of {options.seconds:g} s, {CONNECTIONS} connections")
+    for i, case in enumerate(cases[0]):
+        rounds: dict[str, list[float]] = {"sd": [], "bare": [], "moto": []}
+        for _ in range(options.rounds):
+            rounds["sd"].append(load(sd, case, options.seconds, CONNECTIONS).cpu_us)
+            rounds["bare"].append(load(bare[i], case, options.seconds, CONNECTIONS).cpu_us)
+            if moto:
+                rounds["moto"].append(load(moto, cases[1][i], options.seconds, CONNECTIONS).cpu_us)
+        print(f"  {case.name}")
+        for name, values in rounds.items():
+            if values:
+                ratio = ""
+                if name == "bare":
+                    ratio = f"   sd / bare {spread([ours / theirs for ours, theirs in zip(rounds['sd'], values)])}"
+                elif name == "moto":
+                    ratio = f"   moto / sd {spread([theirs / ours for ours, theirs in zip(rounds['sd'], values)])}"
+                print(f"    {name:5}{spread(values)}{ratio}", flush=True)
+
+
+def one_connection(servers: dict[str, tuple[Server, Case]]) -> None:
+    print("50 calls on one connection, one after the other (discover of 1), ms")
+    for name, (server, case) in servers.items():
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        times = []
+        for _ in range(50):
+            started = time.perf_counter()
+            server.call(case.operation, json.loads(case.body), connection)
+            times.append((time.perf_counter() - started) * 1000)
+        print(f"    {name:5} p50 {statistics.median(times):8.3f}   longest {max(times):8.3f}")
+
+
+@dataclass
+class Crowd:
+    """Connections that do nothing, and clients that send an octet at a time. In a process of its own: see `crowd`."""
+
+    server: Server
+    process: subprocess.Popen = field(init=False)
+
+    def __enter__(self) -> Crowd:
+        command = [sys.executable, "-B", __file__, "--crowd", str(self.server.port)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "there\n":
+            raise Failed("the crowd does not come")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gone, _ = self.process.communicate("", 30)
+        if gone.strip() != "0":
+            raise Failed(f"{gone.strip()} of the crowd were sent away")
+
+
+def crowd(port: int) -> None:
+    """Comes, dribbles until standard input ends, and tells how many connections the server has closed meanwhile."""
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(IDLE + SLOW)]
+    print("there", flush=True)
+    over = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: {TARGET}ListNamespaces\r\nContent-Length: 100000\r\n\r\n"
+    slow = connections[IDLE:]
+    # Half of them are slow with the head, half with the body.
+    for connection in slow[::2]:
+        connection.sendall(head.encode())
+    sent = 0
+    while not over.wait(0.05):  # an octet of each at a time
+        for i, connection in enumerate(slow):
+            connection.send(b" " if i % 2 == 0 else head.encode()[sent % 40 : sent % 40 + 1])
+        sent += 1
+    gone = 0
+    for connection in connections:
+        connection.setblocking(False)
+        try:
+            gone += connection.recv(1) == b""
+        except BlockingIOError:
+            pass
+        except OSError:
+            gone += 1
+    print(gone, flush=True)
+
+
+def among_others(sd: Server, bare: Server, case: Case, options) -> None:
+    print(f"one client beside {IDLE:,} idle connections and {SLOW} slow clients ({case.name}), p99 of an answer, ms")
+    for server in (sd, bare):
+        alone, beside = [], []
+        for _ in range(options.rounds):
+            alone.append(load(server, case, options.seconds, 1).p99_ms)
+            with Crowd(server):
+                beside.append(load(server, case, options.seconds, 1).p99_ms)
+        ratios = [with_others / without for with_others, without in zip(beside, alone)]
+        print(f"    {server.name:5} alone {spread(alone)}   beside them {spread(beside)}   ratio {spread(ratios)}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sd_server")
+    parser.add_argument("sd_bare")
+    parser.add_argument("--moto")
+    parser.add_argument("--without-moto", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float)
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.seconds = options.seconds or (1 if options.quick else 2)
+    sizes = SIZES[:2] if options.quick else SIZES
+
+    servers: list[Server] = []
+    with tempfile.TemporaryDirectory() as directory:
+
+        def start(name: str, command: list[str]) -> Server:
+            servers.append(Server(name, command, Path(directory) / f"{len(servers)}.log"))
+            return servers[-1]
+
+        try:
+            anywhere = [word for flag in ("--http", "--admin", "--dns") for word in (flag, "127.0.0.1:0")]
+            sd = start("sd", [options.sd_server, *anywhere])
+            cases = [fill(sd, sizes)]
+            bare = []
+            for i, case in enumerate(cases[0]):
+                answer = Path(directory) / f"{i}.json"
+                answer.write_bytes(sd.call(case.operation, json.loads(case.body.replace("{n}", "1"))))
+                bare.append(start("bare", [options.sd_bare, str(answer)]))
+            moto = None
+            if options.moto:
+                moto = start("moto", [options.moto, "-H", "127.0.0.1", "-p", "0"])
+                cases.append(fill(moto, sizes))
+                print("moto answers with all instances, whatever MaxResults says")
+
+            processor_time(sd, bare, moto, cases, options)
+            each = {"sd": (sd, cases[0][0]), "bare": (bare[0], cases[0][0])}
+            if moto:
+                each["moto"] = (moto, cases[1][0])
+            one_connection(each)
+            among_others(sd, bare[1], cases[0][1], options)
+            print("peak memory, MiB")
+            print(f"    sd    {sd.peak_mib():8.1f}   with {sum(sizes) + 1_000:,} instances")
+            print(f"    bare  {max(server.peak_mib() for server in bare):8.1f}")
+            if moto:
+                print(f"    moto  {moto.peak_mib():8.1f}")
+        except Failed as error:
+            print(error, file=sys.stderr)
+            return 1
+        finally:
+            for server in servers:
+                server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    # A thousand connections are more than a process may have by default.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    if sys.argv[1:2] == ["--crowd"]:
+        crowd(int(sys.argv[2]))
+    else:
+        sys.exit(main())
