@@ -77,16 +77,25 @@ fn os_seed() -> [u8; 32] {
 /// How many displaced places a permutation keeps without allocating.
 const FEW: usize = 8;
 
+/// The longest permutation whose places are all written down once there are more: a list of 64 KiB, made in a microsecond.
+const SHORT: u32 = 16 * 1024;
+
 /// A random permutation of `0..len`, made one element at a time: taking `k` elements costs `O(k)`, whatever `len` is.
 ///
-/// A Fisher–Yates shuffle that keeps only the places it has touched; the first eight of them without allocating.
+/// A Fisher–Yates shuffle that keeps only the places it has touched; the first eight of them without allocating. Beyond
+/// that a short permutation keeps all of its places, which costs less than to look the touched ones up.
 pub struct Permutation<'a> {
     random: &'a dyn RandomSource,
     len: u32,
     taken: u32,
-    few: [(u32, u32); FEW],
-    few_len: usize,
-    many: HashMap<u32, u32, BuildHasherDefault<Spread>>,
+    places: Places,
+}
+
+/// What stands at the places of a permutation: the place itself, until a swap has put something else there.
+enum Places {
+    Few([(u32, u32); FEW], usize),
+    All(Vec<u32>),
+    Many(HashMap<u32, u32, BuildHasherDefault<Spread>>),
 }
 
 /// Spreads the numbers of places, which are our own and need no defence.
@@ -108,31 +117,53 @@ impl Hasher for Spread {
     }
 }
 
+impl Places {
+    fn at(&self, place: u32) -> u32 {
+        match self {
+            Self::Few(few, len) => few[..*len].iter().find(|entry| entry.0 == place).map(|entry| entry.1),
+            Self::All(all) => all.get(place as usize).copied(),
+            Self::Many(many) => many.get(&place).copied(),
+        }
+        .unwrap_or(place)
+    }
+
+    /// Puts a value at a place of a permutation of this length.
+    fn put(&mut self, place: u32, value: u32, permutation: u32) {
+        match self {
+            Self::Few(few, len) => {
+                if let Some(entry) = few[..*len].iter_mut().find(|entry| entry.0 == place) {
+                    entry.1 = value;
+                } else if *len < FEW {
+                    few[*len] = (place, value);
+                    *len += 1;
+                } else {
+                    let few = *few;
+                    *self = if permutation <= SHORT {
+                        Self::All((0..permutation).collect())
+                    } else {
+                        Self::Many(HashMap::default())
+                    };
+                    few.into_iter().for_each(|(place, value)| self.put(place, value, permutation));
+                    self.put(place, value, permutation);
+                }
+            }
+            Self::All(all) => {
+                if let Some(entry) = all.get_mut(place as usize) {
+                    *entry = value;
+                }
+            }
+            Self::Many(many) => {
+                many.insert(place, value);
+            }
+        }
+    }
+}
+
 impl<'a> Permutation<'a> {
     /// A permutation of `0..len`.
     #[must_use]
     pub fn new(len: u32, random: &'a dyn RandomSource) -> Self {
-        Self { random, len, taken: 0, few: [(0, 0); FEW], few_len: 0, many: HashMap::default() }
-    }
-
-    /// What stands at a place: itself, until a swap has put something else there.
-    fn at(&self, place: u32) -> u32 {
-        self.few[..self.few_len]
-            .iter()
-            .find_map(|(key, value)| (*key == place).then_some(*value))
-            .or_else(|| self.many.get(&place).copied())
-            .unwrap_or(place)
-    }
-
-    fn put(&mut self, place: u32, value: u32) {
-        if let Some(entry) = self.few[..self.few_len].iter_mut().find(|entry| entry.0 == place) {
-            entry.1 = value;
-        } else if self.few_len < FEW {
-            self.few[self.few_len] = (place, value);
-            self.few_len += 1;
-        } else {
-            self.many.insert(place, value);
-        }
+        Self { random, len, taken: 0, places: Places::Few([(0, 0); FEW], 0) }
     }
 }
 
@@ -145,10 +176,10 @@ impl Iterator for Permutation<'_> {
             return None;
         }
         let chosen = self.taken + below(left, self.random);
-        let value = self.at(chosen);
-        let displaced = self.at(self.taken);
+        let value = self.places.at(chosen);
+        let displaced = self.places.at(self.taken);
         if chosen != self.taken {
-            self.put(chosen, displaced);
+            self.places.put(chosen, displaced, self.len);
         }
         self.taken += 1;
         Some(value)
@@ -178,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_permutation_has_every_number_once() {
-        for len in [0, 1, 2, 7, 8, 9, 100] {
+        for len in [0, 1, 2, 7, 8, 9, 100, SHORT, SHORT + 1] {
             let mut all: Vec<u32> = Permutation::new(len, &SeededRandom::new(7)).collect();
             all.sort_unstable();
             assert_eq!(all, (0..len).collect::<Vec<_>>());
@@ -193,6 +224,21 @@ mod tests {
             first[Permutation::new(10, &random).next().unwrap() as usize] += 1;
         }
         assert!(first.iter().all(|n| (800..1200).contains(n)), "{first:?}");
+    }
+
+    #[test]
+    fn what_is_kept_does_not_change_the_choices() {
+        let expected = |len: u32| {
+            let random = SeededRandom::new(5);
+            let mut all: Vec<u32> = (0..len).collect();
+            (0..100).for_each(|i| all.swap(i, i + below(len - i as u32, &random) as usize));
+            all.truncate(100);
+            all
+        };
+        for len in [100, 1000, SHORT, SHORT + 1, 100_000] {
+            let chosen: Vec<u32> = Permutation::new(len, &SeededRandom::new(5)).take(100).collect();
+            assert_eq!(chosen, expected(len), "{len}");
+        }
     }
 
     #[test]
