@@ -39,9 +39,10 @@ pub(crate) struct CredentialScope<'a> {
 
 impl<'a> CredentialScope<'a> {
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
-        let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
-        let (_, rest) = header.split_once("Credential=")?;
-        let credential = rest.split([',', ' ']).next()?;
+        let header = headers.get(AUTHORIZATION)?.as_bytes();
+        // The rest of the header is long, and not looked at.
+        let mut parts = header.split(|octet| matches!(octet, b',' | b' '));
+        let credential = str::from_utf8(parts.find_map(|part| part.strip_prefix(b"Credential="))?).ok()?;
         // An access key may contain slashes, the rest may not: read it from its end.
         let mut parts = credential.rsplitn(5, '/').skip(1);
         let (service, region, _date, access_key) =

@@ -1,7 +1,7 @@
 //! The two protocols of the API: how a request tells which one it speaks, where its operation is, and how bodies are read
 //! and written. What the bodies hold is in `wire`, once for both.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sd_core::{Action, Error};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -16,9 +16,9 @@ macro_rules! service {
 pub(crate) use service;
 
 /// The header that names the protocol, on requests and on responses.
-pub(crate) const SMITHY_PROTOCOL: &str = "smithy-protocol";
+pub(crate) static SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
 /// The header that names the operation in awsJson1.1.
-pub(crate) const TARGET: &str = "x-amz-target";
+pub(crate) static TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// A protocol of the API. A request is answered in its own, whatever is wrong with it: its client can read no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,9 @@ pub(crate) enum Protocol {
 impl Protocol {
     /// The protocol of a request with these headers and this path.
     pub(crate) fn of(headers: &HeaderMap, path: &str) -> Self {
-        match headers.get(SMITHY_PROTOCOL) {
+        match headers.get(&SMITHY_PROTOCOL) {
             Some(name) if name == "rpc-v2-cbor" => Self::Cbor,
-            None if !headers.contains_key(TARGET) && path_operation(path).is_some() => Self::Cbor,
+            None if !headers.contains_key(&TARGET) && path_operation(path).is_some() => Self::Cbor,
             _ => Self::Json,
         }
     }
@@ -44,7 +44,7 @@ impl Protocol {
         let name = match self {
             Self::Json => target_operation(headers)?,
             // "Server-side implementations MUST reject such requests for security reasons" (Smithy RPC v2 CBOR, Requests).
-            Self::Cbor if headers.contains_key(TARGET) || headers.contains_key("x-amzn-target") => {
+            Self::Cbor if headers.contains_key(&TARGET) || headers.contains_key("x-amzn-target") => {
                 return Err(ProtocolError::TwoProtocols);
             }
             Self::Cbor => path_operation(path).ok_or(ProtocolError::NoOperation)?,
@@ -84,7 +84,7 @@ impl Protocol {
 }
 
 fn target_operation(headers: &HeaderMap) -> Result<&str, ProtocolError> {
-    match (headers.get(TARGET), headers.get(SMITHY_PROTOCOL)) {
+    match (headers.get(&TARGET), headers.get(&SMITHY_PROTOCOL)) {
         (Some(target), _) => target
             .to_str()
             .ok()

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
@@ -34,6 +34,9 @@ use crate::{
 
 /// The name of the service in credential scopes.
 const SIGNING_NAME: &str = "servicediscovery";
+
+/// The header that names an answer.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The most octets of a request's body.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -75,7 +78,7 @@ impl CloudMapService {
     /// that emulate several services on one port.
     #[must_use]
     pub fn claims<B>(request: &Request<B>) -> bool {
-        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+        let target = request.headers().get(&TARGET).and_then(|target| target.to_str().ok());
         match target {
             Some(target) => target.starts_with(concat!(service!(), ".")),
             None => {
@@ -166,7 +169,7 @@ where
 /// Whether it is the one request that is not of AWS's API.
 fn is_reset(parts: &Parts) -> bool {
     parts.uri.path() == reset::PATH
-        && ![TARGET, SMITHY_PROTOCOL].iter().any(|header| parts.headers.contains_key(*header))
+        && ![&TARGET, &SMITHY_PROTOCOL].iter().any(|header| parts.headers.contains_key(*header))
 }
 
 /// Why there is no response.
@@ -271,9 +274,9 @@ fn response(protocol: Protocol, status: StatusCode, body: Vec<u8>) -> Response<B
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, protocol.content_type());
-    headers.insert("x-amzn-requestid", request_id());
+    headers.insert(REQUEST_ID.clone(), request_id());
     if protocol == Protocol::Cbor {
-        headers.insert(SMITHY_PROTOCOL, HeaderValue::from_static("rpc-v2-cbor"));
+        headers.insert(SMITHY_PROTOCOL.clone(), HeaderValue::from_static("rpc-v2-cbor"));
     }
     response
 }

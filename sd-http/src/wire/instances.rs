@@ -134,7 +134,7 @@ fn page_json(page: &InstancePage) -> Vec<u8> {
 }
 
 fn discovered_json(found: &DiscoveredInstances) -> Vec<u8> {
-    let mut names = b",\"NamespaceName\":".to_vec();
+    let mut names = b"\",\"NamespaceName\":".to_vec();
     push_text(&mut names, found.namespace_name.as_str());
     names.extend_from_slice(b",\"ServiceName\":");
     push_text(&mut names, found.service_name.as_str());
@@ -144,13 +144,20 @@ fn discovered_json(found: &DiscoveredInstances) -> Vec<u8> {
         found.instances.iter().map(|(instance, _)| fragment(instance).len() + around).sum::<usize>();
     let mut bytes = Vec::with_capacity(capacity + 64);
     bytes.extend_from_slice(b"{\"Instances\":[");
+    // What follows the fragment is mostly the same for all.
+    let mut tail = Vec::with_capacity(around);
+    let mut tail_of = None;
     for (i, (instance, health)) in found.instances.iter().enumerate() {
+        if tail_of != Some(*health) {
+            tail_of = Some(*health);
+            tail.clear();
+            tail.extend_from_slice(b",\"HealthStatus\":\"");
+            tail.extend_from_slice(health.as_str().as_bytes());
+            tail.extend_from_slice(&names);
+        }
         bytes.extend_from_slice(if i == 0 { b"{\"InstanceId\":" } else { b",{\"InstanceId\":" });
         bytes.extend_from_slice(fragment(instance));
-        bytes.extend_from_slice(b",\"HealthStatus\":\"");
-        bytes.extend_from_slice(health.as_str().as_bytes());
-        bytes.push(b'"');
-        bytes.extend_from_slice(&names);
+        bytes.extend_from_slice(&tail);
     }
     bytes.extend_from_slice(b"],\"InstancesRevision\":");
     bytes.extend_from_slice(found.instances_revision.as_u64().to_string().as_bytes());
