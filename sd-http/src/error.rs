@@ -34,6 +34,8 @@ pub(crate) enum ProtocolError {
     Timeout,
     #[error("the body ended before its length")]
     Incomplete,
+    #[error("the server has as many connections as it takes: close some, or try again later")]
+    TooManyConnections,
 }
 
 impl ProtocolError {
@@ -46,6 +48,7 @@ impl ProtocolError {
             Self::Serialization(_) | Self::Incomplete => "SerializationException",
             Self::TooLarge(_) => "RequestEntityTooLargeException",
             Self::Timeout => "RequestTimeoutException",
+            Self::TooManyConnections => ErrorCode::ServiceUnavailable.as_str(),
         }
     }
 
@@ -53,6 +56,7 @@ impl ProtocolError {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoOperation
             | Self::UnknownOperation(_)
             | Self::UnknownProtocol(_)
@@ -132,6 +136,7 @@ mod tests {
             ProtocolError::TooLarge(0),
             ProtocolError::Timeout,
             ProtocolError::Incomplete,
+            ProtocolError::TooManyConnections,
         ];
         let of = |error: &ProtocolError| format!("| {} | {}", error.code(), error.status().as_u16());
         let codes: BTreeSet<_> = errors.iter().map(of).collect();

@@ -31,10 +31,12 @@ mod admin;
 pub mod behaviour;
 mod caller;
 pub mod clients;
+mod connection;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod limits;
 mod protocol;
 mod reset;
 mod server;
@@ -46,5 +48,6 @@ mod wire;
 
 pub use admin::admin_routes;
 pub use caller::Caller;
+pub use limits::Limits;
 pub use server::{BindError, HttpServer};
 pub use service::{BODY_LIMIT, CloudMapService};

@@ -1,12 +1,10 @@
-//! A server: sockets, connections, an orderly end.
+//! A server: sockets, places for connections, an orderly end.
 
 use std::{
     convert::Infallible,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,22 +12,18 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
 use tower_service::Service;
 
-use crate::{error::ProtocolError, protocol::Protocol, service::protocol_error};
+use crate::{connection::Connections, limits::Limits};
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a request may take, its body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long connections may take to finish what they are at when the server ends.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most connections beyond the limit that are told so at once.
+const REFUSED: usize = 64;
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,7 +47,7 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Listens on the address and serves. Port 0 is one that the system picks.
+    /// Listens on the address and serves, with the default [`Limits`]. Port 0 is one that the system picks.
     ///
     /// The host `localhost` is both loopback addresses, on one port, where the machine has both.
     ///
@@ -70,16 +64,35 @@ impl HttpServer {
         B: Body<Data = Bytes> + Send + 'static + From<Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        Self::bind_with(address, service, Limits::default()).await
+    }
+
+    /// The same with limits of one's own.
+    ///
+    /// # Errors
+    /// As for [`bind`](Self::bind).
+    pub async fn bind_with<S, B>(address: &str, service: S, limits: Limits) -> Result<Self, BindError>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static + From<Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let listeners =
             listen(address).await.map_err(|source| BindError { address: address.to_owned(), source })?;
         let (stop, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
         let mut addresses = Vec::with_capacity(listeners.len());
+        let slots = Slots::new(&limits);
         for listener in listeners {
             let local =
                 listener.local_addr().map_err(|source| BindError { address: address.to_owned(), source })?;
             addresses.push(local);
-            tasks.spawn(accept(listener, service.clone(), stopped.clone()));
+            tasks.spawn(accept(listener, service.clone(), limits.clone(), slots.clone(), stopped.clone()));
         }
         Ok(Self { addresses, stop, tasks })
     }
@@ -119,22 +132,55 @@ async fn listen(address: &str) -> io::Result<Vec<TcpListener>> {
 /// `EAFNOSUPPORT`, which has no kind of its own in the standard library.
 const UNSUPPORTED_FAMILY: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
 
-async fn accept<S, B>(listener: TcpListener, service: S, mut stopped: watch::Receiver<()>)
-where
+/// The places for connections of a server, over all of its listeners.
+#[derive(Clone)]
+struct Slots {
+    served: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
+}
+
+/// A place for a connection, until it is dropped.
+struct Slot {
+    refused: bool,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Slots {
+    fn new(limits: &Limits) -> Self {
+        let served = limits.connections.min(Semaphore::MAX_PERMITS);
+        Self { served: Arc::new(Semaphore::new(served)), refused: Arc::new(Semaphore::new(REFUSED)) }
+    }
+
+    /// A place among those that are served if there is one, else among those that are refused, else the first to be free.
+    async fn take(&self) -> Slot {
+        // There is always a permit: neither semaphore is ever closed.
+        tokio::select! {
+            biased;
+            permit = self.served.clone().acquire_owned() => Slot { refused: false, _permit: permit.ok() },
+            permit = self.refused.clone().acquire_owned() => Slot { refused: true, _permit: permit.ok() },
+        }
+    }
+}
+
+async fn accept<S, B>(
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    slots: Slots,
+    mut stopped: watch::Receiver<()>,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static + From<Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // A client that has sent its request and closed its side still wants the answer.
-    builder.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new());
-    let builder = Arc::new(builder);
-    let graceful = GracefulShutdown::new();
+    let serving = Arc::new(Connections::new(limits));
+    let refusing = Arc::new(Connections::clone(&serving).refusing());
+    let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
             _ = stopped.changed() => break,
+            Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -150,47 +196,18 @@ where
             tracing::debug!(%error, "a connection is gone");
             continue;
         }
-        let service = TowerToHyperService::new(Timely(service.clone()));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection failed");
-            }
+        let slot = tokio::select! {
+            _ = stopped.changed() => break,
+            slot = slots.take() => slot,
+        };
+        let (service, stopped) = (service.clone(), stopped.clone());
+        let kind = if slot.refused { refusing.clone() } else { serving.clone() };
+        connections.spawn(async move {
+            kind.serve(stream, service, stopped).await;
+            drop(slot);
         });
     }
     drop(listener);
-    if time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("connections were busy for too long and are closed");
-    }
-}
-
-/// Ends a request that takes too long, such as one whose body stops arriving.
-#[derive(Clone)]
-struct Timely<S>(S);
-
-impl<S, B> Service<Request<Incoming>> for Timely<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S::Future: Send + 'static,
-    B: From<Bytes>,
-{
-    type Response = Response<B>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let protocol = Protocol::of(request.headers(), request.uri().path());
-        let answer = self.0.call(request);
-        Box::pin(async move {
-            match time::timeout(REQUEST_TIMEOUT, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Ok(protocol_error(protocol, &ProtocolError::Timeout).map(B::from)),
-            }
-        })
-    }
+    // Each has heard that it is to end, and has its time for that.
+    while connections.join_next().await.is_some() {}
 }

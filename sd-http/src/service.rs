@@ -192,7 +192,7 @@ impl From<Error> for Failure {
 
 /// Reads a body. What is beyond the limit is read to be dropped, up to a point: a client that is still sending when the
 /// connection closes never sees why.
-async fn read<B: Body>(body: B) -> Result<Bytes, ProtocolError> {
+pub(crate) async fn read<B: Body>(body: B) -> Result<Bytes, ProtocolError> {
     let mut body = pin!(body);
     let mut kept = Bytes::new();
     let mut more = BytesMut::new();
@@ -303,7 +303,13 @@ pub(crate) fn api_error(protocol: Protocol, error: &Error) -> Response<Bytes> {
 }
 
 pub(crate) fn protocol_error(protocol: Protocol, error: &ProtocolError) -> Response<Bytes> {
-    error_response(protocol, error.status(), &ErrorBody::new(protocol, error.code(), &error.to_string()))
+    let message = error.to_string();
+    let body = ErrorBody::new(protocol, error.code(), &message);
+    let mut response = error_response(protocol, error.status(), &body);
+    if *error == ProtocolError::TooManyConnections {
+        response.headers_mut().insert(RETRY_AFTER, 1.into());
+    }
+    response
 }
 
 fn error_response(protocol: Protocol, status: StatusCode, body: &ErrorBody<'_>) -> Response<Bytes> {

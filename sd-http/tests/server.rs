@@ -2,11 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{CloudMap, Scope, request::ListNamespacesRequest};
-use sd_http::{BODY_LIMIT, CloudMapService, HttpServer, admin_routes};
+use sd_http::{BODY_LIMIT, CloudMapService, HttpServer, Limits, admin_routes};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -70,6 +78,112 @@ async fn a_body_that_is_too_long_is_refused() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert_eq!(namespaces(&cloud_map), 0);
     server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let (server, address, cloud_map) = start().await;
+    let padded = |octets: usize| {
+        request(r#"{"Name":"a"}"#, 12).replacen("Host", &format!("X-Pad: {}\r\nHost", "x".repeat(octets)), 1)
+    };
+    assert!(exchange(address, padded(16 * 1024).as_bytes()).await.starts_with("HTTP/1.1 200 OK"));
+    assert!(exchange(address, padded(64 * 1024).as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let many =
+        request(r#"{"Name":"b"}"#, 12).replacen("Host", &format!("{}Host", "X-A: b\r\n".repeat(200)), 1);
+    assert!(exchange(address, many.as_bytes()).await.starts_with("HTTP/1.1 431"));
+    assert_eq!(namespaces(&cloud_map), 1);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_limit_is_told_to_come_again() {
+    let service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
+    let server = HttpServer::bind_with("127.0.0.1:0", service, Limits::default().with_connections(2)).await;
+    let server = server.unwrap();
+    let address = server.local_addrs()[0];
+    let ask = request(r#"{"Name":"a"}"#, 12);
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        stream.read_u8().await.unwrap();
+        open.push(stream);
+    }
+    let answer = exchange(address, ask.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
+    assert!(answer.contains(r#""__type":"ServiceUnavailable""#), "{answer}");
+    // Once one of the others is gone there is room. When the server sees that it is, nobody knows: ask until then.
+    drop(open.pop());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !exchange(address, ask.as_bytes()).await.starts_with("HTTP/1.1 400") {
+        assert!(Instant::now() < deadline, "there is no room");
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_is_answered_beside_those_that_do_nothing_or_are_slow() {
+    let (server, address, cloud_map) = start().await;
+    let mut others = Vec::new();
+    for i in 0..200 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        match i % 4 {
+            0 => stream.write_all(b"POST / HTTP/1.1\r\nHos").await.unwrap(),
+            1 => stream.write_all(request("{", 12).as_bytes()).await.unwrap(),
+            _ => {}
+        }
+        others.push(stream);
+    }
+    let answer = exchange(address, request(r#"{"Name":"a"}"#, 12).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(namespaces(&cloud_map), 1);
+    drop(others);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_form_of_a_request_is_read() {
+    let (server, address, cloud_map) = start().await;
+    let target = "X-Amz-Target: Route53AutoNaming_v20170314.CreateHttpNamespace";
+    for (version, bytes) in [
+        ("1.0", format!("POST / HTTP/1.0\r\nContent-Length: 12\r\n{target}\r\n\r\n{{\"Name\":\"a\"}}")),
+        (
+            "1.1",
+            format!(
+                "POST http://data-x/y HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n{target}\r\n\r\n{{\"Name\":\"b\"}}"
+            ),
+        ),
+        (
+            "1.1",
+            format!(
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n{target}\r\n\r\n\
+                 6\r\n{{\"Name\r\n6\r\n\":\"c\"}}\r\n0\r\n\r\n"
+            ),
+        ),
+    ] {
+        let answer = exchange(address, bytes.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/{version} 200 OK")), "{answer}");
+    }
+    assert_eq!(namespaces(&cloud_map), 3);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn http2_is_spoken_by_prior_knowledge() {
+    let (server, address, cloud_map) = start().await;
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    for name in ["a", "b"] {
+        let request = Request::post("http://x/")
+            .header("X-Amz-Target", "Route53AutoNaming_v20170314.CreateHttpNamespace")
+            .body(Full::<Bytes>::from(format!(r#"{{"Name":"{name}"}}"#)))
+            .unwrap();
+        assert_eq!(client.send_request(request).await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(namespaces(&cloud_map), 2);
+    server.shutdown().await;
+    connection.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -103,9 +103,9 @@ class Load:
     p99_ms: float
 
 
-def load(server: Server, case: Case, seconds: float, connections: int) -> Load:
+def load(server: Server, case: Case, seconds: int, connections: int) -> Load:
     url = f"http://127.0.0.1:{server.port}/"
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(HERE / "post.lua")]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "post.lua")]
     before = server.cpu_seconds()
     run = subprocess.run([*command, url, "--", case.operation, case.body], capture_output=True, text=True, check=False)
     used = server.cpu_seconds() - before
@@ -142,7 +142,7 @@ def spread(values: list[float]) -> str:
 
 
 def processor_time(sd: Server, bare: list[Server], moto: Server | None, cases: list[list[Case]], options) -> None:
-    print(f"processor time of an answer, µs; {options.rounds} rounds of {options.seconds:g} s, {CONNECTIONS} connections")
+    print(f"processor time of an answer, µs; {options.rounds} rounds of {options.seconds} s, {CONNECTIONS} connections")
     for i, case in enumerate(cases[0]):
         rounds: dict[str, list[float]] = {"sd": [], "bare": [], "moto": []}
         for _ in range(options.rounds):
@@ -241,7 +241,7 @@ def main() -> int:
     parser.add_argument("--without-moto", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--seconds", type=int)
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (1 if options.quick else 2)
