@@ -27,12 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("  API    {}", listener.local_addr()?);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(std::time::Duration::from_secs(30));
-    builder.http2().timer(TokioTimer::new());
+    builder.http1().half_close(true).max_buf_size(32 * 1024).header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(32 * 1024);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
