@@ -237,7 +237,10 @@ impl Choice<'_> {
         let found = |entry: &InstanceEntry| (Arc::clone(entry.instance()), entry.health().status());
         if wanted.attributes.is_empty() {
             let order = Permutation::new(candidates.end - candidates.start, random).take(limit);
-            return order.filter_map(|number| instances.nth(candidates.start + number)).map(found).collect();
+            // Nothing is left out: there is one of each number.
+            let mut picked = Vec::with_capacity(order.size_hint().0);
+            picked.extend(order.filter_map(|number| instances.nth(candidates.start + number)).map(found));
+            return picked;
         }
         // What has the signature may still not have the attributes; that is looked at when it is picked.
         let alike: Vec<_> =
