@@ -69,8 +69,6 @@
 //! The SOA record's TTL and its MINIMUM are the namespace's SOA TTL (RFC 2308 section 3). Answers are no longer than the
 //! client can receive: [`Answerer::answer`]. Of zones of one name, one answers: [`NameTable::hidden_zones`].
 
-#![forbid(unsafe_code)]
-
 mod name_table;
 
 mod random;

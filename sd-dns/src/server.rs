@@ -1,6 +1,7 @@
 //! Sockets: UDP workers and TCP connections that put messages before an [`Answerer`].
 
 mod bind;
+mod datagrams;
 mod tcp;
 mod udp;
 
@@ -149,9 +150,9 @@ impl DnsServerBuilder {
 
     /// Opens the sockets and begins to serve.
     ///
-    /// Port 0 is a free port, the same for UDP and TCP. An IPv6 address takes no IPv4 traffic. Prefer addresses to
-    /// `0.0.0.0` and `[::]` on hosts with several: a datagram's answer comes from the address that the system chooses,
-    /// and resolvers ignore answers from another one than they asked.
+    /// Port 0 is a free port, the same for UDP and TCP. An IPv6 address takes no IPv4 traffic. On `0.0.0.0` and `[::]` an
+    /// answer comes from the address that was asked. On systems other than Linux prefer addresses to these if the host has
+    /// several: the system chooses where an answer comes from, and resolvers ignore those from another one than they asked.
     ///
     /// # Errors
     /// The first address that cannot be listened on.
@@ -170,7 +171,7 @@ impl DnsServerBuilder {
             let address = bound.address;
             for socket in bound.udp {
                 let socket = UdpSocket::from_std(socket).map_err(BindError::on(address, Transport::Udp))?;
-                server.tasks.spawn(udp::serve(socket, answerer(), stopped.clone()));
+                server.tasks.spawn(udp::serve::<datagrams::System>(socket, answerer(), stopped.clone()));
             }
             let listener =
                 TcpListener::from_std(bound.tcp).map_err(BindError::on(address, Transport::Tcp))?;

@@ -6,6 +6,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::datagrams;
 use crate::wire::Transport;
 
 /// An address cannot be listened on.
@@ -118,6 +119,7 @@ impl Bound {
         // Less than asked for is no reason to fail.
         let _ = socket.set_recv_buffer_size(Self::SOCKET_BUFFER);
         let _ = socket.set_send_buffer_size(Self::SOCKET_BUFFER);
+        datagrams::prepare(&socket, address)?;
         socket.bind(&address.into())?;
         Ok(socket)
     }

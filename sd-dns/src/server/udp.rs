@@ -1,4 +1,4 @@
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     net::UdpSocket,
@@ -7,34 +7,45 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{DRAIN_PAUSE, DRAIN_TURNS, complete};
+use super::{
+    DRAIN_PAUSE, DRAIN_TURNS, complete,
+    datagrams::{Answer, BATCH, Datagrams},
+};
 use crate::{
     answerer::{Answerer, Begun, Reply},
-    wire::{Transport, answer::Waiting},
+    wire::{MAX_UDP_PAYLOAD, Transport},
 };
 
 /// After an error of the socket that may well come again at once.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers the datagrams of one socket until it is told to stop, and then what is waiting.
-pub(super) async fn serve(socket: UdpSocket, answerer: Answerer, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn serve<D: Datagrams>(
+    socket: UdpSocket,
+    answerer: Answerer,
+    mut stopped: watch::Receiver<bool>,
+) {
     let socket = Arc::new(socket);
-    let mut batch = Batch::new();
-    loop {
-        let ready = tokio::select! {
-            ready = socket.readable() => ready,
-            _ = stopped.wait_for(|stopped| *stopped) => break,
-        };
-        let done = match ready {
-            Ok(()) => batch.answer(&socket, &answerer).await,
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(Progress::Full) => yield_now().await,
-            Ok(Progress::Empty) => {}
-            Err(error) => {
-                tracing::debug!(%error, "cannot receive");
-                sleep(PAUSE).await;
+    let mut worker = Worker::<D>::new(answerer);
+    {
+        let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        loop {
+            let ready = tokio::select! {
+                biased;
+                _ = &mut stop => break,
+                ready = socket.readable() => ready,
+            };
+            let done = match ready {
+                Ok(()) => worker.turn(&socket).await,
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(BATCH..) => yield_now().await,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "cannot receive");
+                    sleep(PAUSE).await;
+                }
             }
         }
     }
@@ -42,79 +53,141 @@ pub(super) async fn serve(socket: UdpSocket, answerer: Answerer, mut stopped: wa
         if !matches!(timeout(DRAIN_PAUSE, socket.readable()).await, Ok(Ok(()))) {
             break;
         }
-        if batch.answer(&socket, &answerer).await.is_err() {
+        if worker.turn(&socket).await.is_err() {
             break;
         }
     }
-    while batch.waiting.join_next().await.is_some() {}
+    while worker.waiting.join_next().await.is_some() {}
 }
 
-/// Whether more may be waiting.
-enum Progress {
-    /// All that was waiting is answered.
-    Empty,
-    /// As much as a batch holds is answered.
-    Full,
-}
-
-/// Receives, answers and sends many datagrams in a turn. This is all that touches the socket.
-struct Batch {
-    received: Box<[u8]>,
-    answer: Vec<u8>,
+/// Receives, answers and sends many datagrams in a turn.
+struct Worker<D> {
+    answerer: Answerer,
+    datagrams: D,
+    answers: Answers,
     /// Answers that wait for the target of an alias, each in a task of its own.
     waiting: JoinSet<()>,
 }
 
-impl Batch {
-    const SIZE: usize = 64;
+impl<D: Datagrams> Worker<D> {
     /// The most answers that wait.
     const MAX_WAITING: usize = 256;
 
-    fn new() -> Self {
-        let received = vec![0; usize::from(u16::MAX)].into();
-        Self { received, answer: Vec::with_capacity(2048), waiting: JoinSet::new() }
+    fn new(answerer: Answerer) -> Self {
+        Self { answerer, datagrams: D::new(), answers: Answers::new(), waiting: JoinSet::new() }
     }
 
-    async fn answer(&mut self, socket: &Arc<UdpSocket>, answerer: &Answerer) -> io::Result<Progress> {
+    /// Answers what waits at the socket, and returns how many datagrams that were.
+    async fn turn(&mut self, socket: &Arc<UdpSocket>) -> io::Result<usize> {
         while self.waiting.try_join_next().is_some() {}
-        for _ in 0..Self::SIZE {
-            let (len, client) = match socket.try_recv_from(&mut self.received) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Empty),
-                Err(error) => return Err(error),
-            };
-            self.answer.clear();
-            match answerer.begin(&self.received[..len], Transport::Udp, &mut self.answer) {
-                Begun::Done(Reply::Nothing) => continue,
-                Begun::Done(Reply::Written) => {}
-                Begun::Waits(waiting) if self.waiting.len() < Self::MAX_WAITING => {
-                    let (socket, answerer) = (Arc::clone(socket), answerer.clone());
-                    self.waiting.spawn(answer_later(socket, client, answerer, waiting));
-                    continue;
-                }
-                Begun::Waits(waiting) => waiting.fail(&mut self.answer),
-            }
-            let sent = match socket.try_send_to(&self.answer, client) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.send_to(&self.answer, client).await
-                }
-                sent => sent,
-            };
-            tell(sent, client);
+        let received = self.datagrams.receive(socket)?;
+        self.answers.clear();
+        for number in 0..received {
+            self.answer(number, socket);
         }
-        Ok(Progress::Full)
+        self.send(socket).await;
+        Ok(received)
+    }
+
+    fn answer(&mut self, number: usize, socket: &Arc<UdpSocket>) {
+        let packet = self.datagrams.octets(number);
+        match self.answerer.begin(packet, Transport::Udp, &mut self.answers.octets) {
+            Begun::Done(Reply::Nothing) => {}
+            Begun::Done(Reply::Written) => self.answers.end(number),
+            Begun::Waits(waiting) if self.waiting.len() < Self::MAX_WAITING => {
+                let (socket, answerer) = (Arc::clone(socket), self.answerer.clone());
+                let peer = self.datagrams.peer(number);
+                self.waiting.spawn(async move {
+                    let mut answer = Vec::new();
+                    complete(&answerer, &waiting, &mut answer).await;
+                    send_later::<D>(&socket, &answer, peer).await;
+                });
+            }
+            Begun::Waits(waiting) => {
+                waiting.fail(&mut self.answers.octets);
+                self.answers.end(number);
+            }
+        }
+    }
+
+    /// Sends the answers. Those that cannot be sent are left out.
+    async fn send(&self, socket: &UdpSocket) {
+        let mut sent = 0;
+        while sent < self.answers.len() {
+            match self.datagrams.send(socket, self.answers.from(sent)) {
+                Ok(more) => sent += more.max(1),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if socket.writable().await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tell(&error, self.datagrams.peer(self.answers.to(sent)));
+                    sent += 1;
+                }
+            }
+        }
     }
 }
 
-async fn answer_later(socket: Arc<UdpSocket>, client: SocketAddr, answerer: Answerer, waiting: Box<Waiting>) {
-    let mut answer = Vec::new();
-    complete(&answerer, &waiting, &mut answer).await;
-    tell(socket.send_to(&answer, client).await, client);
-}
-
-/// If the client is out of reach, that is its own affair.
-fn tell(sent: io::Result<usize>, client: SocketAddr) {
-    if let Err(error) = sent {
-        tracing::debug!(%error, %client, "cannot answer");
+async fn send_later<D: Datagrams>(socket: &UdpSocket, answer: &[u8], peer: D::Peer) {
+    while socket.writable().await.is_ok() {
+        match D::send_to(socket, answer, &peer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return tell(&error, peer),
+            Ok(()) => return,
+        }
     }
 }
+
+/// If the client is out of reach, that is its own affair, and so is what the system has no room for: it asks again.
+fn tell(error: &io::Error, client: impl fmt::Display) {
+    tracing::debug!(%error, %client, "cannot answer");
+}
+
+/// The answers of a turn, one after the other.
+struct Answers {
+    octets: Vec<u8>,
+    /// Where each ends, and the number of the datagram that it answers.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Answers {
+    fn new() -> Self {
+        // One more, since the last one may be too long before it is cut.
+        let room = (BATCH + 1) * usize::from(MAX_UDP_PAYLOAD);
+        Self { octets: Vec::with_capacity(room), ends: Vec::with_capacity(BATCH) }
+    }
+
+    fn clear(&mut self) {
+        self.octets.clear();
+        self.ends.clear();
+    }
+
+    /// What was written since the last one is an answer.
+    fn end(&mut self, number: usize) {
+        self.ends.push((self.octets.len(), number));
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The number of the datagram that is answered.
+    fn to(&self, answer: usize) -> usize {
+        self.ends[answer].1
+    }
+
+    /// All but the first ones.
+    fn from(&self, first: usize) -> impl Iterator<Item = Answer<'_>> {
+        let mut start = first.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        self.ends[first..].iter().map(move |&(end, to)| {
+            let octets = &self.octets[start..end];
+            start = end;
+            Answer { to, octets }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

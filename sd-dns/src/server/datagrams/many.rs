@@ -1,0 +1,321 @@
+//! Many datagrams in a system call of Linux: recvmmsg(2) and sendmmsg(2), with the addresses that ip(7) and ipv6(7) tell.
+//!
+//! The one module with `unsafe` code: no crate has these calls but `libc`. What the system reads and writes is described
+//! anew before each call, by pointers into what is borrowed for as long as the call.
+
+#![allow(unsafe_code)]
+
+use std::{
+    array, fmt, io,
+    mem::{size_of, zeroed},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    ptr,
+};
+
+use libc::{c_int, cmsghdr, in6_pktinfo, iovec, mmsghdr, sockaddr_in6, socklen_t};
+use socket2::Socket;
+use tokio::{io::Interest, net::UdpSocket};
+
+use super::{Answer, BATCH, Datagrams, ROOM};
+
+pub(in crate::server) struct Many {
+    octets: Box<[u8]>,
+    slots: Box<[Slot]>,
+    received: usize,
+}
+
+/// What the system writes beside the octets of a datagram.
+struct Slot {
+    len: usize,
+    name: Name,
+    control: Control,
+}
+
+/// An address as the system has it, of either family.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Name {
+    octets: [u8; Self::MAX],
+    len: socklen_t,
+}
+
+/// Room for one message about a datagram: header and data, as cmsg(3) lays them out.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Control {
+    header: cmsghdr,
+    data: [u8; Self::DATA],
+    /// Of all of it; 0 if there is no message.
+    len: usize,
+}
+
+/// The address of ours that a datagram was sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    V4(Ipv4Addr),
+    /// With the interface, if the address means nothing without.
+    V6(Ipv6Addr, u32),
+}
+
+/// The addresses of a datagram.
+#[derive(Clone, Copy)]
+pub(in crate::server) struct Peer {
+    name: Name,
+    asked: Option<Asked>,
+}
+
+/// Has the socket tell which address of ours each datagram was sent to.
+pub(super) fn tell_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    let on: c_int = 1;
+    // SAFETY: the system reads as many octets as `on` has.
+    let done = unsafe {
+        let len = size_of::<c_int>() as socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), len)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+impl Datagrams for Many {
+    type Peer = Peer;
+
+    fn new() -> Self {
+        let slots = (0..BATCH).map(|_| Slot { len: 0, name: Name::ROOM, control: Control::room() });
+        Self { octets: vec![0; BATCH * ROOM].into(), slots: slots.collect(), received: 0 }
+    }
+
+    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.received = 0;
+        let done = socket.try_io(Interest::READABLE, || {
+            self.received = receive(socket.as_fd(), &mut self.slots, &mut self.octets)?;
+            // The system has found nothing after the last one: what comes next makes the socket readable again. To say so
+            // now saves a call that would find nothing.
+            if self.received < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match done {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(self.received),
+        }
+    }
+
+    fn octets(&self, number: usize) -> &[u8] {
+        let len = self.slots[..self.received].get(number).map_or(0, |slot| slot.len);
+        &self.octets[number * ROOM..][..len]
+    }
+
+    fn peer(&self, number: usize) -> Peer {
+        let Slot { name, control, .. } = &self.slots[number];
+        Peer { name: *name, asked: control.asked() }
+    }
+
+    fn send<'a>(&self, socket: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
+        let letters = answers.map(|Answer { to, octets }| {
+            let Slot { name, control, .. } = &self.slots[to];
+            Letter { octets, name, asked: control.asked() }
+        });
+        socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), letters))
+    }
+
+    fn send_to(socket: &UdpSocket, octets: &[u8], peer: &Peer) -> io::Result<()> {
+        let letter = Letter { octets, name: &peer.name, asked: peer.asked };
+        socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), [letter].into_iter())).map(drop)
+    }
+}
+
+/// What is sent, and where to and from.
+struct Letter<'a> {
+    octets: &'a [u8],
+    name: &'a Name,
+    asked: Option<Asked>,
+}
+
+/// Receives what waits at a socket that does not block, into as many slots.
+#[allow(clippy::unnecessary_cast, reason = "lengths have other types with musl")]
+fn receive(socket: BorrowedFd<'_>, slots: &mut [Slot], octets: &mut [u8]) -> io::Result<usize> {
+    let mut vectors = no_vectors();
+    let mut headers = no_headers();
+    let rooms = slots.iter_mut().zip(octets.chunks_exact_mut(ROOM));
+    let places = headers.iter_mut().zip(&mut vectors);
+    let mut count = 0;
+    for ((slot, room), (header, vector)) in rooms.zip(places) {
+        *vector = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+        let header = &mut header.msg_hdr;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        header.msg_name = slot.name.octets.as_mut_ptr().cast();
+        header.msg_namelen = Name::MAX as socklen_t;
+        header.msg_control = (&raw mut slot.control).cast();
+        header.msg_controllen = Control::MAX as _;
+        count += 1;
+    }
+    let received = retried(|| {
+        // SAFETY: `count` headers are filled in. Each points to places of the given lengths that are borrowed by this
+        // function until it returns, and no two to the same.
+        unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0, ptr::null_mut()) }
+    })?;
+    for (slot, header) in slots.iter_mut().zip(&headers[..received]) {
+        slot.len = header.msg_len as usize;
+        slot.name.len = header.msg_hdr.msg_namelen;
+        slot.control.len = header.msg_hdr.msg_controllen as usize;
+    }
+    Ok(received)
+}
+
+/// Sends to a socket that does not block, and returns how many it took: at least one.
+fn send<'a>(socket: BorrowedFd<'_>, letters: impl Iterator<Item = Letter<'a>>) -> io::Result<usize> {
+    let mut vectors = no_vectors();
+    let mut headers = no_headers();
+    let mut controls: [Control; BATCH] = array::from_fn(|_| Control::room());
+    let places = headers.iter_mut().zip(&mut vectors).zip(&mut controls);
+    let mut count = 0;
+    for (letter, ((header, vector), control)) in letters.zip(places) {
+        *vector = iovec { iov_base: letter.octets.as_ptr().cast_mut().cast(), iov_len: letter.octets.len() };
+        let header = &mut header.msg_hdr;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        header.msg_name = letter.name.octets.as_ptr().cast_mut().cast();
+        header.msg_namelen = letter.name.len;
+        if let Some(asked) = letter.asked {
+            *control = Control::from(asked);
+            header.msg_control = (&raw mut *control).cast();
+            header.msg_controllen = control.len as _;
+        }
+        count += 1;
+    }
+    retried(|| {
+        // SAFETY: `count` headers are filled in. Each points to places of the given lengths that are borrowed by this
+        // function until it returns. The system writes to the headers alone, although it takes the rest by pointers that
+        // would let it.
+        unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0) }
+    })
+}
+
+/// The number that a call returns, or the error that it tells by a negative one.
+fn retried(mut call: impl FnMut() -> c_int) -> io::Result<usize> {
+    loop {
+        if let Ok(done) = usize::try_from(call()) {
+            return Ok(done);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+fn no_vectors() -> [iovec; BATCH] {
+    [const { iovec { iov_base: ptr::null_mut(), iov_len: 0 } }; BATCH]
+}
+
+fn no_headers() -> [mmsghdr; BATCH] {
+    // SAFETY: headers are numbers and pointers, and these may be zero.
+    unsafe { zeroed() }
+}
+
+impl Name {
+    const MAX: usize = size_of::<sockaddr_in6>();
+    const ROOM: Self = Self { octets: [0; Self::MAX], len: 0 };
+
+    /// The address, whose fields stand where `sockaddr_in` and `sockaddr_in6` have them.
+    fn address(&self) -> Option<SocketAddr> {
+        let family = u16::from_ne_bytes(self.field(0));
+        let port = u16::from_be_bytes(self.field(2));
+        match c_int::from(family) {
+            libc::AF_INET => Some((Ipv4Addr::from(self.field::<4>(4)), port).into()),
+            libc::AF_INET6 => {
+                let (flow, scope) = (u32::from_be_bytes(self.field(4)), u32::from_ne_bytes(self.field(24)));
+                Some(SocketAddrV6::new(Ipv6Addr::from(self.field::<16>(8)), port, flow, scope).into())
+            }
+            _ => None,
+        }
+    }
+
+    fn field<const N: usize>(&self, at: usize) -> [u8; N] {
+        array::from_fn(|place| self.octets[at + place])
+    }
+}
+
+impl Control {
+    const DATA: usize = Self::space(size_of::<in6_pktinfo>()) - size_of::<cmsghdr>();
+    /// The length of the room.
+    const MAX: usize = size_of::<cmsghdr>() + Self::DATA;
+
+    /// Room for a message about an address of either family, empty.
+    fn room() -> Self {
+        // SAFETY: it is made of numbers alone, and these may be zero.
+        unsafe { zeroed() }
+    }
+
+    const fn space(data: usize) -> usize {
+        // SAFETY: it is arithmetic.
+        unsafe { libc::CMSG_SPACE(data as u32) as usize }
+    }
+
+    /// What the message tells, if it is one of those that were asked for. The fields of the data are where `in_pktinfo` and
+    /// `in6_pktinfo` have them.
+    fn asked(&self) -> Option<Asked> {
+        if self.len == 0 {
+            return None;
+        }
+        match (self.header.cmsg_level, self.header.cmsg_type) {
+            // Between the interface and the address in the packet, which may be that of many hosts, stands ours.
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => Some(Asked::V4(Ipv4Addr::from(self.field::<4>(4)))),
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let address = Ipv6Addr::from(self.field::<16>(0));
+                let interface = if address.is_unicast_link_local() { self.field(16) } else { [0; 4] };
+                // What was sent to many hosts cannot be answered from their address.
+                (!address.is_multicast()).then_some(Asked::V6(address, u32::from_ne_bytes(interface)))
+            }
+            _ => None,
+        }
+    }
+
+    fn field<const N: usize>(&self, at: usize) -> [u8; N] {
+        array::from_fn(|place| self.data[at + place])
+    }
+
+    fn put(&mut self, level: c_int, kind: c_int, fields: &[&[u8]]) {
+        let mut len = 0;
+        for field in fields {
+            self.data[len..len + field.len()].copy_from_slice(field);
+            len += field.len();
+        }
+        self.header.cmsg_level = level;
+        self.header.cmsg_type = kind;
+        self.header.cmsg_len = (size_of::<cmsghdr>() + len) as _;
+        self.len = Self::space(len);
+    }
+}
+
+const _: () = assert!(Control::space(0) == size_of::<cmsghdr>(), "the data stands right after the header");
+
+/// The message that has an answer sent from this address.
+impl From<Asked> for Control {
+    fn from(asked: Asked) -> Self {
+        let mut control = Self::room();
+        match asked {
+            // No interface: the way back need not be the way that the question came.
+            Asked::V4(address) => {
+                control.put(libc::IPPROTO_IP, libc::IP_PKTINFO, &[&[0; 4], &address.octets(), &[0; 4]]);
+            }
+            Asked::V6(address, interface) => {
+                let fields: [&[u8]; 2] = [&address.octets(), &interface.to_ne_bytes()];
+                control.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &fields);
+            }
+        }
+        control
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.address() {
+            Some(address) => address.fmt(f),
+            None => f.write_str("a client without an address"),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Both ways to receive and send, on sockets of the loopback interface.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use socket2::{Domain, Type};
+use tokio::task::JoinSet;
+
+use super::{each::Each, *};
+
+const IPV4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const IPV6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
+
+/// Each test for each way.
+macro_rules! for_each_way {
+    ($($name:ident),* $(,)?) => {
+        mod by_each {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name::<super::Each>().await;
+            })*
+        }
+
+        #[cfg(target_os = "linux")]
+        mod by_many {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name::<super::super::many::Many>().await;
+            })*
+        }
+    };
+}
+
+for_each_way![
+    full_batches_come_in_order,
+    what_is_too_long_is_cut,
+    an_empty_datagram_is_one,
+    answers_go_to_whom_they_answer,
+    ipv6_is_served,
+    an_answer_that_cannot_be_sent_stops_only_itself,
+    an_answer_may_be_sent_later,
+    what_comes_after_a_batch_is_told,
+];
+
+fn loopbacks() -> impl Iterator<Item = SocketAddr> {
+    [IPV4, IPV6].into_iter().filter(|address| std::net::UdpSocket::bind(address).is_ok())
+}
+
+/// A socket as a server binds it.
+fn bound(address: SocketAddr) -> UdpSocket {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
+    prepare(&socket, address).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    UdpSocket::from_std(socket.into()).unwrap()
+}
+
+async fn client(of: &UdpSocket) -> UdpSocket {
+    let server = of.local_addr().unwrap();
+    let socket = UdpSocket::bind(if server.is_ipv4() { IPV4 } else { IPV6 }).await.unwrap();
+    socket.connect(server).await.unwrap();
+    socket
+}
+
+async fn receive<D: Datagrams>(datagrams: &mut D, socket: &UdpSocket) -> usize {
+    loop {
+        socket.readable().await.unwrap();
+        match datagrams.receive(socket).unwrap() {
+            0 => {}
+            received => return received,
+        }
+    }
+}
+
+async fn received(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 2048];
+    let len = socket.recv(&mut buffer).await.unwrap();
+    buffer[..len].to_vec()
+}
+
+async fn full_batches_come_in_order<D: Datagrams>() {
+    let (socket, mut datagrams) = (bound(IPV4), D::new());
+    let client = client(&socket).await;
+    let all = 2 * BATCH + 3;
+    for number in 0..all {
+        client.send(format!("number {number}").as_bytes()).await.unwrap();
+    }
+    let mut seen = 0;
+    for expected in [BATCH, BATCH, 3] {
+        assert_eq!(receive(&mut datagrams, &socket).await, expected);
+        for number in 0..expected {
+            assert_eq!(datagrams.octets(number), format!("number {seen}").as_bytes());
+            assert_eq!(datagrams.peer(number).to_string(), client.local_addr().unwrap().to_string());
+            seen += 1;
+        }
+    }
+    assert_eq!(datagrams.octets(3), b"", "no longer there");
+    assert_eq!(datagrams.receive(&socket).unwrap(), 0);
+    assert_eq!(datagrams.octets(0), b"", "no longer there");
+}
+
+async fn what_is_too_long_is_cut<D: Datagrams>() {
+    let (socket, mut datagrams) = (bound(IPV4), D::new());
+    let client = client(&socket).await;
+    for len in [ROOM - 1, ROOM, ROOM + 1, 65_000, 1] {
+        client.send(&vec![len as u8; len]).await.unwrap();
+    }
+    assert_eq!(receive(&mut datagrams, &socket).await, 5);
+    for (number, len) in [ROOM - 1, ROOM, ROOM + 1, 65_000, 1].into_iter().enumerate() {
+        assert_eq!(datagrams.octets(number), vec![len as u8; len.min(ROOM)]);
+    }
+}
+
+async fn an_empty_datagram_is_one<D: Datagrams>() {
+    let (socket, mut datagrams) = (bound(IPV4), D::new());
+    let client = client(&socket).await;
+    client.send(b"").await.unwrap();
+    client.send(b"x").await.unwrap();
+    assert_eq!(receive(&mut datagrams, &socket).await, 2);
+    assert_eq!((datagrams.octets(0), datagrams.octets(1)), (&b""[..], &b"x"[..]));
+    let answers = [Answer { to: 0, octets: b"" }, Answer { to: 1, octets: b"y" }];
+    assert_eq!(datagrams.send(&socket, answers.into_iter()).unwrap(), 2);
+    assert_eq!((received(&client).await, received(&client).await), (b"".to_vec(), b"y".to_vec()));
+}
+
+async fn answers_go_to_whom_they_answer<D: Datagrams>() {
+    for address in loopbacks() {
+        let (socket, mut datagrams) = (bound(address), D::new());
+        let mut clients = JoinSet::new();
+        for number in 0..BATCH as u8 {
+            let client = client(&socket).await;
+            client.send(&[number]).await.unwrap();
+            clients.spawn(async move { assert_eq!(received(&client).await, [number, number]) });
+        }
+        let count = receive(&mut datagrams, &socket).await;
+        assert_eq!(count, BATCH);
+        let octets: Vec<[u8; 2]> = (0..count).map(|number| [datagrams.octets(number)[0]; 2]).collect();
+        // In two calls, and the last ones first.
+        for half in [BATCH / 2..BATCH, 0..BATCH / 2] {
+            let answers = half.map(|to| Answer { to, octets: &octets[to] });
+            assert_eq!(datagrams.send(&socket, answers).unwrap(), BATCH / 2);
+        }
+        while let Some(done) = clients.join_next().await {
+            done.unwrap();
+        }
+    }
+}
+
+async fn ipv6_is_served<D: Datagrams>() {
+    for address in loopbacks().filter(SocketAddr::is_ipv6) {
+        for address in [address, (Ipv6Addr::UNSPECIFIED, 0).into()] {
+            let (socket, mut datagrams) = (bound(address), D::new());
+            let client = UdpSocket::bind(IPV6).await.unwrap();
+            client.connect((Ipv6Addr::LOCALHOST, socket.local_addr().unwrap().port())).await.unwrap();
+            client.send(b"x").await.unwrap();
+            assert_eq!(receive(&mut datagrams, &socket).await, 1);
+            assert_eq!(datagrams.peer(0).to_string(), client.local_addr().unwrap().to_string());
+            datagrams.send(&socket, [Answer { to: 0, octets: b"y" }].into_iter()).unwrap();
+            assert_eq!(received(&client).await, b"y");
+        }
+    }
+}
+
+async fn an_answer_that_cannot_be_sent_stops_only_itself<D: Datagrams>() {
+    let (socket, mut datagrams) = (bound(IPV4), D::new());
+    let client = client(&socket).await;
+    for _ in 0..4 {
+        client.send(b"x").await.unwrap();
+    }
+    assert_eq!(receive(&mut datagrams, &socket).await, 4);
+    // Longer than any datagram.
+    let long = vec![0; 70_000];
+    let octets = [&b"a"[..], b"b", &long, b"c"];
+    let answers = |from: usize| (from..4).map(|to| Answer { to, octets: octets[to] });
+    assert_eq!(datagrams.send(&socket, answers(0)).unwrap(), 2);
+    let error = datagrams.send(&socket, answers(2)).unwrap_err();
+    assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+    assert_eq!(datagrams.send(&socket, answers(3)).unwrap(), 1);
+    for expected in [b"a", b"b", b"c"] {
+        assert_eq!(received(&client).await, expected);
+    }
+}
+
+async fn an_answer_may_be_sent_later<D: Datagrams>() {
+    let (socket, mut datagrams) = (bound(IPV4), D::new());
+    let (first, second) = (client(&socket).await, client(&socket).await);
+    first.send(b"1").await.unwrap();
+    assert_eq!(receive(&mut datagrams, &socket).await, 1);
+    let peer = datagrams.peer(0);
+    second.send(b"2").await.unwrap();
+    assert_eq!(receive(&mut datagrams, &socket).await, 1);
+    D::send_to(&socket, b"for the first", &peer).unwrap();
+    D::send_to(&socket, b"for the second", &datagrams.peer(0)).unwrap();
+    assert_eq!(received(&first).await, b"for the first");
+    assert_eq!(received(&second).await, b"for the second");
+}
+
+async fn what_comes_after_a_batch_is_told<D: Datagrams>() {
+    let (socket, mut datagrams) = (bound(IPV4), D::new());
+    let client = client(&socket).await;
+    for len in [1, BATCH - 1, BATCH, 1] {
+        for _ in 0..len {
+            client.send(b"x").await.unwrap();
+        }
+        assert_eq!(receive(&mut datagrams, &socket).await, len);
+    }
+}
+
+/// Loopback has many addresses of IPv4, and one of IPv6.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_answer_comes_from_the_address_that_was_asked() {
+    type Many = many::Many;
+    let (socket, mut datagrams) = (bound((Ipv4Addr::UNSPECIFIED, 0).into()), Many::new());
+    let port = socket.local_addr().unwrap().port();
+    let mut clients = Vec::new();
+    for last in 1..=4 {
+        let client = UdpSocket::bind(IPV4).await.unwrap();
+        // It receives nothing from any other address.
+        client.connect((Ipv4Addr::new(127, 0, 0, last), port)).await.unwrap();
+        client.send(&[last]).await.unwrap();
+        clients.push(client);
+    }
+    assert_eq!(receive(&mut datagrams, &socket).await, 4);
+    let answers = (0..4).map(|to| Answer { to, octets: b"at once" });
+    assert_eq!(datagrams.send(&socket, answers).unwrap(), 4);
+    for (number, client) in clients.iter().enumerate() {
+        assert_eq!(received(client).await, b"at once");
+        Many::send_to(&socket, b"later", &datagrams.peer(number)).unwrap();
+        assert_eq!(received(client).await, b"later");
+    }
+}
