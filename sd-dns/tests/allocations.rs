@@ -1,0 +1,118 @@
+//! Usual queries are answered without allocating. hickory-proto, which takes the others apart, does allocate.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+mod support;
+
+use std::net::Ipv4Addr;
+
+use allocation_counter::measure;
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType as Kind,
+};
+use sd_core::model::{
+    RecordType,
+    RoutingPolicy::{Multivalue, Weighted},
+};
+use sd_dns::{Answerer, DnsServer, Reply, Transport};
+use support::{Fixture, parse, question, question_with_edns};
+use tokio::{net::UdpSocket, runtime::Builder};
+
+const QUERIES: usize = 10_000;
+
+/// Asserts that queries are answered without allocating, and returns an answer.
+fn check(fixture: &Fixture, packet: &[u8]) -> Message {
+    let answerer = Answerer::new(fixture.table.clone());
+    let mut out = Vec::with_capacity(4096);
+    let mut answer = || {
+        out.clear();
+        assert_eq!(answerer.answer(packet, Transport::Udp, &mut out), Reply::Written);
+    };
+    // What a thread does once.
+    answer();
+    let counted = measure(|| (0..QUERIES).for_each(|_| answer()));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    parse(&out)
+}
+
+/// `hosts` has as many instances as are given, with a port and addresses of both families.
+fn hosts(count: u8) -> Fixture {
+    let fixture = Fixture::new();
+    for (name, policy) in [("hosts", Multivalue), ("one", Weighted)] {
+        let records = [(RecordType::A, 60), (RecordType::Aaaa, 60), (RecordType::Srv, 60)];
+        let service = fixture.service(name, policy, &records);
+        for number in 1..=count {
+            let (ipv4, ipv6) = (format!("10.0.0.{number}"), format!("fd00::{number}"));
+            fixture.register(
+                &service,
+                &format!("i-{number}"),
+                &[("IPV4", &ipv4), ("IPV6", &ipv6), ("PORT", "80")],
+            );
+        }
+    }
+    fixture
+}
+
+#[test]
+fn addresses_are_answered_without_allocating() {
+    // As many as an answer has, and many more.
+    for count in [8, 200] {
+        let fixture = hosts(count);
+        assert_eq!(check(&fixture, &question("hosts.app.local", Kind::A)).answers.len(), 8);
+        assert_eq!(
+            check(&fixture, &question_with_edns("HOSTS.app.local", Kind::AAAA, 1232)).answers.len(),
+            8
+        );
+        assert_eq!(check(&fixture, &question("one.app.local", Kind::A)).answers.len(), 1);
+    }
+}
+
+#[test]
+fn hosts_are_answered_without_allocating() {
+    for count in [8, 200] {
+        let fixture = hosts(count);
+        let answer = check(&fixture, &question_with_edns("hosts.app.local", Kind::SRV, 1232));
+        assert_eq!((answer.answers.len(), answer.additionals.len()), (8, 16));
+        // Too long: the additional records are left out, and the answer is cut.
+        check(&fixture, &question("hosts.app.local", Kind::SRV));
+    }
+}
+
+#[test]
+fn negative_answers_are_given_without_allocating() {
+    let fixture = hosts(8);
+    let answer = check(&fixture, &question("nobody.app.local", Kind::A));
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    let answer = check(&fixture, &question("hosts.app.local", Kind::TXT));
+    assert_eq!((answer.metadata.response_code, answer.authorities.len()), (ResponseCode::NoError, 1));
+    let answer = check(&fixture, &question("nobody.example.com", Kind::A));
+    assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
+}
+
+#[test]
+fn a_server_allocates_nothing_for_a_query() {
+    let fixture = hosts(8);
+    let packet = question("hosts.app.local", Kind::A);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let (server, socket) = runtime.block_on(async {
+        let server = DnsServer::bind(fixture.table.clone(), [(Ipv4Addr::LOCALHOST, 0).into()]).await.unwrap();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        socket.connect(server.local_addrs()[0]).await.unwrap();
+        (server, socket)
+    });
+    // Outside of the future: tokio puts a large one on the heap.
+    let mut buffer = vec![0; 2048];
+    let mut ask = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                socket.send(&packet).await.unwrap();
+                socket.recv(&mut buffer).await.unwrap();
+            }
+        });
+    };
+    ask(1);
+    let counted = measure(|| ask(QUERIES));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    runtime.block_on(server.shutdown());
+}
