@@ -74,27 +74,37 @@ fn os_seed() -> [u8; 32] {
     seed
 }
 
-/// How many displaced places a permutation keeps without allocating.
-const FEW: usize = 8;
+/// How many elements a permutation may have to be kept whole, and how many displaced places of a longer one are kept
+/// without allocating.
+const FEW: usize = 16;
 
 /// The longest permutation whose places are all written down once there are more: a list of 64 KiB, made in a microsecond.
 const SHORT: u32 = 16 * 1024;
 
 /// A random permutation of `0..len`, made one element at a time: taking `k` elements costs `O(k)`, whatever `len` is.
 ///
-/// A Fisher–Yates shuffle that keeps only the places it has touched; the first eight of them without allocating. Beyond
-/// that a short permutation keeps all of its places, which costs less than to look the touched ones up.
+/// A Fisher–Yates shuffle that keeps only the places it has touched; the first of them without allocating. It draws one
+/// number for several elements.
 pub struct Permutation<'a> {
     random: &'a dyn RandomSource,
     len: u32,
     taken: u32,
+    /// What is left of the last number that was drawn.
+    drawn: u64,
+    /// How many outcomes that number has decided between.
+    outcomes: u64,
     places: Places,
 }
 
-/// What stands at the places of a permutation: the place itself, until a swap has put something else there.
+/// What stands at each place: the place itself, until a swap has put something else there.
 enum Places {
+    /// Of few places, all.
+    Whole([u8; FEW]),
+    /// The displaced ones.
     Few([(u32, u32); FEW], usize),
-    All(Vec<u32>),
+    /// All of them: with more displaced ones this costs less than to look them up.
+    List(Vec<u32>),
+    /// The displaced ones of many.
     Many(HashMap<u32, u32, BuildHasherDefault<Spread>>),
 }
 
@@ -118,18 +128,41 @@ impl Hasher for Spread {
 }
 
 impl Places {
+    const IN_ORDER: [u8; FEW] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+    fn of(len: u32) -> Self {
+        if len as usize <= FEW { Self::Whole(Self::IN_ORDER) } else { Self::Few([(0, 0); FEW], 0) }
+    }
+
+    /// Exchanges what stands at two places of a permutation of this length, and returns what came to the first one, which
+    /// is never looked at again.
+    #[inline]
+    fn swap(&mut self, first: u32, other: u32, len: u32) -> u32 {
+        if let Self::Whole(all) = self {
+            all.swap(first as usize, other as usize);
+            return u32::from(all[first as usize]);
+        }
+        let value = self.at(other);
+        if first != other {
+            let displaced = self.at(first);
+            self.put(other, displaced, len);
+        }
+        value
+    }
+
     fn at(&self, place: u32) -> u32 {
         match self {
+            Self::Whole(all) => all.get(place as usize).copied().map(u32::from),
             Self::Few(few, len) => few[..*len].iter().find(|entry| entry.0 == place).map(|entry| entry.1),
-            Self::All(all) => all.get(place as usize).copied(),
+            Self::List(all) => all.get(place as usize).copied(),
             Self::Many(many) => many.get(&place).copied(),
         }
         .unwrap_or(place)
     }
 
-    /// Puts a value at a place of a permutation of this length.
     fn put(&mut self, place: u32, value: u32, permutation: u32) {
         match self {
+            Self::Whole(_) => {}
             Self::Few(few, len) => {
                 if let Some(entry) = few[..*len].iter_mut().find(|entry| entry.0 == place) {
                     entry.1 = value;
@@ -139,7 +172,7 @@ impl Places {
                 } else {
                     let few = *few;
                     *self = if permutation <= SHORT {
-                        Self::All((0..permutation).collect())
+                        Self::List((0..permutation).collect())
                     } else {
                         Self::Many(HashMap::default())
                     };
@@ -147,7 +180,7 @@ impl Places {
                     self.put(place, value, permutation);
                 }
             }
-            Self::All(all) => {
+            Self::List(all) => {
                 if let Some(entry) = all.get_mut(place as usize) {
                     *entry = value;
                 }
@@ -160,27 +193,44 @@ impl Places {
 }
 
 impl<'a> Permutation<'a> {
+    /// A number may decide between so many outcomes: the bias stays below 2^-32, which is of no matter here.
+    const MAX_OUTCOMES: u64 = 1 << 32;
+
     /// A permutation of `0..len`.
     #[must_use]
     pub fn new(len: u32, random: &'a dyn RandomSource) -> Self {
-        Self { random, len, taken: 0, places: Places::Few([(0, 0); FEW], 0) }
+        Self { random, len, taken: 0, drawn: 0, outcomes: u64::MAX, places: Places::of(len) }
+    }
+
+    /// A number below `limit`, by the multiply-shift method: the upper half of the product is the number, and the lower
+    /// half is as good for the next one (Brackett-Rozinsky and Lemire, Batched Ranged Random Integer Generation).
+    #[inline]
+    fn below(&mut self, limit: u32) -> u32 {
+        if limit == 1 {
+            return 0;
+        }
+        self.outcomes = self.outcomes.saturating_mul(u64::from(limit));
+        if self.outcomes > Self::MAX_OUTCOMES {
+            self.drawn = self.random.next_u64();
+            self.outcomes = u64::from(limit);
+        }
+        let wide = u128::from(self.drawn) * u128::from(limit);
+        self.drawn = wide as u64;
+        (wide >> 64) as u32
     }
 }
 
 impl Iterator for Permutation<'_> {
     type Item = u32;
 
+    #[inline]
     fn next(&mut self) -> Option<u32> {
         let left = self.len - self.taken;
         if left == 0 {
             return None;
         }
-        let chosen = self.taken + below(left, self.random);
-        let value = self.places.at(chosen);
-        let displaced = self.places.at(self.taken);
-        if chosen != self.taken {
-            self.places.put(chosen, displaced, self.len);
-        }
+        let chosen = self.taken + self.below(left);
+        let value = self.places.swap(self.taken, chosen, self.len);
         self.taken += 1;
         Some(value)
     }
@@ -197,19 +247,13 @@ impl fmt::Debug for Permutation<'_> {
     }
 }
 
-/// A number below `limit` (which is not 0), by the multiply-shift method; the bias of at most 2^-32 is of no matter here.
-fn below(limit: u32, random: &dyn RandomSource) -> u32 {
-    let wide = (random.next_u64() >> 32) * u64::from(limit);
-    (wide >> 32) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_permutation_has_every_number_once() {
-        for len in [0, 1, 2, 7, 8, 9, 100, SHORT, SHORT + 1] {
+        for len in [0, 1, 2, 7, 8, 9, 15, 16, 17, 18, 100, SHORT, SHORT + 1] {
             let mut all: Vec<u32> = Permutation::new(len, &SeededRandom::new(7)).collect();
             all.sort_unstable();
             assert_eq!(all, (0..len).collect::<Vec<_>>());
@@ -227,18 +271,56 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_does_not_change_the_choices() {
-        let expected = |len: u32| {
-            let random = SeededRandom::new(5);
-            let mut all: Vec<u32> = (0..len).collect();
-            (0..100).for_each(|i| all.swap(i, i + below(len - i as u32, &random) as usize));
-            all.truncate(100);
-            all
-        };
-        for len in [100, 1000, SHORT, SHORT + 1, 100_000] {
-            let chosen: Vec<u32> = Permutation::new(len, &SeededRandom::new(5)).take(100).collect();
-            assert_eq!(chosen, expected(len), "{len}");
+    fn every_order_comes_about_equally_often() {
+        let random = SeededRandom::new(1);
+        let mut orders = HashMap::<Vec<u32>, u32>::new();
+        for _ in 0..24_000 {
+            *orders.entry(Permutation::new(4, &random).collect()).or_default() += 1;
         }
+        assert_eq!(orders.len(), 24);
+        assert!(orders.values().all(|n| (850..1150).contains(n)), "{orders:?}");
+    }
+
+    #[test]
+    fn every_number_stands_at_every_place_about_equally_often() {
+        // One of those that are kept whole and one of the others, the last elements of which need a second number.
+        for len in [16, 20] {
+            let random = SeededRandom::new(2);
+            let mut found = vec![vec![0u32; len]; len];
+            for _ in 0..1000 * len {
+                for (place, number) in Permutation::new(len as u32, &random).enumerate() {
+                    found[place][number as usize] += 1;
+                }
+            }
+            assert!(found.iter().flatten().all(|n| (850..1150).contains(n)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_does_not_change_the_choices() {
+        for len in [10, 100, 1000, SHORT, SHORT + 1, 100_000] {
+            let (random, again) = (SeededRandom::new(5), SeededRandom::new(5));
+            let mut plain = Permutation::new(len, &random);
+            let mut all: Vec<u32> = (0..len).collect();
+            let taken = len.min(100);
+            (0..taken).for_each(|i| all.swap(i as usize, (i + plain.below(len - i)) as usize));
+            all.truncate(taken as usize);
+            assert_eq!(Permutation::new(len, &again).take(100).collect::<Vec<_>>(), all, "{len}");
+        }
+    }
+
+    #[test]
+    fn eight_elements_cost_one_number() {
+        #[derive(Debug, Default)]
+        struct Counting(std::sync::atomic::AtomicU64);
+        impl RandomSource for Counting {
+            fn next_u64(&self) -> u64 {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            }
+        }
+        let random = Counting::default();
+        assert_eq!(Permutation::new(8, &random).count(), 8);
+        assert_eq!(random.0.into_inner(), 1);
     }
 
     #[test]

@@ -88,12 +88,10 @@ impl Waiting {
             }
             match address {
                 IpAddr::V4(address) => {
-                    message.record(Section::Answer, self.at, kind::A, ttl, 4);
-                    message.push(&address.octets());
+                    message.record(Section::Answer, self.at, kind::A, ttl, 4, &address.octets());
                 }
                 IpAddr::V6(address) => {
-                    message.record(Section::Answer, self.at, kind::AAAA, ttl, 16);
-                    message.push(&address.octets());
+                    message.record(Section::Answer, self.at, kind::AAAA, ttl, 16, &address.octets());
                 }
             }
             written.push(address);
@@ -192,8 +190,8 @@ impl Answer<'_> {
         match self.kind {
             kind::SOA => soa(&mut self.message, Section::Answer, apex),
             kind::NS => {
-                self.message.record(Section::Answer, apex.at, kind::NS, apex.soa_ttl, 2);
-                self.message.push(&Message::pointer(apex.at));
+                let server = Message::pointer(apex.at);
+                self.message.record(Section::Answer, apex.at, kind::NS, apex.soa_ttl, server.len(), &server);
             }
             _ => return false,
         }
@@ -237,8 +235,7 @@ impl Answer<'_> {
         for number in selection.order(self.random) {
             match set.candidate(number) {
                 Some(Candidate::Address(address)) => {
-                    self.message.record(Section::Answer, at, kind, ttl, N);
-                    self.message.push(&octets(address));
+                    self.message.record(Section::Answer, at, kind, ttl, N, &octets(address));
                     written += 1;
                 }
                 Some(Candidate::Alias(target)) if written == 0 => {
@@ -257,20 +254,24 @@ impl Answer<'_> {
     fn hosts(&mut self, set: &RecordSet<SrvData>, name: &LookupName, at: usize) {
         let selection = set.select();
         let ttl = set.ttl();
+        let target = name.wire();
         let mut chosen: [Option<&SrvData>; MULTIVALUE_LIMIT] = [None; MULTIVALUE_LIMIT];
         let mut count = 0;
+        // Whether any two may have the same target.
+        let mut folded = false;
         for number in selection.order(self.random) {
             let Some(host) = set.candidate(number) else {
                 continue;
             };
+            folded |= host.folded;
             let is_same = |other: &&SrvData| other.port == host.port && other.shares_target_with(host);
-            if chosen.iter().flatten().any(is_same) {
+            if folded && chosen[..count].iter().flatten().any(is_same) {
                 continue;
             }
-            let target = name.wire();
-            self.message.record(Section::Answer, at, kind::SRV, ttl, 6 + host.target.len() + target.len());
-            self.message.push(&srv_priority_and_weight());
-            self.message.push(&host.port.to_be_bytes());
+            let ([a, b, c, d], [e, f]) = (srv_priority_and_weight(), host.port.to_be_bytes());
+            let first = [a, b, c, d, e, f];
+            let len = first.len() + host.target.len() + target.len();
+            self.message.record(Section::Answer, at, kind::SRV, ttl, len, &first);
             // Not compressed: RFC 2782 forbids it.
             self.message.push(&host.target);
             self.message.push(target);
@@ -281,7 +282,8 @@ impl Answer<'_> {
             }
         }
         for (number, host) in chosen.iter().flatten().enumerate() {
-            let before = || chosen[..number].iter().flatten().filter(|other| other.shares_target_with(host));
+            let before = if folded { &chosen[..number] } else { &[] };
+            let before = || before.iter().flatten().filter(|other| other.shares_target_with(host));
             let ipv4 = host.ipv4.filter(|_| before().all(|other| other.ipv4 != host.ipv4));
             let ipv6 = host.ipv6.filter(|_| before().all(|other| other.ipv6 != host.ipv6));
             let fit = ipv4
@@ -305,14 +307,14 @@ impl Answer<'_> {
         let (_, zone_start) = self.published.zones.find(asked.wire())?;
         match labels_before(target, &asked.wire()[zone_start..]) {
             Some(labels) => {
-                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), labels.len() + 2);
+                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), labels.len() + 2, &[]);
                 let at = self.message.position();
                 self.message.push(labels);
                 self.message.push(&Message::pointer(HEADER + zone_start));
                 Some(Alias { target: Some(LookupName::folded(target)), at })
             }
             None => {
-                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), target.len());
+                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), target.len(), &[]);
                 let at = self.message.position();
                 self.message.push(target);
                 Some(Alias { target: None, at })
@@ -332,8 +334,7 @@ fn soa(message: &mut Message<'_>, section: Section, apex: &Apex) {
     // Nothing fits before a zone's name that is as long as names may be.
     let mailbox = if HOSTMASTER.len() + apex.len <= LookupName::MAX { HOSTMASTER } else { &[] };
     let len = 2 + mailbox.len() + 2 + 5 * size_of::<u32>();
-    message.record(section, apex.at, kind::SOA, apex.soa_ttl, len);
-    message.push(&Message::pointer(apex.at));
+    message.record(section, apex.at, kind::SOA, apex.soa_ttl, len, &Message::pointer(apex.at));
     message.push(mailbox);
     message.push(&Message::pointer(apex.at));
     for number in [SERIAL, REFRESH, RETRY, EXPIRE, apex.soa_ttl] {

@@ -42,6 +42,10 @@ pub(crate) struct Message<'o> {
 
 impl<'o> Message<'o> {
     const OPT_LEN: usize = 11;
+    /// A record without its data, its owner's name being a pointer.
+    const FIXED: usize = 12;
+    /// The most octets of its data that are written with it: those of an address.
+    const FIRST: usize = 16;
     /// The two high bits of a compression pointer (RFC 1035 section 4.1.4).
     const POINTER: u16 = 0xC000;
 
@@ -87,45 +91,57 @@ impl<'o> Message<'o> {
         (Self::POINTER | u16::try_from(to).unwrap_or(HEADER as u16)).to_be_bytes()
     }
 
-    /// Writes a record whose owner's name stands at `owner`, all but its data of this length.
+    /// Writes a record whose owner's name stands at `owner`, with data of this length, of which the first octets are given
+    /// and the others are to be pushed.
     #[inline]
-    pub(crate) fn record(&mut self, section: Section, owner: usize, kind: u16, ttl: u32, len: usize) {
+    pub(crate) fn record<const N: usize>(
+        &mut self,
+        section: Section,
+        owner: usize,
+        kind: u16,
+        ttl: u32,
+        len: usize,
+        first: &[u8; N],
+    ) {
         match section {
             Section::Answer => self.answers += 1,
             Section::Authority => self.authorities += 1,
         }
-        self.fixed(owner, kind, ttl, len);
+        self.fixed(owner, kind, ttl, len, first);
     }
 
     /// Writes a whole record of the additional section, whose owner's name is `labels` before the name that stands at
     /// `parent`. Left out, with `false`, if it does not fit.
-    pub(crate) fn additional(
+    #[inline]
+    pub(crate) fn additional<const N: usize>(
         &mut self,
         labels: &[u8],
         parent: usize,
         kind: u16,
         ttl: u32,
-        data: &[u8],
+        data: &[u8; N],
     ) -> bool {
-        if !self.fits(labels.len() + 12 + data.len()) {
+        if !self.fits(labels.len() + Self::FIXED + N) {
             return false;
         }
         self.additionals += 1;
         self.out.extend_from_slice(labels);
-        self.fixed(parent, kind, ttl, data.len());
-        self.out.extend_from_slice(data);
+        self.fixed(parent, kind, ttl, N, data);
         true
     }
 
+    /// In one piece, which is half as much work as in two.
     #[inline]
-    fn fixed(&mut self, owner: usize, kind: u16, ttl: u32, len: usize) {
-        let mut fixed = [0; 12];
+    fn fixed<const N: usize>(&mut self, owner: usize, kind: u16, ttl: u32, len: usize, first: &[u8; N]) {
+        const { assert!(N <= Self::FIRST) };
+        let mut fixed = [0; Self::FIXED + Self::FIRST];
         fixed[..2].copy_from_slice(&Self::pointer(owner));
         fixed[2..4].copy_from_slice(&kind.to_be_bytes());
         fixed[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
         fixed[6..10].copy_from_slice(&ttl.to_be_bytes());
-        fixed[10..].copy_from_slice(&(len as u16).to_be_bytes());
-        self.out.extend_from_slice(&fixed);
+        fixed[10..Self::FIXED].copy_from_slice(&(len as u16).to_be_bytes());
+        fixed[Self::FIXED..Self::FIXED + N].copy_from_slice(first);
+        self.out.extend_from_slice(&fixed[..Self::FIXED + N]);
     }
 
     #[inline]
