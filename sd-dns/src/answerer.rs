@@ -4,11 +4,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use arc_swap::Guard;
 use sd_core::random::RandomSource;
 
 use crate::{
     alias::{AliasAddresses, AliasResolver},
-    name_table::NameTable,
+    counters::Answered,
+    name_table::{NameTable, Published},
     random::WorkerRandom,
     slow,
     wire::{
@@ -33,8 +35,10 @@ pub struct Answerer {
 
 /// What is known of an answer without waiting.
 pub(crate) enum Begun {
-    /// All of it.
-    Done(Reply),
+    /// Nothing is to be sent.
+    Nothing,
+    /// All of it: it was appended to the buffer.
+    Done(Answered),
     /// Nothing was written: it waits for the resolver.
     Waits(Box<Waiting>),
 }
@@ -84,39 +88,50 @@ impl Answerer {
     /// 512, or what it says by EDNS (RFC 6891) within 512–1232. What is longer is cut as RFC 2181 section 9 has it.
     #[inline]
     pub fn answer(&self, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Reply {
-        match self.begin(packet, transport, out) {
-            Begun::Done(reply) => reply,
+        match self.begin(&self.read(), packet, transport, out) {
+            Begun::Nothing => return Reply::Nothing,
+            Begun::Done(_) => {}
             Begun::Waits(waiting) => {
                 let mut context = Context::from_waker(Waker::noop());
-                match pin!(self.addresses(&waiting)).poll(&mut context) {
+                let _ = match pin!(self.addresses(&waiting)).poll(&mut context) {
                     Poll::Ready(Some(found)) => waiting.finish(&found, out),
                     Poll::Ready(None) | Poll::Pending => waiting.fail(out),
-                }
-                Reply::Written
+                };
             }
         }
+        Reply::Written
+    }
+
+    /// What messages are answered from that are here by now.
+    #[inline]
+    pub(crate) fn read(&self) -> Guard<Arc<Published>> {
+        self.table.read()
     }
 
     /// As [`answer`](Self::answer), up to where the resolver is needed.
     #[inline]
-    pub(crate) fn begin(&self, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Begun {
+    pub(crate) fn begin(
+        &self,
+        published: &Published,
+        packet: &[u8],
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Begun {
         let Some(header) = QueryHeader::read(packet) else {
-            return Begun::Done(Reply::Nothing);
+            return Begun::Nothing;
         };
-        let published = self.table.read();
-        let waiting = match Query::read(header, packet) {
+        let answered = match Query::read(header, packet) {
             Some(Query { header, question, edns }) => {
                 let limit = transport.limit(edns);
-                answer::answer(&published, header, &question, edns, limit, &*self.random, out)
+                answer::answer(published, header, &question, edns, limit, &*self.random, out)
             }
-            None => slow::answer(&published, header, packet, transport, &*self.random, out),
+            None => slow::answer(published, header, packet, transport, &*self.random, out),
         };
-        match waiting {
-            Some(waiting) if self.resolver.is_some() => return Begun::Waits(waiting),
-            Some(waiting) => waiting.fail(out),
-            None => {}
+        match answered {
+            Ok(answered) => Begun::Done(answered),
+            Err(waiting) if self.resolver.is_some() => Begun::Waits(waiting),
+            Err(waiting) => Begun::Done(waiting.fail(out)),
         }
-        Begun::Done(Reply::Written)
     }
 
     /// What the resolver says of the alias that an answer waits for. `None` if it cannot say.

@@ -76,12 +76,14 @@ mod wire;
 
 mod alias;
 mod answerer;
+mod counters;
 mod slow;
 
 mod server;
 
 pub use alias::{AliasAddresses, AliasResolver};
 pub use answerer::{Answerer, Reply};
+pub use counters::{Counters, Latency};
 pub use name_table::{HiddenZone, NameTable};
 pub use server::{BindError, DnsServer, DnsServerBuilder};
 pub use wire::Transport;

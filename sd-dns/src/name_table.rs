@@ -32,12 +32,13 @@ pub(crate) use self::{
     entry::{Addresses, Candidate, Entry},
     lookup_name::LookupName,
     record_set::{RecordSet, Srv as SrvData},
+    zones::ZoneKey,
 };
 use self::{
     entry::{Data, Given},
     lookup_name::{ancestors, key_of},
     record_set::{Srv, Term},
-    zones::{ZoneKey, Zones},
+    zones::Zones,
 };
 
 /// The records that DNS answers come from, by zone and name. A handle: copies show the same.

@@ -9,16 +9,18 @@ use std::{fmt, net::SocketAddr, num::NonZero, sync::Arc, thread::available_paral
 
 use tokio::{
     net::{TcpListener, UdpSocket},
+    runtime::Handle,
     sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
 
 pub use self::bind::BindError;
-use self::bind::Bound;
+use self::{bind::Bound, datagrams::System};
 use crate::{
     alias::AliasResolver,
     answerer::Answerer,
+    counters::{Answered, Counters, Counts, WorkerCounters},
     name_table::NameTable,
     wire::{Transport, answer::Waiting},
 };
@@ -29,9 +31,27 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "the server stops when this is dropped"]
 pub struct DnsServer {
+    table: NameTable,
+    resolver: Option<Arc<dyn AliasResolver>>,
+    settings: Settings,
+    runtime: Handle,
     addresses: Vec<SocketAddr>,
+    /// Those of the addresses, in their order.
+    listeners: Vec<Listener>,
+    accepted: mpsc::Sender<tcp::Accepted>,
+    /// One task, for all of them.
+    connections: JoinSet<()>,
+    tcp: Arc<WorkerCounters>,
+    /// What was counted on addresses that are no longer listened on.
+    before: Counts,
+}
+
+/// What listens on an address.
+#[derive(Debug)]
+struct Listener {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    counters: Vec<Arc<WorkerCounters>>,
 }
 
 /// Settings of a [`DnsServer`].
@@ -61,13 +81,13 @@ const DRAIN_TURNS: usize = 64;
 const ALIAS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Appends the answer that waits for the target of an alias.
-async fn complete(answerer: &Answerer, waiting: &Waiting, out: &mut Vec<u8>) {
+async fn complete(answerer: &Answerer, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
     match timeout(ALIAS_TIMEOUT, answerer.addresses(waiting)).await {
         Ok(Some(found)) => waiting.finish(&found, out),
         Ok(None) => waiting.fail(out),
         Err(_) => {
             tracing::debug!(target = %waiting.target(), "the target of an alias was not resolved in time");
-            waiting.fail(out);
+            waiting.fail(out)
         }
     }
 }
@@ -109,14 +129,86 @@ impl DnsServer {
         &self.addresses
     }
 
+    /// What has been answered since the server was bound.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut counts = Counts::new();
+        counts.merge(&self.before);
+        let workers = self.listeners.iter().flat_map(|listener| &listener.counters);
+        for worker in workers.chain([&self.tcp]) {
+            counts.merge(&worker.lock());
+        }
+        counts.snapshot(self.table.read().zones.names())
+    }
+
+    /// Listens on one more address, as [`DnsServerBuilder::bind`] does, and returns it with the port that was chosen for 0.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, BindError> {
+        let _runtime = self.runtime.enter();
+        let bound = Bound::new(address, self.settings.udp_workers)?;
+        let address = bound.address;
+        let (stop, stopped) = watch::channel(false);
+        let mut listener = Listener { stop, tasks: JoinSet::new(), counters: Vec::new() };
+        for socket in bound.udp {
+            let socket = UdpSocket::from_std(socket).map_err(BindError::on(address, Transport::Udp))?;
+            let counters = Arc::new(WorkerCounters::new());
+            listener.counters.push(Arc::clone(&counters));
+            let answerer = Answerer::new(self.table.clone()).with_shared_resolver(self.resolver.clone());
+            listener.tasks.spawn(udp::serve::<System>(socket, answerer, counters, stopped.clone()));
+        }
+        let tcp = TcpListener::from_std(bound.tcp).map_err(BindError::on(address, Transport::Tcp))?;
+        listener.tasks.spawn(tcp::accept(tcp, self.accepted.clone(), stopped));
+        self.addresses.push(address);
+        self.listeners.push(listener);
+        Ok(address)
+    }
+
+    /// Stops listening on one of [its addresses](Self::local_addrs), and returns when what has arrived there in datagrams is
+    /// answered and the port is free; connections end when what has arrived in them is answered. `false` if it is none of
+    /// them.
+    pub async fn close(&mut self, address: SocketAddr) -> bool {
+        let Some(place) = self.addresses.iter().position(|found| *found == address) else {
+            return false;
+        };
+        let listener = &mut self.listeners[place];
+        listener.stop.send_replace(true);
+        if timeout(Self::DRAIN, listener.ended()).await.is_err() {
+            tracing::debug!(%address, "answers that wait are given up");
+        }
+        // Not before: whoever has not waited for this may do so again.
+        self.addresses.remove(place);
+        for counters in self.listeners.remove(place).counters {
+            self.before.merge(&counters.lock());
+        }
+        true
+    }
+
     /// Stops listening, answers what has arrived, and returns when that is done; a client that does not read its answers
     /// is waited for no longer than 5 s.
-    pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
-        let done = async { while self.tasks.join_next().await.is_some() {} };
+    pub async fn shutdown(self) {
+        let Self { mut listeners, accepted, mut connections, .. } = self;
+        for listener in &listeners {
+            listener.stop.send_replace(true);
+        }
+        // With those of the listeners it is the last one, after which no connections come.
+        drop(accepted);
+        let done = async {
+            for listener in &mut listeners {
+                listener.ended().await;
+            }
+            while connections.join_next().await.is_some() {}
+        };
         if timeout(Self::DRAIN, done).await.is_err() {
             tracing::debug!("connections are closed with answers unread");
         }
+    }
+}
+
+impl Listener {
+    async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
@@ -162,25 +254,29 @@ impl DnsServerBuilder {
     #[allow(clippy::unused_async, reason = "servers are bound asynchronously, and this needs a runtime")]
     pub async fn bind(self, addresses: impl IntoIterator<Item = SocketAddr>) -> Result<DnsServer, BindError> {
         let Self { table, resolver, settings } = self;
-        let answerer = || Answerer::new(table.clone()).with_shared_resolver(resolver.clone());
-        let (stop, stopped) = watch::channel(false);
         let (accepted, incoming) = mpsc::channel(1);
-        let mut server = DnsServer { addresses: Vec::new(), stop, tasks: JoinSet::new() };
+        let tcp = Arc::new(WorkerCounters::new());
+        let answerer = Answerer::new(table.clone()).with_shared_resolver(resolver.clone());
+        let Settings { max_connections, idle_timeout, .. } = settings;
+        let mut connections = JoinSet::new();
+        connections.spawn(
+            tcp::Connections::new(answerer, max_connections, idle_timeout, Arc::clone(&tcp)).serve(incoming),
+        );
+        let mut server = DnsServer {
+            table,
+            resolver,
+            settings,
+            runtime: Handle::current(),
+            addresses: Vec::new(),
+            listeners: Vec::new(),
+            accepted,
+            connections,
+            tcp,
+            before: Counts::new(),
+        };
         for address in addresses {
-            let bound = Bound::new(address, settings.udp_workers)?;
-            let address = bound.address;
-            for socket in bound.udp {
-                let socket = UdpSocket::from_std(socket).map_err(BindError::on(address, Transport::Udp))?;
-                server.tasks.spawn(udp::serve::<datagrams::System>(socket, answerer(), stopped.clone()));
-            }
-            let listener =
-                TcpListener::from_std(bound.tcp).map_err(BindError::on(address, Transport::Tcp))?;
-            server.tasks.spawn(tcp::accept(listener, accepted.clone(), stopped.clone()));
-            server.addresses.push(address);
+            server.listen(address)?;
         }
-        let connections =
-            tcp::Connections::new(answerer(), settings.max_connections, settings.idle_timeout, stopped);
-        server.tasks.spawn(connections.serve(incoming));
         Ok(server)
     }
 }

@@ -4,6 +4,7 @@ use hickory_proto::op::{Edns as ParsedEdns, Message as ParsedMessage};
 use sd_core::random::RandomSource;
 
 use crate::{
+    counters::Answered,
     name_table::Published,
     wire::{
         CLASS_IN, Edns, Message, Rcode, Transport,
@@ -14,7 +15,7 @@ use crate::{
     },
 };
 
-/// Appends the answer to whatever has the header of a query, unless it waits for what an alias's target has.
+/// Appends the answer to whatever has the header of a query. The error is that it waits for what an alias's target has.
 pub(crate) fn answer(
     published: &Published,
     header: QueryHeader,
@@ -22,7 +23,7 @@ pub(crate) fn answer(
     transport: Transport,
     random: &dyn RandomSource,
     out: &mut Vec<u8>,
-) -> Option<Box<Waiting>> {
+) -> Result<Answered, Box<Waiting>> {
     // A query has exactly one question (RFC 9619).
     let question = if u16_at(packet, 4) == Some(1) { Question::read(packet) } else { None };
     let parsed = ParsedMessage::from_vec(packet).ok();
@@ -30,17 +31,16 @@ pub(crate) fn answer(
     let verdict = verdict(header, question.as_ref(), parsed.is_some(), edns);
     let edns = edns.map(|edns| Edns { payload: edns.max_payload(), dnssec_ok: edns.flags().dnssec_ok });
     let limit = transport.limit(edns);
-    match (verdict, question) {
+    let rcode = match (verdict, &question) {
         (Ok(()), Some(question)) => {
-            return answer::answer(published, header, &question, edns, limit, random, out);
+            return answer::answer(published, header, question, edns, limit, random, out);
         }
-        (Ok(()), None) => Message::begin(out, header, &[], edns, limit).finish(Rcode::FormErr),
-        (Err(rcode), question) => {
-            let raw = question.map_or(&[][..], |question| question.raw);
-            Message::begin(out, header, raw, edns, limit).finish(rcode);
-        }
-    }
-    None
+        (Ok(()), None) => Rcode::FormErr,
+        (Err(rcode), _) => rcode,
+    };
+    let raw = question.as_ref().map_or(&[][..], |question| question.raw);
+    Message::begin(out, header, raw, edns, limit).finish(rcode);
+    Ok(Answered { kind: question.map(|question| question.kind), zone: None, rcode })
 }
 
 fn verdict(

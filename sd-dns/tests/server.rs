@@ -11,7 +11,10 @@ use std::{
 };
 
 use hickory_proto::{op::Message, rr::RecordType as Kind};
-use sd_core::model::{RecordType, RoutingPolicy::Multivalue};
+use sd_core::{
+    model::{RecordType, RoutingPolicy::Multivalue},
+    name::DnsName,
+};
 use sd_dns::{DnsServer, Transport};
 use support::{Fixture, data, parse, question, question_with_edns};
 use tokio::{
@@ -308,6 +311,82 @@ async fn shutting_down_answers_what_has_arrived_and_frees_the_port() {
     assert!(rest(&mut stream).await.is_empty());
     let again = DnsServer::bind(served.fixture.table.clone(), [served.address]).await.unwrap();
     again.shutdown().await;
+}
+
+#[tokio::test]
+async fn addresses_come_and_go() {
+    let Served { fixture, mut server, address: first } = serve().await;
+    let second = server.listen(LOOPBACK).unwrap();
+    assert_eq!(server.local_addrs(), [first, second]);
+    let error = server.listen(second).unwrap_err();
+    assert_eq!((error.address(), error.transport()), (second, Transport::Udp));
+    let mut streams = Vec::new();
+    for address in [first, second] {
+        let socket = udp(address).await;
+        socket.send(&question("web.app.local", Kind::A)).await.unwrap();
+        assert_eq!(data(&receive(&socket).await), WEB);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+        assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+        streams.push((socket, stream));
+    }
+    // What has arrived is answered, and then the connections end, those of this address alone.
+    let (mut to_second, mut to_first) = (streams.pop().unwrap(), streams.pop().unwrap());
+    to_second.0.send(&question("web.app.local", Kind::A)).await.unwrap();
+    to_second.1.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    assert!(server.close(second).await);
+    assert_eq!(data(&receive(&to_second.0).await), WEB);
+    assert_eq!(data(&receive_frame(&mut to_second.1).await), WEB);
+    assert!(rest(&mut to_second.1).await.is_empty());
+    to_first.1.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    assert_eq!(data(&receive_frame(&mut to_first.1).await), WEB);
+    assert_eq!(server.local_addrs(), [first]);
+    assert!(!server.close(second).await, "it is none of them any more");
+
+    let counters = server.counters();
+    assert_eq!((counters.udp, counters.tcp), (3, 4), "what was answered there is still counted");
+    let other = DnsServer::bind(fixture.table.clone(), [second]).await.unwrap();
+    other.shutdown().await;
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn answers_are_counted() {
+    let served = serve().await;
+    served.fixture.namespace("other.local");
+    let socket = udp(served.address).await;
+    let asked = [
+        ("web.app.local", Kind::A),
+        ("web.app.local", Kind::A),
+        ("web.app.local", Kind::AAAA),
+        ("gone.app.local", Kind::A),
+        ("gone.other.local", Kind::Unknown(1234)),
+        ("example.com", Kind::A),
+    ];
+    // A response, a fragment and a message without a question.
+    socket.send(b"\0\0\x80\0\0\0\0\0\0\0\0\0").await.unwrap();
+    socket.send(b"x").await.unwrap();
+    socket.send(b"\0\0\0\0\0\0\0\0\0\0\0\0").await.unwrap();
+    receive(&socket).await;
+    for (name, kind) in asked {
+        socket.send(&question(name, kind)).await.unwrap();
+        receive(&socket).await;
+    }
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&framed(b"x")).await.unwrap();
+    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    receive_frame(&mut stream).await;
+
+    let counters = served.server.counters();
+    assert_eq!((counters.udp, counters.tcp, counters.ignored, counters.unsent), (7, 1, 3, 0));
+    assert_eq!(counters.by_type, [(1, 5), (28, 1), (1234, 1)].into());
+    assert_eq!(counters.by_rcode, [(0, 4), (1, 1), (3, 2), (5, 1)].into());
+    let zone = |name: &str| DnsName::parse(name).unwrap();
+    assert_eq!(counters.by_zone, [(zone("app.local"), 5), (zone("other.local"), 1)].into());
+    let latency = counters.latency;
+    assert_eq!(latency.count(), 8);
+    assert!(latency.sum() > Duration::ZERO);
+    served.server.shutdown().await;
 }
 
 #[tokio::test]

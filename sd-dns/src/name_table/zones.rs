@@ -25,6 +25,7 @@ pub(crate) struct Zones {
 #[derive(Debug)]
 pub(crate) struct Zone {
     pub(crate) key: ZoneKey,
+    name: DnsName,
     /// In seconds.
     pub(crate) soa_ttl: u32,
 }
@@ -77,7 +78,7 @@ impl Zones {
             let Some(key) = key(&namespace) else { continue };
             let soa_ttl = namespace.hosted_zone().map_or(0, |zone| zone.soa_ttl);
             zones.lengths[name.as_wire().len() / 64] |= 1 << (name.as_wire().len() % 64);
-            zones.by_name.insert(name.as_wire().into(), Zone { key, soa_ttl });
+            zones.by_name.insert(name.as_wire().into(), Zone { key, name, soa_ttl });
         }
         zones
             .hidden
@@ -99,6 +100,11 @@ impl Zones {
             start += 1 + usize::from(suffix[0]);
         }
         None
+    }
+
+    /// The names of all of them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (ZoneKey, DnsName)> {
+        self.by_name.values().map(|zone| (zone.key, zone.name.clone()))
     }
 
     pub(super) fn len(&self) -> usize {

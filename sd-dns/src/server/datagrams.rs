@@ -28,7 +28,7 @@ pub(super) const BATCH: usize = 64;
 pub(super) const ROOM: usize = MAX_UDP_PAYLOAD as usize;
 
 /// Room for datagrams that were received together. They stay there, with their peers, until the next ones are received.
-pub(super) trait Datagrams: Send + Sync {
+pub(super) trait Datagrams: Send + Sync + 'static {
     /// Where a datagram came from, and where to if the socket tells.
     type Peer: Copy + fmt::Display + Send + Sync + 'static;
 

@@ -22,16 +22,20 @@ use tokio::{
 use super::{DRAIN_PAUSE, DRAIN_TURNS, complete};
 use crate::{
     answerer::{Answerer, Begun},
+    counters::WorkerCounters,
     wire::Transport,
 };
 
 /// After a failed accept, which may well fail again at once: no file descriptor may be left.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection, which ends with its listener.
+pub(super) type Accepted = (TcpStream, watch::Receiver<bool>);
+
 /// Hands on the connections of a listener until it is told to stop.
 pub(super) async fn accept(
     listener: TcpListener,
-    accepted: mpsc::Sender<TcpStream>,
+    accepted: mpsc::Sender<Accepted>,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
@@ -41,7 +45,7 @@ pub(super) async fn accept(
         };
         match connection {
             Ok((stream, _)) => {
-                if accepted.send(stream).await.is_err() {
+                if accepted.send((stream, stopped.clone())).await.is_err() {
                     return;
                 }
             }
@@ -58,7 +62,7 @@ pub(super) struct Connections {
     answerer: Answerer,
     limit: NonZero<usize>,
     idle_timeout: Duration,
-    stopped: watch::Receiver<bool>,
+    counters: Arc<WorkerCounters>,
     uses: Arc<AtomicU64>,
     tasks: JoinSet<()>,
     open: HashMap<Id, Open>,
@@ -92,14 +96,14 @@ impl Connections {
         answerer: Answerer,
         limit: NonZero<usize>,
         idle_timeout: Duration,
-        stopped: watch::Receiver<bool>,
+        counters: Arc<WorkerCounters>,
     ) -> Self {
         let uses = Arc::new(AtomicU64::new(0));
-        Self { answerer, limit, idle_timeout, stopped, uses, tasks: JoinSet::new(), open: HashMap::new() }
+        Self { answerer, limit, idle_timeout, counters, uses, tasks: JoinSet::new(), open: HashMap::new() }
     }
 
     /// Serves the connections that come in, until no more can come and those that came are done.
-    pub(super) async fn serve(mut self, mut incoming: mpsc::Receiver<TcpStream>) {
+    pub(super) async fn serve(mut self, mut incoming: mpsc::Receiver<Accepted>) {
         loop {
             tokio::select! {
                 // Those that have ended first: they make room.
@@ -111,8 +115,8 @@ impl Connections {
                     };
                     self.open.remove(&id);
                 }
-                stream = incoming.recv() => match stream {
-                    Some(stream) => self.add(stream),
+                accepted = incoming.recv() => match accepted {
+                    Some((stream, stopped)) => self.add(stream, stopped),
                     None => break,
                 },
             }
@@ -120,7 +124,7 @@ impl Connections {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn add(&mut self, stream: TcpStream) {
+    fn add(&mut self, stream: TcpStream, stopped: watch::Receiver<bool>) {
         if self.open.len() >= self.limit.get()
             && let Some(id) = self.idlest()
             && let Some(idlest) = self.open.remove(&id)
@@ -133,10 +137,10 @@ impl Connections {
             answerer: self.answerer.clone(),
             activity: Arc::clone(&activity),
             idle_timeout: self.idle_timeout,
+            counters: Arc::clone(&self.counters),
             received: Vec::new(),
             answers: Vec::new(),
         };
-        let stopped = self.stopped.clone();
         let task = self.tasks.spawn(async move {
             if let Err(error) = connection.serve(stopped).await {
                 tracing::debug!(%error, "a connection has failed");
@@ -156,6 +160,8 @@ struct Connection {
     answerer: Answerer,
     activity: Arc<Activity>,
     idle_timeout: Duration,
+    /// Those of all connections.
+    counters: Arc<WorkerCounters>,
     /// Received and not yet answered: at most one message that is not complete, after each turn.
     received: Vec<u8>,
     answers: Vec<u8>,
@@ -204,26 +210,37 @@ impl Connection {
 
     /// Answers all complete messages, in one write unless the answers are many.
     async fn answer(&mut self) -> io::Result<Progress> {
+        let (begun, mut count) = (std::time::Instant::now(), 0);
         let mut done = 0;
         while let Some(message) = first_message(&self.received[done..]) {
             done += LENGTH + message.len();
-            let mut begun = None;
-            append(&mut self.answers, |out| {
-                begun = Some(self.answerer.begin(message, Transport::Tcp, out));
+            let begun = append(&mut self.answers, |out| {
+                self.answerer.begin(&self.answerer.read(), message, Transport::Tcp, out)
             });
-            if let Some(Begun::Waits(waiting)) = begun {
-                // What comes before it in this connection does not wait with it.
-                self.send().await?;
-                let mut answer = Vec::new();
-                complete(&self.answerer, &waiting, &mut answer).await;
-                append(&mut self.answers, |out| out.extend_from_slice(&answer));
-            }
+            let answered = match begun {
+                Begun::Nothing => {
+                    self.counters.lock().ignored();
+                    continue;
+                }
+                Begun::Done(answered) => answered,
+                Begun::Waits(waiting) => {
+                    // What comes before it in this connection does not wait with it.
+                    self.send().await?;
+                    let mut answer = Vec::new();
+                    let answered = complete(&self.answerer, &waiting, &mut answer).await;
+                    append(&mut self.answers, |out| out.extend_from_slice(&answer));
+                    answered
+                }
+            };
+            self.counters.lock().answered(Transport::Tcp, answered);
+            count += 1;
             if self.answers.len() >= Self::WRITE {
                 self.send().await?;
             }
         }
         self.received.drain(..done);
         self.send().await?;
+        self.counters.lock().took(begun.elapsed(), count);
         Ok(if done == 0 { Progress::None } else { Progress::Some })
     }
 
@@ -253,12 +270,13 @@ fn first_message(received: &[u8]) -> Option<&[u8]> {
 }
 
 /// Appends what is written with its length before it; nothing if there is none.
-fn append(answers: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+fn append<T>(answers: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let start = answers.len();
     answers.extend_from_slice(&[0; LENGTH]);
-    write(answers);
+    let written = write(answers);
     match u16::try_from(answers.len() - start - LENGTH) {
         Ok(len @ 1..) => answers[start..start + LENGTH].copy_from_slice(&len.to_be_bytes()),
         Ok(0) | Err(_) => answers.truncate(start),
     }
+    written
 }

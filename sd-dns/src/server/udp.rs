@@ -1,4 +1,9 @@
-use std::{fmt, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     net::UdpSocket,
@@ -12,8 +17,9 @@ use super::{
     datagrams::{Answer, BATCH, Datagrams},
 };
 use crate::{
-    answerer::{Answerer, Begun, Reply},
-    wire::{MAX_UDP_PAYLOAD, Transport},
+    answerer::{Answerer, Begun},
+    counters::WorkerCounters,
+    wire::{MAX_UDP_PAYLOAD, Transport, answer::Waiting},
 };
 
 /// After an error of the socket that may well come again at once.
@@ -23,10 +29,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) async fn serve<D: Datagrams>(
     socket: UdpSocket,
     answerer: Answerer,
+    counters: Arc<WorkerCounters>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let socket = Arc::new(socket);
-    let mut worker = Worker::<D>::new(answerer);
+    let mut worker = Worker::<D>::new(answerer, counters);
     {
         let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
         loop {
@@ -63,6 +70,7 @@ pub(super) async fn serve<D: Datagrams>(
 /// Receives, answers and sends many datagrams in a turn.
 struct Worker<D> {
     answerer: Answerer,
+    counters: Arc<WorkerCounters>,
     datagrams: D,
     answers: Answers,
     /// Answers that wait for the target of an alias, each in a task of its own.
@@ -73,40 +81,51 @@ impl<D: Datagrams> Worker<D> {
     /// The most answers that wait.
     const MAX_WAITING: usize = 256;
 
-    fn new(answerer: Answerer) -> Self {
-        Self { answerer, datagrams: D::new(), answers: Answers::new(), waiting: JoinSet::new() }
+    fn new(answerer: Answerer, counters: Arc<WorkerCounters>) -> Self {
+        Self { answerer, counters, datagrams: D::new(), answers: Answers::new(), waiting: JoinSet::new() }
     }
 
     /// Answers what waits at the socket, and returns how many datagrams that were.
     async fn turn(&mut self, socket: &Arc<UdpSocket>) -> io::Result<usize> {
         while self.waiting.try_join_next().is_some() {}
         let received = self.datagrams.receive(socket)?;
-        self.answers.clear();
-        for number in 0..received {
-            self.answer(number, socket);
+        if received > 0 {
+            let begun = Instant::now();
+            self.answer(received, begun, socket);
+            self.send(socket).await;
+            self.counters.lock().took(begun.elapsed(), self.answers.len());
         }
-        self.send(socket).await;
         Ok(received)
     }
 
-    fn answer(&mut self, number: usize, socket: &Arc<UdpSocket>) {
-        let packet = self.datagrams.octets(number);
-        match self.answerer.begin(packet, Transport::Udp, &mut self.answers.octets) {
-            Begun::Done(Reply::Nothing) => {}
-            Begun::Done(Reply::Written) => self.answers.end(number),
-            Begun::Waits(waiting) if self.waiting.len() < Self::MAX_WAITING => {
-                let (socket, answerer) = (Arc::clone(socket), self.answerer.clone());
-                let peer = self.datagrams.peer(number);
-                self.waiting.spawn(async move {
-                    let mut answer = Vec::new();
-                    complete(&answerer, &waiting, &mut answer).await;
-                    send_later::<D>(&socket, &answer, peer).await;
-                });
-            }
-            Begun::Waits(waiting) => {
-                waiting.fail(&mut self.answers.octets);
-                self.answers.end(number);
-            }
+    /// Writes the answers to what was received, but for those that wait.
+    fn answer(&mut self, received: usize, begun: Instant, socket: &Arc<UdpSocket>) {
+        self.answers.clear();
+        let published = self.answerer.read();
+        let mut counts = self.counters.lock();
+        for number in 0..received {
+            let (packet, out) = (self.datagrams.octets(number), &mut self.answers.octets);
+            let answered = match self.answerer.begin(&published, packet, Transport::Udp, out) {
+                Begun::Nothing => {
+                    counts.ignored();
+                    continue;
+                }
+                Begun::Done(answered) => answered,
+                Begun::Waits(waiting) if self.waiting.len() < Self::MAX_WAITING => {
+                    let later = Later::<D> {
+                        socket: Arc::clone(socket),
+                        peer: self.datagrams.peer(number),
+                        answerer: self.answerer.clone(),
+                        counters: Arc::clone(&self.counters),
+                        begun,
+                    };
+                    self.waiting.spawn(later.answer(waiting));
+                    continue;
+                }
+                Begun::Waits(waiting) => waiting.fail(out),
+            };
+            self.answers.end(number);
+            counts.answered(Transport::Udp, answered);
         }
     }
 
@@ -123,6 +142,7 @@ impl<D: Datagrams> Worker<D> {
                 }
                 Err(error) => {
                     tell(&error, self.datagrams.peer(self.answers.to(sent)));
+                    self.counters.lock().unsent();
                     sent += 1;
                 }
             }
@@ -130,12 +150,36 @@ impl<D: Datagrams> Worker<D> {
     }
 }
 
-async fn send_later<D: Datagrams>(socket: &UdpSocket, answer: &[u8], peer: D::Peer) {
-    while socket.writable().await.is_ok() {
-        match D::send_to(socket, answer, &peer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return tell(&error, peer),
-            Ok(()) => return,
+/// An answer that waits.
+struct Later<D: Datagrams> {
+    socket: Arc<UdpSocket>,
+    peer: D::Peer,
+    answerer: Answerer,
+    counters: Arc<WorkerCounters>,
+    begun: Instant,
+}
+
+impl<D: Datagrams> Later<D> {
+    async fn answer(self, waiting: Box<Waiting>) {
+        let mut answer = Vec::new();
+        let answered = complete(&self.answerer, &waiting, &mut answer).await;
+        let sent = self.send(&answer).await;
+        let mut counts = self.counters.lock();
+        counts.answered(Transport::Udp, answered);
+        counts.took(self.begun.elapsed(), 1);
+        if let Err(error) = sent {
+            counts.unsent();
+            tell(&error, self.peer);
+        }
+    }
+
+    async fn send(&self, answer: &[u8]) -> io::Result<()> {
+        loop {
+            self.socket.writable().await?;
+            match D::send_to(&self.socket, answer, &self.peer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent,
+            }
         }
     }
 }

@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     alias::AliasAddresses,
-    name_table::{Addresses, Candidate, Entry, LookupName, Published, RecordSet, SrvData},
+    counters::Answered,
+    name_table::{Addresses, Candidate, Entry, LookupName, Published, RecordSet, SrvData, ZoneKey},
 };
 
-/// Appends the answer to a question for data of class IN, unless it waits for what an alias's target has.
+/// Appends the answer to a question for data of class IN. The error is that it waits for what an alias's target has.
 pub(crate) fn answer(
     published: &Published,
     header: QueryHeader,
@@ -24,18 +25,29 @@ pub(crate) fn answer(
     limit: usize,
     random: &dyn RandomSource,
     out: &mut Vec<u8>,
-) -> Option<Box<Waiting>> {
+) -> Result<Answered, Box<Waiting>> {
     let message = Message::begin(out, header, question.raw, edns, limit);
-    let mut answer =
-        Answer { published, random, kind: question.kind, question: question.name(), message, drawn: None };
+    let mut answer = Answer {
+        published,
+        random,
+        kind: question.kind,
+        question: question.name(),
+        message,
+        drawn: None,
+        zone: None,
+    };
     let mut name = LookupName::folded(question.name());
-    match answer.resolve(&mut name, HEADER, None) {
+    let outcome = answer.resolve(&mut name, HEADER, None);
+    let answered = |rcode| Answered { kind: Some(question.kind), zone: answer.zone, rcode };
+    match outcome {
         Outcome::Complete(rcode) => {
+            let answered = answered(rcode);
             answer.message.finish(rcode);
-            None
+            Ok(answered)
         }
         Outcome::Waits(drawn, at, apex) => {
-            Some(Box::new(Waiting { message: answer.message.suspend(), drawn, at, apex }))
+            let answered = answered(Rcode::ServFail);
+            Err(Box::new(Waiting { message: answer.message.suspend(), drawn, at, apex, answered }))
         }
     }
 }
@@ -63,6 +75,8 @@ pub(crate) struct Waiting {
     /// Where the name stands that is answered for.
     at: usize,
     apex: Apex,
+    /// If it fails.
+    answered: Answered,
 }
 
 impl Waiting {
@@ -77,7 +91,7 @@ impl Waiting {
     }
 
     /// Appends the answer: the addresses that the target has, under the name that was asked for.
-    pub(crate) fn finish(&self, found: &AliasAddresses, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&self, found: &AliasAddresses, out: &mut Vec<u8>) -> Answered {
         let mut message = self.message.resume(out);
         let ttl = found.ttl.min(MAX_TTL);
         let mut written: Vec<IpAddr> = Vec::with_capacity(MULTIVALUE_LIMIT);
@@ -103,11 +117,13 @@ impl Waiting {
             soa(&mut message, Section::Authority, &self.apex);
         }
         message.finish(Rcode::NoError);
+        Answered { rcode: Rcode::NoError, ..self.answered }
     }
 
     /// Appends the answer that says that the target's addresses cannot be found.
-    pub(crate) fn fail(&self, out: &mut Vec<u8>) {
-        self.message.fail(Rcode::ServFail, out);
+    pub(crate) fn fail(&self, out: &mut Vec<u8>) -> Answered {
+        self.message.fail(self.answered.rcode, out);
+        self.answered
     }
 }
 
@@ -123,6 +139,8 @@ struct Answer<'a> {
     message: Message<'a>,
     /// The alias that was drawn, after which nothing is written.
     drawn: Option<Drawn>,
+    /// That of the name that is asked for.
+    zone: Option<ZoneKey>,
 }
 
 /// The name of a zone, as it stands in the message.
@@ -144,6 +162,7 @@ impl Answer<'_> {
         let Some((zone, zone_start)) = published.zones.find(name.wire()) else {
             return Outcome::Complete(Rcode::Refused);
         };
+        self.zone.get_or_insert(zone.key);
         self.message.set_authoritative();
         let is_apex = zone_start == 0;
         let apex = Apex { at: at + zone_start, len: name.wire().len() - zone_start, soa_ttl: zone.soa_ttl };

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::Ipv4Addr, sync::Mutex};
 
 use super::*;
-use crate::name_table::NameTable;
+use crate::{counters::Counts, name_table::NameTable};
 
 /// Has received a batch of queries, and sends as it is told: so many, or with this error.
 struct Stubborn {
@@ -51,11 +51,17 @@ impl Datagrams for Stubborn {
 
 async fn check(outcomes: &[Result<usize, io::ErrorKind>], expected: &[usize]) {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
-    let mut worker = Worker::<Stubborn>::new(Answerer::new(NameTable::new()));
+    let mut worker =
+        Worker::<Stubborn>::new(Answerer::new(NameTable::new()), Arc::new(WorkerCounters::new()));
     worker.datagrams.outcomes = Mutex::new(outcomes.iter().copied().collect());
     assert_eq!(worker.turn(&socket).await.unwrap(), 5);
     assert_eq!(*worker.datagrams.sent.lock().unwrap(), expected);
     assert!(worker.datagrams.outcomes.lock().unwrap().is_empty());
+    let mut counts = Counts::new();
+    counts.merge(&worker.counters.lock());
+    let counters = counts.snapshot(std::iter::empty());
+    assert_eq!((counters.udp, counters.ignored, counters.unsent), (4, 1, 4 - expected.len() as u64));
+    assert_eq!(counters.latency.count(), 4);
 }
 
 #[tokio::test]

@@ -1,0 +1,257 @@
+//! What a server has answered, in numbers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use sd_core::name::DnsName;
+
+use crate::{
+    name_table::ZoneKey,
+    wire::{Rcode, Transport},
+};
+
+/// What a [`DnsServer`](crate::DnsServer) has answered since it was bound: see
+/// [`counters`](crate::DnsServer::counters).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Answers in datagrams.
+    pub udp: u64,
+    /// Answers in connections.
+    pub tcp: u64,
+    /// Answers by the type that was asked for, such as 1 for A. Those to messages without a question that can be read are
+    /// in none.
+    pub by_type: BTreeMap<u16, u64>,
+    /// Answers by their code, such as 3 for NXDOMAIN (RFC 6895 section 2.3).
+    pub by_rcode: BTreeMap<u16, u64>,
+    /// Answers by the zone of the name that was asked for, of the zones that are answered from now. Those that are refused
+    /// are in none.
+    pub by_zone: BTreeMap<DnsName, u64>,
+    /// Messages that are not answered: too short for a header, or responses.
+    pub ignored: u64,
+    /// Datagrams that the system refused to send, of the answers above.
+    pub unsent: u64,
+    /// How long answers took.
+    pub latency: Latency,
+}
+
+/// How many answers took how long, from when the query was taken from its socket to when the answer was handed to the
+/// system. Answers that go together take as long as all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    counts: [u64; Self::BUCKETS],
+    sum: Duration,
+}
+
+impl Latency {
+    /// The last one has no upper bound.
+    const BUCKETS: usize = 24;
+
+    /// Upper bounds, each twice the one before, from 1 µs on, with the numbers of answers that took less than this and no
+    /// less than the bound before. The last one, [`Duration::MAX`], bounds nothing.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
+        self.counts.iter().enumerate().map(|(number, count)| {
+            let is_last = number == Self::BUCKETS - 1;
+            (if is_last { Duration::MAX } else { Duration::from_micros(1 << number) }, *count)
+        })
+    }
+
+    /// How many answers there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How long all of them took together.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    fn add(&mut self, took: Duration, answers: u64) {
+        let bits = u128::BITS - took.as_micros().leading_zeros();
+        self.counts[(bits as usize).min(Self::BUCKETS - 1)] += answers;
+        self.sum = self.sum.saturating_add(took.saturating_mul(u32::try_from(answers).unwrap_or(u32::MAX)));
+    }
+}
+
+/// What is counted of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The type that was asked for, if there is a question.
+    pub(crate) kind: Option<u16>,
+    /// The zone of the name that was asked for, if it is one of ours.
+    pub(crate) zone: Option<ZoneKey>,
+    pub(crate) rcode: Rcode,
+}
+
+/// The counters of one worker, who alone writes them: it locks them once for many answers.
+#[derive(Debug)]
+pub(crate) struct WorkerCounters(Mutex<Counts>);
+
+impl WorkerCounters {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Counts::new()))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Counts {
+    udp: u64,
+    tcp: u64,
+    /// Of the types that have names; the others are few.
+    types: [u64; Self::USUAL_TYPES],
+    other_types: HashMap<u16, u64>,
+    rcodes: [u64; Self::RCODES],
+    zones: HashMap<ZoneKey, u64>,
+    ignored: u64,
+    unsent: u64,
+    latency: Latency,
+}
+
+impl Counts {
+    const USUAL_TYPES: usize = 260;
+    const RCODES: usize = Rcode::BadVers as usize + 1;
+    /// Whoever asks for all types there are does not fill the memory.
+    const MAX_OTHER_TYPES: usize = 1000;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            udp: 0,
+            tcp: 0,
+            types: [0; Self::USUAL_TYPES],
+            other_types: HashMap::new(),
+            rcodes: [0; Self::RCODES],
+            zones: HashMap::new(),
+            ignored: 0,
+            unsent: 0,
+            latency: Latency::default(),
+        }
+    }
+
+    pub(crate) fn answered(&mut self, transport: Transport, answered: Answered) {
+        match transport {
+            Transport::Udp => self.udp += 1,
+            Transport::Tcp => self.tcp += 1,
+        }
+        if let Some(kind) = answered.kind {
+            match self.types.get_mut(usize::from(kind)) {
+                Some(count) => *count += 1,
+                None => {
+                    let is_there = self.other_types.contains_key(&kind);
+                    if is_there || self.other_types.len() < Self::MAX_OTHER_TYPES {
+                        *self.other_types.entry(kind).or_default() += 1;
+                    }
+                }
+            }
+        }
+        self.rcodes[answered.rcode as usize] += 1;
+        if let Some(zone) = answered.zone {
+            *self.zones.entry(zone).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn ignored(&mut self) {
+        self.ignored += 1;
+    }
+
+    pub(crate) fn unsent(&mut self) {
+        self.unsent += 1;
+    }
+
+    pub(crate) fn took(&mut self, took: Duration, answers: usize) {
+        if answers > 0 {
+            self.latency.add(took, answers as u64);
+        }
+    }
+
+    /// Adds what another one has counted.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.udp += other.udp;
+        self.tcp += other.tcp;
+        let add =
+            |all: &mut [u64], more: &[u64]| all.iter_mut().zip(more).for_each(|(sum, count)| *sum += count);
+        add(&mut self.types, &other.types);
+        add(&mut self.rcodes, &other.rcodes);
+        add(&mut self.latency.counts, &other.latency.counts);
+        self.latency.sum = self.latency.sum.saturating_add(other.latency.sum);
+        for (kind, count) in &other.other_types {
+            *self.other_types.entry(*kind).or_default() += count;
+        }
+        for (zone, count) in &other.zones {
+            *self.zones.entry(*zone).or_default() += count;
+        }
+        self.ignored += other.ignored;
+        self.unsent += other.unsent;
+    }
+
+    /// All of it, with the names of zones by their keys.
+    pub(crate) fn snapshot(self, zones: impl Iterator<Item = (ZoneKey, DnsName)>) -> Counters {
+        let usual = (0..).zip(self.types).filter(|(_, count)| *count > 0);
+        let by_zone = zones.filter_map(|(key, name)| Some((name, *self.zones.get(&key)?)));
+        Counters {
+            udp: self.udp,
+            tcp: self.tcp,
+            by_type: usual.chain(self.other_types).collect(),
+            by_rcode: (0..).zip(self.rcodes).filter(|(_, count)| *count > 0).collect(),
+            by_zone: by_zone.collect(),
+            ignored: self.ignored,
+            unsent: self.unsent,
+            latency: self.latency,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bucket_is_twice_as_wide_as_the_one_before() {
+        let mut latency = Latency::default();
+        for (nanos, answers) in [(999, 1), (1000, 2), (1999, 3), (2000, 4), (4_000_000, 5), (u64::MAX, 6)] {
+            latency.add(Duration::from_nanos(nanos), answers);
+        }
+        let found: Vec<_> = latency.buckets().filter(|(_, count)| *count > 0).collect();
+        let micros = Duration::from_micros;
+        let expected =
+            [(micros(1), 1), (micros(2), 5), (micros(4), 4), (micros(4096), 5), (Duration::MAX, 6)];
+        assert_eq!(found, expected);
+        assert_eq!(latency.count(), 21);
+        assert!(latency.sum() > Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn counts_of_workers_add_up_and_unusual_types_are_bounded() {
+        let mut sum = Counts::new();
+        for _ in 0..2 {
+            let mut counts = Counts::new();
+            for kind in 0..5000 {
+                let answered = Answered { kind: Some(kind), zone: Some(3), rcode: Rcode::NxDomain };
+                counts.answered(Transport::Udp, answered);
+            }
+            counts.answered(Transport::Tcp, Answered { kind: None, zone: None, rcode: Rcode::BadVers });
+            counts.ignored();
+            counts.unsent();
+            counts.took(Duration::from_secs(1), 7);
+            sum.merge(&counts);
+        }
+        let zones = [(3, DnsName::root()), (4, DnsName::root())];
+        let counters = sum.snapshot(zones.into_iter());
+        assert_eq!((counters.udp, counters.tcp), (10_000, 2));
+        assert_eq!((counters.ignored, counters.unsent), (2, 2));
+        assert_eq!(counters.by_type.len(), Counts::USUAL_TYPES + Counts::MAX_OTHER_TYPES);
+        assert!(counters.by_type.values().all(|count| *count == 2));
+        assert_eq!(counters.by_rcode, [(3, 10_000), (16, 2)].into());
+        assert_eq!(counters.by_zone, [(DnsName::root(), 10_000)].into());
+        assert_eq!((counters.latency.count(), counters.latency.sum()), (14, Duration::from_secs(14)));
+    }
+}
