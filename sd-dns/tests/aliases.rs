@@ -221,6 +221,9 @@ async fn a_resolver_that_never_answers_is_not_waited_for_for_ever() {
     assert_fails(&served.receive().await);
     send(&mut stream, "app.app.local").await;
     assert_fails(&receive(&mut stream).await);
+    let counters = served.server.counters();
+    assert_eq!((counters.udp, counters.tcp, counters.latency.count()), (1, 1, 2));
+    assert_eq!(counters.by_rcode, [(2, 2)].into());
 }
 
 #[tokio::test]

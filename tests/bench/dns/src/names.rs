@@ -1,0 +1,71 @@
+//! A registry with names: half of them `a0` and so on with eight A records, half `s0` and so on with eight SRV records, whose
+//! targets have addresses. `bench.py` writes a zone of the same for others.
+
+use std::{error::Error, sync::Arc};
+
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    Attached, Scope, SyncCloudMap, SyncScopedCloudMap,
+    model::RecordType,
+    request::{
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, ListNamespacesRequest,
+        RegisterInstanceRequest,
+    },
+};
+use sd_dns::NameTable;
+
+pub(crate) const INSTANCES: usize = 8;
+
+pub(crate) struct Names {
+    api: SyncScopedCloudMap,
+    /// Ids of services; those with SRV records at odd places.
+    services: Vec<String>,
+    pub(crate) table: NameTable,
+    _attached: Attached,
+    _cloud_map: SyncCloudMap,
+}
+
+impl Names {
+    pub(crate) fn new(count: usize) -> Result<Self, Box<dyn Error>> {
+        let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+        let table = NameTable::new();
+        let attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
+        let api = cloud_map.at(Scope::default());
+        api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
+        let namespaces = api.list_namespaces(&ListNamespacesRequest::new())?;
+        let namespace = namespaces.items[0].namespace.id.as_str();
+        let create = |number: usize| -> Result<String, Box<dyn Error>> {
+            let (letter, records) = match number % 2 {
+                0 => ("a", &[(RecordType::A, 60)][..]),
+                _ => ("s", &[(RecordType::A, 60), (RecordType::Srv, 60)][..]),
+            };
+            let request = CreateServiceRequest::new(format!("{letter}{}", number / 2))
+                .with_namespace_id(namespace)
+                .with_dns_config(DnsConfigInput::new(records.iter().copied()));
+            Ok(api.create_service(request)?.service.id.to_string())
+        };
+        let services = (0..count).map(create).collect::<Result<_, _>>()?;
+        let names = Self { api, services, table, _attached: attached, _cloud_map: cloud_map };
+        for place in 0..count * INSTANCES {
+            names.register(place, 0)?;
+        }
+        Ok(names)
+    }
+
+    /// How many instances there are.
+    pub(crate) fn instances(&self) -> usize {
+        self.services.len() * INSTANCES
+    }
+
+    /// Registers an instance, again with another address if the round is another one.
+    pub(crate) fn register(&self, place: usize, round: usize) -> Result<(), Box<dyn Error>> {
+        let (service, instance) = (place / INSTANCES, place % INSTANCES);
+        let [.., a, b] = (service as u32).to_be_bytes();
+        let address = format!("10.{a}.{b}.{}", 1 + instance + INSTANCES * (round % 16));
+        let request = RegisterInstanceRequest::new(&self.services[service], format!("i{instance}"))
+            .with_attribute("AWS_INSTANCE_IPV4", address)
+            .with_attribute("AWS_INSTANCE_PORT", "8080");
+        self.api.register_instance(request)?;
+        Ok(())
+    }
+}
