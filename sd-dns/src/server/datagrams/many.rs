@@ -319,3 +319,36 @@ impl fmt::Display for Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_sent_from_the_address_that_was_told() {
+        let told = |asked: Asked| Control::from(asked).asked();
+        let ipv4 = Asked::V4(Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(told(ipv4), Some(ipv4));
+        let of = |address: &str| -> Ipv6Addr { address.parse().unwrap() };
+        assert_eq!(told(Asked::V6(of("2001:db8::1"), 7)), Some(Asked::V6(of("2001:db8::1"), 0)));
+        // It means nothing without its interface.
+        assert_eq!(told(Asked::V6(of("fe80::1"), 7)), Some(Asked::V6(of("fe80::1"), 7)));
+        // That of many hosts.
+        assert_eq!(told(Asked::V6(of("ff02::1"), 7)), None);
+        assert_eq!(Control::room().asked(), None);
+    }
+
+    #[test]
+    fn addresses_are_read_as_the_system_writes_them() {
+        for text in ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%7]:5353"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let system = socket2::SockAddr::from(address);
+            let mut name = Name::ROOM;
+            // SAFETY: a storage is larger than an address, and made of octets.
+            let octets: &[u8; Name::MAX] = unsafe { &*system.as_ptr().cast() };
+            name.octets.copy_from_slice(octets);
+            assert_eq!(name.address(), Some(address));
+        }
+        assert_eq!(Name::ROOM.address(), None);
+    }
+}
