@@ -28,6 +28,8 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+#[cfg(feature = "aws-sdk")]
+pub mod aws_sdk;
 pub mod behaviour;
 mod caller;
 pub mod clients;

@@ -103,7 +103,7 @@ impl CloudMapService {
         response
     }
 
-    async fn answer<B>(self, request: Request<B>) -> Response<Bytes>
+    pub(crate) async fn answer<B>(self, request: Request<B>) -> Response<Bytes>
     where
         B: Body,
     {

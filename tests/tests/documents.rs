@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md names exists.
+//! What ARCHITECTURE.md names exists, and what documents show of the examples is there.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -27,4 +27,45 @@ fn the_architecture_fits_on_two_pages() {
     let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     let words = text.split_whitespace().count();
     assert!(words <= 1300, "{words} words");
+}
+
+/// The block of code after a mark, without the indentation of its first line.
+fn block_after<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
+    let (_, rest) = text.split_once(mark).unwrap_or_else(|| panic!("there is no {mark}"));
+    rest.lines()
+        .skip_while(|line| !line.starts_with("```"))
+        .skip(1)
+        .take_while(|line| *line != "```")
+        .collect()
+}
+
+/// Panics if a file does not have these lines, one after the other, at any depth.
+fn assert_shown(root: &Path, path: &str, lines: &[&str]) {
+    assert!(lines.len() > 3, "{path}: {lines:?}");
+    let file = std::fs::read_to_string(root.join(path)).unwrap();
+    let file: Vec<&str> = file.lines().map(str::trim).collect();
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+    assert!(file.windows(lines.len()).any(|window| window == lines), "{path} does not have {lines:#?}");
+}
+
+#[test]
+fn what_the_readme_shows_of_the_examples_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let marks: Vec<&str> = text.lines().filter(|line| line.starts_with("<!-- from: ")).collect();
+    assert_eq!(marks.len(), 3, "{marks:?}");
+    for mark in marks {
+        let path = mark.trim_start_matches("<!-- from: ").trim_end_matches(" -->");
+        assert_shown(root, path, &block_after(&text, mark));
+    }
+}
+
+#[test]
+fn what_the_module_for_the_sdk_shows_of_an_example_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join("sd-http/src/aws_sdk.rs")).unwrap();
+    let docs = text.lines().filter_map(|line| line.strip_prefix("//!"));
+    let docs: Vec<&str> = docs.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let docs = docs.join("\n");
+    assert_shown(root, "examples/cargo_test/tests/peers.rs", &block_after(&docs, "nothing waits:"));
 }

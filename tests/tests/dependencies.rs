@@ -1,0 +1,45 @@
+//! What the crates bring along, as cargo resolves it.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+use std::{collections::BTreeSet, process::Command};
+
+/// The names of the crates that are built for a crate of the workspace with these features, itself left out.
+fn built_for(package: &str, features: &str) -> BTreeSet<String> {
+    let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned()))
+        .args(["tree", "--locked", "--offline", "--edges", "normal,build", "--prefix", "none", "--package"])
+        .args([package, "--features", features, "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let names = lines.lines().filter_map(|line| line.split(' ').next());
+    let names: BTreeSet<_> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    assert!(names.contains(package), "{lines}");
+    names.into_iter().filter(|name| name != package).collect()
+}
+
+#[test]
+fn the_engine_is_light() {
+    let crates = built_for("sd-core", "");
+    assert!(crates.len() < 25, "{} crates: {crates:?}", crates.len());
+}
+
+#[test]
+fn the_http_api_has_no_tls_and_nothing_of_aws() {
+    let heavy = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys", "ring", "rustls"];
+    let crates = built_for("sd-http", "");
+    let found: Vec<_> =
+        crates.iter().filter(|name| heavy.contains(&name.as_str()) || name.starts_with("aws-")).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// What an SDK needs beyond the traits of its runtime, a program that has the SDK brings along itself.
+#[test]
+fn of_aws_the_feature_for_its_sdk_has_the_traits_only() {
+    let crates = built_for("sd-http", "aws-sdk");
+    let of_aws: Vec<_> = crates.iter().filter(|name| name.starts_with("aws-")).collect();
+    assert_eq!(of_aws, ["aws-smithy-async", "aws-smithy-runtime-api", "aws-smithy-types"]);
+    assert!(!crates.contains("ring") && !crates.contains("rustls"), "{crates:?}");
+}
