@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	sd "github.com/aws/aws-sdk-go-v2/service/servicediscovery"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// newClient is what the page about clients says, as is withoutHostPrefix.
+func newClient(ctx context.Context, endpoint, account string, more ...func(*sd.Options)) (*sd.Client, error) {
+	settings, err := config.LoadDefaultConfig(ctx,
+		config.WithBaseEndpoint(endpoint),
+		config.WithRegion("us-east-1"),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(account, "none", "")),
+		config.WithAPIOptions([]func(*middleware.Stack) error{withoutHostPrefix}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return sd.NewFromConfig(settings, more...), nil
+}
+
+func withoutHostPrefix(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("WithoutHostPrefix", func(
+		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
+	) (middleware.InitializeOutput, middleware.Metadata, error) {
+		return next.HandleInitialize(smithyhttp.DisableEndpointHostPrefix(ctx, true), in)
+	}), middleware.Before)
+}
+
+// once makes one attempt of each call, so that a check sees each answer.
+func once(options *sd.Options) {
+	options.Retryer = aws.NopRetryer{}
+}
