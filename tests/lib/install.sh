@@ -6,6 +6,7 @@
 awscli=1.46.3
 boto3=1.44.5 # the first whose model has rpc-v2-cbor and the statuses of errors is 1.44.1
 cargo_deny=0.20.2
+go_toolchain=1.26.8 # where the machine's is too old
 moto=5.2.5 # what tests/bench/http is compared with
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 export HOME
@@ -85,6 +86,26 @@ need_cargo_deny() {
   local version
   version=$("$cache/cargo-deny/bin/cargo-deny" --version 2>&1) && [ "$version" = "cargo-deny $cargo_deny" ] && return
   logged cargo install --locked --quiet --root "$cache/cargo-deny" --version "$cargo_deny" cargo-deny
+}
+
+# Sets `go` to a Go that the client's go.mod allows, and downloads what the client is built of. Where Debian's or Ubuntu's Go
+# is too old, it gets a newer toolchain, which is a module as well; but modules have no executable files.
+need_go() {
+  local version oldest
+  type -P go >/dev/null || apt_install golang-go ca-certificates || return
+  go=$(type -P go)
+  export GOTOOLCHAIN=local GOPATH=$cache/go/path GOCACHE=$cache/go/build CGO_ENABLED=0
+  export GOFLAGS='-mod=readonly -modcacherw -buildvcs=false'
+  oldest=$(sed -n 's/^go //p' tests/clients/go/go.mod)
+  version=$("$go" env GOVERSION) || return
+  if [ "$(printf '%s\n' "$oldest" "${version#go}" | sort -V | head -n 1)" != "$oldest" ]; then
+    version=v0.0.1-go$go_toolchain.$("$go" env GOOS)-$("$go" env GOARCH)
+    logged "$go" mod download "golang.org/toolchain@$version" || return
+    export GOROOT=$GOPATH/pkg/mod/golang.org/toolchain@$version
+    go=$GOROOT/bin/go
+    chmod +x "$GOROOT"/bin/* "$GOROOT"/pkg/tool/*/* || return
+  fi
+  logged "$go" -C tests/clients/go mod download
 }
 
 # What the checks with real clients need; names what is missing.

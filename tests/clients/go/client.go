@@ -6,13 +6,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	sd "github.com/aws/aws-sdk-go-v2/service/servicediscovery"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // newClient is what the page about clients says, as is withoutHostPrefix.
-func newClient(ctx context.Context, endpoint, account string, more ...func(*sd.Options)) (*sd.Client, error) {
+func newClient(
+	ctx context.Context, endpoint, account string, more ...func(*servicediscovery.Options),
+) (*servicediscovery.Client, error) {
 	settings, err := config.LoadDefaultConfig(ctx,
 		config.WithBaseEndpoint(endpoint),
 		config.WithRegion("us-east-1"),
@@ -22,7 +24,7 @@ func newClient(ctx context.Context, endpoint, account string, more ...func(*sd.O
 	if err != nil {
 		return nil, err
 	}
-	return sd.NewFromConfig(settings, more...), nil
+	return servicediscovery.NewFromConfig(settings, more...), nil
 }
 
 func withoutHostPrefix(stack *middleware.Stack) error {
@@ -34,6 +36,6 @@ func withoutHostPrefix(stack *middleware.Stack) error {
 }
 
 // once makes one attempt of each call, so that a check sees each answer.
-func once(options *sd.Options) {
+func once(options *servicediscovery.Options) {
 	options.Retryer = aws.NopRetryer{}
 }
