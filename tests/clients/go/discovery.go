@@ -14,7 +14,8 @@ var discovery = []check{
 		found := service(namespace)
 		attributes := map[string]string{"AWS_INSTANCE_IPV4": "10.0.0.1"}
 		register(found.Id, "i-1", attributes)
-		answer := must(client.DiscoverInstances(ctx, &sd.DiscoverInstancesInput{NamespaceName: called, ServiceName: found.Name}))
+		web := &sd.DiscoverInstancesInput{NamespaceName: called, ServiceName: found.Name}
+		answer := must(client.DiscoverInstances(ctx, web))
 		equal(answer.Instances, []types.HttpInstanceSummary{{
 			InstanceId:    aws.String("i-1"),
 			NamespaceName: called,
