@@ -108,6 +108,16 @@ need_go() {
   logged "$go" -C tests/clients/go mod download
 }
 
+# The libraries of the client in Java, which Maven copies when pom.xml is another one than before.
+need_java() {
+  need_tools javac=default-jdk-headless mvn=maven || return
+  cmp -s tests/clients/java/pom.xml "$cache/java/pom.xml" && return
+  rm -rf "$cache/java" && mkdir -p "$cache/java" &&
+    logged mvn -q -B -f tests/clients/java/pom.xml "-Dmaven.repo.local=$cache/maven" \
+      dependency:copy-dependencies "-DoutputDirectory=$cache/java/lib" &&
+    cp tests/clients/java/pom.xml "$cache/java/"
+}
+
 # What the checks with real clients need; names what is missing.
 need_clients() {
   if ! need_tools dig=bind9-dnsutils nslookup=bind9-dnsutils curl=curl ip=iproute2 unshare=util-linux; then
