@@ -5,6 +5,7 @@
 
 awscli=1.46.3
 boto3=1.44.5 # the first whose model has rpc-v2-cbor and the statuses of errors is 1.44.1
+node_js=20.19.0 # for machines whose own is older
 cargo_deny=0.20.2
 go_toolchain=1.26.8 # where the machine's is too old
 moto=5.2.5 # what tests/bench/http is compared with
@@ -116,6 +117,23 @@ need_java() {
     logged mvn -q -B -f tests/clients/java/pom.xml "-Dmaven.repo.local=$cache/maven" \
       dependency:copy-dependencies "-DoutputDirectory=$cache/java/lib" &&
     cp tests/clients/java/pom.xml "$cache/java/"
+}
+
+# Sets `node` to a Node.js that the client's package.json allows, and brings what the client is made of. Where Debian's or
+# Ubuntu's is too old, a newer one is on npm as well.
+need_js() {
+  local major package lock=tests/clients/js/package-lock.json npm=(npm --silent --no-audit --no-fund --ignore-scripts)
+  need_tools node=nodejs npm=npm || return
+  node=$(type -P node)
+  major=$("$node" -p 'parseInt(process.versions.node)') || return
+  if [ "$major" -lt "${node_js%%.*}" ]; then
+    package=node-linux-$("$node" -p process.arch)
+    logged "${npm[@]}" install --no-save --prefix "$cache/node" "$package@$node_js" || return
+    node=$cache/node/node_modules/$package/bin/node
+  fi
+  mkdir -p "$cache/js" && cp tests/clients/js/*.mjs tests/clients/js/package.json "$cache/js/" || return
+  cmp -s "$lock" "$cache/js/node_modules/.sd-lock" && return
+  cp "$lock" "$cache/js/" && logged "${npm[@]}" ci --prefix "$cache/js" && cp "$lock" "$cache/js/node_modules/.sd-lock"
 }
 
 # What the checks with real clients need; names what is missing.
