@@ -122,14 +122,16 @@ need_java() {
 # Sets `node` to a Node.js that the client's package.json allows, and brings what the client is made of. Where Debian's or
 # Ubuntu's is too old, a newer one is on npm as well.
 need_js() {
-  local major package lock=tests/clients/js/package-lock.json npm=(npm --silent --no-audit --no-fund --ignore-scripts)
-  need_tools node=nodejs npm=npm || return
+  local major package lock=tests/clients/js/package-lock.json
+  local npm=(npm --silent --no-audit --no-fund --ignore-scripts --cache "$cache/npm")
+  type -P node npm >/dev/null || apt_install nodejs npm ca-certificates || return
   node=$(type -P node)
   major=$("$node" -p 'parseInt(process.versions.node)') || return
   if [ "$major" -lt "${node_js%%.*}" ]; then
     package=node-linux-$("$node" -p process.arch)
-    logged "${npm[@]}" install --no-save --prefix "$cache/node" "$package@$node_js" || return
     node=$cache/node/node_modules/$package/bin/node
+    [ "$("$node" --version 2>&1)" = "v$node_js" ] ||
+      logged "${npm[@]}" install --no-save --prefix "$cache/node" "$package@$node_js" || return
   fi
   mkdir -p "$cache/js" && cp tests/clients/js/*.mjs tests/clients/js/package.json "$cache/js/" || return
   cmp -s "$lock" "$cache/js/node_modules/.sd-lock" && return

@@ -1,7 +1,5 @@
 // A table of checks, which prints what the runner reads.
 
-import { isDeepStrictEqual, inspect } from "node:util";
-
 const checks = new Map();
 let names = 0;
 
@@ -14,14 +12,6 @@ export function check(id, run) {
 export function name(prefix = "n") {
   names += 1;
   return `${prefix}-${names}`;
-}
-
-export function equal(got, expected) {
-  require(isDeepStrictEqual(got, expected), `${inspect(got)} is not ${inspect(expected)}`);
-}
-
-export function require(holds, complaint) {
-  if (!holds) throw new Error(complaint);
 }
 
 /** Does the checks one after the other, and sets the exit status. */

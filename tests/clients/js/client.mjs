@@ -1,5 +1,6 @@
 // The checks with the AWS SDK for JavaScript v3. SD_PROTOCOL=cbor has it speak rpc-v2-cbor, which it does not by itself.
 
+import { deepEqual as equal, ok } from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import * as sdk from "@aws-sdk/client-servicediscovery";
@@ -7,7 +8,7 @@ import { ServiceDiscovery } from "@aws-sdk/client-servicediscovery";
 import { AwsSmithyRpcV2CborProtocol } from "@aws-sdk/core/protocols";
 import { HttpProxyAgent } from "http-proxy-agent";
 
-import { check, equal, name, require, runAll } from "./checks.mjs";
+import { check, name, runAll } from "./checks.mjs";
 
 const UNICODE = "Grüße, 世界 🗺";
 const FIVE = [0, 1, 2, 3, 4].map((number) => `i-${number}`);
@@ -40,7 +41,7 @@ async function polled({ OperationId }, client = sd) {
       equal(Operation.Status, "SUCCESS");
       return Operation;
     }
-    require(Date.now() < deadline, `${OperationId} is ${Operation.Status}`);
+    ok(Date.now() < deadline, `${OperationId} is ${Operation.Status}`);
     await sleep(200); // a poll, bounded by the deadline
   }
 }
@@ -89,7 +90,7 @@ async function refused(kind, call) {
   } catch (error) {
     // Not instanceof, which the SDK's errors answer by the name.
     if (error.constructor !== kind) throw error;
-    require(error.message, `${kind.name} without a message`);
+    ok(error.message, `${kind.name} without a message`);
     return error;
   }
   throw new Error(`${kind.name} is expected, not: ${JSON.stringify(answer)}`);
@@ -115,7 +116,7 @@ check("namespace.private", async () => {
   const request = { Name: `${name("private")}.local`, Vpc: "vpc-1", Properties: soa(30) };
   const Id = await madeNamespace(await sd.createPrivateDnsNamespace(request));
   const got = async () => (await getNamespace(Id)).Properties.DnsProperties;
-  require((await got()).HostedZoneId, "there is no HostedZoneId");
+  ok((await got()).HostedZoneId, "there is no HostedZoneId");
   equal((await got()).SOA.TTL, 30);
   await polled(await sd.updatePrivateDnsNamespace({ Id, Namespace: { Properties: soa(40) } }));
   equal((await got()).SOA.TTL, 40);
@@ -131,7 +132,7 @@ check("namespace.public", async () => {
 check("operation.poll", async () => {
   const started = await timed.createHttpNamespace({ Name: name() });
   const { Status } = (await timed.getOperation(started)).Operation;
-  require(["SUBMITTED", "PENDING"].includes(Status), Status);
+  ok(["SUBMITTED", "PENDING"].includes(Status), Status);
   await polled(started, timed);
 });
 
@@ -264,7 +265,7 @@ check("error.not-found", async () => {
 
 check("error.invalid-input", async () => {
   const error = await refused(sdk.InvalidInput, sd.createHttpNamespace({ Name: "with a space" }));
-  require(error.message.includes("name"), error.message);
+  ok(error.message.includes("name"), error.message);
 });
 
 check("error.too-many-tags", async () => {
@@ -285,7 +286,7 @@ check("error.limit", async () => {
 async function allPages(paginate, request, items) {
   const found = [];
   for await (const page of paginate({ client: sd, pageSize: 2 }, request)) {
-    require(items(page).length <= 2, `a page of ${items(page).length}`);
+    ok(items(page).length <= 2, `a page of ${items(page).length}`);
     found.push(...items(page));
   }
   return found;
@@ -294,7 +295,7 @@ async function allPages(paginate, request, items) {
 check("pages.namespaces", async () => {
   const prefix = name("paged");
   const ids = [];
-  for (const number of FIVE) ids.push(await madeNamespace(await sd.createHttpNamespace({ Name: `${prefix}-${number}` })));
+  for (const id of FIVE) ids.push(await madeNamespace(await sd.createHttpNamespace({ Name: `${prefix}-${id}` })));
   const Filters = [{ Name: "NAME", Values: [prefix], Condition: "BEGINS_WITH" }];
   const found = await allPages(sdk.paginateListNamespaces, { Filters }, (page) => page.Namespaces);
   equal(found.map(({ Id }) => Id), ids);
@@ -382,7 +383,7 @@ check("limits.attribute", async () => {
 check("limits.body", async () => {
   const request = { Name: name(), Description: "d".repeat(3 << 19) };
   const error = await sd.createHttpNamespace(request).catch((error) => error);
-  require(error instanceof sdk.ServiceDiscoveryServiceException, error);
+  ok(error instanceof sdk.ServiceDiscoveryServiceException, error);
   equal(error.$metadata.httpStatusCode, 413);
 });
 
