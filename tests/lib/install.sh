@@ -67,20 +67,20 @@ need_awscli() {
     logged "$aws_bin/python" -m pip install --quiet "awscli==$awscli"
 }
 
+# need_module MODULE VERSION [PACKAGE]: a virtual environment of its own with this version of a Python module.
+need_module() {
+  local found venv=$cache/$1
+  found=$("$venv/bin/python" -c "import $1; print($1.__version__)" 2>&1) && [ "$found" = "$2" ] && return
+  need_python && rm -rf "$venv" && mkdir -p "$cache" &&
+    logged "$python" -m venv "$venv" && logged "$venv/bin/python" -m pip install --quiet "${3:-$1}==$2"
+}
+
 need_boto3() {
-  local version
-  version=$("$cache/boto3/bin/python" -c 'import boto3; print(boto3.__version__)' 2>&1) && [ "$version" = "$boto3" ] && return
-  need_python && rm -rf "$cache/boto3" && mkdir -p "$cache" &&
-    logged "$python" -m venv "$cache/boto3" &&
-    logged "$cache/boto3/bin/python" -m pip install --quiet "boto3==$boto3"
+  need_module boto3 "$boto3"
 }
 
 need_moto() {
-  local version
-  version=$("$cache/moto/bin/python" -c 'import moto; print(moto.__version__)' 2>&1) && [ "$version" = "$moto" ] && return
-  need_python && rm -rf "$cache/moto" && mkdir -p "$cache" &&
-    logged "$python" -m venv "$cache/moto" &&
-    logged "$cache/moto/bin/python" -m pip install --quiet "moto[server]==$moto"
+  need_module moto "$moto" 'moto[server]'
 }
 
 need_cargo_deny() {

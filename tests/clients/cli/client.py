@@ -434,12 +434,16 @@ def _() -> None:
     equal(len(found), 10)
 
 
-@check("wire.ipv6")
-def _() -> None:
-    env = settings(os.environ["SD_ENDPOINT_IPV6"])
+def finds_nothing(env: dict[str, str]) -> None:
     aws("list-namespaces", env=env)
     names = ("--namespace-name", "nowhere", "--service-name", "web")
     refused("NamespaceNotFound", "discover-instances", *names, env=env)
+
+
+@check("wire.ipv6")
+def _() -> None:
+    env = settings(os.environ["SD_ENDPOINT_IPV6"])
+    finds_nothing(env)
 
 
 @check("wire.proxy")
@@ -447,9 +451,7 @@ def _() -> None:
     env = settings("http://servicediscovery.us-east-1.amazonaws.com")
     del env["AWS_DISABLE_HOST_PREFIX_INJECTION"]
     env["HTTP_PROXY"] = env["http_proxy"] = os.environ["SD_PROXY"]
-    aws("list-namespaces", env=env)
-    names = ("--namespace-name", "nowhere", "--service-name", "web")
-    refused("NamespaceNotFound", "discover-instances", *names, env=env)
+    finds_nothing(env)
 
 
 if __name__ == "__main__":
