@@ -8,16 +8,14 @@ use sd_core::{model::RecordType, name::DnsName};
 /// Finds what the target of an alias has: the addresses of a load balancer, which an instance names by
 /// `AWS_ALIAS_DNS_NAME`. The host of the library knows where to ask; nothing here asks the network.
 ///
-/// It is asked for each question that an alias is drawn for; to keep what was found, for its TTL, is its own affair.
-/// - [`DnsServer`](crate::DnsServer) waits up to 2 s, and holds up nobody but the TCP connection that has asked. Up to 256
-///   questions at a time wait for each UDP worker; others fail at once.
+/// It is asked for each question that an alias is drawn for, but for targets in zones of the table itself; to keep what was
+/// found, for its TTL, is its own affair. Without one, a [`Forwarder`](crate::Forwarder) is asked.
+/// - [`DnsServer`](crate::DnsServer) waits up to 2 s, and holds up nobody. Up to 1024 questions at a time wait for each UDP
+///   worker, and 128 in a TCP connection; of others in datagrams the answer is SERVFAIL at once.
 /// - [`Answerer::answer`](crate::Answerer::answer) waits for nothing: it takes an answer that is there when the future is
 ///   first polled, so that a resolver that knows its answers needs no runtime.
 ///
-/// A question whose target cannot be resolved is answered with SERVFAIL, and so are all without a resolver. The program
-/// `sd-server` has none yet.
-///
-/// A resolver that asks this very server for targets in its own zones goes round until the time is over.
+/// A question whose target cannot be resolved is answered with SERVFAIL, and so is one whose target is an alias in turn.
 #[async_trait]
 pub trait AliasResolver: fmt::Debug + Send + Sync + 'static {
     /// What this name has of a type, A or AAAA; nothing, if the name exists and has none. Addresses of the other family

@@ -1,7 +1,7 @@
 use std::{
     pin::pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use arc_swap::Guard;
@@ -10,12 +10,13 @@ use sd_core::random::RandomSource;
 use crate::{
     alias::{AliasAddresses, AliasResolver},
     counters::Answered,
+    forward::{self, Forwarder},
     name_table::{NameTable, Published},
     random::WorkerRandom,
     slow,
     wire::{
         Transport,
-        answer::{self, Waiting},
+        answer::{self, Alias, Waiting, Wants},
         query::{Query, QueryHeader},
     },
 };
@@ -30,7 +31,14 @@ use crate::{
 pub struct Answerer {
     table: NameTable,
     random: Arc<dyn RandomSource>,
-    resolver: Option<Arc<dyn AliasResolver>>,
+    others: Others,
+}
+
+/// Who is asked for what is not in the table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Others {
+    pub(crate) resolver: Option<Arc<dyn AliasResolver>>,
+    pub(crate) forwarder: Option<Forwarder>,
 }
 
 /// What is known of an answer without waiting.
@@ -39,7 +47,7 @@ pub(crate) enum Begun {
     Nothing,
     /// All of it: it was appended to the buffer.
     Done(Answered),
-    /// Nothing was written: it waits for the resolver.
+    /// Nothing was written: it waits for somebody else.
     Waits(Box<Waiting>),
 }
 
@@ -58,7 +66,7 @@ impl Answerer {
     /// Answers from this table, with a random generator of its own.
     #[must_use]
     pub fn new(table: NameTable) -> Self {
-        Self { table, random: Arc::new(WorkerRandom::seeded()), resolver: None }
+        Self { table, random: Arc::new(WorkerRandom::seeded()), others: Others::default() }
     }
 
     /// Chooses among records by this source instead.
@@ -68,16 +76,17 @@ impl Answerer {
         self
     }
 
-    /// Finds what the targets of aliases have by this resolver. Without one they cannot be answered (SERVFAIL).
+    /// Finds what the targets of aliases have by this resolver, unless they are in zones of the table. Those that nobody
+    /// finds are answered with SERVFAIL.
     #[must_use]
     pub fn with_alias_resolver(mut self, resolver: impl AliasResolver) -> Self {
-        self.resolver = Some(Arc::new(resolver));
+        self.others.resolver = Some(Arc::new(resolver));
         self
     }
 
-    /// As [`with_alias_resolver`](Self::with_alias_resolver), with what another has.
-    pub(crate) fn with_shared_resolver(mut self, resolver: Option<Arc<dyn AliasResolver>>) -> Self {
-        self.resolver = resolver;
+    /// Asks these for what is not in the table.
+    pub(crate) fn with_others(mut self, others: Others) -> Self {
+        self.others = others;
         self
     }
 
@@ -93,10 +102,9 @@ impl Answerer {
             Begun::Done(_) => {}
             Begun::Waits(waiting) => {
                 let mut context = Context::from_waker(Waker::noop());
-                let _ = match pin!(self.addresses(&waiting)).poll(&mut context) {
-                    Poll::Ready(Some(found)) => waiting.finish(&found, out),
-                    Poll::Ready(None) | Poll::Pending => waiting.fail(out),
-                };
+                if pin!(self.complete(&waiting, out)).poll(&mut context).is_pending() {
+                    waiting.fail(out);
+                }
             }
         }
         Reply::Written
@@ -120,6 +128,7 @@ impl Answerer {
         let Some(header) = QueryHeader::read(packet) else {
             return Begun::Nothing;
         };
+        let header = header.with_recursion(self.others.forwarder.is_some());
         let answered = match Query::read(header, packet) {
             Some(Query { header, question, edns }) => {
                 let limit = transport.limit(edns);
@@ -129,20 +138,63 @@ impl Answerer {
         };
         match answered {
             Ok(answered) => Begun::Done(answered),
-            Err(waiting) if self.resolver.is_some() => Begun::Waits(waiting),
-            Err(waiting) => Begun::Done(waiting.fail(out)),
+            Err(waiting) if self.is_loop(packet, &waiting) => Begun::Done(waiting.fail(out)),
+            Err(waiting) => Begun::Waits(waiting),
         }
     }
 
-    /// What the resolver says of the alias that an answer waits for. `None` if it cannot say.
-    pub(crate) async fn addresses(&self, waiting: &Waiting) -> Option<AliasAddresses> {
-        let (target, kind) = (waiting.target(), waiting.kind());
-        match self.resolver.as_ref()?.resolve(target, kind).await {
-            Ok(found) => Some(found),
-            Err(error) => {
-                tracing::debug!(%target, kind = kind.as_str(), %error, "the target of an alias cannot be resolved");
-                None
-            }
+    /// Whether a query has come back from where it was sent by the forwarder.
+    fn is_loop(&self, packet: &[u8], waiting: &Waiting) -> bool {
+        self.others.forwarder.as_ref().is_some_and(|to| to.has_sent(packet, &waiting.asked()))
+    }
+
+    /// Appends the answer that has waited for somebody else.
+    pub(crate) async fn complete(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
+        if let Wants::Addresses(alias) = waiting.wants() {
+            return match self.addresses(waiting, alias).await {
+                Ok(found) => waiting.finish(alias, &found, out),
+                Err(error) => {
+                    let (target, kind) = (alias.target(), alias.kind().as_str());
+                    tracing::debug!(%target, kind, %error, "the target of an alias cannot be resolved");
+                    waiting.fail(out)
+                }
+            };
+        }
+        self.relay(waiting, out).await
+    }
+
+    /// Appends what other servers answer.
+    async fn relay(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
+        let response = match &self.others.forwarder {
+            Some(forwarder) => forwarder.ask(waiting.asked()).await,
+            None => None,
+        };
+        match response {
+            Some(response) => waiting.relay(&response, out),
+            None => waiting.fail(out),
         }
     }
+
+    /// What the target of an alias has: in the table, or else as somebody else says.
+    async fn addresses(&self, waiting: &Waiting, alias: &Alias) -> Result<AliasAddresses, BoxError> {
+        // An alias of an alias is not followed.
+        let mut answer = Vec::new();
+        let query = waiting.asked().packet(0, None);
+        let (target, kind) = (alias.target(), alias.kind());
+        let begun = self.begin(&self.read(), &query, Transport::Tcp, &mut answer);
+        match (begun, &self.others.resolver) {
+            (Begun::Done(answered), Some(resolver)) if answered.zone.is_none() => {
+                return resolver.resolve(target, kind).await;
+            }
+            (Begun::Waits(beyond), resolver) => match (beyond.wants(), resolver) {
+                (Wants::Everything, Some(resolver)) => return resolver.resolve(target, kind).await,
+                (Wants::Addresses(_), _) => return Err("it is an alias itself".into()),
+                (Wants::Everything | Wants::Rest(_), _) => drop(self.relay(&beyond, &mut answer).await),
+            },
+            (Begun::Done(_) | Begun::Nothing, _) => {}
+        }
+        forward::addresses(&answer).map_err(|code| format!("it is answered with {code}").into())
+    }
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -31,6 +31,8 @@ pub struct Counters {
     /// Answers by the zone of the name that was asked for, of the zones that are answered from now. Those that are refused
     /// are in none.
     pub by_zone: BTreeMap<DnsName, u64>,
+    /// Answers of other servers that were passed on: see [`Forwarder`](crate::Forwarder). They are among the answers above.
+    pub forwarded: u64,
     /// Messages that are not answered: too short for a header, or responses.
     pub ignored: u64,
     /// Datagrams that the system refused to send, of the answers above.
@@ -86,7 +88,9 @@ pub(crate) struct Answered {
     pub(crate) kind: Option<u16>,
     /// The zone of the name that was asked for, if it is one of ours.
     pub(crate) zone: Option<ZoneKey>,
-    pub(crate) rcode: Rcode,
+    pub(crate) rcode: u16,
+    /// Whether another server has said it.
+    pub(crate) forwarded: bool,
 }
 
 /// The counters of one worker, who alone writes them: it locks them once for many answers.
@@ -112,6 +116,7 @@ pub(crate) struct Counts {
     other_types: HashMap<u16, u64>,
     rcodes: [u64; Self::RCODES],
     zones: HashMap<ZoneKey, u64>,
+    forwarded: u64,
     ignored: u64,
     unsent: u64,
     latency: Latency,
@@ -131,6 +136,7 @@ impl Counts {
             other_types: HashMap::new(),
             rcodes: [0; Self::RCODES],
             zones: HashMap::new(),
+            forwarded: 0,
             ignored: 0,
             unsent: 0,
             latency: Latency::default(),
@@ -153,7 +159,10 @@ impl Counts {
                 }
             }
         }
-        self.rcodes[answered.rcode as usize] += 1;
+        if let Some(count) = self.rcodes.get_mut(usize::from(answered.rcode)) {
+            *count += 1;
+        }
+        self.forwarded += u64::from(answered.forwarded);
         if let Some(zone) = answered.zone {
             *self.zones.entry(zone).or_default() += 1;
         }
@@ -189,6 +198,7 @@ impl Counts {
         for (zone, count) in &other.zones {
             *self.zones.entry(*zone).or_default() += count;
         }
+        self.forwarded += other.forwarded;
         self.ignored += other.ignored;
         self.unsent += other.unsent;
     }
@@ -203,6 +213,7 @@ impl Counts {
             by_type: usual.chain(self.other_types).collect(),
             by_rcode: (0..).zip(self.rcodes).filter(|(_, count)| *count > 0).collect(),
             by_zone: by_zone.collect(),
+            forwarded: self.forwarded,
             ignored: self.ignored,
             unsent: self.unsent,
             latency: self.latency,
@@ -235,10 +246,18 @@ mod tests {
         for _ in 0..2 {
             let mut counts = Counts::new();
             for kind in 0..5000 {
-                let answered = Answered { kind: Some(kind), zone: Some(3), rcode: Rcode::NxDomain };
+                let answered = Answered {
+                    kind: Some(kind),
+                    zone: Some(3),
+                    rcode: Rcode::NxDomain.into(),
+                    forwarded: true,
+                };
                 counts.answered(Transport::Udp, answered);
             }
-            counts.answered(Transport::Tcp, Answered { kind: None, zone: None, rcode: Rcode::BadVers });
+            counts.answered(
+                Transport::Tcp,
+                Answered { kind: None, zone: None, rcode: Rcode::BadVers.into(), forwarded: false },
+            );
             counts.ignored();
             counts.unsent();
             counts.took(Duration::from_secs(1), 7);
@@ -247,7 +266,7 @@ mod tests {
         let zones = [(3, DnsName::root()), (4, DnsName::root())];
         let counters = sum.snapshot(zones.into_iter());
         assert_eq!((counters.udp, counters.tcp), (10_000, 2));
-        assert_eq!((counters.ignored, counters.unsent), (2, 2));
+        assert_eq!((counters.forwarded, counters.ignored, counters.unsent), (10_000, 2, 2));
         assert_eq!(counters.by_type.len(), Counts::USUAL_TYPES + Counts::MAX_OTHER_TYPES);
         assert!(counters.by_type.values().all(|count| *count == 2));
         assert_eq!(counters.by_rcode, [(3, 10_000), (16, 2)].into());

@@ -58,13 +58,14 @@
 //! |---|---|
 //! | a type that the name has | up to eight records in random order, or one if the service is WEIGHTED; healthy ones, or any if none is healthy |
 //! | SRV | also the addresses of the hosts, as far as they fit |
-//! | any type of a name with a CNAME record | the record, and what its target has if that is in the same zone (RFC 1034 section 4.3.2) |
-//! | addresses of a name that is an alias of a load balancer (`AWS_ALIAS_DNS_NAME`) | those of the load balancer under the name itself, with their own TTL: [`AliasResolver`]; SERVFAIL if they cannot be found |
+//! | any type of a name with a CNAME record | the record, and what its target has if that is in a zone (RFC 1034 section 4.3.2) or a [`Forwarder`] finds it |
+//! | addresses of a name that is an alias of a load balancer (`AWS_ALIAS_DNS_NAME`) | those of the load balancer under the name itself, with their own TTL: those in a zone, or else as [`AliasResolver`] or [`Forwarder`] say; SERVFAIL if they cannot be found |
 //! | another type of a name that exists, or a name that only has names below it | NODATA: NOERROR with the zone's SOA record |
 //! | a name without records: not known, a service without instances, a service of type HTTP | NXDOMAIN with the zone's SOA record |
 //! | the zone's own name: SOA, NS | records that name the zone itself; there is no other name of which the zone knows that this server answers |
 //! | ANY | the records of one type (RFC 8482) |
-//! | a name in no zone, another class, a zone transfer | REFUSED |
+//! | a name in no zone | what other servers answer, with a [`Forwarder`] and for clients that desire recursion; else REFUSED |
+//! | another class, a zone transfer | REFUSED |
 //!
 //! The SOA record's TTL and its MINIMUM are the namespace's SOA TTL (RFC 2308 section 3). Answers are no longer than the
 //! client can receive: [`Answerer::answer`]. Of zones of one name, one answers: [`NameTable::hidden_zones`].
@@ -77,6 +78,7 @@ mod wire;
 mod alias;
 mod answerer;
 mod counters;
+mod forward;
 mod slow;
 
 mod server;
@@ -84,6 +86,7 @@ mod server;
 pub use alias::{AliasAddresses, AliasResolver};
 pub use answerer::{Answerer, Reply};
 pub use counters::{Counters, Latency};
+pub use forward::{Forwarder, SystemResolverError};
 pub use name_table::{HiddenZone, NameTable};
 pub use server::{BindError, DnsServer, DnsServerBuilder};
 pub use wire::Transport;

@@ -19,10 +19,14 @@ pub use self::bind::BindError;
 use self::{bind::Bound, datagrams::System};
 use crate::{
     alias::AliasResolver,
-    answerer::Answerer,
+    answerer::{Answerer, Others},
     counters::{Answered, Counters, Counts, WorkerCounters},
+    forward::Forwarder,
     name_table::NameTable,
-    wire::{Transport, answer::Waiting},
+    wire::{
+        Transport,
+        answer::{Waiting, Wants},
+    },
 };
 
 /// A DNS server on some addresses, each with UDP and TCP. It serves until it is shut down or dropped.
@@ -32,7 +36,7 @@ use crate::{
 #[must_use = "the server stops when this is dropped"]
 pub struct DnsServer {
     table: NameTable,
-    resolver: Option<Arc<dyn AliasResolver>>,
+    others: Others,
     settings: Settings,
     runtime: Handle,
     addresses: Vec<SocketAddr>,
@@ -59,7 +63,7 @@ struct Listener {
 #[must_use = "a builder does nothing until it is bound"]
 pub struct DnsServerBuilder {
     table: NameTable,
-    resolver: Option<Arc<dyn AliasResolver>>,
+    others: Others,
     settings: Settings,
 }
 
@@ -80,16 +84,17 @@ const DRAIN_TURNS: usize = 64;
 /// How long the target of an alias is waited for: less than clients wait before they ask again.
 const ALIAS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Appends the answer that waits for the target of an alias.
+/// Appends the answer that waits for somebody else.
 async fn complete(answerer: &Answerer, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
-    match timeout(ALIAS_TIMEOUT, answerer.addresses(waiting)).await {
-        Ok(Some(found)) => waiting.finish(&found, out),
-        Ok(None) => waiting.fail(out),
-        Err(_) => {
-            tracing::debug!(target = %waiting.target(), "the target of an alias was not resolved in time");
-            waiting.fail(out)
-        }
+    let completed = answerer.complete(waiting, out);
+    let Wants::Addresses(alias) = waiting.wants() else {
+        return completed.await;
+    };
+    if let Ok(answered) = timeout(ALIAS_TIMEOUT, completed).await {
+        return answered;
     }
+    tracing::debug!(target = %alias.target(), "the target of an alias was not resolved in time");
+    waiting.fail(out)
 }
 
 impl DnsServer {
@@ -109,7 +114,7 @@ impl DnsServer {
             max_connections: Self::MAX_CONNECTIONS,
             idle_timeout: Self::IDLE_TIMEOUT,
         };
-        DnsServerBuilder { table, resolver: None, settings }
+        DnsServerBuilder { table, others: Others::default(), settings }
     }
 
     /// Serves on these addresses with the default settings. See [`DnsServerBuilder::bind`].
@@ -144,18 +149,21 @@ impl DnsServer {
     /// Listens on one more address, as [`DnsServerBuilder::bind`] does, and returns it with the port that was chosen for 0.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// The address cannot be listened on, or is one that the forwarder would ask.
     pub fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, BindError> {
         let _runtime = self.runtime.enter();
         let bound = Bound::new(address, self.settings.udp_workers)?;
         let address = bound.address;
+        if self.others.forwarder.iter().flat_map(Forwarder::upstreams).any(|to| bind::reaches(to, address)) {
+            return Err(BindError::own_upstream(address));
+        }
         let (stop, stopped) = watch::channel(false);
         let mut listener = Listener { stop, tasks: JoinSet::new(), counters: Vec::new() };
         for socket in bound.udp {
             let socket = UdpSocket::from_std(socket).map_err(BindError::on(address, Transport::Udp))?;
             let counters = Arc::new(WorkerCounters::new());
             listener.counters.push(Arc::clone(&counters));
-            let answerer = Answerer::new(self.table.clone()).with_shared_resolver(self.resolver.clone());
+            let answerer = Answerer::new(self.table.clone()).with_others(self.others.clone());
             listener.tasks.spawn(udp::serve::<System>(socket, answerer, counters, stopped.clone()));
         }
         let tcp = TcpListener::from_std(bound.tcp).map_err(BindError::on(address, Transport::Tcp))?;
@@ -234,9 +242,17 @@ impl DnsServerBuilder {
         self
     }
 
-    /// Finds what the targets of aliases have by this resolver. Without one they cannot be answered (SERVFAIL).
+    /// Finds what the targets of aliases have by this resolver, unless they are in zones of the table. Without one the
+    /// forwarder is asked; those that nobody finds are answered with SERVFAIL.
     pub fn with_alias_resolver(mut self, resolver: impl AliasResolver) -> Self {
-        self.resolver = Some(Arc::new(resolver));
+        self.others.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Asks other servers for names in none of the zones, for clients that desire recursion (RD is 1). Without one they are
+    /// refused.
+    pub fn with_forwarder(mut self, forwarder: Forwarder) -> Self {
+        self.others.forwarder = Some(forwarder);
         self
     }
 
@@ -247,16 +263,16 @@ impl DnsServerBuilder {
     /// several: the system chooses where an answer comes from, and resolvers ignore those from another one than they asked.
     ///
     /// # Errors
-    /// The first address that cannot be listened on.
+    /// The first address that cannot be listened on, or that the forwarder would ask.
     ///
     /// # Panics
     /// Outside of a tokio runtime, or in one without I/O and time.
     #[allow(clippy::unused_async, reason = "servers are bound asynchronously, and this needs a runtime")]
     pub async fn bind(self, addresses: impl IntoIterator<Item = SocketAddr>) -> Result<DnsServer, BindError> {
-        let Self { table, resolver, settings } = self;
+        let Self { table, others, settings } = self;
         let (accepted, incoming) = mpsc::channel(1);
         let tcp = Arc::new(WorkerCounters::new());
-        let answerer = Answerer::new(table.clone()).with_shared_resolver(resolver.clone());
+        let answerer = Answerer::new(table.clone()).with_others(others.clone());
         let Settings { max_connections, idle_timeout, .. } = settings;
         let mut connections = JoinSet::new();
         connections.spawn(
@@ -264,7 +280,7 @@ impl DnsServerBuilder {
         );
         let mut server = DnsServer {
             table,
-            resolver,
+            others,
             settings,
             runtime: Handle::current(),
             addresses: Vec::new(),

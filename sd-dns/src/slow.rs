@@ -40,7 +40,12 @@ pub(crate) fn answer(
     };
     let raw = question.as_ref().map_or(&[][..], |question| question.raw);
     Message::begin(out, header, raw, edns, limit).finish(rcode);
-    Ok(Answered { kind: question.map(|question| question.kind), zone: None, rcode })
+    Ok(Answered {
+        kind: question.map(|question| question.kind),
+        zone: None,
+        rcode: rcode.into(),
+        forwarded: false,
+    })
 }
 
 fn verdict(

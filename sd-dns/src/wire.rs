@@ -1,8 +1,11 @@
 //! DNS messages as bytes (RFC 1035 section 4): what a query asks, and the answer to it.
 
 pub(crate) mod answer;
+pub(crate) mod asked;
+mod external;
 mod message;
 pub(crate) mod query;
+pub(crate) mod response;
 
 use sd_core::records::SRV_PRIORITY_AND_WEIGHT;
 

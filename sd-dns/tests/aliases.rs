@@ -194,11 +194,13 @@ async fn receive(stream: &mut TcpStream) -> Message {
 async fn nobody_else_waits_for_a_slow_resolver() {
     let served = Served::start().await;
     let (mut waiting, mut other) = (served.connect().await, served.connect().await);
-    // Of one connection, what was asked before is answered before.
+    // Of one connection, too.
     send(&mut waiting, "web.app.local").await;
     send(&mut waiting, "app.app.local").await;
     send(&mut waiting, "web.app.local").await;
-    assert_eq!(data(&receive(&mut waiting).await), ["10.0.0.1"]);
+    for _ in 0..2 {
+        assert_eq!(data(&receive(&mut waiting).await), ["10.0.0.1"]);
+    }
     served.send("app.app.local").await;
     served.send("web.app.local").await;
     assert_eq!(data(&served.receive().await), ["10.0.0.1"]);
@@ -208,7 +210,6 @@ async fn nobody_else_waits_for_a_slow_resolver() {
     served.balancers.gate.add_permits(2);
     assert_eq!(data(&served.receive().await), LB);
     assert_eq!(data(&receive(&mut waiting).await), LB);
-    assert_eq!(data(&receive(&mut waiting).await), ["10.0.0.1"]);
     served.server.shutdown().await;
 }
 
@@ -229,11 +230,11 @@ async fn a_resolver_that_never_answers_is_not_waited_for_for_ever() {
 #[tokio::test]
 async fn no_more_than_so_many_questions_wait() {
     let served = Served::start().await;
-    for _ in 0..257 {
+    for _ in 0..1025 {
         served.send("app.app.local").await;
     }
     assert_fails(&served.receive().await);
-    for _ in 0..256 {
+    for _ in 0..1024 {
         served.balancers.gate.add_permits(1);
         assert_eq!(data(&served.receive().await), LB);
     }

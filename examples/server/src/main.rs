@@ -46,6 +46,8 @@ enum StartError {
     Admin(sd_http::BindError),
     #[error("--dns: {0}")]
     Dns(#[from] sd_dns::BindError),
+    #[error("--forward system: {0}")]
+    Forward(#[from] sd_dns::SystemResolverError),
     #[error("no runtime: {0}")]
     Runtime(#[from] io::Error),
 }
@@ -66,7 +68,12 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
     let http = HttpServer::bind(&settings.http, service).await.map_err(StartError::Http)?;
     let admin =
         HttpServer::bind(&settings.admin, admin_routes(cloud_map)).await.map_err(StartError::Admin)?;
-    let dns = DnsServer::bind(table, settings.dns.iter().copied()).await?;
+    let mut dns = DnsServer::builder(table);
+    let forwarder = settings.forwarder()?;
+    if let Some(forwarder) = &forwarder {
+        dns = dns.with_forwarder(forwarder.clone());
+    }
+    let dns = dns.bind(settings.dns.iter().copied()).await?;
 
     let timer = tokio::spawn(timer::run(cell));
 
@@ -74,6 +81,12 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
     println!("  API    {}", addresses(http.local_addrs()));
     println!("  admin  {}", addresses(admin.local_addrs()));
     println!("  DNS    {}", addresses(dns.local_addrs()));
+    if let Some(forwarder) = &forwarder {
+        println!(
+            "         other names are asked of {}",
+            addresses(&forwarder.upstreams().collect::<Vec<_>>())
+        );
+    }
     println!("In another terminal, for the AWS CLI and SDKs:");
     let bound = match http.local_addrs() {
         [first, ..] if settings.http.ends_with(":0") => first.to_string(),

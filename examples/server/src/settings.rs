@@ -1,12 +1,17 @@
 //! What can be set: every flag is also a variable.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_core::{
     Mode, Quotas, Scope, Timing,
     ids::{AccountId, Region},
 };
+use sd_dns::{Forwarder, SystemResolverError};
 
 /// AWS Cloud Map in one process: the HTTP API, DNS for what is registered, and a registry in memory.
 #[derive(Debug, Parser)]
@@ -41,6 +46,10 @@ pub(crate) struct Settings {
         value_delimiter = ','
     )]
     pub(crate) dns: Vec<SocketAddr>,
+    /// Who is asked for names that are in no namespace: addresses with commas between them, of port 53 unless they say
+    /// otherwise, or `system` for the servers that this machine's programs ask. Without it such names are refused.
+    #[arg(long, env = "SD_FORWARD", value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) forward: Vec<Upstream>,
     /// The account of requests that name none: 12 digits.
     #[arg(long, env = "SD_ACCOUNT", value_name = "ID", default_value = "123456789012", value_parser = AccountId::parse)]
     pub(crate) account: AccountId,
@@ -58,6 +67,26 @@ pub(crate) struct Settings {
     pub(crate) strict: bool,
 }
 
+/// Whom questions are forwarded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    System,
+    Address(SocketAddr),
+}
+
+impl FromStr for Upstream {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const PORT: u16 = 53;
+        if text == "system" {
+            return Ok(Self::System);
+        }
+        let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| (ip, PORT).into()));
+        address.map(Self::Address).map_err(|_| "neither an IP address, with or without :PORT, nor system")
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum TimingChoice {
     Instant,
@@ -71,6 +100,18 @@ pub(crate) enum QuotasChoice {
 }
 
 impl Settings {
+    /// Who is asked for names that are not ours; nobody unless it is wanted.
+    pub(crate) fn forwarder(&self) -> Result<Option<Forwarder>, SystemResolverError> {
+        let mut upstreams = Vec::new();
+        for upstream in &self.forward {
+            match upstream {
+                Upstream::System => upstreams.extend(Forwarder::system()?.upstreams()),
+                Upstream::Address(address) => upstreams.push(*address),
+            }
+        }
+        Ok((!upstreams.is_empty()).then(|| Forwarder::new(upstreams)))
+    }
+
     pub(crate) fn quotas(&self) -> Quotas {
         match self.quotas {
             QuotasChoice::None => Quotas::none(),

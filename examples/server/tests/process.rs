@@ -4,13 +4,14 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     process::{Child, Command, Stdio},
 };
 
 fn server() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sd-server"));
-    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "TIMING", "QUOTAS", "LOG"] {
+    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "TIMING", "QUOTAS", "FORWARD", "LOG"]
+    {
         command.env_remove(format!("SD_{name}"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -128,6 +129,19 @@ fn a_taken_port_is_one_clear_line_and_code_2() {
 }
 
 #[test]
+fn names_are_forwarded_to_others_but_not_in_a_circle() {
+    let mut child = server().args(with("--forward", "192.0.2.1,[2001:db8::1]:5353")).spawn().unwrap();
+    let banner = banner(&mut child);
+    assert!(banner.contains("192.0.2.1:53 and [2001:db8::1]:5353\n"), "{banner}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (code, out, err) = run(&[&with("--dns", &free)[..], &["--forward", &free]].concat());
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.lines().count() == 1 && err.contains(&free) && err.contains("itself"), "{err}");
+}
+
+#[test]
 fn a_bad_flag_is_named_with_code_2() {
     for (flag, value) in [
         ("--account", "12"),
@@ -137,6 +151,7 @@ fn a_bad_flag_is_named_with_code_2() {
         ("--dns", "127.0.0.1:65536"),
         ("--timing", "slow"),
         ("--quotas", "many"),
+        ("--forward", "resolver.example"),
         ("--no-such-flag", "x"),
     ] {
         let (code, out, err) = run(&with(flag, value));

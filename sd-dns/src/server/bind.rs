@@ -10,11 +10,17 @@ use super::datagrams;
 use crate::wire::Transport;
 
 /// An address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
     transport: Transport,
-    source: io::Error,
+    reason: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
+    System(io::Error),
+    OwnUpstream,
 }
 
 impl BindError {
@@ -30,28 +36,48 @@ impl BindError {
         self.transport
     }
 
-    /// What the system says.
+    /// What the system says; of an address that the forwarder would ask, that it is not valid.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
-        self.source.kind()
+        match &self.reason {
+            Reason::System(error) => error.kind(),
+            Reason::OwnUpstream => io::ErrorKind::InvalidInput,
+        }
     }
 
     pub(super) fn on(address: SocketAddr, transport: Transport) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self { address, transport, source }
+        move |error| Self { address, transport, reason: Reason::System(error) }
+    }
+
+    /// The address is one that questions are forwarded to.
+    pub(super) fn own_upstream(address: SocketAddr) -> Self {
+        Self { address, transport: Transport::Udp, reason: Reason::OwnUpstream }
     }
 }
 
 impl fmt::Display for BindError {
     /// One line that says it all for the usual reasons; for others the source tells more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, transport, source } = self;
-        let reason = match source.kind() {
+        let Self { address, transport, reason } = self;
+        let Reason::System(error) = reason else {
+            return write!(f, "cannot listen on {address}: names would be asked of this server itself");
+        };
+        let reason = match error.kind() {
             io::ErrorKind::AddrInUse => "the port is taken",
             io::ErrorKind::PermissionDenied => "no permission for this port",
             io::ErrorKind::AddrNotAvailable => "the host does not have this address",
             _ => return write!(f, "cannot listen on {address} ({transport})"),
         };
         write!(f, "cannot listen on {address} ({transport}): {reason}")
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.reason {
+            Reason::System(error) => Some(error),
+            Reason::OwnUpstream => None,
+        }
     }
 }
 
@@ -137,6 +163,16 @@ impl Bound {
 
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Whether what is sent to `to` comes to a socket that is bound to `bound`.
+pub(super) fn reaches(to: SocketAddr, bound: SocketAddr) -> bool {
+    // Nobody can bind a socket to an address of another host.
+    let is_here = || UdpSocket::bind((to.ip(), 0)).is_ok();
+    to.port() == bound.port()
+        && (to.ip() == bound.ip()
+            || bound.ip().is_unspecified() && to.is_ipv4() == bound.is_ipv4() && is_here()
+            || to.ip().is_unspecified())
 }
 
 /// When other sockets may be bound to the same port.

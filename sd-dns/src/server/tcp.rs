@@ -1,4 +1,5 @@
-//! Connections (RFC 7766): messages with their length before them, as many as come, answered in order.
+//! Connections (RFC 7766): messages with their length before them, as many as come. They are answered in order, but for
+//! those that wait for somebody else.
 
 use std::{
     collections::HashMap,
@@ -15,15 +16,15 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
-    task::{AbortHandle, Id, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{DRAIN_PAUSE, DRAIN_TURNS, complete};
 use crate::{
     answerer::{Answerer, Begun},
-    counters::WorkerCounters,
-    wire::Transport,
+    counters::{Answered, WorkerCounters},
+    wire::{Transport, answer::Waiting},
 };
 
 /// After a failed accept, which may well fail again at once: no file descriptor may be left.
@@ -140,6 +141,7 @@ impl Connections {
             counters: Arc::clone(&self.counters),
             received: Vec::new(),
             answers: Vec::new(),
+            waiting: JoinSet::new(),
         };
         let task = self.tasks.spawn(async move {
             if let Err(error) = connection.serve(stopped).await {
@@ -162,9 +164,26 @@ struct Connection {
     idle_timeout: Duration,
     /// Those of all connections.
     counters: Arc<WorkerCounters>,
-    /// Received and not yet answered: at most one message that is not complete, after each turn.
+    /// Received and not yet answered: at most one message that is not complete, after each turn, unless too many wait.
     received: Vec<u8>,
     answers: Vec<u8>,
+    /// Answers that wait for somebody else. Others overtake them (RFC 7766 section 6.2.1.1).
+    waiting: JoinSet<Waited>,
+}
+
+/// What a connection goes on with.
+enum Event {
+    Waited(Result<Waited, JoinError>),
+    Read(io::Result<usize>),
+    Late,
+    Stopped,
+}
+
+/// An answer that has waited.
+struct Waited {
+    octets: Vec<u8>,
+    answered: Answered,
+    begun: std::time::Instant,
 }
 
 impl Connection {
@@ -172,32 +191,56 @@ impl Connection {
     const READ: usize = 4096;
     /// Answers are sent at the latest when there are so many octets of them.
     const WRITE: usize = 64 * 1024;
+    /// The most answers that wait: no more is received before one of them is there.
+    const MAX_WAITING: usize = 128;
 
     async fn serve(mut self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         let mut deadline = Instant::now() + self.idle_timeout;
         loop {
             self.received.reserve(Self::READ);
-            let read = tokio::select! {
-                read = timeout_at(deadline, self.stream.read_buf(&mut self.received)) => Some(read),
-                _ = stopped.wait_for(|stopped| *stopped) => None,
+            let event = tokio::select! {
+                Some(waited) = self.waiting.join_next() => Event::Waited(waited),
+                read = timeout_at(deadline, self.stream.read_buf(&mut self.received)), if self.has_room() => {
+                    read.map_or(Event::Late, Event::Read)
+                }
+                _ = stopped.wait_for(|stopped| *stopped) => Event::Stopped,
             };
-            match read {
-                None => return self.drain().await,
-                // The client has no more, or no complete message for too long, however many octets came.
-                Some(Err(_) | Ok(Ok(0))) => return Ok(()),
-                Some(Ok(read)) => read?,
+            let progress = match event {
+                Event::Waited(waited) => {
+                    self.waited(waited).await?;
+                    // Messages may have been left for want of room.
+                    self.answer().await?;
+                    Progress::Some
+                }
+                // The client has no more to ask, and may still read.
+                Event::Read(Ok(0)) => return self.finish().await,
+                Event::Read(read) => {
+                    read?;
+                    self.answer().await?
+                }
+                // No complete message for too long, however many octets came.
+                Event::Late if self.waiting.is_empty() => return Ok(()),
+                Event::Late => Progress::Some,
+                Event::Stopped => return self.drain().await,
             };
-            if self.answer().await? == Progress::Some {
+            if progress == Progress::Some {
                 self.activity.now();
                 deadline = Instant::now() + self.idle_timeout;
             }
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.waiting.len() < Self::MAX_WAITING
+    }
+
     /// Answers what has arrived.
     async fn drain(&mut self) -> io::Result<()> {
         for _ in 0..DRAIN_TURNS {
+            if !self.has_room() {
+                break;
+            }
             self.received.reserve(Self::READ);
             match timeout(DRAIN_PAUSE, self.stream.read_buf(&mut self.received)).await {
                 Ok(Ok(1..)) => self.answer().await?,
@@ -205,43 +248,58 @@ impl Connection {
                 Ok(Err(error)) => return Err(error),
             };
         }
+        self.finish().await
+    }
+
+    /// Answers what waits, and closes the connection.
+    async fn finish(&mut self) -> io::Result<()> {
+        while let Some(waited) = self.waiting.join_next().await {
+            self.waited(waited).await?;
+            self.answer().await?;
+        }
         self.stream.shutdown().await
     }
 
-    /// Answers all complete messages, in one write unless the answers are many.
+    /// Answers all complete messages, in one write unless the answers are many; those that wait when they are there.
     async fn answer(&mut self) -> io::Result<Progress> {
         let (begun, mut count) = (std::time::Instant::now(), 0);
         let mut done = 0;
-        while let Some(message) = first_message(&self.received[done..]) {
+        while self.has_room()
+            && let Some(message) = first_message(&self.received[done..])
+        {
             done += LENGTH + message.len();
-            let begun = append(&mut self.answers, |out| {
+            let answered = append(&mut self.answers, |out| {
                 self.answerer.begin(&self.answerer.read(), message, Transport::Tcp, out)
             });
-            let answered = match begun {
-                Begun::Nothing => {
-                    self.counters.lock().ignored();
-                    continue;
-                }
-                Begun::Done(answered) => answered,
+            match answered {
+                Begun::Nothing => self.counters.lock().ignored(),
                 Begun::Waits(waiting) => {
-                    // What comes before it in this connection does not wait with it.
-                    self.send().await?;
-                    let mut answer = Vec::new();
-                    let answered = complete(&self.answerer, &waiting, &mut answer).await;
-                    append(&mut self.answers, |out| out.extend_from_slice(&answer));
-                    answered
+                    self.waiting.spawn(wait(self.answerer.clone(), waiting, begun));
                 }
-            };
-            self.counters.lock().answered(Transport::Tcp, answered);
-            count += 1;
-            if self.answers.len() >= Self::WRITE {
-                self.send().await?;
+                Begun::Done(answered) => {
+                    self.counters.lock().answered(Transport::Tcp, answered);
+                    count += 1;
+                    if self.answers.len() >= Self::WRITE {
+                        self.send().await?;
+                    }
+                }
             }
         }
         self.received.drain(..done);
         self.send().await?;
         self.counters.lock().took(begun.elapsed(), count);
         Ok(if done == 0 { Progress::None } else { Progress::Some })
+    }
+
+    /// Answers with what has been waited for.
+    async fn waited(&mut self, waited: Result<Waited, JoinError>) -> io::Result<()> {
+        let Waited { octets, answered, begun } = waited.map_err(io::Error::other)?;
+        append(&mut self.answers, |out| out.extend_from_slice(&octets));
+        self.send().await?;
+        let mut counts = self.counters.lock();
+        counts.answered(Transport::Tcp, answered);
+        counts.took(begun.elapsed(), 1);
+        Ok(())
     }
 
     async fn send(&mut self) -> io::Result<()> {
@@ -251,6 +309,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+async fn wait(answerer: Answerer, waiting: Box<Waiting>, begun: std::time::Instant) -> Waited {
+    let mut octets = Vec::new();
+    let answered = complete(&answerer, &waiting, &mut octets).await;
+    Waited { octets, answered, begun }
 }
 
 /// Whether a turn had a complete message.

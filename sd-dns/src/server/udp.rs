@@ -73,13 +73,13 @@ struct Worker<D> {
     counters: Arc<WorkerCounters>,
     datagrams: D,
     answers: Answers,
-    /// Answers that wait for the target of an alias, each in a task of its own.
+    /// Answers that wait for somebody else, each in a task of its own.
     waiting: JoinSet<()>,
 }
 
 impl<D: Datagrams> Worker<D> {
     /// The most answers that wait.
-    const MAX_WAITING: usize = 256;
+    const MAX_WAITING: usize = 1024;
 
     fn new(answerer: Answerer, counters: Arc<WorkerCounters>) -> Self {
         Self { answerer, counters, datagrams: D::new(), answers: Answers::new(), waiting: JoinSet::new() }

@@ -6,8 +6,11 @@ use std::{
 use sd_core::{model::RecordType, name::DnsName, random::RandomSource, records::MULTIVALUE_LIMIT};
 
 use super::{
-    Edns, HEADER, Message, Rcode, Section, Suspended, kind,
+    Edns, HEADER, Message, Rcode, Section, Suspended,
+    asked::Asked,
+    external, kind,
     query::{QueryHeader, Question},
+    response::Response,
     srv_priority_and_weight,
 };
 use crate::{
@@ -16,7 +19,7 @@ use crate::{
     name_table::{Addresses, Candidate, Entry, LookupName, Published, RecordSet, SrvData, ZoneKey},
 };
 
-/// Appends the answer to a question for data of class IN. The error is that it waits for what an alias's target has.
+/// Appends the answer to a question for data of class IN. The error is that it waits for what somebody else knows.
 pub(crate) fn answer(
     published: &Published,
     header: QueryHeader,
@@ -30,6 +33,7 @@ pub(crate) fn answer(
     let mut answer = Answer {
         published,
         random,
+        recurses: header.recurses(),
         kind: question.kind,
         question: question.name(),
         message,
@@ -38,16 +42,17 @@ pub(crate) fn answer(
     };
     let mut name = LookupName::folded(question.name());
     let outcome = answer.resolve(&mut name, HEADER, None);
-    let answered = |rcode| Answered { kind: Some(question.kind), zone: answer.zone, rcode };
+    let (kind, zone) = (Some(question.kind), answer.zone);
+    let answered = |rcode: Rcode| Answered { kind, zone, rcode: rcode.into(), forwarded: false };
     match outcome {
         Outcome::Complete(rcode) => {
             let answered = answered(rcode);
             answer.message.finish(rcode);
             Ok(answered)
         }
-        Outcome::Waits(drawn, at, apex) => {
+        Outcome::Waits(wants) => {
             let answered = answered(Rcode::ServFail);
-            Err(Box::new(Waiting { message: answer.message.suspend(), drawn, at, apex, answered }))
+            Err(Box::new(Waiting { message: answer.message.suspend(), wants, answered }))
         }
     }
 }
@@ -55,8 +60,33 @@ pub(crate) fn answer(
 /// What the names that were looked at come to.
 enum Outcome {
     Complete(Rcode),
-    /// This alias answers for the name that stands here, in this zone.
-    Waits(Drawn, usize, Apex),
+    Waits(Wants),
+}
+
+/// What is missing from an answer.
+#[derive(Debug)]
+pub(crate) enum Wants {
+    Addresses(Alias),
+    Rest(Rest),
+    /// All of it.
+    Everything,
+}
+
+/// What the target of an alias has answers for the name that stands at `at`, in this zone.
+#[derive(Debug)]
+pub(crate) struct Alias {
+    drawn: Drawn,
+    at: usize,
+    apex: Apex,
+}
+
+/// What the end of a chain of aliases has, whose name is in none of our zones.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// The name, in wire form, lower-case.
+    target: Box<[u8]>,
+    /// Where it stands.
+    at: usize,
 }
 
 /// An alias that was drawn among the candidates of a name.
@@ -67,19 +97,16 @@ struct Drawn {
     target: DnsName,
 }
 
-/// An answer that waits for what an alias's target has.
+/// An answer that waits for what somebody else knows.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     message: Suspended,
-    drawn: Drawn,
-    /// Where the name stands that is answered for.
-    at: usize,
-    apex: Apex,
+    wants: Wants,
     /// If it fails.
     answered: Answered,
 }
 
-impl Waiting {
+impl Alias {
     /// Whose addresses are waited for.
     pub(crate) fn target(&self) -> &DnsName {
         &self.drawn.target
@@ -89,23 +116,66 @@ impl Waiting {
     pub(crate) fn kind(&self) -> RecordType {
         self.drawn.kind
     }
+}
 
-    /// Appends the answer: the addresses that the target has, under the name that was asked for.
-    pub(crate) fn finish(&self, found: &AliasAddresses, out: &mut Vec<u8>) -> Answered {
+impl Waiting {
+    pub(crate) fn wants(&self) -> &Wants {
+        &self.wants
+    }
+
+    /// What another server is to be asked.
+    pub(crate) fn asked(&self) -> Asked {
+        let kind = self.answered.kind.unwrap_or_default();
+        match &self.wants {
+            Wants::Addresses(alias) => {
+                let kind = if alias.kind() == RecordType::Aaaa { kind::AAAA } else { kind::A };
+                Asked::new(alias.target().as_wire(), kind)
+            }
+            Wants::Rest(rest) => Asked::new(&rest.target, kind),
+            Wants::Everything => {
+                Asked::by(self.message.question(), self.message.header(), self.message.edns())
+            }
+        }
+    }
+
+    /// Appends the answer: what another server has answered, or that and what is before it.
+    pub(crate) fn relay(&self, response: &Response, out: &mut Vec<u8>) -> Answered {
+        let rcode = response.rcode;
+        match &self.wants {
+            Wants::Everything => self.message.relay(response, out),
+            Wants::Rest(rest) => {
+                let mut message = self.message.resume(out);
+                match external::records(response, &rest.target, rest.at, self.answered.kind) {
+                    Some(records) => {
+                        for (section, record) in &records {
+                            message.whole(*section, record);
+                        }
+                        message.finish(rcode);
+                    }
+                    None => return self.fail(out),
+                }
+            }
+            Wants::Addresses(_) => return self.fail(out),
+        }
+        Answered { rcode, forwarded: true, ..self.answered }
+    }
+
+    /// Appends the answer: the addresses that the target of an alias has, under the name that was asked for.
+    pub(crate) fn finish(&self, alias: &Alias, found: &AliasAddresses, out: &mut Vec<u8>) -> Answered {
         let mut message = self.message.resume(out);
         let ttl = found.ttl.min(MAX_TTL);
         let mut written: Vec<IpAddr> = Vec::with_capacity(MULTIVALUE_LIMIT);
         for &address in &found.addresses {
-            let is_wanted = address.is_ipv6() == (self.drawn.kind == RecordType::Aaaa);
+            let is_wanted = address.is_ipv6() == (alias.kind() == RecordType::Aaaa);
             if !is_wanted || written.contains(&address) {
                 continue;
             }
             match address {
                 IpAddr::V4(address) => {
-                    message.record(Section::Answer, self.at, kind::A, ttl, 4, &address.octets());
+                    message.record(Section::Answer, alias.at, kind::A, ttl, 4, &address.octets());
                 }
                 IpAddr::V6(address) => {
-                    message.record(Section::Answer, self.at, kind::AAAA, ttl, 16, &address.octets());
+                    message.record(Section::Answer, alias.at, kind::AAAA, ttl, 16, &address.octets());
                 }
             }
             written.push(address);
@@ -114,13 +184,13 @@ impl Waiting {
             }
         }
         if written.is_empty() {
-            soa(&mut message, Section::Authority, &self.apex);
+            soa(&mut message, Section::Authority, &alias.apex);
         }
         message.finish(Rcode::NoError);
-        Answered { rcode: Rcode::NoError, ..self.answered }
+        Answered { rcode: Rcode::NoError.into(), ..self.answered }
     }
 
-    /// Appends the answer that says that the target's addresses cannot be found.
+    /// Appends the answer that says that what is waited for cannot be found.
     pub(crate) fn fail(&self, out: &mut Vec<u8>) -> Answered {
         self.message.fail(self.answered.rcode, out);
         self.answered
@@ -133,6 +203,8 @@ const MAX_TTL: u32 = i32::MAX as u32;
 struct Answer<'a> {
     published: &'a Published,
     random: &'a dyn RandomSource,
+    /// Whether others are asked for names in no zone.
+    recurses: bool,
     kind: u16,
     /// The name that is asked for, as it stands in the packet.
     question: &'a [u8],
@@ -160,7 +232,15 @@ impl Answer<'_> {
     fn resolve(&mut self, name: &mut LookupName, at: usize, before: Option<&Passed<'_>>) -> Outcome {
         let published = self.published;
         let Some((zone, zone_start)) = published.zones.find(name.wire()) else {
-            return Outcome::Complete(Rcode::Refused);
+            return match before {
+                None if self.recurses => Outcome::Waits(Wants::Everything),
+                None => Outcome::Complete(Rcode::Refused),
+                Some(_) if self.recurses => {
+                    Outcome::Waits(Wants::Rest(Rest { target: name.wire().into(), at }))
+                }
+                // The client has to ask somebody else for the rest.
+                Some(_) => Outcome::Complete(Rcode::NoError),
+            };
         };
         self.zone.get_or_insert(zone.key);
         self.message.set_authoritative();
@@ -178,15 +258,14 @@ impl Answer<'_> {
             }
         });
         if let Some(drawn) = self.drawn.take() {
-            return Outcome::Waits(drawn, at, apex);
+            return Outcome::Waits(Wants::Addresses(Alias { drawn, at, apex }));
         }
-        if let Some(Alias { target, at }) = alias {
+        if let Some(Canonical { name: mut target, at }) = alias {
             let passed = Passed { name, before, len: 1 + before.map_or(0, |before| before.len) };
-            return match target {
-                Some(mut target) if passed.may_go_on_with(&target) => {
-                    self.resolve(&mut target, at, Some(&passed))
-                }
-                _ => Outcome::Complete(Rcode::NoError),
+            return if passed.may_go_on_with(&target) {
+                self.resolve(&mut target, at, Some(&passed))
+            } else {
+                Outcome::Complete(Rcode::NoError)
             };
         }
         match written {
@@ -318,27 +397,22 @@ impl Answer<'_> {
 
     /// Writes the CNAME record of a name. Never more than one, since a name is an alias of one name only (RFC 2181
     /// section 10.1).
-    fn alias(&mut self, entry: &Entry, at: usize) -> Option<Alias> {
+    fn alias(&mut self, entry: &Entry, at: usize) -> Option<Canonical> {
         let set = entry.cname.as_deref()?;
         let number = set.select().order(self.random).next()?;
         let target = set.candidate(number)?.as_wire();
         let asked = LookupName::folded(self.question);
         let (_, zone_start) = self.published.zones.find(asked.wire())?;
-        match labels_before(target, &asked.wire()[zone_start..]) {
-            Some(labels) => {
-                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), labels.len() + 2, &[]);
-                let at = self.message.position();
-                self.message.push(labels);
-                self.message.push(&Message::pointer(HEADER + zone_start));
-                Some(Alias { target: Some(LookupName::folded(target)), at })
-            }
-            None => {
-                self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), target.len(), &[]);
-                let at = self.message.position();
-                self.message.push(target);
-                Some(Alias { target: None, at })
-            }
-        }
+        let pointer = Message::pointer(HEADER + zone_start);
+        let written = match labels_before(target, &asked.wire()[zone_start..]) {
+            Some(labels) => [labels, &pointer],
+            None => [target, &[]],
+        };
+        let len = written.iter().map(|part| part.len()).sum();
+        self.message.record(Section::Answer, at, kind::CNAME, set.ttl(), len, &[]);
+        let at = self.message.position();
+        written.iter().for_each(|part| self.message.push(part));
+        Some(Canonical { name: LookupName::folded(target), at })
     }
 }
 
@@ -361,10 +435,9 @@ fn soa(message: &mut Message<'_>, section: Section, apex: &Apex) {
     }
 }
 
-/// The CNAME record that was written.
-struct Alias {
-    /// The name that it points to, if that is in the zone of the question.
-    target: Option<LookupName>,
+/// The name that a CNAME record points to, which was written.
+struct Canonical {
+    name: LookupName,
     /// Where it stands in the message.
     at: usize,
 }

@@ -1,4 +1,4 @@
-use super::{CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, kind, query::QueryHeader};
+use super::{CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, kind, query::QueryHeader, response::Response};
 
 /// What became of a query (RFC 1035 section 4.1.1, RFC 6891 section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,12 @@ pub(crate) enum Rcode {
     Refused = 5,
     /// Needs EDNS.
     BadVers = 16,
+}
+
+impl From<Rcode> for u16 {
+    fn from(rcode: Rcode) -> Self {
+        rcode as Self
+    }
 }
 
 /// The sections whose records are always written.
@@ -34,6 +40,8 @@ pub(crate) struct Message<'o> {
     edns: Option<Edns>,
     limit: usize,
     authoritative: bool,
+    authentic: bool,
+    truncated: bool,
     questions: u16,
     answers: u16,
     authorities: u16,
@@ -41,7 +49,7 @@ pub(crate) struct Message<'o> {
 }
 
 impl<'o> Message<'o> {
-    const OPT_LEN: usize = 11;
+    pub(crate) const OPT_LEN: usize = 11;
     /// A record without its data, its owner's name being a pointer.
     const FIXED: usize = 12;
     /// The most octets of its data that are written with it: those of an address.
@@ -68,6 +76,8 @@ impl<'o> Message<'o> {
             edns,
             limit,
             authoritative: false,
+            authentic: false,
+            truncated: false,
             questions: u16::from(!question.is_empty()),
             answers: 0,
             authorities: 0,
@@ -149,6 +159,32 @@ impl<'o> Message<'o> {
         self.out.extend_from_slice(bytes);
     }
 
+    /// Writes a record as it is.
+    pub(crate) fn whole(&mut self, section: Section, record: &[u8]) {
+        match section {
+            Section::Answer => self.answers += 1,
+            Section::Authority => self.authorities += 1,
+        }
+        self.push(record);
+    }
+
+    /// Writes the records of another server's answer to the same question: of its answer section as many as fit, and the
+    /// other sections if all of them do.
+    pub(crate) fn relay(&mut self, response: &Response) {
+        let mut records = response.all();
+        if !self.fits(records.octets.len()) {
+            self.truncated = true;
+            records = response
+                .answers()
+                .take_while(|records| self.fits(records.octets.len()))
+                .last()
+                .unwrap_or_default();
+        }
+        self.authentic = response.authentic;
+        [self.answers, self.authorities, self.additionals] = records.counts;
+        self.push(records.octets);
+    }
+
     /// Whether so many more octets fit, beside the OPT record.
     fn fits(&self, more: usize) -> bool {
         let opt = if self.edns.is_some() { Self::OPT_LEN } else { 0 };
@@ -163,13 +199,13 @@ impl<'o> Message<'o> {
     }
 
     /// Completes the message. One that is too long is cut to question and OPT record, and says so (RFC 2181 section 9).
-    pub(crate) fn finish(mut self, rcode: Rcode) {
-        let truncated = !self.fits(0);
-        if truncated {
+    pub(crate) fn finish(mut self, rcode: impl Into<u16>) {
+        if !self.fits(0) {
+            self.truncated = true;
             self.out.truncate(self.question_end);
             (self.answers, self.authorities, self.additionals) = (0, 0, 0);
         }
-        let rcode = rcode as u16;
+        let rcode = rcode.into();
         if let Some(edns) = self.edns {
             self.additionals += 1;
             let mut opt = [0; Self::OPT_LEN];
@@ -179,11 +215,12 @@ impl<'o> Message<'o> {
             opt[7] = u8::from(edns.dnssec_ok) << 7;
             self.out.extend_from_slice(&opt);
         }
-        // QR, AA, TC; no recursion is available; Z, AD and CD are 0.
+        // QR, AA, TC, AD; Z and CD are 0.
         let flags = 0x8000
-            | self.header.echoed_flags()
+            | self.header.answer_flags()
             | (u16::from(self.authoritative) << 10)
-            | (u16::from(truncated) << 9)
+            | (u16::from(self.truncated) << 9)
+            | (u16::from(self.authentic) << 5)
             | (rcode & 0xF);
         let words = [self.header.id, flags, self.questions, self.answers, self.authorities, self.additionals];
         for (place, word) in self.out[self.start..].chunks_exact_mut(2).zip(words) {
@@ -215,11 +252,31 @@ impl Suspended {
     }
 
     /// Answers nothing but this code.
-    pub(crate) fn fail(&self, rcode: Rcode, out: &mut Vec<u8>) {
+    pub(crate) fn fail(&self, rcode: u16, out: &mut Vec<u8>) {
         self.begin(out).finish(rcode);
     }
 
+    /// Answers what another server does.
+    pub(crate) fn relay(&self, response: &Response, out: &mut Vec<u8>) {
+        let mut message = self.begin(out);
+        message.relay(response);
+        message.finish(response.rcode);
+    }
+
+    /// The question, as it stood in the packet.
+    pub(crate) fn question(&self) -> &[u8] {
+        &self.octets[HEADER..self.question_end]
+    }
+
+    pub(crate) fn header(&self) -> QueryHeader {
+        self.header
+    }
+
+    pub(crate) fn edns(&self) -> Option<Edns> {
+        self.edns
+    }
+
     fn begin<'o>(&self, out: &'o mut Vec<u8>) -> Message<'o> {
-        Message::begin(out, self.header, &self.octets[HEADER..self.question_end], self.edns, self.limit)
+        Message::begin(out, self.header, self.question(), self.edns, self.limit)
     }
 }

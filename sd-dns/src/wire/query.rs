@@ -6,18 +6,43 @@ use crate::name_table::LookupName;
 pub(crate) struct QueryHeader {
     pub(crate) id: u16,
     flags: u16,
+    /// Whether other servers are asked for what is not known here.
+    recursion_available: bool,
 }
 
 impl QueryHeader {
     const QR: u16 = 0x8000;
     const OPCODE: u16 = 0x7800;
     const RD: u16 = 0x0100;
+    const RA: u16 = 0x0080;
+    const AD: u16 = 0x0020;
+    const CD: u16 = 0x0010;
 
     /// The header of a message that may be answered. `None` if it is cut off or that of a response: an answer to either
     /// could be answered again, without end.
     pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let (id, flags) = (u16_at(packet, 0)?, u16_at(packet, 2)?);
-        (packet.len() >= HEADER && flags & Self::QR == 0).then_some(Self { id, flags })
+        (packet.len() >= HEADER && flags & Self::QR == 0).then_some(Self {
+            id,
+            flags,
+            recursion_available: false,
+        })
+    }
+
+    /// The same; other servers may be asked for what is not known here.
+    pub(crate) fn with_recursion(self, available: bool) -> Self {
+        Self { recursion_available: available, ..self }
+    }
+
+    /// Whether other servers are to be asked for what is not known here.
+    pub(crate) fn recurses(self) -> bool {
+        self.recursion_available && self.flags & Self::RD != 0
+    }
+
+    /// What a server that is asked in turn is told as well: whether authentic data is understood, and whether checking is
+    /// disabled (RFC 4035 section 3.2.2, RFC 6840 section 5.7).
+    pub(crate) fn passed_flags(self) -> u16 {
+        self.flags & (Self::AD | Self::CD)
     }
 
     /// Whether it is a standard query (RFC 1035 section 4.1.1).
@@ -25,9 +50,10 @@ impl QueryHeader {
         self.flags & Self::OPCODE == 0
     }
 
-    /// What an answer repeats: the opcode and whether recursion is desired.
-    pub(crate) fn echoed_flags(self) -> u16 {
-        self.flags & (Self::OPCODE | Self::RD)
+    /// What every answer says: the opcode and whether recursion is desired, as in the query, and whether it is available.
+    pub(crate) fn answer_flags(self) -> u16 {
+        let available = if self.recursion_available { Self::RA } else { 0 };
+        self.flags & (Self::OPCODE | Self::RD) | available
     }
 }
 

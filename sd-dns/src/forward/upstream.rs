@@ -1,0 +1,219 @@
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rand::{TryRng, rngs::SysRng};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    sync::Notify,
+    time::Instant,
+};
+
+use crate::wire::{
+    asked::{Asked, Marker},
+    kind,
+    response::{Response, Unusable},
+};
+
+/// A server that is asked.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) address: SocketAddr,
+    /// Goes with every query, to know them again.
+    marker: Marker,
+    /// A question that nobody else has. It comes back through servers that make the queries that they pass on anew.
+    probe: Asked,
+    state: Mutex<State>,
+    looped: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    New,
+    Works,
+    Failed(Instant),
+    Loops(Instant),
+}
+
+/// In which turn an upstream is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    First,
+    Last,
+    Never,
+}
+
+/// Why an upstream has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it answers with code {0}")]
+    Rcode(u16),
+    #[error("its answer is not well-formed")]
+    Malformed,
+    #[error("it asks this server in turn")]
+    Loops,
+    #[error("the system has no random numbers: {0}")]
+    NoRandom(#[from] rand::rngs::SysError),
+}
+
+impl Upstream {
+    /// How long one that has failed is asked last, and one that asks us in turn not at all.
+    const AVOIDED: Duration = Duration::from_secs(30);
+    /// As many octets as are advertised, and more from servers that do not care.
+    const ROOM: usize = 4096;
+    /// What the names of probes end in: no such domain exists.
+    const PROBES: &[u8] = b"\x07sd-loop\0";
+
+    pub(super) fn new(address: SocketAddr) -> Self {
+        let mut marker = [0; 8];
+        // It has to be unlike others, not secret.
+        if SysRng.try_fill_bytes(&mut marker).is_err() {
+            marker[..2].copy_from_slice(&address.port().to_be_bytes());
+        }
+        let label = format!("{:016x}", u64::from_ne_bytes(marker));
+        let name = [b"\x10", label.as_bytes(), Self::PROBES].concat();
+        Self {
+            address,
+            marker: Marker(marker),
+            probe: Asked::new(&name, kind::A),
+            state: Mutex::new(State::New),
+            looped: Notify::new(),
+        }
+    }
+
+    pub(super) fn turn(&self) -> Turn {
+        match *self.state() {
+            State::Loops(since) if since.elapsed() < Self::AVOIDED => Turn::Never,
+            State::Failed(since) if since.elapsed() < Self::AVOIDED => Turn::Last,
+            State::New | State::Works | State::Failed(_) | State::Loops(_) => Turn::First,
+        }
+    }
+
+    pub(super) fn works(&self) {
+        let before = std::mem::replace(&mut *self.state(), State::Works);
+        if let State::Failed(_) = before {
+            tracing::info!(upstream = %self.address, "a server that names are asked of answers again");
+        }
+    }
+
+    pub(super) fn fails(&self, why: &dyn std::fmt::Display) {
+        let mut state = self.state();
+        match *state {
+            State::New | State::Works => {
+                tracing::warn!(upstream = %self.address, %why, "a server that names are asked of fails");
+                *state = State::Failed(Instant::now());
+            }
+            State::Failed(_) => *state = State::Failed(Instant::now()),
+            State::Loops(_) => {}
+        }
+    }
+
+    /// Whether this query of another server, for this question, is one of those that were sent to this upstream.
+    pub(super) fn has_got(&self, query: &[u8], asked: &Asked) -> bool {
+        self.probe == *asked || self.marker.is_in(query)
+    }
+
+    pub(super) fn loops(&self) {
+        let mut state = self.state();
+        if !matches!(*state, State::Loops(since) if since.elapsed() < Self::AVOIDED) {
+            tracing::error!(
+                upstream = %self.address,
+                "a server that names are asked of asks them of this server: it must not, or another one must be asked"
+            );
+            *state = State::Loops(Instant::now());
+        }
+        drop(state);
+        self.looped.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks, until it turns out that it would be asking itself.
+    pub(super) async fn ask(&self, asked: &Asked) -> Result<Response, Failure> {
+        let probe = async {
+            // One that answers has no loop. Whether the probe is answered does not matter.
+            if !matches!(*self.state(), State::Works) {
+                drop(self.ask_udp(&self.probe, Some(self.marker)).await);
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            answer = self.ask_for(asked) => answer,
+            () = self.looped.notified() => Err(Failure::Loops),
+            never = probe => never,
+        }
+    }
+
+    /// Asks, over UDP and then over TCP if the answer is cut; once more without EDNS if that is not understood.
+    async fn ask_for(&self, asked: &Asked) -> Result<Response, Failure> {
+        const FORM_ERR: u16 = 1;
+        match self.ask_with(asked, Some(self.marker)).await {
+            Err(Failure::Rcode(FORM_ERR)) => self.ask_with(asked, None).await,
+            answer => answer,
+        }
+    }
+
+    async fn ask_with(&self, asked: &Asked, marker: Option<Marker>) -> Result<Response, Failure> {
+        match self.ask_udp(asked, marker).await? {
+            Err(Unusable::Truncated | Unusable::Malformed) => self.ask_tcp(asked, marker).await,
+            Err(Unusable::Rcode(rcode)) => Err(Failure::Rcode(rcode)),
+            Err(Unusable::Foreign) => Err(Failure::Malformed),
+            Ok(response) => Ok(response),
+        }
+    }
+
+    /// The first answer to this query: what belongs to another one is dropped, since anybody can send anything.
+    async fn ask_udp(
+        &self,
+        asked: &Asked,
+        marker: Option<Marker>,
+    ) -> Result<Result<Response, Unusable>, Failure> {
+        let any: SocketAddr = match self.address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).await?;
+        // From here on the system drops what comes from elsewhere, and tells when nobody is there.
+        socket.connect(self.address).await?;
+        let id = random_id()?;
+        socket.send(&asked.packet(id, marker)).await?;
+        let mut room = vec![0; Self::ROOM];
+        loop {
+            let len = socket.recv(&mut room).await?;
+            match Response::read(room[..len].to_vec(), id, asked.question()) {
+                Err(Unusable::Foreign) => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    async fn ask_tcp(&self, asked: &Asked, marker: Option<Marker>) -> Result<Response, Failure> {
+        let id = random_id()?;
+        let packet = asked.packet(id, marker);
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        // A name, a type and an option: never longer.
+        let len = u16::try_from(packet.len()).map_err(|_| Failure::Malformed)?;
+        stream.write_all(&[&len.to_be_bytes()[..], &packet].concat()).await?;
+        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut answer).await?;
+        Response::read(answer, id, asked.question()).map_err(|unusable| match unusable {
+            Unusable::Rcode(rcode) => Failure::Rcode(rcode),
+            Unusable::Foreign | Unusable::Truncated | Unusable::Malformed => Failure::Malformed,
+        })
+    }
+}
+
+fn random_id() -> Result<u16, rand::rngs::SysError> {
+    let mut id = [0; 2];
+    SysRng.try_fill_bytes(&mut id)?;
+    Ok(u16::from_ne_bytes(id))
+}

@@ -1,0 +1,248 @@
+//! The answer of another server, which is passed on as the bytes it is (RFC 3597): only where its records begin and end is
+//! looked at.
+
+use super::{HEADER, kind, u16_at};
+
+/// An answer to a question, all of whose records are there.
+#[derive(Debug)]
+pub(crate) struct Response {
+    octets: Vec<u8>,
+    /// 0 to 15.
+    pub(crate) rcode: u16,
+    /// The data is authentic, says the server (RFC 4035 section 3.2.3).
+    pub(crate) authentic: bool,
+    /// Where the question ends.
+    question_end: usize,
+    /// Where the records of all sections end that are passed on.
+    end: usize,
+    /// How many records of each section those are.
+    counts: [u16; 3],
+}
+
+/// Records at the beginning of a response.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Records<'r> {
+    pub(crate) octets: &'r [u8],
+    /// How many of them are in each section: answer, authority, additional.
+    pub(crate) counts: [u16; 3],
+}
+
+/// Why octets are not an answer to be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It is nothing that this query can be answered with: another one may still come.
+    Foreign,
+    /// It is cut off: the server has more to say in a stream.
+    Truncated,
+    /// The server does not know the answer, says this code.
+    Rcode(u16),
+    /// Its records are not well-formed.
+    Malformed,
+}
+
+impl Response {
+    const QR: u16 = 0x8000;
+    const OPCODE: u16 = 0x7800;
+    const TC: u16 = 0x0200;
+    const AD: u16 = 0x0020;
+    const NO_ERROR: u16 = 0;
+    const FORM_ERR: u16 = 1;
+    const SERV_FAIL: u16 = 2;
+    const NOT_IMP: u16 = 4;
+    const REFUSED: u16 = 5;
+
+    /// Reads the answer to a query of this id and question, which has one plain name.
+    pub(crate) fn read(octets: Vec<u8>, id: u16, question: &[u8]) -> Result<Self, Unusable> {
+        let word = |at| u16_at(&octets, at).ok_or(Unusable::Foreign);
+        let (flags, questions) = (word(2)?, word(4)?);
+        if octets.len() < HEADER || word(0)? != id || flags & (Self::QR | Self::OPCODE) != Self::QR {
+            return Err(Unusable::Foreign);
+        }
+        let rcode = flags & 0xF;
+        let question_end = HEADER + question.len();
+        match (questions, octets.get(HEADER..question_end)) {
+            // The case of the name is up to the server.
+            (1, Some(found)) if found.eq_ignore_ascii_case(question) => {}
+            // Whoever does not understand a query need not repeat it.
+            (0, _) if rcode != Self::NO_ERROR => return Err(Unusable::Rcode(rcode)),
+            _ => return Err(Unusable::Foreign),
+        }
+        if matches!(rcode, Self::FORM_ERR | Self::SERV_FAIL | Self::NOT_IMP | Self::REFUSED) {
+            return Err(Unusable::Rcode(rcode));
+        }
+        if flags & Self::TC != 0 {
+            return Err(Unusable::Truncated);
+        }
+        let authentic = flags & Self::AD != 0;
+        let mut response = Self { octets, rcode, authentic, question_end, end: question_end, counts: [0; 3] };
+        response.measure()?;
+        Ok(response)
+    }
+
+    /// Finds the end of the records. What is said to the next hop only is not passed on: the OPT record, and what comes
+    /// after it, since places of names would be others (there may be signatures of the transaction, which end here, too).
+    fn measure(&mut self) -> Result<(), Unusable> {
+        for section in 0..3 {
+            for _ in 0..u16_at(&self.octets, 6 + 2 * section).unwrap_or_default() {
+                let (kind, end) = record(&self.octets, self.end).ok_or(Unusable::Malformed)?;
+                if kind == kind::OPT {
+                    let rcode = u16::from(*self.octets.get(self.end + 5).unwrap_or(&0));
+                    return if rcode == 0 { Ok(()) } else { Err(Unusable::Rcode(self.rcode | (rcode << 4))) };
+                }
+                self.end = end;
+                self.counts[section] += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// All of its records.
+    pub(crate) fn all(&self) -> Records<'_> {
+        Records { octets: &self.octets[self.question_end..self.end], counts: self.counts }
+    }
+
+    /// The first record of the answer section, the first two, and so on.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = Records<'_>> {
+        let (mut end, mut count) = (self.question_end, 0);
+        std::iter::from_fn(move || {
+            if count == self.counts[0] {
+                return None;
+            }
+            (_, end) = record(&self.octets, end)?;
+            count += 1;
+            Some(Records { octets: &self.octets[self.question_end..end], counts: [count, 0, 0] })
+        })
+    }
+
+    /// All of the message, as it came.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// The type of the record at this place, and where it ends.
+fn record(octets: &[u8], start: usize) -> Option<(u16, usize)> {
+    const FIXED: usize = 10;
+    let fixed = name_end(octets, start)?;
+    let (kind, len) = (u16_at(octets, fixed)?, u16_at(octets, fixed + FIXED - 2)?);
+    let end = fixed + FIXED + usize::from(len);
+    (end <= octets.len()).then_some((kind, end))
+}
+
+/// Where a name ends in the message, with a pointer or the root's zero.
+fn name_end(octets: &[u8], start: usize) -> Option<usize> {
+    let mut end = start;
+    loop {
+        match *octets.get(end)? {
+            0 => return Some(end + 1),
+            len @ 1..=63 => end += 1 + usize::from(len),
+            0xC0.. => return (end + 2 <= octets.len()).then_some(end + 2),
+            64.. => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x03web\x03com\x00\x00\x01\x00\x01";
+    const ADDRESS: &[u8] = b"\xC0\x0C\x00\x01\x00\x01\x00\x00\x00\x07\x00\x04\x0A\x00\x00\x01";
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xD0\x00\x00\x00\x00\x00\x00";
+
+    fn message(flags: u16, counts: [u8; 4], rest: &[&[u8]]) -> Vec<u8> {
+        let [a, b, c, d] = counts;
+        let [high, low] = flags.to_be_bytes();
+        [&[0xAB, 0xCD, high, low, 0, a, 0, b, 0, c, 0, d][..], &rest.concat()].concat()
+    }
+
+    fn read(octets: Vec<u8>) -> Result<Response, Unusable> {
+        Response::read(octets, 0xABCD, QUESTION)
+    }
+
+    #[test]
+    fn what_is_said_to_this_hop_only_is_left_out() {
+        let response = read(message(0x81A0, [1, 1, 0, 2], &[QUESTION, ADDRESS, ADDRESS, OPT])).unwrap();
+        assert_eq!((response.rcode, response.authentic), (0, true));
+        assert_eq!(response.all().counts, [1, 0, 1]);
+        assert_eq!(response.all().octets, ADDRESS.repeat(2));
+        let answers: Vec<_> = response.answers().map(|records| records.counts).collect();
+        assert_eq!(answers, [[1, 0, 0]]);
+        let response = read(message(0x8180, [1, 1, 0, 2], &[QUESTION, ADDRESS, OPT, ADDRESS])).unwrap();
+        assert_eq!(response.all().counts, [1, 0, 0]);
+    }
+
+    #[test]
+    fn the_name_may_come_in_any_case() {
+        let question = QUESTION.to_ascii_uppercase();
+        assert_eq!(read(message(0x8183, [1, 0, 0, 0], &[&question])).unwrap().rcode, 3);
+    }
+
+    #[test]
+    fn what_belongs_to_another_query_is_foreign() {
+        let foreign = [
+            message(0x8180, [1, 0, 0, 0], &[b"\x03wob\x03com\x00\x00\x01\x00\x01"]),
+            message(0x8180, [1, 0, 0, 0], &[b"\x03web\x03com\x00\x00\x1C\x00\x01"]),
+            message(0x8180, [1, 0, 0, 0], &[&QUESTION[..12]]),
+            message(0x8180, [0, 0, 0, 0], &[]),
+            message(0x8180, [2, 0, 0, 0], &[QUESTION, QUESTION]),
+            message(0x0180, [1, 0, 0, 0], &[QUESTION]),
+            message(0xA180, [1, 0, 0, 0], &[QUESTION]),
+            vec![0xAB, 0xCD, 0x81],
+            Vec::new(),
+        ];
+        for octets in foreign {
+            assert_eq!(read(octets.clone()).unwrap_err(), Unusable::Foreign, "{octets:?}");
+        }
+        let other_id = Response::read(message(0x8180, [1, 0, 0, 0], &[QUESTION]), 1, QUESTION);
+        assert_eq!(other_id.unwrap_err(), Unusable::Foreign);
+    }
+
+    proptest! {
+        /// Whatever an upstream sends: nothing panics, and records that are passed on are whole.
+        #[test]
+        fn any_octets_may_come(
+            flags in prop_oneof![Just(0x8180), any::<u16>()],
+            counts in prop::array::uniform3(0..3u8),
+            parts in prop::collection::vec(
+                prop_oneof![
+                    4 => Just(ADDRESS.to_vec()),
+                    1 => Just(OPT.to_vec()),
+                    1 => prop::collection::vec(any::<u8>(), 0..20),
+                ],
+                0..6,
+            ),
+            cut in any::<prop::sample::Index>(),
+            is_cut in any::<bool>(),
+        ) {
+            let [answers, authorities, additionals] = counts;
+            let mut octets =
+                message(flags, [1, answers, authorities, additionals], &[QUESTION, &parts.concat()]);
+            if is_cut {
+                octets.truncate(cut.index(octets.len()));
+            }
+            if let Ok(response) = read(octets) {
+                let last = response.answers().last().unwrap_or_default();
+                prop_assert_eq!(last.counts[0], response.all().counts[0]);
+                prop_assert!(last.octets.len() <= response.all().octets.len());
+                let _ = crate::wire::external::records(&response, b"\x03web\x03com\x00", 12, Some(1));
+            }
+        }
+    }
+
+    #[test]
+    fn failures_and_what_is_cut_are_told_apart() {
+        assert_eq!(read(message(0x8185, [1, 0, 0, 0], &[QUESTION])).unwrap_err(), Unusable::Rcode(5));
+        assert_eq!(read(message(0x8181, [0, 0, 0, 0], &[])).unwrap_err(), Unusable::Rcode(1));
+        assert_eq!(read(message(0x8380, [1, 9, 0, 0], &[QUESTION])).unwrap_err(), Unusable::Truncated);
+        let bad_version = b"\x00\x00\x29\x04\xD0\x01\x00\x00\x00\x00\x00";
+        let octets = message(0x8180, [1, 0, 0, 1], &[QUESTION, bad_version]);
+        assert_eq!(read(octets).unwrap_err(), Unusable::Rcode(16));
+        let whole = message(0x8180, [1, 1, 0, 0], &[QUESTION, ADDRESS]);
+        for end in HEADER + QUESTION.len()..whole.len() {
+            assert_eq!(read(whole[..end].to_vec()).unwrap_err(), Unusable::Malformed, "{end}");
+        }
+    }
+}

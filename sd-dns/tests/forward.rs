@@ -1,0 +1,669 @@
+//! What a server asks of others, and what it makes of their answers: each upstream is a socket of the test.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+mod support;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
+    time::Duration,
+};
+
+use hickory_proto::{
+    op::{Edns, Message, ResponseCode},
+    rr::{Name, RData, Record, RecordType as Kind, rdata},
+    serialize::binary::BinEncodable,
+};
+use sd_core::model::{
+    RecordType,
+    RoutingPolicy::{Multivalue, Weighted},
+};
+use sd_dns::{DnsServer, Forwarder};
+use support::{Balancers, Fixture, assert_negative, data, parse, query, question, question_with_edns};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    time::{Instant, timeout},
+};
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A server whose answers the test writes.
+struct Upstream(UdpSocket);
+
+/// A query that came to an upstream.
+struct Asked {
+    message: Message,
+    from: SocketAddr,
+}
+
+impl Upstream {
+    async fn bind() -> Self {
+        Self(UdpSocket::bind(LOOPBACK).await.unwrap())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// The next query, but for those that look for loops.
+    async fn asked(&self) -> Asked {
+        loop {
+            let mut buffer = [0; 2048];
+            let (len, from) = self.0.recv_from(&mut buffer).await.unwrap();
+            let asked = Asked { message: parse(&buffer[..len]), from };
+            if !asked.is_probe() {
+                return asked;
+            }
+        }
+    }
+
+    /// Nothing has come. Whoever asked has had every chance to, since the test is done with waiting for it.
+    fn assert_unasked(&self) {
+        let mut buffer = [0; 2048];
+        while let Ok((len, from)) = self.0.try_recv_from(&mut buffer) {
+            let asked = Asked { message: parse(&buffer[..len]), from };
+            assert!(asked.is_probe(), "{}", asked.message);
+        }
+    }
+
+    async fn send(&self, to: &Asked, answer: &Message) {
+        self.0.send_to(&answer.to_bytes().unwrap(), to.from).await.unwrap();
+    }
+
+    /// Answers the next query with these addresses.
+    async fn answer(&self, addresses: &[[u8; 4]]) {
+        let asked = self.asked().await;
+        self.send(&asked, &asked.addresses(addresses)).await;
+    }
+}
+
+impl Asked {
+    /// The answer without records.
+    fn answer(&self, code: ResponseCode) -> Message {
+        let mut answer = Message::response(self.message.metadata.id, self.message.metadata.op_code);
+        answer.metadata.recursion_desired = true;
+        answer.metadata.recursion_available = true;
+        answer.metadata.response_code = code;
+        answer.add_queries(self.message.queries.clone());
+        answer
+    }
+
+    fn addresses(&self, addresses: &[[u8; 4]]) -> Message {
+        let mut answer = self.answer(ResponseCode::NoError);
+        for [a, b, c, d] in addresses {
+            let address = RData::A(rdata::A::new(*a, *b, *c, *d));
+            answer.add_answer(Record::from_rdata(self.name().clone(), 30, address));
+        }
+        answer
+    }
+
+    fn name(&self) -> &Name {
+        self.message.queries[0].name()
+    }
+
+    fn is_probe(&self) -> bool {
+        Name::from_ascii("sd-loop.").unwrap().zone_of(self.name())
+    }
+}
+
+/// A server that forwards, and a client of it.
+struct Served {
+    fixture: Fixture,
+    server: DnsServer,
+    udp: UdpSocket,
+}
+
+impl Served {
+    async fn start(upstreams: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let fixture = Fixture::new();
+        fixture.web(1);
+        let server = DnsServer::builder(fixture.table.clone())
+            .with_udp_workers(NonZero::<usize>::MIN)
+            .with_forwarder(Forwarder::new(upstreams))
+            .bind([LOOPBACK])
+            .await
+            .unwrap();
+        let udp = client(&server).await;
+        Self { fixture, server, udp }
+    }
+
+    async fn send(&self, packet: &[u8]) {
+        self.udp.send(packet).await.unwrap();
+    }
+
+    async fn receive(&self) -> Message {
+        receive(&self.udp).await
+    }
+
+    async fn ask(&self, name: &str) -> Message {
+        self.send(&question(name, Kind::A)).await;
+        self.receive().await
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.server.local_addrs()[0]).await.unwrap()
+    }
+}
+
+async fn client(server: &DnsServer) -> UdpSocket {
+    let udp = UdpSocket::bind(LOOPBACK).await.unwrap();
+    udp.connect(server.local_addrs()[0]).await.unwrap();
+    udp
+}
+
+async fn receive(udp: &UdpSocket) -> Message {
+    let mut buffer = [0; 4096];
+    let len = udp.recv(&mut buffer).await.unwrap();
+    parse(&buffer[..len])
+}
+
+async fn send_framed(stream: &mut TcpStream, packet: &[u8]) {
+    stream.write_all(&[&(packet.len() as u16).to_be_bytes()[..], packet].concat()).await.unwrap();
+}
+
+async fn receive_framed(stream: &mut TcpStream) -> Message {
+    let len = stream.read_u16().await.unwrap();
+    let mut answer = vec![0; usize::from(len)];
+    stream.read_exact(&mut answer).await.unwrap();
+    parse(&answer)
+}
+
+fn assert_fails(answer: &Message) {
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{answer}");
+    assert!(answer.metadata.recursion_available && answer.answers.is_empty());
+    assert_eq!(answer.queries.len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_passes_as_the_bytes_that_it_is() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let kind = Kind::Unknown(65_280);
+    served.send(&question("Example.COM", kind)).await;
+    let asked = upstream.asked().await;
+    assert!(asked.message.metadata.recursion_desired);
+    assert_eq!(asked.message.queries[0].query_type(), kind);
+    let mut answer = asked.answer(ResponseCode::NoError);
+    // Authority is theirs, not ours.
+    answer.metadata.authoritative = true;
+    let unknown = RData::Unknown { code: kind, rdata: rdata::NULL::with(vec![1, 2, 3, 0xC0, 0x0C]) };
+    answer.add_answer(Record::from_rdata(asked.name().clone(), 7, unknown.clone()));
+    answer.set_edns(Edns::new());
+    upstream.send(&asked, &answer).await;
+
+    let answer = served.receive().await;
+    assert_eq!(answer.metadata.id, 0x1234);
+    assert!(answer.metadata.recursion_available && answer.metadata.recursion_desired);
+    assert!(!answer.metadata.authoritative && !answer.metadata.truncation);
+    assert_eq!(answer.queries[0].name().to_string(), "Example.COM.", "in the case of the client");
+    let [record] = &answer.answers[..] else { panic!("{answer}") };
+    assert_eq!((record.ttl, &record.data), (7, &unknown));
+    assert!(answer.edns.is_none(), "the client has not asked for it");
+    let counters = served.server.counters();
+    assert_eq!((counters.udp, counters.forwarded), (1, 1));
+    assert_eq!((counters.by_type, counters.by_rcode), ([(65_280, 1)].into(), [(0, 1)].into()));
+    assert!(counters.by_zone.is_empty());
+}
+
+#[tokio::test]
+async fn edns_is_between_neighbours() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let mut message = query("example.com", Kind::A);
+    message.metadata.checking_disabled = true;
+    let mut edns = Edns::new();
+    edns.set_max_payload(4096).set_dnssec_ok(true);
+    message.set_edns(edns);
+    served.send(&message.to_bytes().unwrap()).await;
+    let asked = upstream.asked().await;
+    assert!(asked.message.metadata.checking_disabled);
+    let theirs = asked.message.edns.as_ref().unwrap();
+    assert_eq!((theirs.max_payload(), theirs.flags().dnssec_ok), (1232, true));
+    let mut answer = asked.answer(ResponseCode::NXDomain);
+    answer.metadata.authentic_data = true;
+    upstream.send(&asked, &answer).await;
+    let answer = served.receive().await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    assert!(answer.metadata.authentic_data);
+    let ours = answer.edns.unwrap();
+    assert_eq!((ours.max_payload(), ours.flags().dnssec_ok, ours.options().as_ref().len()), (1232, true, 0));
+}
+
+#[tokio::test]
+async fn own_names_never_leave_and_recursion_has_to_be_desired() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    for (name, kind) in [("web.app.local", Kind::A), ("app.local", Kind::SOA)] {
+        served.send(&question(name, kind)).await;
+        let answer = served.receive().await;
+        assert_eq!(answer.answers.len(), 1);
+        assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
+    }
+    assert_negative(&served.ask("none.app.local").await, ResponseCode::NXDomain);
+    assert_negative(&served.ask("example.com.app.local").await, ResponseCode::NXDomain);
+    served.send(&question("web.app.local", Kind::AAAA)).await;
+    assert_negative(&served.receive().await, ResponseCode::NoError);
+    let mut alone = query("example.com", Kind::A);
+    alone.metadata.recursion_desired = false;
+    served.send(&alone.to_bytes().unwrap()).await;
+    assert_eq!(served.receive().await.metadata.response_code, ResponseCode::Refused);
+    served.send(&question("example.com", Kind::AXFR)).await;
+    assert_eq!(served.receive().await.metadata.response_code, ResponseCode::Refused);
+    upstream.assert_unasked();
+}
+
+#[tokio::test]
+async fn whoever_does_not_know_the_query_is_not_heard() {
+    let (upstream, other) = (Upstream::bind().await, Upstream::bind().await);
+    let served = Served::start([upstream.address()]).await;
+    served.send(&question("example.com", Kind::A)).await;
+    let asked = upstream.asked().await;
+    let forged = asked.addresses(&[[6, 6, 6, 6]]);
+    // From elsewhere; with another id; to another question; no response at all; nothing.
+    other.send(&asked, &forged).await;
+    let mut with_id = forged.clone();
+    with_id.metadata.id ^= 1;
+    upstream.send(&asked, &with_id).await;
+    let mut with_question = forged.clone();
+    with_question.queries = query("example.org", Kind::A).queries.clone();
+    upstream.send(&asked, &with_question).await;
+    upstream.send(&asked, &asked.message).await;
+    upstream.0.send_to(&[], asked.from).await.unwrap();
+    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+    assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn each_query_has_a_port_and_an_id_of_its_own() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let mut seen = Vec::new();
+    for number in 0..8 {
+        served.send(&question(&format!("{number}.example.com"), Kind::A)).await;
+    }
+    for _ in 0..8 {
+        let asked = upstream.asked().await;
+        seen.push((asked.message.metadata.id, asked.from.port()));
+    }
+    let distinct = |mut found: Vec<u16>| {
+        found.sort_unstable();
+        found.dedup();
+        found.len()
+    };
+    assert_eq!(distinct(seen.iter().map(|(_, port)| *port).collect()), 8);
+    // Two of eight are equal by chance once in 2,300 runs, three of them never.
+    assert!(distinct(seen.iter().map(|(id, _)| *id).collect()) >= 7, "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_one_is_asked_after_a_second_and_is_first_from_then_on() {
+    let (silent, other) = (Upstream::bind().await, Upstream::bind().await);
+    let served = Served::start([silent.address(), other.address()]).await;
+    // Time goes on by itself when nothing else is left to do.
+    let begun = Instant::now();
+    let (answer, ()) = tokio::join!(served.ask("example.com"), other.answer(&[[192, 0, 2, 1]]));
+    assert_eq!(data(&answer), ["192.0.2.1"]);
+    assert_eq!(begun.elapsed().as_secs(), 1);
+    silent.asked().await;
+
+    let (answer, ()) = tokio::join!(served.ask("example.org"), other.answer(&[[192, 0, 2, 2]]));
+    assert_eq!(data(&answer), ["192.0.2.2"]);
+    assert_eq!(begun.elapsed().as_secs(), 1);
+    silent.assert_unasked();
+
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let (answer, ()) = tokio::join!(served.ask("example.net"), silent.answer(&[[192, 0, 2, 3]]));
+    assert_eq!(data(&answer), ["192.0.2.3"], "it has another chance");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_are_told_before_they_give_up() {
+    let (one, two) = (Upstream::bind().await, Upstream::bind().await);
+    let served = Served::start([one.address(), two.address()]).await;
+    let begun = Instant::now();
+    assert_fails(&served.ask("example.com").await);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // Each was asked twice: a packet may be lost.
+    for upstream in [&one, &two] {
+        upstream.asked().await;
+        upstream.asked().await;
+        upstream.assert_unasked();
+    }
+    assert_eq!(served.server.counters().by_rcode, [(2, 1)].into());
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_is_followed_by_the_next_one() {
+    let (one, two) = (Upstream::bind().await, Upstream::bind().await);
+    // Nobody is behind the first one: its socket is gone.
+    let gone = Upstream::bind().await.address();
+    for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NotImp] {
+        let served = Served::start([gone, one.address(), two.address()]).await;
+        let refuse = async {
+            let asked = one.asked().await;
+            one.send(&asked, &asked.answer(code)).await;
+        };
+        let (answer, (), ()) = tokio::join!(served.ask("example.com"), refuse, two.answer(&[[192, 0, 2, 1]]));
+        assert_eq!(data(&answer), ["192.0.2.1"], "{code}");
+    }
+    // When all of them have failed there is nothing to wait for, and REFUSED is not for clients that may ask.
+    let served = Served::start([gone, one.address()]).await;
+    let refuse = async {
+        let asked = one.asked().await;
+        one.send(&asked, &asked.answer(ResponseCode::Refused)).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("example.com"), refuse);
+    assert_fails(&answer);
+    assert_fails(&Served::start([]).await.ask("example.com").await);
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_edns_is_asked_without() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let old = async {
+        let asked = upstream.asked().await;
+        assert!(asked.message.edns.is_some());
+        let mut answer = asked.answer(ResponseCode::FormErr);
+        answer.queries.clear();
+        upstream.send(&asked, &answer).await;
+        let asked = upstream.asked().await;
+        assert!(asked.message.edns.is_none());
+        upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("example.com"), old);
+    assert_eq!(data(&answer), ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_is_asked_for_again_over_tcp() {
+    // One port for both.
+    let (upstream, tcp) = loop {
+        let upstream = Upstream::bind().await;
+        if let Ok(tcp) = TcpListener::bind(upstream.address()).await {
+            break (upstream, tcp);
+        }
+    };
+    let served = Served::start([upstream.address()]).await;
+    let many: Vec<_> = (0..200).map(|last| [192, 0, 2, last]).collect();
+    let answers = async {
+        loop {
+            let asked = upstream.asked().await;
+            let mut cut = asked.addresses(&many[..3]);
+            cut.metadata.truncation = true;
+            upstream.send(&asked, &cut).await;
+            let (mut stream, _) = tcp.accept().await.unwrap();
+            let message = receive_framed(&mut stream).await;
+            let asked = Asked { message, ..asked };
+            send_framed(&mut stream, &asked.addresses(&many).to_bytes().unwrap()).await;
+        }
+    };
+    let clients = async {
+        // 512 octets: as many whole records as fit, for resolvers that know no TCP.
+        let answer = served.ask("example.com").await;
+        assert!(answer.metadata.truncation);
+        assert_eq!(answer.answers.len(), (512 - 12 - 17) / 16);
+        assert_eq!(answer.answers[0].data, RData::A(rdata::A::new(192, 0, 2, 0)));
+        served.send(&question_with_edns("example.com", Kind::A, 1000)).await;
+        let answer = served.receive().await;
+        assert!(answer.metadata.truncation && answer.edns.is_some());
+        assert_eq!(answer.answers.len(), (1000 - 12 - 17 - 11) / 16);
+        let mut stream = served.connect().await;
+        send_framed(&mut stream, &question("example.com", Kind::A)).await;
+        let answer = receive_framed(&mut stream).await;
+        assert!(!answer.metadata.truncation);
+        assert_eq!(answer.answers.len(), many.len());
+    };
+    tokio::select! {
+        () = answers => unreachable!(),
+        () = clients => {}
+    }
+}
+
+#[tokio::test]
+async fn clients_that_ask_the_same_wait_for_one_query() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let other = client(&served.server).await;
+    served.send(&question("Example.com", Kind::A)).await;
+    let asked = upstream.asked().await;
+    other.send(&question("eXAMPLE.com", Kind::A)).await.unwrap();
+    // Another question, after which the one before it has been taken.
+    other.send(&question("example.com", Kind::AAAA)).await.unwrap();
+    let aaaa = upstream.asked().await;
+    assert_eq!(aaaa.message.queries[0].query_type(), Kind::AAAA);
+    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+    let (mine, theirs) = (served.receive().await, receive(&other).await);
+    assert_eq!((data(&mine), data(&theirs)), (vec!["192.0.2.1".to_owned()], vec!["192.0.2.1".to_owned()]));
+    assert_eq!(mine.queries[0].name().to_string(), "Example.com.");
+    assert_eq!(theirs.queries[0].name().to_string(), "eXAMPLE.com.");
+    assert_eq!(theirs.answers[0].name.to_string(), "eXAMPLE.com.");
+    upstream.assert_unasked();
+    // It is not kept.
+    let (answer, ()) = tokio::join!(served.ask("example.com"), upstream.answer(&[[192, 0, 2, 9]]));
+    assert_eq!(data(&answer), ["192.0.2.9"]);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_question_of_another() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let mut stream = served.connect().await;
+    send_framed(&mut stream, &question("slow.example.com", Kind::A)).await;
+    let slow = upstream.asked().await;
+    served.send(&question("slow.example.com", Kind::TXT)).await;
+    let slow_too = upstream.asked().await;
+    for name in ["example.com", "web.app.local"] {
+        send_framed(&mut stream, &question(name, Kind::A)).await;
+        served.send(&question(name, Kind::A)).await;
+    }
+    assert_eq!(data(&receive_framed(&mut stream).await), ["10.0.0.1"]);
+    assert_eq!(data(&served.receive().await), ["10.0.0.1"]);
+    // The same question over UDP and over TCP.
+    upstream.answer(&[[192, 0, 2, 1]]).await;
+    assert_eq!(data(&receive_framed(&mut stream).await), ["192.0.2.1"]);
+    assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
+    // A client that has closed its side waits for the rest.
+    stream.shutdown().await.unwrap();
+    upstream.send(&slow, &slow.addresses(&[[192, 0, 2, 2]])).await;
+    assert_eq!(data(&receive_framed(&mut stream).await), ["192.0.2.2"]);
+    upstream.send(&slow_too, &slow_too.answer(ResponseCode::NoError)).await;
+    assert_eq!(served.receive().await.queries[0].query_type(), Kind::TXT);
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn no_more_than_so_many_questions_are_asked_at_a_time() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    for number in 0..512 {
+        served.send(&question(&format!("{number}.example.com"), Kind::A)).await;
+        upstream.asked().await;
+    }
+    assert_fails(&served.ask("one.more.example.com").await);
+    assert_eq!(data(&served.ask("web.app.local").await), ["10.0.0.1"]);
+    upstream.assert_unasked();
+}
+
+#[tokio::test]
+async fn two_servers_that_ask_each_other_find_out() {
+    let (one, two) = loop {
+        // The port of the second one is known before it is there, and may be taken in between.
+        let address = Upstream::bind().await.address();
+        let one = Served::start([address]).await;
+        let two = DnsServer::builder(Fixture::new().table)
+            .with_forwarder(Forwarder::new([one.server.local_addrs()[0]]))
+            .bind([address]);
+        if let Ok(two) = two.await {
+            break (one, two);
+        }
+    };
+    assert_fails(&one.ask("example.com").await);
+    // From now on nobody is asked.
+    one.send(&question("example.com", Kind::TXT)).await;
+    assert_fails(&one.receive().await);
+    assert!(!two.counters().by_type.contains_key(&16));
+    // What comes back changes nothing of what is ours.
+    assert_eq!(data(&one.ask("web.app.local").await), ["10.0.0.1"]);
+}
+
+#[tokio::test]
+async fn a_query_that_comes_back_as_it_is_is_known_again() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    served.send(&question("example.com", Kind::A)).await;
+    let asked = upstream.asked().await;
+    let back = client(&served.server).await;
+    back.send(&asked.message.to_bytes().unwrap()).await.unwrap();
+    assert_fails(&receive(&back).await);
+    assert_fails(&served.receive().await);
+    // Nor is anything asked of it for a while.
+    assert_fails(&served.ask("example.org").await);
+    upstream.assert_unasked();
+}
+
+#[tokio::test]
+async fn a_server_does_not_ask_itself() {
+    let fixture = Fixture::new();
+    let socket = UdpSocket::bind(LOOPBACK).await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    drop(socket);
+    for (address, upstream) in [
+        (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST),
+        (Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(127, 0, 0, 2)),
+        (Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED),
+    ] {
+        let builder = DnsServer::builder(fixture.table.clone());
+        let forwarder = Forwarder::new([(upstream, port).into()]);
+        let error = builder.with_forwarder(forwarder).bind([(address, port).into()]).await.unwrap_err();
+        let expected =
+            format!("cannot listen on {address}:{port}: names would be asked of this server itself");
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_aliases_goes_on_elsewhere() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let service = served.fixture.service("db", Weighted, &[(RecordType::Cname, 20)]);
+    served.fixture.register(&service, "i", &[("CNAME", "DB.example.com")]);
+    let service = served.fixture.service("store", Weighted, &[(RecordType::Cname, 20)]);
+    served.fixture.register(&service, "i", &[("CNAME", "db.app.local")]);
+    let further = async {
+        let asked = upstream.asked().await;
+        assert_eq!(asked.name().to_string(), "db.example.com.");
+        let mut answer = asked.answer(ResponseCode::NoError);
+        let canonical = Name::from_ascii("a.example.net.").unwrap();
+        let alias = RData::CNAME(rdata::CNAME(canonical.clone()));
+        answer.add_answer(Record::from_rdata(asked.name().clone(), 5, alias));
+        answer.add_answer(Record::from_rdata(canonical, 6, RData::A(rdata::A::new(192, 0, 2, 1))));
+        upstream.send(&asked, &answer).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("store.app.local"), further);
+    let names: Vec<_> = answer.answers.iter().map(|record| (record.name.to_string(), record.ttl)).collect();
+    let chain =
+        [("store.app.local.", 20), ("db.app.local.", 20), ("db.example.com.", 5), ("a.example.net.", 6)];
+    assert_eq!(names, chain.map(|(name, ttl)| (name.to_owned(), ttl)));
+    assert_eq!(answer.answers[3].data, RData::A(rdata::A::new(192, 0, 2, 1)));
+    assert!(answer.metadata.authoritative, "for the name that was asked");
+
+    let nothing = async {
+        let asked = upstream.asked().await;
+        let mut answer = asked.answer(ResponseCode::NXDomain);
+        let name = |text| Name::from_ascii(text).unwrap();
+        let soa = rdata::SOA::new(name("ns.example.com."), name("h.example.com."), 1, 2, 3, 4, 5);
+        answer.add_authority(Record::from_rdata(name("example.com."), 5, RData::SOA(soa)));
+        upstream.send(&asked, &answer).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("db.app.local"), nothing);
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain, "RFC 6604 section 3");
+    assert_eq!((answer.answers.len(), answer.authorities.len()), (1, 1));
+    // Whoever does not desire recursion goes on by himself.
+    let mut alone = query("db.app.local", Kind::A);
+    alone.metadata.recursion_desired = false;
+    served.send(&alone.to_bytes().unwrap()).await;
+    assert_eq!(data(&served.receive().await), ["db.example.com."]);
+    assert_fails(&{
+        let refuse = async {
+            let asked = upstream.asked().await;
+            upstream.send(&asked, &asked.answer(ResponseCode::Refused)).await;
+        };
+        tokio::join!(served.ask("db.app.local"), refuse).0
+    });
+}
+
+#[tokio::test]
+async fn targets_of_aliases_are_asked_for_unless_they_are_ours() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let fixture = &served.fixture;
+    for (name, target) in [("out", "lb.example.com"), ("in", "web.app.local"), ("nested", "out.app.local")] {
+        let service = fixture.service(name, Weighted, &[(RecordType::A, 60)]);
+        fixture.register_alias(&service, "i", target);
+    }
+    let (answer, ()) =
+        tokio::join!(served.ask("out.app.local"), upstream.answer(&[[192, 0, 2, 1], [192, 0, 2, 2]]));
+    assert_eq!(data(&answer), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(
+        (answer.answers[0].name.to_string(), answer.answers[0].ttl),
+        ("out.app.local.".to_owned(), 30)
+    );
+    let gone = async {
+        let asked = upstream.asked().await;
+        upstream.send(&asked, &asked.answer(ResponseCode::NXDomain)).await;
+    };
+    assert_fails(&tokio::join!(served.ask("out.app.local"), gone).0);
+    assert_eq!(data(&served.ask("in.app.local").await), ["10.0.0.1"]);
+    assert_fails(&served.ask("nested.app.local").await);
+    upstream.assert_unasked();
+}
+
+#[tokio::test]
+async fn an_alias_resolver_comes_before_the_forwarder() {
+    let upstream = Upstream::bind().await;
+    let fixture = Fixture::new();
+    let service = fixture.service("app", Multivalue, &[(RecordType::A, 60)]);
+    fixture.register(&service, "i", &[("IPV4", "10.0.0.1")]);
+    let service = fixture.service("out", Weighted, &[(RecordType::A, 60)]);
+    fixture.register_alias(&service, "i", "lb.example.com");
+    let server = DnsServer::builder(fixture.table.clone())
+        .with_alias_resolver(Balancers::new())
+        .with_forwarder(Forwarder::new([upstream.address()]))
+        .bind([LOOPBACK])
+        .await
+        .unwrap();
+    let udp = client(&server).await;
+    udp.send(&question("out.app.local", Kind::A)).await.unwrap();
+    assert_eq!(data(&receive(&udp).await), ["192.0.2.1", "192.0.2.2"]);
+    upstream.assert_unasked();
+}
+
+#[tokio::test]
+async fn a_chain_of_aliases_leads_through_all_zones() {
+    let fixture = Fixture::new();
+    fixture.namespace("other.internal");
+    let service = fixture.service("www", Weighted, &[(RecordType::Cname, 20)]);
+    fixture.register(&service, "i", &[("CNAME", "web.other.internal")]);
+    let web = fixture.service_in("other.internal", "web", Multivalue, &[(RecordType::A, 60)]);
+    fixture.register(&web, "i", &[("IPV4", "10.0.0.7")]);
+    let answer = fixture.ask("www.app.local", Kind::A);
+    assert_eq!(data(&answer), ["10.0.0.7", "web.other.internal."]);
+    let answer = fixture.ask("www.app.local", Kind::AAAA);
+    assert_eq!(answer.authorities[0].name, Name::from_ascii("other.internal.").unwrap());
+}
+
+#[tokio::test]
+async fn shutting_down_waits_for_other_servers_no_longer_than_they_take() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    served.send(&question("example.com", Kind::A)).await;
+    let asked = upstream.asked().await;
+    let Served { server, udp, .. } = served;
+    let down = tokio::spawn(server.shutdown());
+    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+    assert_eq!(data(&receive(&udp).await), ["192.0.2.1"]);
+    timeout(Duration::from_secs(60), down).await.unwrap().unwrap();
+}
