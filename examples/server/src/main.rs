@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program with a terminal")]
 
+mod dns_report;
 mod settings;
 mod timer;
 
@@ -66,14 +67,14 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
     let table = NameTable::new();
     let _attached = cell.attach(Arc::new(table.clone()));
     let http = HttpServer::bind(&settings.http, service).await.map_err(StartError::Http)?;
-    let admin =
-        HttpServer::bind(&settings.admin, admin_routes(cloud_map)).await.map_err(StartError::Admin)?;
-    let mut dns = DnsServer::builder(table);
+    let mut dns = DnsServer::builder(table.clone());
     let forwarder = settings.forwarder()?;
     if let Some(forwarder) = &forwarder {
         dns = dns.with_forwarder(forwarder.clone());
     }
-    let dns = dns.bind(settings.dns.iter().copied()).await?;
+    let dns = Arc::new(dns.bind(settings.dns.iter().copied()).await?);
+    let routes = admin_routes(cloud_map).merge(dns_report::routes(table, Arc::downgrade(&dns)));
+    let admin = HttpServer::bind(&settings.admin, routes).await.map_err(StartError::Admin)?;
 
     let timer = tokio::spawn(timer::run(cell));
 
@@ -99,7 +100,10 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
     timer.abort();
     http.shutdown().await;
     admin.shutdown().await;
-    dns.shutdown().await;
+    // Nobody else has it: the admin port, which looks at it, is closed.
+    if let Some(dns) = Arc::into_inner(dns) {
+        dns.shutdown().await;
+    }
     Ok(())
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     /// Where the HTTP API listens; localhost is both loopback addresses.
     #[arg(long, env = "SD_HTTP", value_name = "ADDR", default_value = "localhost:5373")]
     pub(crate) http: String,
-    /// Where the admin port listens (GET /_sd/health, POST /_sd/reset).
+    /// Where the admin port listens (GET /_sd/health, GET /_sd/dns, POST /_sd/reset).
     #[arg(long, env = "SD_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:5374")]
     pub(crate) admin: String,
     /// Where DNS listens, UDP and TCP; several addresses with commas between them.

@@ -76,21 +76,46 @@ fn the_banner_tells_where_it_listens_and_a_signal_ends_it() {
     }
 }
 
-/// Creates a private namespace through the API at this address: the answer, head and body.
-fn create_namespace(address: &str, name: &str) -> String {
-    let body = format!(r#"{{"Name": "{name}", "Vpc": "vpc-1"}}"#);
+/// Creates a private namespace in this VPC through the API at this address: the answer, head and body.
+fn create_namespace(address: &str, name: &str, vpc: &str) -> String {
+    let body = format!(r#"{{"Name": "{name}", "Vpc": "{vpc}"}}"#);
     let target = "Route53AutoNaming_v20170314.CreatePrivateDnsNamespace";
+    let len = body.len();
+    send(address, "POST /", &format!("X-Amz-Target: {target}\r\nContent-Length: {len}\r\n\r\n{body}"))
+}
+
+/// Sends a request, to this address: the answer, head and body.
+fn send(address: &str, request: &str, rest: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
-    write!(
-        connection,
-        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nX-Amz-Target: {target}\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
+    write!(connection, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{rest}").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Where the banner says that this port listens.
+fn address<'b>(banner: &'b str, port: &str) -> &'b str {
+    let line = banner.lines().find(|line| line.trim_start().starts_with(port)).unwrap();
+    line.split_whitespace().nth(1).unwrap()
+}
+
+#[test]
+fn a_hidden_zone_is_told_of_in_the_log_and_on_the_admin_port() {
+    let mut child = server().args(ANY_PORTS).spawn().unwrap();
+    let banner = banner(&mut child);
+    let report = || send(address(&banner, "admin"), "GET /_sd/dns", "\r\n");
+    for (vpc, hidden) in [("vpc-1", false), ("vpc-2", true)] {
+        let answer = create_namespace(address(&banner, "API"), "app.local", vpc);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let report = report();
+        assert_eq!(report.contains(r#""hidden_zones":[{"name":"app.local"#), hidden, "{report}");
+        assert!(report.contains(r#""answers":{"udp":0,"#), "{report}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(errors.lines().count() == 1 && errors.contains("hidden"), "{errors}");
 }
 
 #[test]
@@ -103,13 +128,12 @@ fn quotas_are_set_by_flag_or_variable_and_off_without() {
     ];
     for (mut child, limited) in servers {
         let banner = banner(&mut child);
-        let api = banner.lines().find(|line| line.starts_with("  API ")).unwrap();
-        let address = api.split_whitespace().nth(1).unwrap();
+        let address = address(&banner, "API");
         for i in 0..50 {
-            let answer = create_namespace(address, &format!("n{i}.local"));
+            let answer = create_namespace(address, &format!("n{i}.local"), "vpc-1");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         }
-        let answer = create_namespace(address, "one-more.local");
+        let answer = create_namespace(address, "one-more.local", "vpc-1");
         assert_eq!(answer.contains("\"ResourceLimitExceeded\""), limited, "{answer}");
         child.kill().unwrap();
         child.wait().unwrap();
