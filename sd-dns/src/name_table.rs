@@ -37,7 +37,7 @@ pub(crate) use self::{
 use self::{
     entry::{Data, Given},
     lookup_name::{ancestors, key_of},
-    record_set::{Srv, Term},
+    record_set::{Labels, Srv, Term},
     zones::Zones,
 };
 
@@ -349,7 +349,7 @@ fn data(record: &Record, all: &[Record], folded: bool) -> Option<Data> {
 }
 
 /// The target of an SRV record stands below the record's own name.
-fn labels_below(target: &DnsName, owner: &DnsName) -> Option<Box<[u8]>> {
+fn labels_below(target: &DnsName, owner: &DnsName) -> Option<Labels> {
     target.relative_to(owner).map(Into::into)
 }
 

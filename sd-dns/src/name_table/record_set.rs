@@ -9,6 +9,11 @@ use sd_core::{
     model::RoutingPolicy,
     records::{self, Selection},
 };
+use tinyvec::TinyVec;
+
+/// The labels of a target before the owner's name, in wire form: usually one, as long as the id of the instance. Ids of up to
+/// 32 octets are kept in place: to look for eight of them elsewhere in memory would take longer than all the rest.
+pub(crate) type Labels = TinyVec<[u8; 33]>;
 
 /// The data of an SRV record, with the addresses that its additional records carry. Priority and weight are constant.
 ///
@@ -16,8 +21,7 @@ use sd_core::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Srv {
     pub(crate) port: u16,
-    /// The labels of the target before the owner's name, in wire form.
-    pub(crate) target: Box<[u8]>,
+    pub(crate) target: Labels,
     pub(crate) ipv4: Option<Ipv4Addr>,
     pub(crate) ipv6: Option<Ipv6Addr>,
     /// The instance's id has capitals, so another instance of the service may have the same target.
