@@ -7,7 +7,7 @@ use crate::{
     ids::{InstanceId, ServiceId},
     model::{Namespace, RecordType, Service},
     name::{DnsName, DnsNameError},
-    records::{View, candidates, exists_at_or_below, owners_at, service_name, zone_of},
+    records::{View, candidates, exists, owners_at, service_name, zone_of},
     state::{InstanceEntry, ServiceEntry, State},
 };
 
@@ -104,7 +104,7 @@ impl Candidate {
 
 /// Explains what [`resolve`](crate::records::resolve) answers.
 pub(crate) fn explain(state: &State, view: &View, name: &DnsName, kind: RecordType) -> Explanation {
-    let Some((scope, entry, zone)) = zone_of(state, view, name) else {
+    let Some((scope, entry, _)) = zone_of(state, view, name) else {
         return Explanation::new(Outcome::NoZone, 0);
     };
     let namespace = entry.namespace();
@@ -116,7 +116,7 @@ pub(crate) fn explain(state: &State, view: &View, name: &DnsName, kind: RecordTy
         if kind != RecordType::Cname && cname.eligible().next().is_some() {
             explanation = Explanation { outcome: Outcome::AnsweredByCname, ..cname };
         } else {
-            let exists = *name == zone || exists_at_or_below(scope, entry, name);
+            let exists = exists(state, view, scope, entry, name);
             explanation.outcome = if exists { Outcome::NoType } else { Outcome::NoName };
         }
     }

@@ -25,6 +25,9 @@ pub const MULTIVALUE_LIMIT: usize = 8;
 /// Priority and weight of every SRV record.
 pub const SRV_PRIORITY_AND_WEIGHT: u16 = 1;
 
+/// The most CNAME records that are followed from one to the next.
+pub const CNAME_LIMIT: usize = 8;
+
 /// A record of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -224,21 +227,27 @@ pub fn precedence(a: &Namespace, b: &Namespace) -> Ordering {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "these are the outcomes that DNS has for a name")]
 pub enum Answer {
-    /// Records of the type, at the name or at the end of a CNAME, which comes first. An alias is the only one at its name:
-    /// the answer is what its target has, which is asked for elsewhere.
+    /// Records of the type, at the name or at the end of a chain of CNAME records, which come first. The chain stands alone
+    /// if it leads out of the zones of the view, in a circle, or too far. An alias is the only one at its name: the answer is
+    /// what its target has, which is asked for elsewhere.
     Records(Vec<Record>),
-    /// The name exists, the type does not (RFC 2308 section 2.2). The TTL of the zone's SOA record, in seconds.
+    /// The name, or that at the end of the chain, exists, the type does not (RFC 2308 section 2.2).
     NoData {
-        /// The zone.
+        /// The CNAME records that lead to the name; none to the one that is asked for.
+        chain: Vec<Record>,
+        /// The zone of the name.
         zone: DnsName,
-        /// In seconds.
+        /// The TTL of the zone's SOA record, in seconds.
         soa_ttl: u32,
     },
-    /// The name does not exist, nor any below it (RFC 2308 section 2.1). The TTL of the zone's SOA record, in seconds.
+    /// The name, or that at the end of the chain (RFC 6604 section 3), does not exist, nor any below it (RFC 2308
+    /// section 2.1).
     NxDomain {
-        /// The zone.
+        /// The CNAME records that lead to the name; none to the one that is asked for.
+        chain: Vec<Record>,
+        /// The zone of the name.
         zone: DnsName,
-        /// In seconds.
+        /// The TTL of the zone's SOA record, in seconds.
         soa_ttl: u32,
     },
     /// No zone of the view has the name.
@@ -256,37 +265,54 @@ pub fn resolve(
     kind: RecordType,
     random: &dyn RandomSource,
 ) -> Answer {
-    let Some((scope, entry, zone)) = zone_of(state, view, name) else {
-        return Answer::Refused;
-    };
-    let soa_ttl = entry.namespace().hosted_zone().map_or(0, |zone| zone.soa_ttl);
-    let owners = owners_at(scope, entry, name);
-    let records = choose(&owners, entry.namespace(), name, kind, random);
-    if !records.is_empty() {
-        return Answer::Records(records);
-    }
-    if kind != RecordType::Cname {
-        let alias = choose(&owners, entry.namespace(), name, RecordType::Cname, random);
-        if let Some(Record { data: RecordData::Cname(target), .. }) = alias.first() {
-            let mut chain = alias.clone();
-            // One step is enough: a chain of services inside one zone is followed by the client.
-            if target != name
-                && target.relative_to(&zone).is_some()
-                && let Some(found) = zone_of(state, view, target)
-            {
-                chain.extend(choose(
-                    &owners_at(found.0, found.1, target),
-                    found.1.namespace(),
-                    target,
-                    kind,
-                    random,
-                ));
-            }
+    let mut chain: Vec<Record> = Vec::new();
+    let mut name = name.clone();
+    loop {
+        let Some((scope, entry, zone)) = zone_of(state, view, &name) else {
+            return if chain.is_empty() { Answer::Refused } else { Answer::Records(chain) };
+        };
+        let owners = owners_at(scope, entry, &name);
+        let records = choose(&owners, entry.namespace(), &name, kind, random);
+        if !records.is_empty() {
+            chain.extend(records);
             return Answer::Records(chain);
         }
+        // Of CNAME records there is never more than one (RFC 2181 section 10.1).
+        let cname = choose(&owners, entry.namespace(), &name, RecordType::Cname, random).into_iter().next();
+        if let Some(Record { data: RecordData::Cname(target), .. }) = &cname {
+            let target = target.clone();
+            chain.extend(cname);
+            if chain.len() > CNAME_LIMIT || chain.iter().any(|passed| passed.owner == target) {
+                return Answer::Records(chain);
+            }
+            name = target;
+            continue;
+        }
+        let soa_ttl = entry.namespace().hosted_zone().map_or(0, |zone| zone.soa_ttl);
+        return if exists(state, view, scope, entry, &name) {
+            Answer::NoData { chain, zone, soa_ttl }
+        } else {
+            Answer::NxDomain { chain, zone, soa_ttl }
+        };
     }
-    let exists = name == &zone || exists_at_or_below(scope, entry, name);
-    if exists { Answer::NoData { zone, soa_ttl } } else { Answer::NxDomain { zone, soa_ttl } }
+}
+
+/// Whether a name exists in its zone: it is the zone's own, or it or a name below it has a record or is a zone of the view.
+/// Names between others and their zone exist without records (RFC 4592 section 2.2.2, RFC 8020).
+pub(crate) fn exists(
+    state: &State,
+    view: &View,
+    scope: &ScopeState,
+    entry: &NamespaceEntry,
+    name: &DnsName,
+) -> bool {
+    let mut namespaces = state.scopes().flat_map(|(_, scope)| scope.namespaces());
+    let is_above_a_zone = namespaces.any(|other| {
+        let namespace = other.namespace();
+        view.shows(namespace)
+            && matches!(namespace.zone_name(), Some(Ok(zone)) if zone.relative_to(name).is_some())
+    });
+    is_above_a_zone || exists_at_or_below(scope, entry, name)
 }
 
 /// The zone that answers for a name: the most specific one, then by [`precedence`].
@@ -419,8 +445,8 @@ fn merged(
     }
 }
 
-/// Whether a name or one below it has a record: an empty non-terminal exists (RFC 4592 section 2.2.2).
-pub(crate) fn exists_at_or_below(scope: &ScopeState, entry: &NamespaceEntry, name: &DnsName) -> bool {
+/// Whether a name or one below it has a record.
+fn exists_at_or_below(scope: &ScopeState, entry: &NamespaceEntry, name: &DnsName) -> bool {
     scope.services_of(entry).any(|service| {
         service.instances().iter().any(|instance| {
             records_of(instance.instance(), service.service(), entry.namespace())

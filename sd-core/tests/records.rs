@@ -49,16 +49,21 @@ fn line(record: &Record) -> String {
     format!("{} {} {} {data}", record.owner, record.ttl, record.data.record_type().as_str())
 }
 
-/// The answer in lines: records, sorted but for a leading CNAME, or the outcome with the zone and its SOA TTL.
+/// The answer in lines: CNAME records in their order, others sorted, and the outcome with the zone and its SOA TTL.
 fn told(answer: Answer) -> Vec<String> {
+    let negative = |chain: Vec<Record>, code: &str, zone: &DnsName, soa_ttl: u32| {
+        let outcome = format!("{code} {zone} {soa_ttl}");
+        chain.iter().map(line).chain([outcome]).collect()
+    };
     match answer {
         Answer::Records(records) => {
             let mut lines: Vec<_> = records.iter().map(line).collect();
-            lines.sort_by_key(|line| (!line.contains(" CNAME "), line.clone()));
+            let chain = lines.iter().take_while(|line| line.contains(" CNAME ")).count();
+            lines[chain..].sort();
             lines
         }
-        Answer::NoData { zone, soa_ttl } => vec![format!("NODATA {zone} {soa_ttl}")],
-        Answer::NxDomain { zone, soa_ttl } => vec![format!("NXDOMAIN {zone} {soa_ttl}")],
+        Answer::NoData { chain, zone, soa_ttl } => negative(chain, "NODATA", &zone, soa_ttl),
+        Answer::NxDomain { chain, zone, soa_ttl } => negative(chain, "NXDOMAIN", &zone, soa_ttl),
         Answer::Refused => vec!["REFUSED".into()],
     }
 }
@@ -234,21 +239,55 @@ fn equal_records_are_given_once() {
 }
 
 #[test]
-fn a_cname_answers_every_type_and_is_followed_inside_its_zone() {
+fn a_cname_answers_every_type_and_is_followed_as_far_as_zones_go() {
     let target = |value: &'static str| [("AWS_INSTANCE_CNAME", value)];
     let (engine, namespace, _) = web(weighted(&[Cname]), &[("i-1", &target("db.app.local"))]);
     let alias = "web.app.local. 60 CNAME db.app.local.";
-    assert_eq!(ask(&engine, "web.app.local", A), [alias]);
+    assert_eq!(ask(&engine, "web.app.local", A), [alias, "NXDOMAIN app.local. 15"]);
     engine.register(&engine.dns_service(&namespace, "db", &[A]), "i-1", &[ipv4("10.0.0.1")]);
     assert_eq!(ask(&engine, "web.app.local", A), [alias, "db.app.local. 60 A 10.0.0.1"]);
-    assert_eq!(ask(&engine, "web.app.local", Aaaa), [alias]);
+    assert_eq!(ask(&engine, "web.app.local", Aaaa), [alias, "NODATA app.local. 15"]);
     assert_eq!(ask(&engine, "web.app.local", Cname), [alias]);
-    for outside in ["example.com", "db.other.local", "web.app.local"] {
-        let (engine, ..) = web(weighted(&[Cname]), &[("i-1", &target(outside))]);
-        let other = engine.private("other.local");
-        engine.register(&engine.dns_service(&other, "db", &[A]), "i-1", &[ipv4("10.0.0.1")]);
-        assert_eq!(ask(&engine, "web.app.local", A), [format!("web.app.local. 60 CNAME {outside}.")]);
+    for end in ["example.com", "web.app.local"] {
+        let (engine, ..) = web(weighted(&[Cname]), &[("i-1", &target(end))]);
+        assert_eq!(ask(&engine, "web.app.local", A), [format!("web.app.local. 60 CNAME {end}.")]);
     }
+    let (engine, ..) = web(weighted(&[Cname]), &[("i-1", &target("db.other.local"))]);
+    let other = engine.private("other.local");
+    engine.register(&engine.dns_service(&other, "db", &[A]), "i-1", &[ipv4("10.0.0.1")]);
+    let alias = "web.app.local. 60 CNAME db.other.local.";
+    assert_eq!(ask(&engine, "web.app.local", A), [alias, "db.other.local. 60 A 10.0.0.1"]);
+}
+
+#[test]
+fn a_chain_of_cnames_ends_after_eight_steps_and_in_a_circle() {
+    let (engine, namespace, _) = web(dns(&[A]), &[("i-1", &[ipv4("10.0.0.1")])]);
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "web"];
+    for pair in names.windows(2) {
+        let service = engine.service(dns_service(&namespace, pair[0], weighted(&[Cname])));
+        engine.register(&service, "i-1", &[("AWS_INSTANCE_CNAME", &format!("{}.app.local", pair[1]))]);
+    }
+    let answer = ask(&engine, "b.app.local", A);
+    assert_eq!((answer.len(), &*answer[8]), (9, "web.app.local. 60 A 10.0.0.1"));
+    let answer = ask(&engine, "a.app.local", A);
+    assert_eq!((answer.len(), &*answer[8]), (9, "i.app.local. 60 CNAME web.app.local."));
+    for (name, target) in [("round", "about"), ("about", "round")] {
+        let service = engine.service(dns_service(&namespace, name, weighted(&[Cname])));
+        engine.register(&service, "i-1", &[("AWS_INSTANCE_CNAME", &format!("{target}.app.local"))]);
+    }
+    let round = "round.app.local. 60 CNAME about.app.local.";
+    assert_eq!(ask(&engine, "round.app.local", A), [round, "about.app.local. 60 CNAME round.app.local."]);
+}
+
+#[test]
+fn a_name_above_another_zone_exists() {
+    let (engine, ..) = web(dns(&[A]), &[]);
+    assert_eq!(ask(&engine, "x.app.local", A), ["NXDOMAIN app.local. 15"]);
+    engine.private("z.y.x.app.local");
+    for name in ["x.app.local", "y.x.app.local"] {
+        assert_eq!(ask(&engine, name, A), ["NODATA app.local. 15"]);
+    }
+    assert_eq!(ask(&engine, "w.x.app.local", A), ["NXDOMAIN app.local. 15"]);
 }
 
 #[test]

@@ -1,4 +1,7 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use hashbrown::DefaultHashBuilder;
 use sd_core::{
@@ -19,6 +22,8 @@ pub(crate) struct Zones {
     by_name: HashMap<Box<[u8]>, Zone, DefaultHashBuilder>,
     /// Which lengths the names of zones have, so that few suffixes of a name are looked up.
     lengths: [u64; 4],
+    /// The names in one zone that have another zone below them: they exist (RFC 4592 section 2.2.2).
+    between: HashSet<Box<[u8]>, DefaultHashBuilder>,
     hidden: Vec<HiddenZone>,
 }
 
@@ -80,6 +85,18 @@ impl Zones {
             zones.lengths[name.as_wire().len() / 64] |= 1 << (name.as_wire().len() % 64);
             zones.by_name.insert(name.as_wire().into(), Zone { key, name, soa_ttl });
         }
+        for name in zones.by_name.keys() {
+            let mut above = &**name;
+            while let [label, rest @ ..] = above
+                && *label > 0
+            {
+                above = rest.get(usize::from(*label)..).unwrap_or_default();
+                if zones.find(above).is_none() {
+                    break;
+                }
+                zones.between.insert(above.into());
+            }
+        }
         zones
             .hidden
             .sort_by(|a, b| (&a.name, &a.scope, &a.namespace).cmp(&(&b.name, &b.scope, &b.namespace)));
@@ -100,6 +117,11 @@ impl Zones {
             start += 1 + usize::from(suffix[0]);
         }
         None
+    }
+
+    /// Whether there is a zone below a name that is in another one.
+    pub(crate) fn is_above_one(&self, name: &[u8]) -> bool {
+        !self.between.is_empty() && self.between.contains(name)
     }
 
     /// The names of all of them.

@@ -3,7 +3,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use sd_core::{model::RecordType, name::DnsName, random::RandomSource, records::MULTIVALUE_LIMIT};
+use sd_core::{
+    model::RecordType,
+    name::DnsName,
+    random::RandomSource,
+    records::{CNAME_LIMIT, MULTIVALUE_LIMIT},
+};
 
 use super::{
     Edns, HEADER, Message, Rcode, Section, Suspended,
@@ -224,9 +229,6 @@ struct Apex {
     soa_ttl: u32,
 }
 
-/// The most aliases that are followed.
-const MAX_ALIASES: usize = 8;
-
 impl Answer<'_> {
     /// Writes what the name that stands at `at` has, and the names that it is an alias of (RFC 1034 section 4.3.2).
     fn resolve(&mut self, name: &mut LookupName, at: usize, before: Option<&Passed<'_>>) -> Outcome {
@@ -278,7 +280,8 @@ impl Answer<'_> {
         }
         // The negative answer is kept for the TTL of this record or its MINIMUM, which are the same (RFC 2308 section 3).
         soa(&mut self.message, Section::Authority, &apex);
-        Outcome::Complete(if written.is_some() || is_apex { Rcode::NoError } else { Rcode::NxDomain })
+        let exists = written.is_some() || is_apex || published.zones.is_above_one(name.wire());
+        Outcome::Complete(if exists { Rcode::NoError } else { Rcode::NxDomain })
     }
 
     /// Writes what every zone has at its apex: SOA, and NS. `false` if the question is for neither.
@@ -453,7 +456,7 @@ impl Passed<'_> {
     /// Whether the chain is not too long and makes no loop.
     fn may_go_on_with(&self, target: &LookupName) -> bool {
         let mut passed = std::iter::successors(Some(self), |passed| passed.before);
-        self.len <= MAX_ALIASES && passed.all(|passed| passed.name.wire() != target.wire())
+        self.len <= CNAME_LIMIT && passed.all(|passed| passed.name.wire() != target.wire())
     }
 }
 

@@ -174,6 +174,8 @@ const HTTP_NAMES: &[&str] = &["app", "App", "app.local", "app", "a b"];
 const PUBLIC_NAMES: &[&str] = &["app.local", "App.Local", "example.com", "svc.app.local", "other"];
 const PRIVATE_NAMES: &[&str] =
     &["app.local", "App.Local", "app.local.", "svc.app.local", "other", "a..b", "arn:x"];
+/// Where CNAME records point to: chains of them, into other zones and in circles.
+const CNAMES: &[&str] = &["web.app.local", "db.app.local", "db.svc.app.local", "web.other"];
 pub(crate) const SERVICE_NAMES: &[&str] = &["web", "Web", "v1.web", ".", "_http._tcp", "db", "a..b"];
 pub(crate) const INSTANCE_IDS: &[&str] = &["i-1", "i-2", "v1", "a.b", LONG, "i-3"];
 /// No label of a name: one octet too long.
@@ -236,7 +238,7 @@ fn attributes() -> impl Strategy<Value = BTreeMap<String, String>> {
                 ("AWS_INSTANCE_IPV4", format!("10.0.0.{four}")),
                 ("AWS_INSTANCE_IPV6", format!("fd00::{six}")),
                 ("AWS_INSTANCE_PORT", format!("{}", 8000 + u32::from(port))),
-                ("AWS_INSTANCE_CNAME", "web.app.local".to_owned()),
+                ("AWS_INSTANCE_CNAME", CNAMES[usize::from(six + port) % CNAMES.len()].to_owned()),
             ]
         }),
         2 => (1u8..4).prop_map(|n| vec![

@@ -47,7 +47,7 @@ pub(crate) struct Choice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Records(Choice),
-    /// An alias, and what is found at those of the names that it may lead to which are in its zone.
+    /// A CNAME record, and what is found at those of the names that it may lead to which are followed.
     Alias(Choice, BTreeMap<String, Self>),
     NoData(String, u32),
     NxDomain(String, u32),
@@ -153,29 +153,35 @@ impl World {
         names
     }
 
+    /// What a question is answered, after the names that have led to it by CNAME records: nine of them at most.
     pub(crate) fn resolve(
         &self,
         all: &[Record],
         name: &str,
         kind: &str,
         ids: &BTreeMap<usize, String>,
+        passed: &[&str],
     ) -> Answer {
         let Some((namespace, zone)) = self.zone_of(name, ids) else { return Answer::Refused };
         if let Some(found) = choose(all, namespace.number, name, kind) {
             return Answer::Records(found);
         }
         if let Some(alias) = choose(all, namespace.number, name, "CNAME") {
+            let passed = [passed, &[name]].concat();
             let targets = alias.from.iter().filter_map(|data| match data {
-                Data::Cname(target) if target != name && is_below(target, &zone) => Some(target),
+                Data::Cname(target) if passed.len() < 9 && !passed.contains(&&**target) => Some(target),
                 _ => None,
             });
-            let behind =
-                targets.map(|target| (target.clone(), self.resolve(all, target, kind, ids))).collect();
+            let behind = targets
+                .map(|target| (target.clone(), self.resolve(all, target, kind, ids, &passed)))
+                .collect();
             return Answer::Alias(alias, behind);
         }
         let ttl = namespace.zone.map_or(0, |(_, ttl)| ttl);
         let mut own = all.iter().filter(|record| record.zone == namespace.number);
-        if name == zone || own.any(|record| is_below(&record.name, name)) {
+        let mut zones = self.namespaces.iter().filter(|namespace| namespace.zone.is_some());
+        let is_above_a_zone = zones.any(|other| domain(other.name).is_some_and(|zone| is_below(&zone, name)));
+        if is_above_a_zone || own.any(|record| is_below(&record.name, name)) {
             Answer::NoData(zone, ttl)
         } else {
             Answer::NxDomain(zone, ttl)
