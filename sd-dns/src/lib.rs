@@ -79,6 +79,9 @@ mod alias;
 mod answerer;
 mod counters;
 mod forward;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod slow;
 
 mod server;

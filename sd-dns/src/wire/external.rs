@@ -10,7 +10,7 @@ use super::{Message, Section, response::Response};
 
 /// The records that answer a question of this type for `target`, which stands at `at` in the message that they are to be
 /// appended to; or, if there are none, what says so. `None` if they cannot be read.
-pub(super) fn records(
+pub(crate) fn records(
     response: &Response,
     target: &[u8],
     at: usize,

@@ -1,0 +1,125 @@
+//! What a fuzz target may ask of the answer path.
+
+use hickory_proto::op::Message as ParsedMessage;
+use sd_core::random::SeededRandom;
+
+use crate::{
+    name_table::NameTable,
+    slow,
+    wire::{
+        HEADER, MAX_UDP_PAYLOAD, MIN_UDP_PAYLOAD, Message, Transport, answer, external,
+        query::{Query, QueryHeader, Question},
+        response::Response,
+    },
+};
+
+/// Answers a message, by both ways if both take it, and tells whether it is a usual query.
+///
+/// The long way does not take what hickory-proto cannot read, such as options of EDNS with contents that are none, which
+/// the short way ignores. Where both take it they give the same answer. It belongs to the message, is well-formed and no
+/// longer than the client can receive.
+///
+/// # Errors
+/// It is not so.
+pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
+    // Most clients ask in datagrams.
+    let is_stream = packet.first().is_some_and(|octet| octet % 4 == 0);
+    let transport = if is_stream { Transport::Tcp } else { Transport::Udp };
+    let Some(header) = QueryHeader::read(packet) else {
+        return Ok(false);
+    };
+    let published = table.read();
+    let random = || SeededRandom::new(1);
+    let parsed = ParsedMessage::from_vec(packet).ok();
+    let usual = Query::read(header, packet);
+    let mut answers = Vec::new();
+    if let Some(Query { header, question, edns }) = &usual {
+        let mut out = Vec::new();
+        let limit = transport.limit(*edns);
+        let answered = answer::answer(&published, *header, question, *edns, limit, &random(), &mut out);
+        answers.push((out, answered));
+    }
+    if parsed.is_some() || usual.is_none() {
+        let mut out = Vec::new();
+        let answered = slow::answer(&published, header, packet, transport, &random(), &mut out);
+        answers.push((out, answered));
+    }
+    if let [(short, at_once), (long, slowly)] = &answers[..] {
+        let same = match (at_once, slowly) {
+            (Ok(at_once), Ok(slowly)) => at_once == slowly && short == long,
+            (Err(at_once), Err(slowly)) => at_once.asked() == slowly.asked(),
+            _ => false,
+        };
+        if !same {
+            let answers = format!("the short way: {short:02x?}\nthe long way: {long:02x?}");
+            return Err(format!("{answers}\n{at_once:?}\n{slowly:?}"));
+        }
+    }
+    let payload = match (&usual, &parsed) {
+        (Some(usual), _) => usual.edns.map(|edns| edns.payload),
+        (None, parsed) => {
+            let edns = parsed.as_ref().and_then(|parsed| parsed.edns.as_ref());
+            edns.map(hickory_proto::op::Edns::max_payload)
+        }
+    };
+    for (mut out, answered) in answers {
+        if let Err(waiting) = answered {
+            let _ = waiting.fail(&mut out);
+        }
+        check(packet, transport, payload, &out).map_err(|fault| format!("{fault}: {out:02x?}"))?;
+    }
+    Ok(usual.is_some())
+}
+
+fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8]) -> Result<(), String> {
+    let parsed = ParsedMessage::from_vec(answer).map_err(|error| error.to_string())?;
+    if answer[..2] != packet[..2] {
+        return Err("another id".into());
+    }
+    // QR is set, opcode and RD are those of the query, Z, AD and CD are not set.
+    if answer[2] & 0xF9 != 0x80 | packet[2] & 0x79 || answer[3] & 0x70 != 0 {
+        return Err("other flags".into());
+    }
+    if parsed.edns.is_some() != payload.is_some() {
+        return Err("EDNS is answered with EDNS, and nothing else is".into());
+    }
+    let question = Question::read(packet).filter(|_| packet[4..6] == [0, 1]);
+    let question = question.as_ref().map_or(&[][..], |question| question.raw);
+    if answer.get(HEADER..HEADER + question.len()) != Some(question)
+        || parsed.queries.len() != usize::from(!question.is_empty())
+    {
+        return Err("another question".into());
+    }
+    let limit = payload.map_or(MIN_UDP_PAYLOAD, |payload| payload.clamp(MIN_UDP_PAYLOAD, MAX_UDP_PAYLOAD));
+    if transport == Transport::Udp && answer.len() > usize::from(limit) {
+        return Err(format!("longer than {limit} octets"));
+    }
+    Ok(())
+}
+
+/// The question that the answers of other servers are fuzzed with: `www.example.com. IN A`.
+pub const QUESTION: &[u8] = b"\x03www\x07example\x03com\0\0\x01\0\x01";
+
+/// Reads what another server may have sent in answer to [`QUESTION`] with the id 0, and tells whether it is passed on.
+///
+/// What is passed on has the client's id and question, and is no longer than the client can receive.
+///
+/// # Errors
+/// It is not so.
+pub fn upstream(packet: &[u8]) -> Result<bool, String> {
+    let Ok(response) = Response::read(packet.to_vec(), 0, QUESTION) else {
+        return Ok(false);
+    };
+    // What it is a part of starts elsewhere in the message.
+    drop(external::records(&response, &QUESTION[..QUESTION.len() - 4], HEADER, Some(1)));
+    let query = [&[0xAB, 0xCD, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], QUESTION].concat();
+    let header = QueryHeader::read(&query).ok_or("no query")?.with_recursion(true);
+    for limit in [HEADER + QUESTION.len(), 100, 512, 1232, 65_535] {
+        let mut out = Vec::new();
+        Message::begin(&mut out, header, QUESTION, None, limit).suspend().relay(&response, &mut out);
+        if out.len() > limit || out[..2] != query[..2] || out[HEADER..HEADER + QUESTION.len()] != *QUESTION {
+            return Err(format!("not an answer of {limit} octets: {out:02x?}"));
+        }
+    }
+    Ok(true)
+}

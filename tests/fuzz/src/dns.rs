@@ -1,0 +1,80 @@
+//! What the queries of the corpus are asked of: each kind of name there is.
+
+use std::{array, sync::LazyLock};
+
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    Attached, Error, Scope, SyncCloudMap,
+    model::{
+        RecordType::{self, A, Aaaa, Cname, Srv},
+        RoutingPolicy::{self, Multivalue, Weighted},
+    },
+    request::{
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, ListNamespacesRequest,
+        RegisterInstanceRequest,
+    },
+};
+use sd_dns::NameTable;
+
+struct Fixture {
+    table: NameTable,
+    _attached: Attached,
+}
+
+static FIXTURE: LazyLock<Result<Fixture, Error>> = LazyLock::new(fixture);
+
+/// Answers a message by both ways; `Ok` is whether both may be taken.
+pub(crate) fn query(packet: &[u8]) -> Result<bool, String> {
+    let fixture = FIXTURE.as_ref().map_err(ToString::to_string)?;
+    sd_dns::fuzzing::query(&fixture.table, packet)
+}
+
+/// A service, with what each of its instances has.
+type Service<'a> = (&'a str, RoutingPolicy, &'a [RecordType], Vec<Vec<(&'a str, String)>>);
+
+/// In `app.local`: addresses, hosts, CNAME records that lead on, out and round, and the target of a load balancer. Beside it
+/// `app.local` of another VPC, which is hidden, and a zone below.
+fn fixture() -> Result<Fixture, Error> {
+    let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+    let table = NameTable::new();
+    let attached = cloud_map.cloud_map().cell().attach(std::sync::Arc::new(table.clone()));
+    let api = cloud_map.at(Scope::default());
+    for (name, vpc) in [("app.local", "vpc-1"), ("app.local", "vpc-2"), ("c.b.app.local", "vpc-1")] {
+        api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new(name, vpc))?;
+    }
+    let host = |n: usize| {
+        vec![("IPV4", format!("10.0.0.{n}")), ("IPV6", format!("fd00::{n}")), ("PORT", "80".to_owned())]
+    };
+    let cname = |target: &str| vec![vec![("CNAME", target.to_owned())]];
+    let services: [Service<'_>; 8] = [
+        ("web", Multivalue, &[A, Aaaa], array::from_fn::<_, 20, _>(host).to_vec()),
+        ("_http._tcp", Multivalue, &[Srv], array::from_fn::<_, 20, _>(host).to_vec()),
+        ("one", Weighted, &[A], array::from_fn::<_, 3, _>(host).to_vec()),
+        ("www", Weighted, &[Cname], cname("web.app.local")),
+        ("far", Weighted, &[Cname], cname("www.app.local")),
+        ("out", Weighted, &[Cname], cname("example.com")),
+        ("round", Weighted, &[Cname], cname("round.app.local")),
+        ("lb", Weighted, &[A, Aaaa], Vec::new()),
+    ];
+    for namespace in api.list_namespaces(&ListNamespacesRequest::default())?.items {
+        let namespace = namespace.namespace.id.as_str();
+        for (name, policy, records, instances) in &services {
+            let config = DnsConfigInput::new(records.iter().map(|kind| (*kind, 60)));
+            let request = CreateServiceRequest::new(*name)
+                .with_namespace_id(namespace)
+                .with_dns_config(config.with_routing_policy(*policy));
+            let service = api.create_service(request)?.service.id.clone();
+            for (n, attributes) in instances.iter().enumerate() {
+                let request = RegisterInstanceRequest::new(service.as_str(), format!("i-{n}"));
+                api.register_instance(attributes.iter().fold(request, |request, (key, value)| {
+                    request.with_attribute(format!("AWS_INSTANCE_{key}"), value.as_str())
+                }))?;
+            }
+            if *name == "lb" {
+                let request = RegisterInstanceRequest::new(service.as_str(), "i");
+                api.register_instance(request.with_attribute("AWS_ALIAS_DNS_NAME", "lb.example.com"))?;
+            }
+        }
+    }
+    Ok(Fixture { table, _attached: attached })
+}
