@@ -89,8 +89,8 @@ need_cargo_deny() {
   logged cargo install --locked --quiet --root "$cache/cargo-deny" --version "$cargo_deny" cargo-deny
 }
 
-# Sets `go` to a Go that the client's go.mod allows, and downloads what the client is built of. Where Debian's or Ubuntu's Go
-# is too old, it gets a newer toolchain, which is a module as well; but modules have no executable files.
+# Sets `go` to a Go that the client's go.mod allows. Where Debian's or Ubuntu's Go is too old, it gets a newer toolchain, which
+# is a module as well; but modules have no executable files.
 need_go() {
   local version oldest
   type -P go >/dev/null || apt_install golang-go ca-certificates || return
@@ -106,7 +106,11 @@ need_go() {
     go=$GOROOT/bin/go
     chmod +x "$GOROOT"/bin/* "$GOROOT"/pkg/tool/*/* || return
   fi
-  logged "$go" -C tests/clients/go mod download
+}
+
+# What the client in Go is built of.
+need_go_client() {
+  need_go && logged "$go" -C tests/clients/go mod download
 }
 
 # The libraries of the client in Java, which Maven copies when pom.xml is another one than before.
@@ -119,11 +123,11 @@ need_java() {
     cp tests/clients/java/pom.xml "$cache/java/"
 }
 
-# Sets `node` to a Node.js that the client's package.json allows, and brings what the client is made of. Where Debian's or
-# Ubuntu's is too old, a newer one is on npm as well.
-need_js() {
-  local major package lock=tests/clients/js/package-lock.json
-  local npm=(npm --silent --no-audit --no-fund --ignore-scripts --cache "$cache/npm")
+# Sets `node` to a Node.js that the client's package.json allows, and `npm`. Where Debian's or Ubuntu's is too old, a newer one
+# is on npm as well.
+need_node() {
+  local major package
+  npm=(npm --silent --no-audit --no-fund --ignore-scripts --cache "$cache/npm")
   type -P node npm >/dev/null || apt_install nodejs npm ca-certificates || return
   node=$(type -P node)
   major=$("$node" -p 'parseInt(process.versions.node)') || return
@@ -133,6 +137,12 @@ need_js() {
     [ "$("$node" --version 2>&1)" = "v$node_js" ] ||
       logged "${npm[@]}" install --no-save --prefix "$cache/node" "$package@$node_js" || return
   fi
+}
+
+# What the client in JavaScript is made of.
+need_js() {
+  local lock=tests/clients/js/package-lock.json
+  need_node || return
   mkdir -p "$cache/js" && cp tests/clients/js/*.mjs tests/clients/js/package.json "$cache/js/" || return
   cmp -s "$lock" "$cache/js/node_modules/.sd-lock" && return
   cp "$lock" "$cache/js/" && logged "${npm[@]}" ci --prefix "$cache/js" && cp "$lock" "$cache/js/node_modules/.sd-lock"
@@ -140,12 +150,23 @@ need_js() {
 
 # What the checks with real clients need; names what is missing.
 need_clients() {
-  if ! need_tools dig=bind9-dnsutils nslookup=bind9-dnsutils curl=curl ip=iproute2 unshare=util-linux; then
-    cannot "dig, nslookup, curl, ip or unshare is missing and cannot be installed"
-  elif ! need_python; then
-    cannot "there is no Python 3.9 or newer with venv"
+  need_netns || return
+  if ! need_tools dig=bind9-dnsutils nslookup=bind9-dnsutils curl=curl; then
+    cannot "dig, nslookup or curl is missing and cannot be installed"
   elif ! need_awscli; then
     cannot "the AWS CLI cannot be installed"
+  else
+    return 0
+  fi
+  return 1
+}
+
+# What checks on a network of their own need; names what is missing.
+need_netns() {
+  if ! need_tools ip=iproute2 unshare=util-linux; then
+    cannot "ip or unshare is missing and cannot be installed"
+  elif ! need_python; then
+    cannot "there is no Python 3.9 or newer with venv"
   elif ! logged tests/lib/netns.sh true; then
     cannot "this user cannot make a network namespace"
   else

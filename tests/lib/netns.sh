@@ -5,8 +5,9 @@
 #
 # The network namespace has nothing but loopback: every port is free, and no packet leaves the machine. In the
 # mount namespace the files of lib/etc lie over those of /etc, so that names are asked of 127.0.0.1 and of nobody
-# else, whatever the machine's resolver is. When COMMAND ends, what it has left running is killed. Works as root
-# and, where the kernel allows it, as any other user.
+# else, whatever the machine's resolver is. SD_ETC names another directory of such files, which COMMAND may write
+# to. When COMMAND ends, what it has left running is killed. Works as root and, where the kernel allows it, as any
+# other user.
 set -euo pipefail
 self=$(readlink -f "${BASH_SOURCE[0]}")
 PATH=$PATH:/usr/sbin:/sbin # where ip is, for users who do not have them
@@ -19,7 +20,7 @@ fi
 unset SD_NETNS
 
 ip link set lo up
-for file in "${self%/*}"/etc/*; do
+for file in "${SD_ETC:-${self%/*}/etc}"/*; do
   # resolv.conf is often a symbolic link: what it points at is what has to be covered.
   mount --bind "$file" "$(readlink -f "/etc/${file##*/}")"
 done

@@ -74,7 +74,7 @@ count_log() {
 
 add_row() {
   local result=$1 seconds=$2
-  table+=("$(printf '%-8s %-8s %4d s   %4d passed, %d failed' "$stage" "$result" "$seconds" "$passed" "$failed")")
+  table+=("$(printf '%-9s %-8s %4d s   %4d passed, %d failed' "$stage" "$result" "$seconds" "$passed" "$failed")")
   all_passed=$((all_passed + passed)) all_failed=$((all_failed + failed))
 }
 

@@ -1,0 +1,187 @@
+"""The checks, the same for every resolver: what is asked, under which resolv.conf, and what has to come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from cloud import DNS, LONG, TWENTY, World, ipv4, ipv6
+
+NO_SUCH_NAME = "no-such-name"
+NO_DATA = "no-data"
+
+
+class Failure(Exception):
+    """A check that has not been met, and why."""
+
+
+class Resolver(Protocol):
+    """A resolver that is asked. See `run.Probe`."""
+
+    def ask(self, kind: str, name: str) -> list | str:
+        """The answers, in order, or the class of the error. KIND is A, AAAA, ADDRESSES (both) or SRV."""
+
+    def means(self, found: list | str, error: str) -> bool:
+        """Whether this is how the resolver tells the error."""
+
+
+class Check(NamedTuple):
+    """A check and the resolv.conf that it needs."""
+
+    resolv_conf: str
+    run: Callable[[World, Resolver], None]
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def resolv_conf(*lines: str, options: str = "") -> str:
+    return "\n".join([f"nameserver {DNS}", *lines, f"options timeout:2 attempts:2 {options}".rstrip(), ""])
+
+
+PLAIN = resolv_conf()
+TCP = resolv_conf(options="edns0 use-vc")
+SEARCH = resolv_conf("search app.local", options="ndots:1")
+SEARCH_ON = resolv_conf("search app.local svc.cluster.local cluster.local", options="ndots:1")
+KUBERNETES = resolv_conf("search default.svc.cluster.local svc.cluster.local cluster.local", options="ndots:5")
+KUBERNETES_APP = resolv_conf("search default.svc.cluster.local app.local", options="ndots:5")
+
+
+def check(identifier: str, conf: str = PLAIN):
+    """Enters a function as this check."""
+
+    def register(function: Callable[[World, Resolver], None]) -> Callable[[World, Resolver], None]:
+        CHECKS[identifier] = Check(conf, function)
+        return function
+
+    return register
+
+
+def finds(identifier: str, kind: str, name: str, *answers: object, conf: str = PLAIN) -> None:
+    """A check that asks one question, which has these answers and no others."""
+    check(identifier, conf)(lambda _, resolver: expect(resolver, kind, name, *answers))
+
+
+def fails(identifier: str, kind: str, name: str, error: str, conf: str = PLAIN) -> None:
+    """A check that asks one question, which has no answer for this reason."""
+    check(identifier, conf)(lambda _, resolver: expect_error(resolver, kind, name, error))
+
+
+def expect(resolver: Resolver, kind: str, name: str, *answers: object) -> None:
+    found = resolver.ask(kind, name)
+    if found != sorted(answers):
+        raise Failure(f"{kind} {name}: {found!r} is not {sorted(answers)!r}")
+
+
+def expect_error(resolver: Resolver, kind: str, name: str, error: str) -> None:
+    found = resolver.ask(kind, name)
+    if not resolver.means(found, error):
+        raise Failure(f"{kind} {name}: {found!r} is not {error!r}")
+
+
+def expect_some(resolver: Resolver, kind: str, name: str, number: int, of: set[str]) -> None:
+    """So many different ones of these. DNS has up to eight of each type, AWS's number."""
+    found = resolver.ask(kind, name)
+    if len(found) != number or len(set(found)) != number or not of.issuperset(found):
+        raise Failure(f"{kind} {name}: {found!r} is not {number} different ones of {sorted(of)!r}")
+
+
+# --- addresses
+
+finds("a", "A", "one.app.local", ipv4(1))
+finds("aaaa", "AAAA", "six.app.local", ipv6(2))
+finds("addresses.a-only", "ADDRESSES", "one.app.local", ipv4(1))
+finds("addresses.aaaa-only", "ADDRESSES", "six.app.local", ipv6(2))
+finds("addresses.both", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3))
+finds("cname", "A", "alias.app.local", ipv4(1))
+finds("name.mixed-case", "A", "OnE.aPP.LoCaL", ipv4(1))
+finds("name.absolute", "A", "one.app.local.", ipv4(1))
+finds("name.longest", "A", LONG, ipv4(4))
+
+
+@check("eight.a")
+def eight_a(_: World, resolver: Resolver) -> None:
+    expect_some(resolver, "A", "many.app.local", 8, set(map(ipv4, TWENTY)))
+
+
+@check("eight.aaaa")
+def eight_aaaa(_: World, resolver: Resolver) -> None:
+    expect_some(resolver, "AAAA", "many.app.local", 8, set(map(ipv6, TWENTY)))
+
+
+@check("eight.addresses")
+def eight_addresses(_: World, resolver: Resolver) -> None:
+    expect_some(resolver, "ADDRESSES", "many.app.local", 16, set(map(ipv4, TWENTY)) | set(map(ipv6, TWENTY)))
+
+
+# --- what there is not
+
+fails("nodata.aaaa", "AAAA", "one.app.local", NO_DATA)
+fails("nodata.a", "A", "six.app.local", NO_DATA)
+fails("nodata.only-srv", "ADDRESSES", "backend.app.local", NO_DATA)
+fails("nodata.srv", "SRV", "one.app.local", NO_DATA)
+fails("nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME)
+fails("nxdomain.below-a-name", "ADDRESSES", "x.one.app.local", NO_SUCH_NAME)
+fails("nxdomain.srv", "SRV", "nobody.app.local", NO_SUCH_NAME)
+
+
+# --- SRV
+
+
+@check("srv")
+def srv(_: World, resolver: Resolver) -> None:
+    hosts = {number: f"i-{number}.backend.app.local" for number in (1, 2)}
+    expect(resolver, "SRV", "backend.app.local", *([1, 1, 8000 + number, host] for number, host in hosts.items()))
+    for number, host in hosts.items():
+        expect(resolver, "A", host, ipv4(number))
+
+
+# --- what changes is answered at once
+
+
+@check("health.hidden")
+def health_hidden(world: World, resolver: Resolver) -> None:
+    expect(resolver, "A", "checked.app.local", ipv4(1), ipv4(2))
+    world.cloud_map.report(world.checked, 1, "UNHEALTHY")
+    expect(resolver, "A", "checked.app.local", ipv4(2))
+    world.cloud_map.report(world.checked, 1, "HEALTHY")
+    expect(resolver, "A", "checked.app.local", ipv4(1), ipv4(2))
+
+
+@check("instance.gone")
+def instance_gone(world: World, resolver: Resolver) -> None:
+    expect(resolver, "ADDRESSES", "moving.app.local", ipv4(1), ipv6(1), ipv4(2), ipv6(2))
+    world.cloud_map.deregister(world.moving, 1)
+    expect(resolver, "ADDRESSES", "moving.app.local", ipv4(2), ipv6(2))
+    world.cloud_map.deregister(world.moving, 2)
+    expect_error(resolver, "ADDRESSES", "moving.app.local", NO_SUCH_NAME)
+    world.cloud_map.register(world.moving, 1)
+    expect(resolver, "ADDRESSES", "moving.app.local", ipv4(1), ipv6(1))
+    world.cloud_map.register(world.moving, 2)
+
+
+# --- other zones than .local
+
+finds("zone.internal", "ADDRESSES", "web.svc.internal", ipv4(5), ipv6(5))
+fails("zone.internal.nxdomain", "ADDRESSES", "nobody.svc.internal", NO_SUCH_NAME)
+finds("zone.public", "ADDRESSES", "web.apps.example.com", ipv4(6), ipv6(6))
+fails("zone.public.nxdomain", "ADDRESSES", "nobody.apps.example.com", NO_SUCH_NAME)
+
+# --- search lists, which are in a zone of the server's own here
+
+finds("search", "ADDRESSES", "both", ipv4(3), ipv6(3), conf=SEARCH)
+finds("search.a-only", "ADDRESSES", "one", ipv4(1), conf=SEARCH)
+fails("search.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=SEARCH)
+finds("search.full-name", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=SEARCH)
+finds("search.goes-on", "ADDRESSES", "only", ipv4(7), ipv6(7), conf=SEARCH_ON)
+finds("search.ndots-5", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=KUBERNETES)
+finds("search.ndots-5.a-only", "ADDRESSES", "one.app.local", ipv4(1), conf=KUBERNETES)
+finds("search.ndots-5.other-zone", "ADDRESSES", "web.svc.internal", ipv4(5), ipv6(5), conf=KUBERNETES)
+finds("search.ndots-5.absolute", "ADDRESSES", "both.app.local.", ipv4(3), ipv6(3), conf=KUBERNETES)
+fails("search.ndots-5.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=KUBERNETES)
+finds("search.ndots-5.short", "ADDRESSES", "both", ipv4(3), ipv6(3), conf=KUBERNETES_APP)
+
+# --- by TCP, for resolvers that know the option
+
+finds("tcp", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=TCP)
+fails("tcp.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=TCP)

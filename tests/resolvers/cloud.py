@@ -1,0 +1,129 @@
+"""What the resolvers find: a server on port 53, and what is registered in it by the API."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
+
+from session import Server, SessionLost, environment  # noqa: E402
+
+# In a network of their own: tests/lib/netns.sh.
+API = ("127.0.0.1", 5373)
+DNS = "127.0.0.1"
+
+TWENTY = range(1, 21)
+LONG_LABEL = "l" * 63
+LONG_SERVICE = f"{LONG_LABEL}.{LONG_LABEL[:61]}"
+LONG_NAMESPACE = f"{LONG_LABEL}.{LONG_LABEL[:55]}.local"
+LONG = f"{LONG_SERVICE}.{LONG_NAMESPACE}"
+"""As long as a name may be: 253 characters, 255 octets of a message (RFC 1035 section 2.3.4)."""
+
+
+def ipv4(number: int) -> str:
+    return f"10.0.0.{number}"
+
+
+def ipv6(number: int) -> str:
+    return f"fd00::{number:x}"
+
+
+class CloudMap:
+    """The API, as plain as it is on the wire."""
+
+    def __init__(self) -> None:
+        self._connection = http.client.HTTPConnection(*API, timeout=30)
+
+    def call(self, operation: str, **members: Any) -> dict[str, Any]:
+        headers = {
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": f"Route53AutoNaming_v20170314.{operation}",
+        }
+        self._connection.request("POST", "/", json.dumps(members), headers)
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{operation} of {members}: {response.status} {body!r}")
+        return json.loads(body or b"{}")
+
+    def namespace(self, name: str, kind: str = "Private") -> str:
+        vpc = {"Vpc": "vpc-1"} if kind == "Private" else {}
+        created = self.call(f"Create{kind}DnsNamespace", Name=name, **vpc)
+        operation = self.call("GetOperation", OperationId=created["OperationId"])["Operation"]
+        return operation["Targets"]["NAMESPACE"]
+
+    def service(self, namespace: str, name: str, *types: str, ttl: int = 60, **members: Any) -> str:
+        records = [{"Type": kind, "TTL": ttl} for kind in types]
+        # Route 53 has CNAME records in services of weighted routing only.
+        routing = "WEIGHTED" if "CNAME" in types else "MULTIVALUE"
+        config = {"DnsRecords": records, "RoutingPolicy": routing}
+        created = self.call("CreateService", Name=name, NamespaceId=namespace, DnsConfig=config, **members)
+        return created["Service"]["Id"]
+
+    def register(self, service: str, number: int, **attributes: str) -> None:
+        """An instance `i-NUMBER`; without attributes it has both addresses of this number."""
+        attributes = attributes or {"AWS_INSTANCE_IPV4": ipv4(number), "AWS_INSTANCE_IPV6": ipv6(number)}
+        self.call("RegisterInstance", ServiceId=service, InstanceId=f"i-{number}", Attributes=attributes)
+
+    def deregister(self, service: str, number: int) -> None:
+        self.call("DeregisterInstance", ServiceId=service, InstanceId=f"i-{number}")
+
+    def report(self, service: str, number: int, status: str) -> None:
+        self.call("UpdateInstanceCustomHealthStatus", ServiceId=service, InstanceId=f"i-{number}", Status=status)
+
+
+class World:
+    """What is registered. `moving` and `checked` are the services that checks change, and leave as they were."""
+
+    def __init__(self) -> None:
+        self.cloud_map = CloudMap()
+        app = self.cloud_map.namespace("app.local")
+        self._service(app, "one", "A", number=1)
+        self._service(app, "six", "AAAA", number=2)
+        self._service(app, "both", "A", "AAAA", number=3)
+        self._service(app, "alias", "CNAME", AWS_INSTANCE_CNAME="one.app.local")
+
+        self._fill(self.cloud_map.service(app, "many", "A", "AAAA"), TWENTY)
+        backend = self.cloud_map.service(app, "backend", "SRV")
+        for number in (1, 2):
+            attributes = {"AWS_INSTANCE_IPV4": ipv4(number), "AWS_INSTANCE_PORT": str(8000 + number)}
+            self.cloud_map.register(backend, number, **attributes)
+
+        self.checked = self.cloud_map.service(
+            app, "checked", "A", ttl=0, HealthCheckCustomConfig={"FailureThreshold": 1}
+        )
+        self._fill(self.checked, (1, 2))
+        self.moving = self.cloud_map.service(app, "moving", "A", "AAAA", ttl=0)
+        self._fill(self.moving, (1, 2))
+
+        self._service(self.cloud_map.namespace(LONG_NAMESPACE), LONG_SERVICE, "A", number=4)
+        self._service(self.cloud_map.namespace("svc.internal"), "web", "A", "AAAA", number=5)
+        self._service(self.cloud_map.namespace("apps.example.com", "Public"), "web", "A", "AAAA", number=6)
+        # What a search list of Kubernetes leads to.
+        self._service(self.cloud_map.namespace("cluster.local"), "only", "A", "AAAA", number=7)
+
+    def _service(self, namespace: str, name: str, *types: str, number: int = 1, **attributes: str) -> None:
+        self.cloud_map.register(self.cloud_map.service(namespace, name, *types), number, **attributes)
+
+    def _fill(self, service: str, numbers: range | tuple[int, ...]) -> None:
+        for number in numbers:
+            self.cloud_map.register(service, number)
+
+
+@contextlib.contextmanager
+def serving(binary: str, directory: Path) -> Iterator[World]:
+    """A server that listens where resolvers ask, with all that they ask for."""
+    server = Server([binary, "--dns", f"{DNS}:53"], directory / "server.log", environment(directory))
+    try:
+        server.wait_for([API, (DNS, 53)], seconds=30)
+        yield World()
+        if (status := server.stop()) != 0:
+            raise SessionLost(f"the server ended with status {status}: {server.output[-4000:]}")
+    finally:
+        server.stop()
