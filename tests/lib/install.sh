@@ -8,6 +8,7 @@ boto3=1.44.5 # the first whose model has rpc-v2-cbor and the statuses of errors 
 node_js=20.19.0 # for machines whose own is older
 cargo_deny=0.20.2
 go_toolchain=1.26.8 # where the machine's is too old
+dnspython=2.9.2
 moto=5.2.5 # what tests/bench/http is compared with
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 export HOME
@@ -77,6 +78,10 @@ need_module() {
 
 need_boto3() {
   need_module boto3 "$boto3"
+}
+
+need_dnspython() {
+  need_module dns "$dnspython" dnspython
 }
 
 need_moto() {

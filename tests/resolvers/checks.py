@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from cloud import DNS, LONG, TWENTY, World, ipv4, ipv6
+from cloud import BULKY, DNS, EIGHT, LONG, TWENTY, World, ipv4, ipv6
 
 NO_SUCH_NAME = "no-such-name"
 NO_DATA = "no-data"
@@ -134,6 +134,11 @@ def srv(_: World, resolver: Resolver) -> None:
     expect(resolver, "SRV", "backend.app.local", *([1, 1, 8000 + number, host] for number, host in hosts.items()))
     for number, host in hosts.items():
         expect(resolver, "A", host, ipv4(number))
+
+
+@check("srv.truncated")
+def srv_truncated(_: World, resolver: Resolver) -> None:
+    expect(resolver, "SRV", BULKY, *([1, 1, 8000 + number, f"i-{number}.{BULKY}"] for number in EIGHT))
 
 
 # --- what changes is answered at once

@@ -6,7 +6,7 @@ import contextlib
 import http.client
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,16 @@ from session import Server, SessionLost, environment  # noqa: E402
 API = ("127.0.0.1", 5373)
 DNS = "127.0.0.1"
 
+EIGHT = range(1, 9)
 TWENTY = range(1, 21)
 LONG_LABEL = "l" * 63
 LONG_SERVICE = f"{LONG_LABEL}.{LONG_LABEL[:61]}"
 LONG_NAMESPACE = f"{LONG_LABEL}.{LONG_LABEL[:55]}.local"
 LONG = f"{LONG_SERVICE}.{LONG_NAMESPACE}"
 """As long as a name may be: 253 characters, 255 octets of a message (RFC 1035 section 2.3.4)."""
+
+BULKY = f"{LONG_LABEL}.{LONG_NAMESPACE}"
+"""The name of a service whose eight SRV records do not fit into a datagram."""
 
 
 def ipv4(number: int) -> str:
@@ -90,10 +94,7 @@ class World:
         self._service(app, "alias", "CNAME", AWS_INSTANCE_CNAME="one.app.local")
 
         self._fill(self.cloud_map.service(app, "many", "A", "AAAA"), TWENTY)
-        backend = self.cloud_map.service(app, "backend", "SRV")
-        for number in (1, 2):
-            attributes = {"AWS_INSTANCE_IPV4": ipv4(number), "AWS_INSTANCE_PORT": str(8000 + number)}
-            self.cloud_map.register(backend, number, **attributes)
+        self._ports(self.cloud_map.service(app, "backend", "SRV"), (1, 2))
 
         self.checked = self.cloud_map.service(
             app, "checked", "A", ttl=0, HealthCheckCustomConfig={"FailureThreshold": 1}
@@ -102,7 +103,9 @@ class World:
         self.moving = self.cloud_map.service(app, "moving", "A", "AAAA", ttl=0)
         self._fill(self.moving, (1, 2))
 
-        self._service(self.cloud_map.namespace(LONG_NAMESPACE), LONG_SERVICE, "A", number=4)
+        long = self.cloud_map.namespace(LONG_NAMESPACE)
+        self._service(long, LONG_SERVICE, "A", number=4)
+        self._ports(self.cloud_map.service(long, LONG_LABEL, "SRV"), EIGHT)
         self._service(self.cloud_map.namespace("svc.internal"), "web", "A", "AAAA", number=5)
         self._service(self.cloud_map.namespace("apps.example.com", "Public"), "web", "A", "AAAA", number=6)
         # What a search list of Kubernetes leads to.
@@ -111,9 +114,14 @@ class World:
     def _service(self, namespace: str, name: str, *types: str, number: int = 1, **attributes: str) -> None:
         self.cloud_map.register(self.cloud_map.service(namespace, name, *types), number, **attributes)
 
-    def _fill(self, service: str, numbers: range | tuple[int, ...]) -> None:
+    def _fill(self, service: str, numbers: Iterable[int]) -> None:
         for number in numbers:
             self.cloud_map.register(service, number)
+
+    def _ports(self, service: str, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            attributes = {"AWS_INSTANCE_IPV4": ipv4(number), "AWS_INSTANCE_PORT": str(8000 + number)}
+            self.cloud_map.register(service, number, **attributes)
 
 
 @contextlib.contextmanager

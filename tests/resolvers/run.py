@@ -2,12 +2,13 @@
 
     SD_ETC=DIRECTORY netns.sh run.py SD_SERVER NAME=COMMAND...
 
-A probe is a program that reads lines `KIND NAME` and answers each with a line of JSON: a list of addresses (KIND is A, AAAA, or
-ADDRESSES for both), a list of [priority, weight, port, target] (SRV), or {"error": CLASS, "text": …}. The class is no-such-name,
-no-data, try-again, failure, or unsupported where the resolver has no call for it. A probe is started anew for each resolv.conf:
+A probe is a program that reads lines `KIND NAME` and answers each with a line of JSON: a list of addresses (KIND is A,
+AAAA, or ADDRESSES for both), a list of [priority, weight, port, target] (SRV), or {"error": CLASS, "text": …}. The class is
+no-such-name, no-data, try-again, failure, or unsupported where the resolver has no call for it. A probe is started anew for each resolv.conf:
 not every resolver notices that it changes.
 
-What a resolver cannot do stands in not-applicable.json with the reason. It is tried all the same, and must not pass.
+What a resolver cannot do stands in not-applicable.json with the reason. It is tried all the same, and must not pass, unless
+the reason is one of old versions (`before …`).
 """
 
 from __future__ import annotations
@@ -114,10 +115,10 @@ def run(name: str, command: str, world: World, home: Path) -> dict[str, str | No
 def judged(results: dict[str, str | None], reasons: dict[str, str]) -> dict[str, str | None]:
     """The results without those for which there is a reason."""
     kept = {identifier: complaint for identifier, complaint in results.items() if identifier not in reasons}
-    for identifier in reasons:
+    for identifier, reason in reasons.items():
         if identifier not in results:
             kept[identifier] = "checks.py does not know it"
-        elif results[identifier] is None:
+        elif results[identifier] is None and not reason.startswith("before "):
             kept[identifier] = "it is done: drop the reason in not-applicable.json"
     return kept
 

@@ -41,6 +41,7 @@ class Checks(unittest.TestCase):
         results = {"a": None, "b": "it is wrong", "c": "there is no call"}
         self.assertEqual({"a": None, "b": "it is wrong"}, judged(results, {"c": "a reason"}))
         self.assertIsNotNone(judged(results, {"a": "a reason"})["a"])
+        self.assertNotIn("a", judged(results, {"a": "before 1.2"}))
         self.assertIn("unheard-of", judged(results, {"unheard-of": "a reason"}))
 
     def test_answers_are_compared_in_one_form(self) -> None:
