@@ -69,6 +69,30 @@
 //!
 //! The SOA record's TTL and its MINIMUM are the namespace's SOA TTL (RFC 2308 section 3). Answers are no longer than the
 //! client can receive: [`Answerer::answer`]. Of zones of one name, one answers: [`NameTable::hidden_zones`].
+//!
+//! # Resolvers
+//! Those of glibc, musl, Go with and without cgo, Node.js, Java and Python find what is registered, as `tests/resolvers`
+//! shows: neither Alpine nor `CGO_ENABLED=0` is in the way.
+//! - **musl**, Alpine's libc, asks for A and AAAA at once. NXDOMAIN for one of them is taken for both, and any other error is
+//!   waited out ([`lookup_name.c`, `res_msend.c`]). So a name exists for all types or for none. It has no EDNS, and TCP since
+//!   1.2.4; eight addresses of a type fit into its 512 octets, whatever the name is.
+//! - **Go** without cgo asks by itself, and wants AA or RA of an answer without records. With cgo it does the same
+//!   ([name resolution]), but leaves names in `.local` to the libc, which might know multicast DNS.
+//! - **glibc** takes what either type has; Python, `dns.lookup` of Node.js and `InetAddress` of Java ask it. Java keeps
+//!   addresses for 30 s and failures for 10 s, whatever the TTL is ([`networkaddress.cache.ttl`], `….negative.ttl`).
+//! - **Search lists** are gone through before a name with fewer dots than `ndots`, five in Kubernetes ([pods' DNS]). musl goes
+//!   on after NXDOMAIN only, where glibc and Go pass over REFUSED too. So a server that stands alone in `resolv.conf` needs a
+//!   [`Forwarder`] for suffixes that are no zones. A dot at the end of the name, or `ndots:1`, spares all of it.
+//! - **`.local`** is also multicast DNS's (RFC 6762 section 3). Desktops that have it ask no DNS server for such names: glibc
+//!   with [nss-mdns] (`mdns4_minimal [NOTFOUND=return]` in `nsswitch.conf`), and [systemd-resolved] unless the zone is in one
+//!   of its domains. Images of containers have neither; a zone in `.internal` avoids the matter.
+//!
+//! [`lookup_name.c`, `res_msend.c`]: https://git.musl-libc.org/cgit/musl/tree/src/network
+//! [`networkaddress.cache.ttl`]: https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/net/doc-files/net-properties.html
+//! [nss-mdns]: https://github.com/avahi/nss-mdns
+//! [systemd-resolved]: https://www.freedesktop.org/software/systemd/man/latest/systemd-resolved.service.html
+//! [name resolution]: https://pkg.go.dev/net#hdr-Name_Resolution
+//! [pods' DNS]: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
 
 mod name_table;
 

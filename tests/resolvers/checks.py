@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from cloud import BULKY, DNS, EIGHT, LONG, TWENTY, World, ipv4, ipv6
+from cloud import BULKY, DNS, DNS_IPV6, EIGHT, FORWARDING, LONG, TWENTY, World, ipv4, ipv6
+from upstream import HUNDRED
 
 NO_SUCH_NAME = "no-such-name"
 NO_DATA = "no-data"
@@ -35,16 +36,22 @@ class Check(NamedTuple):
 CHECKS: dict[str, Check] = {}
 
 
-def resolv_conf(*lines: str, options: str = "") -> str:
-    return "\n".join([f"nameserver {DNS}", *lines, f"options timeout:2 attempts:2 {options}".rstrip(), ""])
+def resolv_conf(*lines: str, options: str = "", server: str = DNS) -> str:
+    return "\n".join([f"nameserver {server}", *lines, f"options timeout:2 attempts:2 {options}".rstrip(), ""])
 
 
 PLAIN = resolv_conf()
 TCP = resolv_conf(options="edns0 use-vc")
+IPV6 = resolv_conf(server=DNS_IPV6)
+CLUSTER = "default.svc.cluster.local svc.cluster.local cluster.local"
 SEARCH = resolv_conf("search app.local", options="ndots:1")
 SEARCH_ON = resolv_conf("search app.local svc.cluster.local cluster.local", options="ndots:1")
-KUBERNETES = resolv_conf("search default.svc.cluster.local svc.cluster.local cluster.local", options="ndots:5")
+KUBERNETES = resolv_conf(f"search {CLUSTER}", options="ndots:5")
 KUBERNETES_APP = resolv_conf("search default.svc.cluster.local app.local", options="ndots:5")
+OTHERS = resolv_conf("search default.svc.cluster.example cluster.example", options="ndots:5")
+FORWARD = resolv_conf(server=FORWARDING)
+FORWARD_KUBERNETES = resolv_conf(f"search {CLUSTER}", options="ndots:5", server=FORWARDING)
+FORWARD_APP = resolv_conf(f"search {CLUSTER} app.local", options="ndots:1", server=FORWARDING)
 
 
 def check(identifier: str, conf: str = PLAIN):
@@ -186,7 +193,51 @@ finds("search.ndots-5.absolute", "ADDRESSES", "both.app.local.", ipv4(3), ipv6(3
 fails("search.ndots-5.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=KUBERNETES)
 finds("search.ndots-5.short", "ADDRESSES", "both", ipv4(3), ipv6(3), conf=KUBERNETES_APP)
 
+# --- search lists, whose zones are nobody's: REFUSED
+
+finds("search.refused", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=OTHERS)
+
 # --- by TCP, for resolvers that know the option
 
 finds("tcp", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=TCP)
 fails("tcp.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=TCP)
+
+# --- by IPv6
+
+finds("ipv6", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=IPV6)
+fails("ipv6.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=IPV6)
+
+# --- names of others, which the server asks its upstream for
+
+WWW = ("192.0.2.1", "2001:db8::1")
+finds("upstream", "ADDRESSES", "www.example.org", *WWW, conf=FORWARD)
+finds("upstream.a-only", "ADDRESSES", "four.example.org", "192.0.2.4", conf=FORWARD)
+finds("upstream.cname", "ADDRESSES", "alias.example.org", *WWW, conf=FORWARD)
+finds("upstream.truncated", "A", "hundred.example.org", *HUNDRED, conf=FORWARD)
+fails("upstream.nodata", "ADDRESSES", "text.example.org", NO_DATA, conf=FORWARD)
+fails("upstream.nxdomain", "ADDRESSES", "nobody.example.org", NO_SUCH_NAME, conf=FORWARD)
+fails("upstream.local", "ADDRESSES", "printer.local", NO_SUCH_NAME, conf=FORWARD)
+finds(
+    "upstream.srv",
+    "SRV",
+    "_http._tcp.example.org",
+    [1, 2, 80, "www.example.org"],
+    [3, 4, 8080, "four.example.org"],
+    conf=FORWARD,
+)
+
+finds("forwarding", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=FORWARD)
+finds("forwarding.a-only", "ADDRESSES", "one.app.local", ipv4(1), conf=FORWARD)
+fails("forwarding.nodata", "ADDRESSES", "backend.app.local", NO_DATA, conf=FORWARD)
+fails("forwarding.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=FORWARD)
+finds("forwarding.cname", "ADDRESSES", "elsewhere.app.local", *WWW, conf=FORWARD)
+finds("forwarding.alias", "ADDRESSES", "balanced.app.local", *WWW, conf=FORWARD)
+
+# --- search lists, whose zones are the upstream's
+
+finds("forwarding.ndots-5", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=FORWARD_KUBERNETES)
+finds("forwarding.ndots-5.a-only", "ADDRESSES", "one.app.local", ipv4(1), conf=FORWARD_KUBERNETES)
+finds("forwarding.ndots-5.upstream", "ADDRESSES", "www.example.org", *WWW, conf=FORWARD_KUBERNETES)
+fails("forwarding.ndots-5.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=FORWARD_KUBERNETES)
+finds("forwarding.search", "ADDRESSES", "one", ipv4(1), conf=FORWARD_APP)
+fails("forwarding.search.nxdomain", "ADDRESSES", "nobody", NO_SUCH_NAME, conf=FORWARD_APP)

@@ -13,10 +13,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from session import Server, SessionLost, environment  # noqa: E402
+from upstream import UPSTREAM, upstream  # noqa: E402
 
 # In a network of their own: tests/lib/netns.sh.
-API = ("127.0.0.1", 5373)
 DNS = "127.0.0.1"
+DNS_IPV6 = "::1"
+FORWARDING = "127.0.0.3"
+"""A second server, which asks `UPSTREAM` for names that are not its own."""
 
 EIGHT = range(1, 9)
 TWENTY = range(1, 21)
@@ -41,8 +44,8 @@ def ipv6(number: int) -> str:
 class CloudMap:
     """The API, as plain as it is on the wire."""
 
-    def __init__(self) -> None:
-        self._connection = http.client.HTTPConnection(*API, timeout=30)
+    def __init__(self, host: str) -> None:
+        self._connection = http.client.HTTPConnection(host, 5373, timeout=30)
 
     def call(self, operation: str, **members: Any) -> dict[str, Any]:
         headers = {
@@ -62,10 +65,10 @@ class CloudMap:
         operation = self.call("GetOperation", OperationId=created["OperationId"])["Operation"]
         return operation["Targets"]["NAMESPACE"]
 
-    def service(self, namespace: str, name: str, *types: str, ttl: int = 60, **members: Any) -> str:
+    def service(
+        self, namespace: str, name: str, *types: str, ttl: int = 60, routing: str = "MULTIVALUE", **members: Any
+    ) -> str:
         records = [{"Type": kind, "TTL": ttl} for kind in types]
-        # Route 53 has CNAME records in services of weighted routing only.
-        routing = "WEIGHTED" if "CNAME" in types else "MULTIVALUE"
         config = {"DnsRecords": records, "RoutingPolicy": routing}
         created = self.call("CreateService", Name=name, NamespaceId=namespace, DnsConfig=config, **members)
         return created["Service"]["Id"]
@@ -85,8 +88,8 @@ class CloudMap:
 class World:
     """What is registered. `moving` and `checked` are the services that checks change, and leave as they were."""
 
-    def __init__(self) -> None:
-        self.cloud_map = CloudMap()
+    def __init__(self, host: str):
+        self.cloud_map = CloudMap(host)
         app = self.cloud_map.namespace("app.local")
         self._service(app, "one", "A", number=1)
         self._service(app, "six", "AAAA", number=2)
@@ -108,11 +111,17 @@ class World:
         self._ports(self.cloud_map.service(long, LONG_LABEL, "SRV"), EIGHT)
         self._service(self.cloud_map.namespace("svc.internal"), "web", "A", "AAAA", number=5)
         self._service(self.cloud_map.namespace("apps.example.com", "Public"), "web", "A", "AAAA", number=6)
-        # What a search list of Kubernetes leads to.
-        self._service(self.cloud_map.namespace("cluster.local"), "only", "A", "AAAA", number=7)
+        if host == FORWARDING:
+            self._service(app, "elsewhere", "CNAME", AWS_INSTANCE_CNAME="www.example.org")
+            self._service(app, "balanced", "A", "AAAA", AWS_ALIAS_DNS_NAME="www.example.org")
+        else:
+            # What a search list of Kubernetes leads to. It leads the other server to its upstream.
+            self._service(self.cloud_map.namespace("cluster.local"), "only", "A", "AAAA", number=7)
 
     def _service(self, namespace: str, name: str, *types: str, number: int = 1, **attributes: str) -> None:
-        self.cloud_map.register(self.cloud_map.service(namespace, name, *types), number, **attributes)
+        # Aliases, of CNAME records or of load balancers, are for services of weighted routing.
+        routing = "WEIGHTED" if attributes else "MULTIVALUE"
+        self.cloud_map.register(self.cloud_map.service(namespace, name, *types, routing=routing), number, **attributes)
 
     def _fill(self, service: str, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -125,13 +134,26 @@ class World:
 
 
 @contextlib.contextmanager
-def serving(binary: str, directory: Path) -> Iterator[World]:
+def serving(binary: str, directory: Path, host: str = DNS, *flags: str) -> Iterator[World]:
     """A server that listens where resolvers ask, with all that they ask for."""
-    server = Server([binary, "--dns", f"{DNS}:53"], directory / "server.log", environment(directory))
+    dns = [f"{DNS}:53", f"[{DNS_IPV6}]:53"] if host == DNS else [f"{host}:53"]
+    addresses = ["--http", f"{host}:5373", "--admin", f"{host}:5374", "--dns", ",".join(dns)]
+    server = Server([binary, *addresses, *flags], directory / f"server-{host}.log", environment(directory))
     try:
-        server.wait_for([API, (DNS, 53)], seconds=30)
-        yield World()
+        server.wait_for([(host, 5373), (host, 53)], seconds=30)
+        yield World(host)
         if (status := server.stop()) != 0:
             raise SessionLost(f"the server ended with status {status}: {server.output[-4000:]}")
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def serving_and_forwarding(binary: str, directory: Path) -> Iterator[World]:
+    """The world of a server by itself, beside another one that forwards."""
+    with (
+        upstream(directory / "upstream"),
+        serving(binary, directory) as world,
+        serving(binary, directory, FORWARDING, "--forward", UPSTREAM),
+    ):
+        yield world

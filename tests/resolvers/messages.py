@@ -101,7 +101,11 @@ def complaints(asked: dns.message.Message, got: dns.message.Message, question: Q
         lines = "\n".join(rrset.to_text() for rrset in getattr(got, section)).splitlines()
         pairs[section] = (sorted(lines), sorted(getattr(question, section)))
     asked_for = f"{question.name} {question.kind}"
-    return [f"{asked_for}: {what}: {value!r} is not {wanted!r}" for what, (value, wanted) in pairs.items() if value != wanted]
+    return [
+        f"{asked_for}: {what}: {value!r} is not {wanted!r}"
+        for what, (value, wanted) in pairs.items()
+        if value != wanted
+    ]
 
 
 def one_by_one(report: Report) -> None:

@@ -4,8 +4,8 @@
 
 A probe is a program that reads lines `KIND NAME` and answers each with a line of JSON: a list of addresses (KIND is A,
 AAAA, or ADDRESSES for both), a list of [priority, weight, port, target] (SRV), or {"error": CLASS, "text": …}. The class is
-no-such-name, no-data, try-again, failure, or unsupported where the resolver has no call for it. A probe is started anew for each resolv.conf:
-not every resolver notices that it changes.
+no-such-name, no-data, try-again, failure, or unsupported where the resolver has no call for it. A probe is started anew for
+each resolv.conf: not every resolver notices that it changes.
 
 What a resolver cannot do stands in not-applicable.json with the reason. It is tried all the same, and must not pass, unless
 the reason is one of old versions (`before …`).
@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 
 from checks import CHECKS, NO_DATA, NO_SUCH_NAME, Failure
-from cloud import World, serving
+from cloud import World, serving_and_forwarding
 from session import Report, end_group, environment
 
 HERE = Path(__file__).resolve().parent
@@ -45,6 +45,7 @@ class Probe:
 
     def __init__(self, name: str, command: str, home: Path):
         self._name = name
+        self.said = ""  # the last answer, as it came
         self._errors = home / f"{name}.err"
         with self._errors.open("ab") as errors:
             self._process = subprocess.Popen(
@@ -66,10 +67,10 @@ class Probe:
             raise self._lost("it has ended") from None
         if not select.select([self._process.stdout], [], [], LONGEST)[0]:
             raise self._lost(f"{kind} {name}: no answer after {LONGEST} s")
-        line = self._process.stdout.readline()
-        if not line:
+        self.said = self._process.stdout.readline()
+        if not self.said:
             raise self._lost(f"{kind} {name}: it ended")
-        answer = json.loads(line)
+        answer = json.loads(self.said)
         return answer["error"] if isinstance(answer, dict) else sorted(map(canonical, answer))
 
     def means(self, found: list | str, error: str) -> bool:
@@ -87,7 +88,8 @@ class Probe:
 
 def means(name: str, found: list | str, error: str) -> bool:
     """Whether this is how the resolver of this name tells the error."""
-    return found == error or (name in DO_NOT_TELL and found in (NO_DATA, NO_SUCH_NAME) and error in (NO_DATA, NO_SUCH_NAME))
+    either = (NO_DATA, NO_SUCH_NAME)
+    return found == error or (name in DO_NOT_TELL and found in either and error in either)
 
 
 def canonical(answer: str | list) -> str | list:
@@ -108,7 +110,7 @@ def run(name: str, command: str, world: World, home: Path) -> dict[str, str | No
                 try:
                     results[identifier] = CHECKS[identifier].run(world, probe)
                 except Failure as failure:
-                    results[identifier] = f"{failure}\nunder\n{conf}"
+                    results[identifier] = f"{failure}\nIt said {probe.said}Under\n{conf}"
     return judged(results, NOT_APPLICABLE.get(name, {}))
 
 
@@ -125,14 +127,18 @@ def judged(results: dict[str, str | None], reasons: dict[str, str]) -> dict[str,
 
 def main() -> int:
     binary, *clients = sys.argv[1:]
-    if not os.path.samefile(RESOLV_CONF, Path(os.environ.get("SD_ETC", "/")) / RESOLV_CONF.name):
-        sys.exit(f"{RESOLV_CONF} is not the one of SD_ETC: run it by tests/lib/netns.sh, so that the machine keeps its own")
+    etc = os.environ.get("SD_ETC")
+    if not etc or not os.path.samefile(RESOLV_CONF, Path(etc) / RESOLV_CONF.name):
+        sys.exit(f"{RESOLV_CONF} is not that of SD_ETC, and may be the machine's: tests/lib/netns.sh puts it there")
     report = Report()
-    with tempfile.TemporaryDirectory(prefix="sd-resolvers.") as directory, serving(binary, Path(directory)) as world:
+    with (
+        tempfile.TemporaryDirectory(prefix="sd-resolvers.") as home,
+        serving_and_forwarding(binary, Path(home)) as world,
+    ):
         for client in clients:
             name, command = client.split("=", 1)
             started = time.monotonic()
-            results = run(name, command, world, Path(directory))
+            results = run(name, command, world, Path(home))
             for check, complaint in results.items():
                 if complaint is not None:
                     report.fail(f"{name}: {check}", complaint)

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud import BULKY, DNS, LONG_LABEL, serving
+from cloud import BULKY, DNS, FORWARDING, LONG_LABEL, serving_and_forwarding
 from session import Report, environment
+from upstream import HUNDRED
 
 SOA = "app.local. 15 SOA app.local. hostmaster.app.local. 1 7200 900 1209600 15"
 BACKEND = [f"backend.app.local. 60 SRV 1 1 {8000 + number} i-{number}.backend.app.local." for number in (1, 2)]
@@ -167,27 +168,50 @@ def one_connection(tools: Tools) -> None:
         tools.report.check(command, [] if got == wanted else [f"expected  {wanted}\ngot       {got}"], text)
 
 
+def forwarded(tools: Tools) -> None:
+    own = Message("NOERROR", "qr aa rd ra", EDNS, "UDP", answer=["one.app.local. 60 A 10.0.0.1"])
+    gone = Message("NXDOMAIN", "qr aa rd ra", EDNS, "UDP", authority=[SOA])
+    tools.get(f"dig @{FORWARDING} one.app.local", own)
+    tools.get(f"dig @{FORWARDING} nobody.app.local", gone)
+    # What others answer is not ours, so AA is not set; what nobody may ask of others is refused.
+    theirs = Message("NOERROR", "qr rd ra", EDNS, "UDP", answer=["www.example.org. 60 A 192.0.2.1"])
+    tools.get(f"dig @{FORWARDING} www.example.org", theirs)
+    tools.get(f"dig @{FORWARDING} +noedns www.example.org", theirs._replace(edns=None))
+    tools.get(f"dig @{FORWARDING} +tcp www.example.org", theirs._replace(transport="TCP"))
+    tools.get(f"dig @{FORWARDING} +norecurse www.example.org", Message("REFUSED", "qr ra", EDNS, "UDP"))
+    for command in (f"dig @{FORWARDING} hundred.example.org", f"kdig @{FORWARDING} hundred.example.org"):
+        if (text := tools.printed(command)) is not None:
+            *_, last = messages(text)
+            wanted = sorted(f"hundred.example.org. 60 A {address}" for address in HUNDRED)
+            complaints = [] if (last.transport, last.answer) == ("TCP", wanted) else ["not all, or not by TCP"]
+            tools.report.check(command, complaints, text)
+
+
 def load(tools: Tools, directory: Path) -> None:
-    questions = ["one A", "six AAAA", "many A", "many AAAA", "backend SRV", "one AAAA", "alias A", "checked A"]
-    file = directory / "questions"
-    file.write_text("".join("{}.app.local {}\n".format(*question.split()) for question in questions))
-    for flags in ("", "-e -D", "-m tcp", "-m tcp -e"):
-        command = f"dnsperf -s {DNS} -d {file} -n {QUERIES // len(questions)} -c 8 {flags}".rstrip()
-        if (text := tools.printed(command)) is None:
-            continue
-        wanted = [rf"Queries completed: +{QUERIES} ", r"Queries lost: +0 ", rf"Response codes: +NOERROR {QUERIES} "]
-        complaints = [f"it does not say {form}" for form in wanted if not re.search(form, text)]
-        tools.report.check(f"dnsperf {flags}".rstrip(), complaints, text)
+    own = ["one A", "six AAAA", "many A", "many AAAA", "backend SRV", "one AAAA", "alias A", "checked A"]
+    theirs = ["www A", "www AAAA", "hundred A", "text TXT", "alias AAAA", "_http._tcp SRV", "four A", "four AAAA"]
+    for server, zone, questions in (DNS, "app.local", own), (FORWARDING, "example.org", theirs):
+        file = directory / zone
+        lines = (f"{name}.{zone} {kind}\n" for name, kind in map(str.split, questions))
+        file.write_text("".join(lines))
+        for flags in ("-m udp", "-m udp -e -D", "-m tcp", "-m tcp -e"):
+            command = f"dnsperf -s {server} -d {file} -n {QUERIES // len(questions)} -c 8 {flags}"
+            if (text := tools.printed(command)) is None:
+                continue
+            wanted = [rf"Queries completed: +{QUERIES} ", r"Queries lost: +0 ", rf"Response codes: +NOERROR {QUERIES} "]
+            complaints = [f"it does not say {form}" for form in wanted if not re.search(form, text)]
+            tools.report.check(f"dnsperf {flags} of {zone}", complaints, text)
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="sd-resolvers.") as directory, serving(sys.argv[1], Path(directory)):
-        tools = Tools(Path(directory))
+    with tempfile.TemporaryDirectory(prefix="sd-resolvers.") as home, serving_and_forwarding(sys.argv[1], Path(home)):
+        tools = Tools(Path(home))
         flags_and_edns(tools)
         types_and_codes(tools)
         long_answers(tools)
         one_connection(tools)
-        load(tools, Path(directory))
+        forwarded(tools)
+        load(tools, Path(home))
     return tools.report.close()
 
 
