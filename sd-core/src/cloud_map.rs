@@ -45,9 +45,9 @@ use crate::{
         UpdatePublicDnsNamespaceRequest, UpdateServiceAttributesRequest, UpdateServiceRequest,
     },
     response::{
-        DiscoveredInstances, DiscoveredRevision, InstanceDescription, InstanceHealth, InstancePage,
-        NamespaceDescription, OperationStarted, OperationSummary, Page, ServiceAttributesDescription,
-        ServiceDescription,
+        DiscoveredInstances, DiscoveredRevision, FoundInstances, InstanceDescription, InstanceHealth,
+        InstancePage, NamespaceDescription, OperationStarted, OperationSummary, Page,
+        ServiceAttributesDescription, ServiceDescription,
     },
     state::State,
     throttle::Throttle,
@@ -425,6 +425,21 @@ impl ScopedCloudMap {
         let cloud_map = &self.cloud_map;
         cloud_map.at_moment(&self.scope, cloud_map.inner.clock.now(), |context| {
             discovery::explain(request, context)
+        })
+    }
+
+    /// [`discover_instances`](Self::discover_instances) for a door, which writes its answer from what stands in the state,
+    /// without a copy in between.
+    ///
+    /// # Errors
+    /// Those of [`discover_instances`](Self::discover_instances).
+    pub fn discover_instances_with<R>(
+        &self,
+        request: &DiscoverInstancesRequest,
+        use_it: impl FnOnce(&FoundInstances<'_>) -> R,
+    ) -> Result<R, Error> {
+        self.cloud_map.read(Action::DiscoverInstances, &self.scope, request, |request, context| {
+            discovery::find(request, context).map(|found| use_it(&found))
         })
     }
 

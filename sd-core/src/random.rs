@@ -86,14 +86,19 @@ const SHORT: u32 = 16 * 1024;
 /// A Fisher–Yates shuffle that keeps only the places it has touched; the first of them without allocating. It draws one
 /// number for several elements.
 pub struct Permutation<'a> {
-    random: &'a dyn RandomSource,
+    draws: Draws<'a>,
     len: u32,
     taken: u32,
+    places: Places,
+}
+
+/// Draws numbers, several from one of the source.
+struct Draws<'a> {
+    random: &'a dyn RandomSource,
     /// What is left of the last number that was drawn.
     drawn: u64,
     /// How many outcomes that number has decided between.
     outcomes: u64,
-    places: Places,
 }
 
 /// What stands at each place: the place itself, until a swap has put something else there.
@@ -192,14 +197,12 @@ impl Places {
     }
 }
 
-impl<'a> Permutation<'a> {
+impl<'a> Draws<'a> {
     /// A number may decide between so many outcomes: the bias stays below 2^-32, which is of no matter here.
     const MAX_OUTCOMES: u64 = 1 << 32;
 
-    /// A permutation of `0..len`.
-    #[must_use]
-    pub fn new(len: u32, random: &'a dyn RandomSource) -> Self {
-        Self { random, len, taken: 0, drawn: 0, outcomes: u64::MAX, places: Places::of(len) }
+    fn new(random: &'a dyn RandomSource) -> Self {
+        Self { random, drawn: 0, outcomes: u64::MAX }
     }
 
     /// A number below `limit`, by the multiply-shift method: the upper half of the product is the number, and the lower
@@ -220,6 +223,14 @@ impl<'a> Permutation<'a> {
     }
 }
 
+impl<'a> Permutation<'a> {
+    /// A permutation of `0..len`.
+    #[must_use]
+    pub fn new(len: u32, random: &'a dyn RandomSource) -> Self {
+        Self { draws: Draws::new(random), len, taken: 0, places: Places::of(len) }
+    }
+}
+
 impl Iterator for Permutation<'_> {
     type Item = u32;
 
@@ -229,7 +240,7 @@ impl Iterator for Permutation<'_> {
         if left == 0 {
             return None;
         }
-        let chosen = self.taken + self.below(left);
+        let chosen = self.taken + self.draws.below(left);
         let value = self.places.swap(self.taken, chosen, self.len);
         self.taken += 1;
         Some(value)
@@ -245,6 +256,40 @@ impl fmt::Debug for Permutation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permutation").field("len", &self.len).field("taken", &self.taken).finish()
     }
+}
+
+/// The most numbers among which those that were chosen are marked: 16 KiB of bits.
+const MARKED: u32 = 128 * 1024;
+
+/// Chooses `count` of the numbers `0..len`, in random order; all of them if there are not more.
+///
+/// As a [`Permutation`] of which so many are taken, but sooner: while few of many are chosen, a number that comes a second
+/// time is drawn again.
+pub(crate) fn choose(count: usize, len: u32, random: &dyn RandomSource) -> Vec<u32> {
+    let mut draws = Draws::new(random);
+    let wanted = u32::try_from(count).unwrap_or(u32::MAX).min(len);
+    if wanted > len / 2 {
+        let mut all: Vec<u32> = (0..len).collect();
+        for (place, left) in (0..wanted as usize).zip((1..=len).rev()) {
+            all.swap(place, place + draws.below(left) as usize);
+        }
+        all.truncate(wanted as usize);
+        return all;
+    }
+    if len > MARKED {
+        return Permutation::new(len, random).take(count).collect();
+    }
+    let mut marks = vec![0u64; len.div_ceil(u64::BITS) as usize];
+    let mut chosen = Vec::with_capacity(wanted as usize);
+    while chosen.len() < wanted as usize {
+        let number = draws.below(len);
+        let (marks, mark) = (&mut marks[(number / u64::BITS) as usize], 1 << (number % u64::BITS));
+        if *marks & mark == 0 {
+            *marks |= mark;
+            chosen.push(number);
+        }
+    }
+    chosen
 }
 
 #[cfg(test)]
@@ -303,9 +348,38 @@ mod tests {
             let mut plain = Permutation::new(len, &random);
             let mut all: Vec<u32> = (0..len).collect();
             let taken = len.min(100);
-            (0..taken).for_each(|i| all.swap(i as usize, (i + plain.below(len - i)) as usize));
+            (0..taken).for_each(|i| all.swap(i as usize, (i + plain.draws.below(len - i)) as usize));
             all.truncate(taken as usize);
             assert_eq!(Permutation::new(len, &again).take(100).collect::<Vec<_>>(), all, "{len}");
+        }
+    }
+
+    #[test]
+    fn as_many_are_chosen_as_are_wanted_and_none_twice() {
+        let random = SeededRandom::new(6);
+        for len in [0, 1, 2, 3, 7, 64, 65, 199, 200, 201, 1000, MARKED, MARKED + 1] {
+            for count in [0, 1, 2, 3, 32, 100, 1000] {
+                let mut chosen = choose(count, len, &random);
+                assert_eq!(chosen.len(), count.min(len as usize), "{count} of {len}");
+                assert!(chosen.iter().all(|number| *number < len), "{count} of {len}");
+                chosen.sort_unstable();
+                chosen.dedup();
+                assert_eq!(chosen.len(), count.min(len as usize), "{count} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_order_of_chosen_ones_comes_about_equally_often() {
+        // Both ways to choose: two of five are few, three are not.
+        for (count, orders) in [(2, 20), (3, 60)] {
+            let random = SeededRandom::new(1);
+            let mut found = HashMap::<Vec<u32>, u32>::new();
+            for _ in 0..1000 * orders {
+                *found.entry(choose(count, 5, &random)).or_default() += 1;
+            }
+            assert_eq!(found.len(), orders);
+            assert!(found.values().all(|n| (850..1150).contains(n)), "{found:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The responses of the API, as values of the model. What they have on the wire is the doors' business.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     health::HealthStatus,
@@ -174,6 +174,37 @@ pub struct DiscoveredInstances {
     pub instances: Vec<(Arc<Instance>, HealthStatus)>,
     /// Grows with every register and deregister of the service.
     pub instances_revision: InstancesRevision,
+}
+
+impl From<FoundInstances<'_>> for DiscoveredInstances {
+    fn from(found: FoundInstances<'_>) -> Self {
+        Self {
+            namespace_name: found.namespace_name.clone(),
+            instances: found.instances().map(|(instance, health)| (Arc::clone(instance), health)).collect(),
+            service_name: found.service_name.into_owned(),
+            instances_revision: found.instances_revision,
+        }
+    }
+}
+
+/// [`DiscoveredInstances`] where they stand in the state.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FoundInstances<'a> {
+    /// The `HttpName` of the namespace.
+    pub namespace_name: &'a NamespaceName,
+    /// The name of the service.
+    pub service_name: Cow<'a, ServiceName>,
+    /// Grows with every register and deregister of the service.
+    pub instances_revision: InstancesRevision,
+    pub(crate) instances: Vec<&'a InstanceEntry>,
+}
+
+impl<'a> FoundInstances<'a> {
+    /// The instances, each with the health status in effect.
+    pub fn instances(&self) -> impl ExactSizeIterator<Item = (&'a Arc<Instance>, HealthStatus)> + Clone {
+        self.instances.iter().map(|entry| (entry.instance(), entry.health().status()))
+    }
 }
 
 /// What tells whether a service's registrations have changed.

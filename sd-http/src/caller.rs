@@ -42,11 +42,11 @@ impl<'a> CredentialScope<'a> {
         let header = headers.get(AUTHORIZATION)?.as_bytes();
         // The rest of the header is long, and not looked at.
         let mut parts = header.split(|octet| matches!(octet, b',' | b' '));
-        let credential = str::from_utf8(parts.find_map(|part| part.strip_prefix(b"Credential="))?).ok()?;
+        let credential = parts.find_map(|part| part.strip_prefix(b"Credential="))?;
         // An access key may contain slashes, the rest may not: read it from its end.
-        let mut parts = credential.rsplitn(5, '/').skip(1);
-        let (service, region, _date, access_key) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let mut parts = credential.rsplitn(5, |octet| *octet == b'/').skip(1);
+        let mut part = || str::from_utf8(parts.next()?).ok();
+        let (service, region, _date, access_key) = (part()?, part()?, part()?, part()?);
         Some(Self { access_key, region, service })
     }
 }

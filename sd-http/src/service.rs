@@ -103,30 +103,61 @@ impl CloudMapService {
         response
     }
 
-    pub(crate) async fn answer<B>(self, request: Request<B>) -> Response<Bytes>
-    where
-        B: Body,
-    {
+    /// The head of a request is read at once, so that it is not kept while the answer is made.
+    pub(crate) fn answer<B: Body>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<Bytes>> + use<B> {
         let (parts, body) = request.into_parts();
-        let path = parts.uri.path();
-        if is_reset(&parts) {
-            return self.reset(&parts, body).await;
+        let head =
+            if is_reset(&parts) { Head::Reset(self.clone(), Box::new(parts)) } else { self.asked(&parts) };
+        async move {
+            match head {
+                Head::Asked(asked) => asked.answer(body).await,
+                Head::Refused(protocol, error) => protocol_error(protocol, &error),
+                Head::Reset(service, parts) => service.reset(&parts, body).await,
+            }
         }
+    }
+
+    /// What the head of a request asks for.
+    fn asked(&self, parts: &Parts) -> Head {
+        let path = parts.uri.path();
         let protocol = Protocol::of(&parts.headers, path);
         let scope = match parts.extensions.get::<Caller>() {
             Some(caller) => caller.scope.clone(),
             None => scope_of(&parts.headers, &self.default_scope),
         };
-        let action = match protocol.action(&parts.headers, path) {
-            Ok(action) => action,
-            Err(error) => return protocol_error(protocol, &error),
-        };
+        match protocol.action(&parts.headers, path) {
+            Ok(action) => Head::Asked(Asked { protocol, action, cloud_map: self.cloud_map.at(scope) }),
+            Err(error) => Head::Refused(protocol, error),
+        }
+    }
+}
+
+/// What the head of a request has told.
+enum Head {
+    Asked(Asked),
+    Refused(Protocol, ProtocolError),
+    Reset(CloudMapService, Box<Parts>),
+}
+
+/// An operation, whose request is still to be read.
+struct Asked {
+    protocol: Protocol,
+    action: Action,
+    cloud_map: ScopedCloudMap,
+}
+
+impl Asked {
+    async fn answer<B: Body>(self, body: B) -> Response<Bytes> {
+        let Self { protocol, action, cloud_map } = self;
         let body = match read(body).await {
             Ok(body) => body,
             Err(error) => return protocol_error(protocol, &error),
         };
-        let span = tracing::debug_span!("request", %action, %scope);
-        match dispatch(protocol, action, &self.cloud_map.at(scope), &body).await {
+        let span = tracing::debug_span!("request", %action, scope = %cloud_map.scope());
+        match dispatch(protocol, action, &cloud_map, &body).await {
             Ok(body) => {
                 span.in_scope(|| tracing::debug!(octets = body.len(), "answered"));
                 success(protocol, action, body)
@@ -161,7 +192,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let answer = self.clone().answer(request);
+        let answer = self.answer(request);
         Box::pin(async move { Ok(answer.await.map(Full::new)) })
     }
 }
@@ -245,8 +276,18 @@ macro_rules! dispatch {
             cloud_map: &ScopedCloudMap,
             body: &[u8],
         ) -> Result<Vec<u8>, Failure> {
+            if action == Action::DiscoverInstances {
+                let request = decode(protocol, body)?;
+                cloud_map.hold_back(action).await;
+                // Its answer is written from what stands in the state.
+                return cloud_map.discover_instances_with(&request, |found| encode(protocol, found))?;
+            }
             match action {
-                $(Action::$write => encode(protocol, &cloud_map.$wm(decode(protocol, body)?).await?),)*
+                $(Action::$write => {
+                    let request = decode(protocol, body)?;
+                    // What a write keeps while it waits would make every answer's allocation a large one.
+                    encode(protocol, &Box::pin(cloud_map.$wm(request)).await?)
+                })*
                 $(Action::$read => {
                     let request = decode(protocol, body)?;
                     cloud_map.hold_back(action).await;

@@ -1,19 +1,19 @@
 //! DiscoverInstances and DiscoverInstancesRevision: finding instances by the names of their namespace and service.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{ReadContext, check::Check, endpoint::check_form, find_namespace};
 use crate::{
     constraint,
     error::Error,
     explanation::{Candidate, Explanation, LeftOut, Outcome},
-    health::{HealthCheck, HealthStatus},
+    health::HealthCheck,
     ids::AccountId,
-    model::{Instance, Signature},
+    model::Signature,
     name::ServiceName,
-    random::{Permutation, RandomSource},
+    random::{self, Permutation, RandomSource},
     request::{DiscoverInstancesRequest, DiscoverInstancesRevisionRequest},
-    response::{DiscoveredInstances, DiscoveredRevision},
+    response::{DiscoveredInstances, DiscoveredRevision, FoundInstances},
     state::{InstanceEntry, Instances, InstancesRevision, NamespaceEntry, ServiceEntry},
 };
 
@@ -82,16 +82,24 @@ pub(crate) fn discover(
     request: &DiscoverInstancesRequest,
     context: &ReadContext<'_>,
 ) -> Result<DiscoveredInstances, Error> {
+    find(request, context).map(DiscoveredInstances::from)
+}
+
+/// [`discover`] without a copy of what it finds.
+pub(crate) fn find<'s>(
+    request: &DiscoverInstancesRequest,
+    context: &'s ReadContext<'_>,
+) -> Result<FoundInstances<'s>, Error> {
     let Question { namespace, service_name, service, health, query, both, limit } =
         question(request, context)?;
-    let answer = |instances, revision, name: &ServiceName| DiscoveredInstances {
-        namespace_name: namespace.namespace().http_name.clone(),
-        service_name: name.clone(),
-        instances,
-        instances_revision: revision,
-    };
+    let namespace_name = &namespace.namespace().http_name;
     let Some(service) = service else {
-        return Ok(answer(Vec::new(), InstancesRevision::default(), &service_name));
+        return Ok(FoundInstances {
+            namespace_name,
+            service_name: Cow::Owned(service_name),
+            instances: Vec::new(),
+            instances_revision: InstancesRevision::default(),
+        });
     };
     let choice = Choice { instances: service.instances(), random: context.random };
     let candidates = choice.candidates(health, &query);
@@ -100,7 +108,12 @@ pub(crate) fn discover(
     if instances.is_empty() && query.attributes != both.attributes {
         instances = choice.pick(candidates, &query, limit);
     }
-    Ok(answer(instances, service.instances_revision(), &service.service().name))
+    Ok(FoundInstances {
+        namespace_name,
+        service_name: Cow::Borrowed(&service.service().name),
+        instances,
+        instances_revision: service.instances_revision(),
+    })
 }
 
 /// Why [`discover`] answers what it does.
@@ -210,7 +223,7 @@ struct Choice<'a> {
     random: &'a dyn RandomSource,
 }
 
-impl Choice<'_> {
+impl<'a> Choice<'a> {
     /// The numbers of the instances that the filter leaves.
     fn candidates(&self, filter: HealthFilter, query: &Wanted<'_>) -> Range<u32> {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
@@ -227,19 +240,13 @@ impl Choice<'_> {
     }
 
     /// Picks at random by number, so that the cost without parameters is that of the answer and not of the service.
-    fn pick(
-        &self,
-        candidates: Range<u32>,
-        wanted: &Wanted<'_>,
-        limit: usize,
-    ) -> Vec<(Arc<Instance>, HealthStatus)> {
+    fn pick(&self, candidates: Range<u32>, wanted: &Wanted<'_>, limit: usize) -> Vec<&'a InstanceEntry> {
         let (instances, random) = (self.instances, self.random);
-        let found = |entry: &InstanceEntry| (Arc::clone(entry.instance()), entry.health().status());
         if wanted.attributes.is_empty() {
-            let order = Permutation::new(candidates.end - candidates.start, random).take(limit);
+            let chosen = random::choose(limit, candidates.end - candidates.start, random);
             // Nothing is left out: there is one of each number.
-            let mut picked = Vec::with_capacity(order.size_hint().0);
-            picked.extend(order.filter_map(|number| instances.nth(candidates.start + number)).map(found));
+            let mut picked = Vec::with_capacity(chosen.len());
+            picked.extend(chosen.iter().filter_map(|number| instances.nth(candidates.start + number)));
             return picked;
         }
         // What has the signature may still not have the attributes; that is looked at when it is picked.
@@ -247,6 +254,6 @@ impl Choice<'_> {
             instances.range(candidates).filter(|entry| entry.is_like(wanted.signature)).collect();
         let order = Permutation::new(u32::try_from(alike.len()).unwrap_or(u32::MAX), random);
         let picked = order.map(|number| alike[number as usize]).filter(|entry| wanted.is_met_by(entry));
-        picked.take(limit).map(found).collect()
+        picked.take(limit).collect()
     }
 }

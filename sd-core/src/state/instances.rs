@@ -2,10 +2,7 @@ use std::{ops::Range, sync::Arc};
 
 use siphasher::sip::SipHasher13;
 
-use super::{
-    Age, Revision,
-    persistent::{OrdSet, Vector},
-};
+use super::{Age, Revision, persistent::OrdSet, vector::Vector};
 use crate::{
     health::Health,
     ids::InstanceId,
@@ -119,9 +116,7 @@ impl Instances {
 
     /// Those of these numbers, in their order.
     pub(crate) fn range(&self, numbers: Range<u32>) -> impl Iterator<Item = &InstanceEntry> {
-        let len = self.all.len();
-        let (start, end) = ((numbers.start as usize).min(len), (numbers.end as usize).min(len));
-        self.all.focus().narrow(start..end.max(start)).into_iter()
+        self.all.range(numbers.start as usize..numbers.end as usize)
     }
 
     /// All of them, in no particular order.
@@ -167,7 +162,7 @@ impl Instances {
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         self.numbers.insert((hash(entry.instance.id.as_str()), number));
         let routable = entry.is_routable();
-        self.all.push_back(entry);
+        self.all.push(entry);
         if routable {
             self.swap(number, self.healthy);
             self.healthy += 1;
@@ -207,7 +202,7 @@ impl Instances {
             }
             hole = self.healthy;
         }
-        let Some(last) = self.all.pop_back() else { return };
+        let Some(last) = self.all.pop() else { return };
         let end = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         if hole < end {
             self.place(last, end, hole);
@@ -252,7 +247,7 @@ impl Instances {
     #[cfg(test)]
     pub(crate) fn check(&self) {
         assert_eq!(self.numbers.len(), self.all.len());
-        for (number, entry) in (0..).zip(&self.all) {
+        for (number, entry) in (0..).zip(self.all.iter()) {
             assert!(self.numbers.contains(&(hash(entry.instance.id.as_str()), number)));
             assert_eq!(self.find(entry.instance.id.as_str()).map(|(found, _)| found), Some(number));
             assert_eq!(entry.is_routable(), number < self.healthy, "{number} of {}", self.healthy);

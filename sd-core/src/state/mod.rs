@@ -7,6 +7,7 @@ mod persistent;
 #[cfg(test)]
 mod tests;
 mod time;
+mod vector;
 
 use std::{fmt, ops::Bound, sync::Arc};
 

@@ -1,11 +1,15 @@
 //! Lists of instances: the answers that are long and asked for often. Their JSON is put together from fragments that are
 //! encoded once for an instance; their CBOR is encoded each time.
 
+use std::sync::Arc;
+
 use sd_core::{
     Error,
+    health::HealthStatus,
     ids::AccountId,
     model::Instance,
-    response::{DiscoveredInstances, InstancePage},
+    response::{DiscoveredInstances, FoundInstances, InstancePage},
+    state::InstancesRevision,
 };
 use serde::Serialize;
 
@@ -47,36 +51,56 @@ impl Body for InstancePage {
 
 impl Body for DiscoveredInstances {
     fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct DiscoverInstances<'a> {
-            instances: Vec<HttpInstanceSummary<'a>>,
-            instances_revision: u64,
-        }
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct HttpInstanceSummary<'a> {
-            instance_id: &'a str,
-            attributes: AttributeMap<'a>,
-            health_status: &'static str,
-            namespace_name: &'a str,
-            service_name: &'a str,
-        }
-        if protocol == Protocol::Json {
-            return Ok(discovered_json(self));
-        }
-        let instances = self.instances.iter().map(|(instance, health)| HttpInstanceSummary {
-            instance_id: instance.id.as_str(),
-            attributes: AttributeMap(&instance.attributes),
-            health_status: health.as_str(),
-            namespace_name: self.namespace_name.as_str(),
-            service_name: self.service_name.as_str(),
-        });
-        protocol.encode(&DiscoverInstances {
-            instances: instances.collect(),
-            instances_revision: self.instances_revision.as_u64(),
-        })
+        discovered(
+            protocol,
+            (self.namespace_name.as_str(), self.service_name.as_str()),
+            self.instances.iter().map(|(instance, health)| (instance, *health)),
+            self.instances_revision,
+        )
     }
+}
+
+impl Body for FoundInstances<'_> {
+    fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+        let names = (self.namespace_name.as_str(), self.service_name.as_str());
+        discovered(protocol, names, self.instances(), self.instances_revision)
+    }
+}
+
+/// The answer to DiscoverInstances: the names of namespace and service, the instances with their health, the revision.
+fn discovered<'a>(
+    protocol: Protocol,
+    (namespace_name, service_name): (&str, &str),
+    instances: impl Iterator<Item = (&'a Arc<Instance>, HealthStatus)> + Clone,
+    revision: InstancesRevision,
+) -> Result<Vec<u8>, Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct DiscoverInstances<'a> {
+        instances: Vec<HttpInstanceSummary<'a>>,
+        instances_revision: u64,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct HttpInstanceSummary<'a> {
+        instance_id: &'a str,
+        attributes: AttributeMap<'a>,
+        health_status: &'static str,
+        namespace_name: &'a str,
+        service_name: &'a str,
+    }
+    let revision = revision.as_u64();
+    if protocol == Protocol::Json {
+        return Ok(discovered_json((namespace_name, service_name), instances, revision));
+    }
+    let instances = instances.map(|(instance, health)| HttpInstanceSummary {
+        instance_id: instance.id.as_str(),
+        attributes: AttributeMap(&instance.attributes),
+        health_status: health.as_str(),
+        namespace_name,
+        service_name,
+    });
+    protocol.encode(&DiscoverInstances { instances: instances.collect(), instances_revision: revision })
 }
 
 /// `"<id>","Attributes":{…}`, encoded once for an instance: what stands before and after it differs.
@@ -107,6 +131,16 @@ fn push_account(bytes: &mut Vec<u8>, account: &AccountId) {
     push_text(bytes, account.as_str());
 }
 
+fn push_number(bytes: &mut Vec<u8>, number: u64) {
+    let _ = serde_json::to_writer(bytes, &number);
+}
+
+/// What begins an instance that is not the first.
+const NEXT: &[u8] = b",{\"InstanceId\":";
+
+/// The octets of the names of namespace and service and what is around them, mostly.
+const NAMES: usize = 128;
+
 /// The octets of an instance in a list besides its fragment, about.
 const AROUND: usize = 64;
 
@@ -133,34 +167,44 @@ fn page_json(page: &InstancePage) -> Vec<u8> {
     bytes
 }
 
-fn discovered_json(found: &DiscoveredInstances) -> Vec<u8> {
-    let mut names = b"\",\"NamespaceName\":".to_vec();
-    push_text(&mut names, found.namespace_name.as_str());
+fn discovered_json<'a>(
+    (namespace_name, service_name): (&str, &str),
+    instances: impl Iterator<Item = (&'a Arc<Instance>, HealthStatus)> + Clone,
+    revision: u64,
+) -> Vec<u8> {
+    let mut names = Vec::with_capacity(NAMES);
+    names.extend_from_slice(b"\",\"NamespaceName\":");
+    push_text(&mut names, namespace_name);
     names.extend_from_slice(b",\"ServiceName\":");
-    push_text(&mut names, found.service_name.as_str());
+    push_text(&mut names, service_name);
     names.push(b'}');
     let around = names.len() + AROUND;
-    let capacity =
-        found.instances.iter().map(|(instance, _)| fragment(instance).len() + around).sum::<usize>();
+    let capacity = instances.clone().map(|(instance, _)| fragment(instance).len() + around).sum::<usize>();
     let mut bytes = Vec::with_capacity(capacity + 64);
     bytes.extend_from_slice(b"{\"Instances\":[");
-    // What follows the fragment is mostly the same for all.
+    // What stands between two fragments is mostly the same for all.
     let mut tail = Vec::with_capacity(around);
     let mut tail_of = None;
-    for (i, (instance, health)) in found.instances.iter().enumerate() {
-        if tail_of != Some(*health) {
-            tail_of = Some(*health);
+    for (instance, health) in instances {
+        if tail_of != Some(health) {
             tail.clear();
             tail.extend_from_slice(b",\"HealthStatus\":\"");
             tail.extend_from_slice(health.as_str().as_bytes());
             tail.extend_from_slice(&names);
+            tail.extend_from_slice(NEXT);
         }
-        bytes.extend_from_slice(if i == 0 { b"{\"InstanceId\":" } else { b",{\"InstanceId\":" });
+        if tail_of.is_none() {
+            bytes.extend_from_slice(&NEXT[1..]);
+        }
+        tail_of = Some(health);
         bytes.extend_from_slice(fragment(instance));
         bytes.extend_from_slice(&tail);
     }
+    if tail_of.is_some() {
+        bytes.truncate(bytes.len() - NEXT.len());
+    }
     bytes.extend_from_slice(b"],\"InstancesRevision\":");
-    bytes.extend_from_slice(found.instances_revision.as_u64().to_string().as_bytes());
+    push_number(&mut bytes, revision);
     bytes.push(b'}');
     bytes
 }
