@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     }
     let filter = EnvFilter::try_from_env("SD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // Shells give out fewer descriptors than this server has places for connections; what they allow in all is enough.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::debug!(%error, "the number of descriptors stays as it is");
+    }
     match run(&cli.settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -76,6 +76,24 @@ fn the_banner_tells_where_it_listens_and_a_signal_ends_it() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn it_takes_as_many_descriptors_as_it_may() {
+    let script = "ulimit -Sn 64 && exec \"$0\" \"$@\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_sd-server")]).args(ANY_PORTS).stdout(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    banner(&mut child);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = line.split_whitespace().skip(3).take(2).collect::<Vec<_>>()[..] else {
+        panic!("{line}")
+    };
+    assert_eq!(soft, hard);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// Creates a private namespace in this VPC through the API at this address: the answer, head and body.
 fn create_namespace(address: &str, name: &str, vpc: &str) -> String {
     let body = format!(r#"{{"Name": "{name}", "Vpc": "{vpc}"}}"#);
