@@ -80,6 +80,20 @@ fn octets_after_the_message_do_not_matter() {
     assert_eq!(data(&fixture.send(&packet)), ["10.0.0.1"]);
 }
 
+#[test]
+fn a_label_may_have_any_octets() {
+    let fixture = Fixture::new();
+    fixture.web(1);
+    // RFC 2181 section 11. Of them only the letters of ASCII have two cases (RFC 4343).
+    for label in [&b"\x04\0\xFF. "[..], b"\x01\xC1", b"\x03we\xE2", b"\x03w.b"] {
+        let mut packet = raw().0;
+        packet.splice(12..16, label.iter().copied());
+        let answer = fixture.reply(&packet, Transport::Udp).unwrap();
+        assert_eq!(answer[12..packet.len()], packet[12..]);
+        assert_negative(&parse(&answer), ResponseCode::NXDomain);
+    }
+}
+
 // Positive answers.
 
 #[test]
@@ -192,6 +206,14 @@ fn a_name_may_have_several_owners() {
     assert!(answer.answers.iter().all(|record| record.ttl == 5));
     fixture.deregister(&web, "v1");
     assert_eq!(data(&fixture.ask("v1.web.app.local", Kind::A)), ["10.0.0.2"]);
+}
+
+#[test]
+fn a_ttl_may_be_zero() {
+    let fixture = Fixture::new();
+    let service = fixture.service("db", Multivalue, &[(RecordType::A, 0)]);
+    fixture.register(&service, "i", &[("IPV4", "10.0.0.1")]);
+    assert_eq!(fixture.ask("db.app.local", Kind::A).answers[0].ttl, 0);
 }
 
 #[test]
@@ -400,6 +422,17 @@ fn a_name_exists_as_long_as_one_below_it_does() {
 }
 
 #[test]
+fn a_search_list_is_walked_through_names_that_do_not_exist() {
+    let fixture = Fixture::new();
+    fixture.web(1);
+    // The zone's own name as a suffix of the name that is looked for.
+    for kind in [Kind::A, Kind::AAAA] {
+        assert_negative(&fixture.ask("web.app.local.app.local", kind), ResponseCode::NXDomain);
+        assert_negative(&fixture.ask("below.web.app.local", kind), ResponseCode::NXDomain);
+    }
+}
+
+#[test]
 fn other_zones_are_refused() {
     let fixture = Fixture::new();
     for name in ["example.com", "local", "myapp.local", ".", "web.app.local.svc.cluster.local"] {
@@ -408,6 +441,8 @@ fn other_zones_are_refused() {
         assert!(!answer.metadata.authoritative);
         assert!(answer.authorities.is_empty());
     }
+    // By this hosts decide whether the names in `local` are those of multicast DNS.
+    assert_eq!(fixture.ask("local", Kind::SOA).metadata.response_code, ResponseCode::Refused);
 }
 
 #[test]
@@ -466,8 +501,13 @@ fn opt_is_answered_if_asked() {
     let fixture = Fixture::new();
     fixture.web(1);
     assert!(fixture.ask("web.app.local", Kind::A).edns.is_none());
-    for name in ["web.app.local", "none.app.local", "example.com"] {
-        let answer = fixture.send(&question_with_edns(name, Kind::A, 4096));
+    for (name, kind) in [
+        ("web.app.local", Kind::A),
+        ("web.app.local", Kind::AAAA),
+        ("none.app.local", Kind::A),
+        ("example.com", Kind::A),
+    ] {
+        let answer = fixture.send(&question_with_edns(name, kind, 4096));
         let edns = answer.edns.unwrap();
         assert_eq!((edns.version(), edns.max_payload(), edns.flags().dnssec_ok), (0, 1232, false));
         assert!(edns.options().as_ref().is_empty());
@@ -483,6 +523,30 @@ fn dnssec_ok_is_repeated_and_unknown_options_and_flags_are_not() {
     packet.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, 0xFF, 0xFF, 0, 9, 0, 10, 0, 5, 1, 2, 3, 4, 5]);
     let answer = fixture.reply(&packet, Transport::Udp).unwrap();
     assert_eq!(answer[end + 16..], [0, 0, 41, 0x04, 0xD0, 0, 0, 0x80, 0, 0, 0]);
+}
+
+#[test]
+fn known_options_are_not_answered_either() {
+    let fixture = Fixture::new();
+    fixture.web(1);
+    // Client subnet (RFC 7871), one of no family, cookie (RFC 7873), keepalive (RFC 7828), padding (RFC 7830).
+    let options: [&[u8]; 5] = [
+        &[0, 8, 0, 7, 0, 1, 24, 0, 10, 0, 0],
+        &[0, 8, 0, 4, 0, 9, 255, 0],
+        &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[0, 11, 0, 0],
+        &[0, 12, 0, 2, 0, 0],
+    ];
+    for option in options {
+        let (mut packet, end) = raw();
+        packet[11] = 1;
+        packet.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, option.len() as u8]);
+        packet.extend_from_slice(option);
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let answer = fixture.reply(&packet, transport).unwrap();
+            assert_eq!(answer[end + 16..], [0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0, 0, 0], "{option:?}");
+        }
+    }
 }
 
 #[test]
@@ -591,7 +655,19 @@ fn bad_names_are_a_format_error() {
     let fixture = Fixture::new();
     let header = &raw().0[..12];
     let long = [&b"\x01a".repeat(128)[..], b"\0"].concat();
-    for name in [&b"\xC0\x0C"[..], b"\x40a\0", b"\x80\0", b"\x05ab\0", b"\x03web", &long] {
+    // Pointers to itself, back, forward and into the header; labels of unknown types and such as are cut off.
+    let names: [&[u8]; 9] = [
+        b"\xC0\x0C",
+        b"\x01a\xC0\x0C",
+        b"\xC0\x20",
+        b"\xC0\x00",
+        b"\x40a\0",
+        b"\x80\0",
+        b"\x05ab\0",
+        b"\x03web",
+        &long,
+    ];
+    for name in names {
         let packet = [header, name, &[0, 1, 0, 1]].concat();
         assert_eq!(code(&fixture, &packet).0, ResponseCode::FormErr, "{name:?}");
     }
@@ -635,6 +711,8 @@ fn transfers_and_meta_types_give_no_data() {
         let (mut packet, end) = raw();
         packet[end - 3] = kind;
         assert_eq!(code(&fixture, &packet), (expected, 1), "{kind}");
+        let in_stream = fixture.reply(&packet, Transport::Tcp);
+        assert_eq!(in_stream, fixture.reply(&packet, Transport::Udp), "{kind}");
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::{op::Message, rr::RecordType as Kind};
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType as Kind,
+};
 use sd_core::{
     model::{RecordType, RoutingPolicy::Multivalue},
     name::DnsName,
@@ -163,6 +166,21 @@ async fn a_change_is_answered_as_soon_as_it_is_made() {
         socket.send(&question("new.app.local", Kind::A)).await.unwrap();
         assert_eq!(data(&receive(&socket).await), [format!("10.1.0.{number}")]);
     }
+}
+
+#[tokio::test]
+async fn both_of_a_pair_of_queries_are_answered() {
+    let served = serve().await;
+    let socket = udp(served.address).await;
+    // As some stub resolvers do: at once, from one socket, and the name is found only if neither is refused.
+    socket.send(&with_id(question("web.app.local", Kind::A), 1)).await.unwrap();
+    socket.send(&with_id(question("web.app.local", Kind::AAAA), 2)).await.unwrap();
+    let mut answers = [receive(&socket).await, receive(&socket).await];
+    answers.sort_by_key(|answer| answer.metadata.id);
+    let [ipv4, ipv6] = answers;
+    assert_eq!((ipv4.metadata.id, data(&ipv4)), (1, WEB.map(str::to_owned).to_vec()));
+    assert_eq!((ipv6.metadata.id, ipv6.metadata.response_code), (2, ResponseCode::NoError));
+    assert!(ipv6.answers.is_empty() && ipv6.metadata.authoritative);
 }
 
 #[tokio::test]
