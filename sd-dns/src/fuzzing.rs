@@ -1,6 +1,9 @@
 //! What a fuzz target may ask of the answer path.
 
-use hickory_proto::op::Message as ParsedMessage;
+use hickory_proto::{
+    op::Message as ParsedMessage,
+    serialize::binary::{BinDecodable, BinDecoder},
+};
 use sd_core::random::SeededRandom;
 
 use crate::{
@@ -32,15 +35,17 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
     let random = || SeededRandom::new(1);
     let parsed = ParsedMessage::from_vec(packet).ok();
     let usual = Query::read(header, packet);
+    // Answers stand one after the other in a buffer.
+    const BEFORE: &[u8] = b"another answer";
     let mut answers = Vec::new();
     if let Some(Query { header, question, edns }) = &usual {
-        let mut out = Vec::new();
+        let mut out = BEFORE.to_vec();
         let limit = transport.limit(*edns);
         let answered = answer::answer(&published, *header, question, *edns, limit, &random(), &mut out);
         answers.push((out, answered));
     }
     if parsed.is_some() || usual.is_none() {
-        let mut out = Vec::new();
+        let mut out = BEFORE.to_vec();
         let answered = slow::answer(&published, header, packet, transport, &random(), &mut out);
         answers.push((out, answered));
     }
@@ -66,13 +71,18 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
         if let Err(waiting) = answered {
             let _ = waiting.fail(&mut out);
         }
-        check(packet, transport, payload, &out).map_err(|fault| format!("{fault}: {out:02x?}"))?;
+        check(packet, transport, payload, &out[BEFORE.len()..])
+            .map_err(|fault| format!("{fault}: {out:02x?}"))?;
     }
     Ok(usual.is_some())
 }
 
 fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8]) -> Result<(), String> {
-    let parsed = ParsedMessage::from_vec(answer).map_err(|error| error.to_string())?;
+    let mut decoder = BinDecoder::new(answer);
+    let parsed = ParsedMessage::read(&mut decoder).map_err(|error| error.to_string())?;
+    if !decoder.is_empty() {
+        return Err("octets after its end".into());
+    }
     if answer[..2] != packet[..2] {
         return Err("another id".into());
     }

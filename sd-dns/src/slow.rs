@@ -7,7 +7,7 @@ use crate::{
     counters::Answered,
     name_table::Published,
     wire::{
-        CLASS_IN, Edns, Message, Rcode, Transport,
+        CLASS_IN, Edns, HEADER, Message, Rcode, Transport,
         answer::{self, Waiting},
         kind,
         query::{QueryHeader, Question},
@@ -26,7 +26,7 @@ pub(crate) fn answer(
 ) -> Result<Answered, Box<Waiting>> {
     // A query has exactly one question (RFC 9619).
     let question = if u16_at(packet, 4) == Some(1) { Question::read(packet) } else { None };
-    let parsed = ParsedMessage::from_vec(packet).ok();
+    let parsed = if may_hold(packet) { ParsedMessage::from_vec(packet).ok() } else { None };
     let edns = parsed.as_ref().and_then(|message| message.edns.as_ref());
     let verdict = verdict(header, question.as_ref(), parsed.is_some(), edns);
     let edns = edns.map(|edns| Edns { payload: edns.max_payload(), dnssec_ok: edns.flags().dnssec_ok });
@@ -46,6 +46,16 @@ pub(crate) fn answer(
         rcode: rcode.into(),
         forwarded: false,
     })
+}
+
+/// Whether a packet is long enough for all that its header counts: room for that is made before it is read.
+fn may_hold(packet: &[u8]) -> bool {
+    // The root's name, type and class; the same, TTL and a length.
+    const SHORTEST_QUESTION: usize = 5;
+    const SHORTEST_RECORD: usize = 11;
+    let count = |section: usize| usize::from(u16_at(packet, 4 + 2 * section).unwrap_or_default());
+    let records = count(1) + count(2) + count(3);
+    HEADER + count(0) * SHORTEST_QUESTION + records * SHORTEST_RECORD <= packet.len()
 }
 
 fn verdict(

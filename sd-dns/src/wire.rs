@@ -32,6 +32,21 @@ pub(crate) const MIN_UDP_PAYLOAD: u16 = 512;
 
 pub(crate) const CLASS_IN: u16 = 1;
 
+/// Flags of a header's second word (RFC 1035 section 4.1.1, RFC 4035 section 3).
+pub(crate) mod flag {
+    pub(crate) const QR: u16 = 0x8000;
+    /// Four bits.
+    pub(crate) const OPCODE: u16 = 0x7800;
+    pub(crate) const AA: u16 = 0x0400;
+    pub(crate) const TC: u16 = 0x0200;
+    pub(crate) const RD: u16 = 0x0100;
+    pub(crate) const RA: u16 = 0x0080;
+    pub(crate) const AD: u16 = 0x0020;
+    pub(crate) const CD: u16 = 0x0010;
+    /// Four bits.
+    pub(crate) const RCODE: u16 = 0x000F;
+}
+
 /// Types of records and of questions.
 pub(crate) mod kind {
     pub(crate) const A: u16 = 1;

@@ -1,4 +1,5 @@
-//! What a server asks of others, and what it makes of their answers: each upstream is a socket of the test.
+//! What a server asks of others, and what it makes of their answers: each upstream is a socket of the test. Time goes on by
+//! itself, and only when nothing else is left to do.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -176,7 +177,7 @@ fn assert_fails(answer: &Message) {
     assert_eq!(answer.queries.len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_passes_as_the_bytes_that_it_is() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -207,7 +208,7 @@ async fn an_answer_passes_as_the_bytes_that_it_is() {
     assert!(counters.by_zone.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn edns_is_between_neighbours() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -231,7 +232,7 @@ async fn edns_is_between_neighbours() {
     assert_eq!((ours.max_payload(), ours.flags().dnssec_ok, ours.options().as_ref().len()), (1232, true, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn own_names_never_leave_and_recursion_has_to_be_desired() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -254,7 +255,7 @@ async fn own_names_never_leave_and_recursion_has_to_be_desired() {
     upstream.assert_unasked();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_does_not_know_the_query_is_not_heard() {
     let (upstream, other) = (Upstream::bind().await, Upstream::bind().await);
     let served = Served::start([upstream.address()]).await;
@@ -275,7 +276,7 @@ async fn whoever_does_not_know_the_query_is_not_heard() {
     assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_query_has_a_port_and_an_id_of_its_own() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -301,7 +302,6 @@ async fn each_query_has_a_port_and_an_id_of_its_own() {
 async fn the_next_one_is_asked_after_a_second_and_is_first_from_then_on() {
     let (silent, other) = (Upstream::bind().await, Upstream::bind().await);
     let served = Served::start([silent.address(), other.address()]).await;
-    // Time goes on by itself when nothing else is left to do.
     let begun = Instant::now();
     let (answer, ()) = tokio::join!(served.ask("example.com"), other.answer(&[[192, 0, 2, 1]]));
     assert_eq!(data(&answer), ["192.0.2.1"]);
@@ -334,7 +334,7 @@ async fn clients_are_told_before_they_give_up() {
     assert_eq!(served.server.counters().by_rcode, [(2, 1)].into());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_fails_is_followed_by_the_next_one() {
     let (one, two) = (Upstream::bind().await, Upstream::bind().await);
     // Nobody is behind the first one: its socket is gone.
@@ -359,7 +359,7 @@ async fn an_upstream_that_fails_is_followed_by_the_next_one() {
     assert_fails(&Served::start([]).await.ask("example.com").await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_knows_no_edns_is_asked_without() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -377,7 +377,7 @@ async fn a_server_that_knows_no_edns_is_asked_without() {
     assert_eq!(data(&answer), ["192.0.2.1"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_cut_is_asked_for_again_over_tcp() {
     // One port for both.
     let (upstream, tcp) = loop {
@@ -422,7 +422,7 @@ async fn an_answer_that_is_cut_is_asked_for_again_over_tcp() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn clients_that_ask_the_same_wait_for_one_query() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -446,7 +446,7 @@ async fn clients_that_ask_the_same_wait_for_one_query() {
     assert_eq!(data(&answer), ["192.0.2.9"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_waits_for_the_question_of_another() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -474,7 +474,7 @@ async fn nobody_waits_for_the_question_of_another() {
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_more_than_so_many_questions_are_asked_at_a_time() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -487,7 +487,7 @@ async fn no_more_than_so_many_questions_are_asked_at_a_time() {
     upstream.assert_unasked();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_servers_that_ask_each_other_find_out() {
     let (one, two) = loop {
         // The port of the second one is known before it is there, and may be taken in between.
@@ -509,7 +509,7 @@ async fn two_servers_that_ask_each_other_find_out() {
     assert_eq!(data(&one.ask("web.app.local").await), ["10.0.0.1"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_query_that_comes_back_as_it_is_is_known_again() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -524,7 +524,7 @@ async fn a_query_that_comes_back_as_it_is_is_known_again() {
     upstream.assert_unasked();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_does_not_ask_itself() {
     let fixture = Fixture::new();
     let socket = UdpSocket::bind(LOOPBACK).await.unwrap();
@@ -544,7 +544,7 @@ async fn a_server_does_not_ask_itself() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_chain_of_aliases_goes_on_elsewhere() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -595,7 +595,7 @@ async fn a_chain_of_aliases_goes_on_elsewhere() {
     });
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn targets_of_aliases_are_asked_for_unless_they_are_ours() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
@@ -621,7 +621,7 @@ async fn targets_of_aliases_are_asked_for_unless_they_are_ours() {
     upstream.assert_unasked();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_alias_resolver_comes_before_the_forwarder() {
     let upstream = Upstream::bind().await;
     let fixture = Fixture::new();
@@ -641,7 +641,7 @@ async fn an_alias_resolver_comes_before_the_forwarder() {
     upstream.assert_unasked();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_chain_of_aliases_leads_through_all_zones() {
     let fixture = Fixture::new();
     fixture.namespace("other.internal");
@@ -655,7 +655,7 @@ async fn a_chain_of_aliases_leads_through_all_zones() {
     assert_eq!(answer.authorities[0].name, Name::from_ascii("other.internal.").unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn shutting_down_waits_for_other_servers_no_longer_than_they_take() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;

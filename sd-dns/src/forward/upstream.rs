@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::wire::{
+    Rcode,
     asked::{Asked, Marker},
     kind,
     response::{Response, Unusable},
@@ -154,9 +155,8 @@ impl Upstream {
 
     /// Asks, over UDP and then over TCP if the answer is cut; once more without EDNS if that is not understood.
     async fn ask_for(&self, asked: &Asked) -> Result<Response, Failure> {
-        const FORM_ERR: u16 = 1;
         match self.ask_with(asked, Some(self.marker)).await {
-            Err(Failure::Rcode(FORM_ERR)) => self.ask_with(asked, None).await,
+            Err(Failure::Rcode(rcode)) if rcode == Rcode::FormErr.into() => self.ask_with(asked, None).await,
             answer => answer,
         }
     }

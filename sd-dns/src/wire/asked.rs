@@ -1,4 +1,4 @@
-use super::{Edns, HEADER, MAX_UDP_PAYLOAD, Message, kind, query::QueryHeader};
+use super::{Edns, HEADER, MAX_UDP_PAYLOAD, Message, flag, kind, query::QueryHeader};
 use crate::name_table::LookupName;
 
 /// A question for another server. Questions that are equal have the same answer.
@@ -59,9 +59,8 @@ impl Asked {
 
     /// The query. Without a marker it is one without EDNS.
     pub(crate) fn packet(&self, id: u16, marker: Option<Marker>) -> Vec<u8> {
-        const RD: u16 = 0x0100;
         let mut packet = Vec::with_capacity(HEADER + self.question.len() + Message::OPT_LEN + Marker::LEN);
-        let flags = RD | self.flags;
+        let flags = flag::RD | self.flags;
         for word in [id, flags, 1, 0, 0, u16::from(marker.is_some())] {
             packet.extend_from_slice(&word.to_be_bytes());
         }

@@ -1,4 +1,4 @@
-use super::{CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, kind, query::QueryHeader, response::Response};
+use super::{CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, flag, kind, query::QueryHeader, response::Response};
 
 /// What became of a query (RFC 1035 section 4.1.1, RFC 6891 section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,13 +215,13 @@ impl<'o> Message<'o> {
             opt[7] = u8::from(edns.dnssec_ok) << 7;
             self.out.extend_from_slice(&opt);
         }
-        // QR, AA, TC, AD; Z and CD are 0.
-        let flags = 0x8000
+        // Z and CD are 0.
+        let flags = flag::QR
             | self.header.answer_flags()
-            | (u16::from(self.authoritative) << 10)
-            | (u16::from(self.truncated) << 9)
-            | (u16::from(self.authentic) << 5)
-            | (rcode & 0xF);
+            | (u16::from(self.authoritative) * flag::AA)
+            | (u16::from(self.truncated) * flag::TC)
+            | (u16::from(self.authentic) * flag::AD)
+            | (rcode & flag::RCODE);
         let words = [self.header.id, flags, self.questions, self.answers, self.authorities, self.additionals];
         for (place, word) in self.out[self.start..].chunks_exact_mut(2).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());

@@ -1,4 +1,4 @@
-use super::{CLASS_IN, Edns, HEADER, kind, u16_at};
+use super::{CLASS_IN, Edns, HEADER, flag, kind, u16_at};
 use crate::name_table::LookupName;
 
 /// Id and flags of a query.
@@ -11,18 +11,11 @@ pub(crate) struct QueryHeader {
 }
 
 impl QueryHeader {
-    const QR: u16 = 0x8000;
-    const OPCODE: u16 = 0x7800;
-    const RD: u16 = 0x0100;
-    const RA: u16 = 0x0080;
-    const AD: u16 = 0x0020;
-    const CD: u16 = 0x0010;
-
     /// The header of a message that may be answered. `None` if it is cut off or that of a response: an answer to either
     /// could be answered again, without end.
     pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let (id, flags) = (u16_at(packet, 0)?, u16_at(packet, 2)?);
-        (packet.len() >= HEADER && flags & Self::QR == 0).then_some(Self {
+        (packet.len() >= HEADER && flags & flag::QR == 0).then_some(Self {
             id,
             flags,
             recursion_available: false,
@@ -36,24 +29,24 @@ impl QueryHeader {
 
     /// Whether other servers are to be asked for what is not known here.
     pub(crate) fn recurses(self) -> bool {
-        self.recursion_available && self.flags & Self::RD != 0
+        self.recursion_available && self.flags & flag::RD != 0
     }
 
     /// What a server that is asked in turn is told as well: whether authentic data is understood, and whether checking is
     /// disabled (RFC 4035 section 3.2.2, RFC 6840 section 5.7).
     pub(crate) fn passed_flags(self) -> u16 {
-        self.flags & (Self::AD | Self::CD)
+        self.flags & (flag::AD | flag::CD)
     }
 
     /// Whether it is a standard query (RFC 1035 section 4.1.1).
     pub(crate) fn is_standard(self) -> bool {
-        self.flags & Self::OPCODE == 0
+        self.flags & flag::OPCODE == 0
     }
 
     /// What every answer says: the opcode and whether recursion is desired, as in the query, and whether it is available.
     pub(crate) fn answer_flags(self) -> u16 {
-        let available = if self.recursion_available { Self::RA } else { 0 };
-        self.flags & (Self::OPCODE | Self::RD) | available
+        let available = if self.recursion_available { flag::RA } else { 0 };
+        self.flags & (flag::OPCODE | flag::RD) | available
     }
 }
 

@@ -1,7 +1,7 @@
 //! The answer of another server, which is passed on as the bytes it is (RFC 3597): only where its records begin and end is
 //! looked at.
 
-use super::{HEADER, kind, u16_at};
+use super::{HEADER, Rcode, flag, kind, u16_at};
 
 /// An answer to a question, all of whose records are there.
 #[derive(Debug)]
@@ -41,39 +41,32 @@ pub(crate) enum Unusable {
 }
 
 impl Response {
-    const QR: u16 = 0x8000;
-    const OPCODE: u16 = 0x7800;
-    const TC: u16 = 0x0200;
-    const AD: u16 = 0x0020;
-    const NO_ERROR: u16 = 0;
-    const FORM_ERR: u16 = 1;
-    const SERV_FAIL: u16 = 2;
-    const NOT_IMP: u16 = 4;
-    const REFUSED: u16 = 5;
+    /// What a server says that does not know the answer.
+    const FAILURES: [Rcode; 4] = [Rcode::FormErr, Rcode::ServFail, Rcode::NotImp, Rcode::Refused];
 
     /// Reads the answer to a query of this id and question, which has one plain name.
     pub(crate) fn read(octets: Vec<u8>, id: u16, question: &[u8]) -> Result<Self, Unusable> {
         let word = |at| u16_at(&octets, at).ok_or(Unusable::Foreign);
         let (flags, questions) = (word(2)?, word(4)?);
-        if octets.len() < HEADER || word(0)? != id || flags & (Self::QR | Self::OPCODE) != Self::QR {
+        if octets.len() < HEADER || word(0)? != id || flags & (flag::QR | flag::OPCODE) != flag::QR {
             return Err(Unusable::Foreign);
         }
-        let rcode = flags & 0xF;
+        let rcode = flags & flag::RCODE;
         let question_end = HEADER + question.len();
         match (questions, octets.get(HEADER..question_end)) {
             // The case of the name is up to the server.
             (1, Some(found)) if found.eq_ignore_ascii_case(question) => {}
             // Whoever does not understand a query need not repeat it.
-            (0, _) if rcode != Self::NO_ERROR => return Err(Unusable::Rcode(rcode)),
+            (0, _) if rcode != Rcode::NoError.into() => return Err(Unusable::Rcode(rcode)),
             _ => return Err(Unusable::Foreign),
         }
-        if matches!(rcode, Self::FORM_ERR | Self::SERV_FAIL | Self::NOT_IMP | Self::REFUSED) {
+        if Self::FAILURES.into_iter().any(|failure| rcode == failure.into()) {
             return Err(Unusable::Rcode(rcode));
         }
-        if flags & Self::TC != 0 {
+        if flags & flag::TC != 0 {
             return Err(Unusable::Truncated);
         }
-        let authentic = flags & Self::AD != 0;
+        let authentic = flags & flag::AD != 0;
         let mut response = Self { octets, rcode, authentic, question_end, end: question_end, counts: [0; 3] };
         response.measure()?;
         Ok(response)
