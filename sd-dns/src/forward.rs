@@ -29,9 +29,9 @@ use crate::{
 /// - Names in zones of the table are never asked for, whether they exist or not. Nor is anything for a client that does not
 ///   desire recursion (RD is 0): it is refused.
 /// - The first upstream is asked; the next one when it fails, or has said nothing for 1 s; all of them in turns up to 4 s, after
-///   which the client is told SERVFAIL, before it gives up by itself (5 s in most resolvers). An upstream that has failed is
-///   asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP and FORMERR of an upstream are failures; its FORMERR to EDNS is
-///   not, since it is asked again without (RFC 6891 section 7).
+///   which the client is told SERVFAIL, before it gives up by itself (5 s in most resolvers). An upstream that cannot be
+///   reached or is slow is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP and FORMERR are no answers; its FORMERR to
+///   EDNS is not the last word, since it is asked again without (RFC 6891 section 7).
 /// - Each query has a socket of its own, whose port the system chooses, and an id of the system's random source (RFC 5452).
 ///   What comes from elsewhere, with another id or another question is not an answer.
 /// - Answers pass as the bytes that they are, whatever their types are (RFC 3597). EDNS is between two neighbours: an

@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Outcome,
-    upstream::{Turn, Upstream},
+    upstream::{Failure, Turn, Upstream},
 };
 use crate::wire::asked::Asked;
 
@@ -52,13 +52,14 @@ pub(super) async fn exchange(upstreams: &[Upstream], asked: &Asked) -> Outcome {
                 },
                 () = sleep_until(next) => {
                     if let Some(upstream) = asking {
-                        upstream.fails(&"it does not answer");
+                        upstream.is_slow();
                     }
                     break;
                 }
             }
         }
         if Instant::now() >= deadline {
+            queue.iter().for_each(|upstream| upstream.tell(&Failure::Silent));
             return None;
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Upstream {
     /// A question that nobody else has. It comes back through servers that make the queries that they pass on anew.
     probe: Asked,
     state: Mutex<State>,
+    /// When the log last said that something is wrong with it.
+    told: Mutex<Option<Instant>>,
     looped: Notify,
 }
 
@@ -57,6 +59,8 @@ pub(super) enum Failure {
     Rcode(u16),
     #[error("its answer is not well-formed")]
     Malformed,
+    #[error("it does not answer")]
+    Silent,
     #[error("it asks this server in turn")]
     Loops,
     #[error("the system has no random numbers: {0}")]
@@ -84,6 +88,7 @@ impl Upstream {
             marker: Marker(marker),
             probe: Asked::new(&name, kind::A),
             state: Mutex::new(State::New),
+            told: Mutex::new(None),
             looped: Notify::new(),
         }
     }
@@ -97,21 +102,35 @@ impl Upstream {
     }
 
     pub(super) fn works(&self) {
-        let before = std::mem::replace(&mut *self.state(), State::Works);
-        if let State::Failed(_) = before {
-            tracing::info!(upstream = %self.address, "a server that names are asked of answers again");
+        *self.state() = State::Works;
+    }
+
+    /// It is asked last for a while. One that only does not know an answer is not.
+    pub(super) fn fails(&self, why: &Failure) {
+        match why {
+            Failure::Rcode(_) | Failure::Loops | Failure::NoRandom(_) => {}
+            Failure::Io(_) | Failure::Malformed | Failure::Silent => self.is_slow(),
+        }
+        self.tell(why);
+    }
+
+    /// It has not answered yet.
+    pub(super) fn is_slow(&self) {
+        let mut state = self.state();
+        if !matches!(*state, State::Loops(_)) {
+            *state = State::Failed(Instant::now());
         }
     }
 
-    pub(super) fn fails(&self, why: &dyn std::fmt::Display) {
-        let mut state = self.state();
-        match *state {
-            State::New | State::Works => {
-                tracing::warn!(upstream = %self.address, %why, "a server that names are asked of fails");
-                *state = State::Failed(Instant::now());
-            }
-            State::Failed(_) => *state = State::Failed(Instant::now()),
-            State::Loops(_) => {}
+    /// Says in the log why it has no answer: loudly if that may be of all questions, and that once in a while.
+    pub(super) fn tell(&self, why: &Failure) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = told.is_none_or(|told| told.elapsed() >= Self::AVOIDED);
+        if is_new && !matches!(why, Failure::Rcode(_) | Failure::Loops) {
+            *told = Some(Instant::now());
+            tracing::warn!(upstream = %self.address, %why, "a server that names are asked of has no answer");
+        } else {
+            tracing::debug!(upstream = %self.address, %why, "a server that names are asked of has no answer");
         }
     }
 
