@@ -10,7 +10,7 @@ use crate::{
     name_table::NameTable,
     slow,
     wire::{
-        HEADER, MAX_UDP_PAYLOAD, MIN_UDP_PAYLOAD, Message, Transport, answer, external,
+        Edns, HEADER, MAX_UDP_PAYLOAD, MIN_UDP_PAYLOAD, Transport, answer,
         query::{Query, QueryHeader, Question},
         response::Response,
     },
@@ -31,8 +31,10 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
     let Some(header) = QueryHeader::read(packet) else {
         return Ok(false);
     };
+    let header = header.with_recursion(packet[1] % 2 == 1);
     let published = table.read();
-    let random = || SeededRandom::new(1);
+    let seed = packet.iter().fold(0, |seed: u64, octet| seed.rotate_left(5) ^ u64::from(*octet));
+    let random = || SeededRandom::new(seed);
     let parsed = ParsedMessage::from_vec(packet).ok();
     let usual = Query::read(header, packet);
     // Answers stand one after the other in a buffer.
@@ -49,13 +51,18 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
         let answered = slow::answer(&published, header, packet, transport, &random(), &mut out);
         answers.push((out, answered));
     }
+    for (out, answered) in &mut answers {
+        if let Err(waiting) = answered {
+            let _ = waiting.fail(out);
+        }
+    }
     if let [(short, at_once), (long, slowly)] = &answers[..] {
         let same = match (at_once, slowly) {
-            (Ok(at_once), Ok(slowly)) => at_once == slowly && short == long,
+            (Ok(at_once), Ok(slowly)) => at_once == slowly,
             (Err(at_once), Err(slowly)) => at_once.asked() == slowly.asked(),
             _ => false,
         };
-        if !same {
+        if !same || short != long {
             let answers = format!("the short way: {short:02x?}\nthe long way: {long:02x?}");
             return Err(format!("{answers}\n{at_once:?}\n{slowly:?}"));
         }
@@ -67,10 +74,7 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
             edns.map(hickory_proto::op::Edns::max_payload)
         }
     };
-    for (mut out, answered) in answers {
-        if let Err(waiting) = answered {
-            let _ = waiting.fail(&mut out);
-        }
+    for (out, _) in answers {
         check(packet, transport, payload, &out[BEFORE.len()..])
             .map_err(|fault| format!("{fault}: {out:02x?}"))?;
     }
@@ -87,7 +91,8 @@ fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8
         return Err("another id".into());
     }
     // QR is set, opcode and RD are those of the query, Z, AD and CD are not set.
-    if answer[2] & 0xF9 != 0x80 | packet[2] & 0x79 || answer[3] & 0x70 != 0 {
+    let recursion_available = (packet[1] % 2) << 7;
+    if answer[2] & 0xF9 != 0x80 | packet[2] & 0x79 || answer[3] & 0xF0 != recursion_available {
         return Err("other flags".into());
     }
     if parsed.edns.is_some() != payload.is_some() {
@@ -110,25 +115,36 @@ fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8
 /// The question that the answers of other servers are fuzzed with: `www.example.com. IN A`.
 pub const QUESTION: &[u8] = b"\x03www\x07example\x03com\0\0\x01\0\x01";
 
-/// Reads what another server may have sent in answer to [`QUESTION`] with the id 0, and tells whether it is passed on.
+/// Reads what another server may have sent in answer to [`QUESTION`] with the id 0, and tells whether it is passed on: by
+/// itself, and behind the CNAME record of `out.app.local`, which leads out of the zones.
 ///
 /// What is passed on has the client's id and question, and is no longer than the client can receive.
 ///
 /// # Errors
 /// It is not so.
-pub fn upstream(packet: &[u8]) -> Result<bool, String> {
+pub fn upstream(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
+    const CHAIN: &[u8] = b"\x03out\x03app\x05local\0\0\x01\0\x01";
     let Ok(response) = Response::read(packet.to_vec(), 0, QUESTION) else {
         return Ok(false);
     };
-    // What it is a part of starts elsewhere in the message.
-    drop(external::records(&response, &QUESTION[..QUESTION.len() - 4], HEADER, Some(1)));
-    let query = [&[0xAB, 0xCD, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], QUESTION].concat();
-    let header = QueryHeader::read(&query).ok_or("no query")?.with_recursion(true);
-    for limit in [HEADER + QUESTION.len(), 100, 512, 1232, 65_535] {
-        let mut out = Vec::new();
-        Message::begin(&mut out, header, QUESTION, None, limit).suspend().relay(&response, &mut out);
-        if out.len() > limit || out[..2] != query[..2] || out[HEADER..HEADER + QUESTION.len()] != *QUESTION {
-            return Err(format!("not an answer of {limit} octets: {out:02x?}"));
+    for (asked, payload) in [(QUESTION, None), (QUESTION, Some(1232)), (CHAIN, Some(512)), (CHAIN, None)] {
+        let query = [&[0xAB, 0xCD, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], asked].concat();
+        let header = QueryHeader::read(&query).ok_or("no query")?.with_recursion(true);
+        let question = Question::read(&query).ok_or("no question")?;
+        let edns = payload.map(|payload| Edns { payload, dnssec_ok: false });
+        for limit in [Transport::Udp.limit(edns), Transport::Tcp.limit(edns)] {
+            let (mut out, random) = (Vec::new(), SeededRandom::new(1));
+            let answered = answer::answer(&table.read(), header, &question, edns, limit, &random, &mut out);
+            let Err(waiting) = answered else { return Err("nothing is waited for".into()) };
+            let _ = waiting.relay(&response, &mut out);
+            let repeats = out.get(HEADER..HEADER + asked.len()) == Some(asked) && out[..2] == query[..2];
+            if out.len() > limit || !repeats {
+                return Err(format!("not an answer of {limit} octets: {out:02x?}"));
+            }
+            // What was put together anew can be read; what is passed on is as it came.
+            if asked == CHAIN && ParsedMessage::from_vec(&out).is_err() {
+                return Err(format!("not well-formed: {out:02x?}"));
+            }
         }
     }
     Ok(true)

@@ -2,7 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod asked;
-pub(crate) mod external;
+mod external;
 mod message;
 pub(crate) mod query;
 pub(crate) mod response;

@@ -149,16 +149,15 @@ impl Waiting {
         match &self.wants {
             Wants::Everything => self.message.relay(response, out),
             Wants::Rest(rest) => {
+                let Some(records) = external::records(response, &rest.target, rest.at, self.answered.kind)
+                else {
+                    return self.fail(out);
+                };
                 let mut message = self.message.resume(out);
-                match external::records(response, &rest.target, rest.at, self.answered.kind) {
-                    Some(records) => {
-                        for (section, record) in &records {
-                            message.whole(*section, record);
-                        }
-                        message.finish(rcode);
-                    }
-                    None => return self.fail(out),
+                for (section, record) in &records {
+                    message.whole(*section, record);
                 }
+                message.finish(rcode);
             }
             Wants::Addresses(_) => return self.fail(out),
         }

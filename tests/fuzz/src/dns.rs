@@ -29,6 +29,12 @@ pub(crate) fn query(packet: &[u8]) -> Result<bool, String> {
     sd_dns::fuzzing::query(&fixture.table, packet)
 }
 
+/// Passes on what another server has answered; `Ok` is whether it may be.
+pub(crate) fn upstream(packet: &[u8]) -> Result<bool, String> {
+    let fixture = FIXTURE.as_ref().map_err(ToString::to_string)?;
+    sd_dns::fuzzing::upstream(&fixture.table, packet)
+}
+
 /// A service, with what each of its instances has.
 type Service<'a> = (&'a str, RoutingPolicy, &'a [RecordType], Vec<Vec<(&'a str, String)>>);
 

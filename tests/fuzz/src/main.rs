@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         "json" => (sd_http::fuzzing::json, BODIES),
         "cbor" => (sd_http::fuzzing::cbor, BODIES),
         "dns" => (dns::query, MESSAGES),
-        "upstream" => (sd_dns::fuzzing::upstream, MESSAGES),
+        "upstream" => (dns::upstream, MESSAGES),
         _ => return ExitCode::from(2),
     };
     let (Ok(inputs), Ok(seed)) = (inputs.parse(), seed.parse()) else {
