@@ -174,14 +174,7 @@ def main() -> int:
             home.mkdir()
             started = time.monotonic()
             results = run(name, command, variables, evidence, home)
-            for check, complaint in results.items():
-                if complaint is not None:
-                    report.fail(f"{name}: {check}", complaint)
-            done = [check for check, complaint in results.items() if complaint is None]
-            report.passed += len(done)
-            report.note("ok", f"{name}: {len(done)} of {len(CHECKS)} checks in {time.monotonic() - started:.0f} s")
-            for check, reason in NOT_APPLICABLE.get(name, {}).items():
-                report.note("n/a", f"{name}: {check}: {reason}")
+            report.checks(name, results, len(CHECKS), started, NOT_APPLICABLE.get(name, {}))
     return report.close()
 
 

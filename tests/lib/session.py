@@ -180,6 +180,19 @@ class Report:
         else:
             self.ok(step)
 
+    def checks(
+        self, name: str, results: dict[str, str | None], total: int, started: float, not_applicable: dict[str, str]
+    ) -> None:
+        """Counts the checks of a program that began at this monotonic time: each with a complaint, or None if it passed."""
+        for check, complaint in results.items():
+            if complaint is not None:
+                self.fail(f"{name}: {check}", complaint)
+        done = sum(complaint is None for complaint in results.values())
+        self.passed += done
+        self.note("ok", f"{name}: {done} of {total} checks in {time.monotonic() - started:.0f} s")
+        for check, reason in not_applicable.items():
+            self.note("n/a", f"{name}: {check}: {reason}")
+
     def note(self, word: str, text: str) -> None:
         """Prints without counting."""
         print(f"{word:<8}", "\n         ".join(text.splitlines()), flush=True)
