@@ -152,11 +152,12 @@ impl DnsServer {
     /// The address cannot be listened on, or is one that the forwarder would ask.
     pub fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, BindError> {
         let _runtime = self.runtime.enter();
-        let bound = Bound::new(address, self.settings.udp_workers)?;
-        let address = bound.address;
-        if self.others.forwarder.iter().flat_map(Forwarder::upstreams).any(|to| bind::reaches(to, address)) {
+        let mut upstreams = self.others.forwarder.iter().flat_map(Forwarder::upstreams);
+        if upstreams.any(|to| bind::reaches(to, address)) {
             return Err(BindError::own_upstream(address));
         }
+        let bound = Bound::new(address, self.settings.udp_workers)?;
+        let address = bound.address;
         let (stop, stopped) = watch::channel(false);
         let mut listener = Listener { stop, tasks: JoinSet::new(), counters: Vec::new() };
         for socket in bound.udp {
