@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::Poll,
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -21,7 +23,7 @@ use crate::{
     registry::CommitError,
     state::{Age, Elapsed, State, Unmet},
     subscription::Subscription,
-    waiting::Waiting,
+    waiting::{Place, Waiting},
 };
 
 /// The published state and the finished operations. A handle: copies show the same.
@@ -40,7 +42,12 @@ struct Shared {
     next_deadline: AtomicU64,
     /// The last moment at which something happened by itself, in milliseconds. Written under the publish lock.
     passed: AtomicU64,
+    /// Who waits for a change.
     waiting: Waiting,
+    /// Who waits for a deadline: few changes bring a nearer one, and a timer is not woken by the others.
+    timers: Waiting,
+    /// Whether the next deadline has come nearer, of which the timers are still to be told.
+    nearer: AtomicBool,
 }
 
 /// The deadline of a state in which nothing happens by itself.
@@ -113,6 +120,21 @@ impl StateCell {
         (next != NEVER).then(|| Timestamp::from_millis(next))
     }
 
+    /// Waits until the next deadline is before this moment, or until there is one if it is `None`, and returns it. A timer
+    /// that is set to one deadline waits for a nearer one by it. Dropping the future loses nothing.
+    pub async fn deadline_before(&self, moment: Option<Timestamp>) -> Timestamp {
+        let mut place = Place::among(&self.shared.timers);
+        poll_fn(|context| {
+            place.wait(context.waker());
+            // After that, so that a deadline that comes meanwhile is seen or wakes.
+            match self.next_deadline() {
+                Some(due) if moment.is_none_or(|moment| due < moment) => Poll::Ready(due),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
     /// Brings the state to this moment: operations that are due end, reports of health that are due take effect, and the
     /// observers are told. Nothing is written to a backend's store, since every replica comes to the same.
     ///
@@ -120,7 +142,7 @@ impl StateCell {
     /// sake of the observers.
     pub fn advance(&self, now: Timestamp) {
         if self.is_due(now) && self.pass(now, &self.lock()) {
-            self.shared.waiting.wake();
+            self.shared.wake();
         }
     }
 
@@ -211,6 +233,8 @@ impl StateWriter {
             next_deadline: AtomicU64::new(next),
             passed: AtomicU64::new(0),
             waiting: Waiting::default(),
+            timers: Waiting::default(),
+            nearer: AtomicBool::new(false),
         };
         Self { cell: StateCell { shared: Arc::new(shared) } }
     }
@@ -232,9 +256,10 @@ impl StateWriter {
         let observers = self.cell.lock();
         let passed = self.cell.is_due(set.at) && self.cell.pass(set.at, &observers);
         let published = self.publish_under(&observers, set);
+        // What nobody reads any more of the state before ends with `published`, while other writers go on.
         drop(observers);
-        if passed || published.as_ref().is_ok_and(|changed| *changed) {
-            self.cell.shared.waiting.wake();
+        if passed || matches!(published, Ok(Some(_))) {
+            self.cell.shared.wake();
         }
         published.map(drop)
     }
@@ -274,20 +299,20 @@ impl StateWriter {
         for (scope, changes) in shown.diff(&found) {
             let set = ChangeSet { changes, ..ChangeSet::new(scope, at) };
             match self.publish_under(&observers, &set) {
-                Ok(published) => changed |= published,
+                Ok(before) => changed |= before.is_some(),
                 Err(error) => result = Err(error),
             }
         }
         shared.log(unknown);
         drop(observers);
         if changed {
-            shared.waiting.wake();
+            shared.wake();
         }
         result
     }
 
-    /// Whether the state has changed.
-    fn publish_under(&self, observers: &Observers, set: &ChangeSet) -> Result<bool, CommitError> {
+    /// The state before, if there is another one now.
+    fn publish_under(&self, observers: &Observers, set: &ChangeSet) -> Result<Option<StateRef>, CommitError> {
         let shared = &*self.cell.shared;
         let old = self.cell.load();
         let new = old.apply(set).map_err(|unmet| {
@@ -305,14 +330,14 @@ impl StateWriter {
         });
         if set.changes.is_empty() {
             shared.log(finished);
-            return Ok(false);
+            return Ok(None);
         }
         let new = shared.swap(new);
         shared.log(finished);
         for (_, observer) in &observers.attached {
             tell(&**observer, &old, &new, &set.scope, &set.changes);
         }
-        Ok(true)
+        Ok(Some(old))
     }
 }
 
@@ -321,8 +346,18 @@ impl Shared {
         let new = Arc::new(new);
         let next = new.next_deadline().map_or(NEVER, Timestamp::as_millis);
         self.state.store(Arc::clone(&new));
-        self.next_deadline.store(next, Ordering::Release);
+        if next < self.next_deadline.swap(next, Ordering::AcqRel) {
+            self.nearer.store(true, Ordering::Release);
+        }
         new
+    }
+
+    /// Outside the publish lock, after a change.
+    fn wake(&self) {
+        self.waiting.wake();
+        if self.nearer.swap(false, Ordering::AcqRel) {
+            self.timers.wake();
+        }
     }
 
     fn log(&self, finished: impl IntoIterator<Item = (Arc<Operation>, Age)>) {

@@ -5,10 +5,12 @@
 mod common;
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -430,7 +432,7 @@ fn observers_are_told_what_happens_by_itself() {
     cell.advance(Clock::now(&timed.engine.clock));
     assert_eq!(*noted.0.lock().unwrap(), ["BeginOperation", "PutInstance", "PutHealth", "PutHealth"]);
     assert_eq!(cell.next_deadline(), None);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = Context::from_waker(Waker::noop());
     assert!(changes.poll_changed(&mut context).is_ready());
 }
 
@@ -459,4 +461,56 @@ fn an_operation_that_is_said_to_have_succeeded_is_in_the_published_state() {
         let state = cloud_map.cloud_map().cell().load();
         assert!(state.scope(&Scope::default()).namespace_by_http_name("app").is_some(), "{millis} ms");
     }
+}
+
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_timer_is_woken_by_a_nearer_deadline_and_by_no_other_change() {
+    let timed = Timed::new();
+    timed.register("i-1", &[]).unwrap();
+    timed.wait(3000);
+    let cell = timed.engine.cloud_map.cloud_map().cell();
+    cell.advance(timed.engine.clock.now());
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let after = |millis| Timestamp::from_millis(timed.engine.clock.now().as_millis() + millis);
+
+    let mut any = pin!(cell.deadline_before(None));
+    assert_eq!(any.as_mut().poll(&mut context), Poll::Pending);
+    let another = CreateServiceRequest::new("another").with_namespace_id(timed.namespace.id.as_str());
+    timed.engine.service(another);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 0, "nothing is due after that");
+    timed.report("i-1", "UNHEALTHY").unwrap();
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    let reported = after(30_000);
+    assert_eq!(any.as_mut().poll(&mut context), Poll::Ready(reported));
+
+    let mut nearer = pin!(cell.deadline_before(Some(reported)));
+    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
+    timed.register("i-2", &[]).unwrap();
+    assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+    let registered = after(3000);
+    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Ready(registered));
+
+    let mut nearer = pin!(cell.deadline_before(Some(registered)));
+    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
+    timed.wait(1000);
+    timed.register("i-3", &[]).unwrap();
+    timed.wait(2000);
+    cell.advance(timed.engine.clock.now());
+    assert_eq!(
+        woken.0.load(Ordering::SeqCst),
+        2,
+        "what is due later, and what has passed, brings nothing nearer"
+    );
+    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
 }

@@ -286,13 +286,17 @@ impl Writer {
         let Some(service) = state.service(service.as_str()) else {
             return Vec::new();
         };
-        let (Some(instance), Some(namespace)) =
-            (service.instances().get(id.as_str()), state.namespace(service.service().namespace_id.as_str()))
+        let namespace = state.namespace(service.service().namespace_id.as_str());
+        let Some(namespace) =
+            namespace.map(NamespaceEntry::namespace).filter(|it| it.hosted_zone().is_some())
         else {
             return Vec::new();
         };
-        let key = self.key(scope, namespace.namespace());
-        given(instance, service, namespace.namespace(), key)
+        let Some(instance) = service.instances().get(id.as_str()) else {
+            return Vec::new();
+        };
+        let key = self.key(scope, namespace);
+        given(instance, service, namespace, key)
     }
 }
 

@@ -40,13 +40,18 @@ pub(crate) struct CredentialScope<'a> {
 impl<'a> CredentialScope<'a> {
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let header = headers.get(AUTHORIZATION)?.as_bytes();
-        // The rest of the header is long, and not looked at.
-        let mut parts = header.split(|octet| matches!(octet, b',' | b' '));
-        let credential = parts.find_map(|part| part.strip_prefix(b"Credential="))?;
+        let ends = |octet: &u8| matches!(octet, b',' | b' ');
+        let credential = match header.strip_prefix(b"AWS4-HMAC-SHA256 Credential=") {
+            // The rest of the header is long, and not looked at.
+            Some(rest) => rest.split(ends).next()?,
+            None => header.split(ends).find_map(|part| part.strip_prefix(b"Credential="))?,
+        };
         // An access key may contain slashes, the rest may not: read it from its end.
         let mut parts = credential.rsplitn(5, |octet| *octet == b'/').skip(1);
-        let mut part = || str::from_utf8(parts.next()?).ok();
-        let (service, region, _date, access_key) = (part()?, part()?, part()?, part()?);
+        let (service, region, _date, access_key) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let text = |part| str::from_utf8(part).ok();
+        let (service, region, access_key) = (text(service)?, text(region)?, text(access_key)?);
         Some(Self { access_key, region, service })
     }
 }

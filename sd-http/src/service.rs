@@ -264,6 +264,17 @@ pub(crate) fn encode<T: response::Body>(protocol: Protocol, response: &T) -> Res
     Ok(response.encode(protocol)?)
 }
 
+/// Reads, and passes what was found to a closure.
+macro_rules! read {
+    // An answer of a hundred instances is written from what stands in the state.
+    (discover_instances $cloud_map:expr, $request:expr, $use_it:expr) => {
+        $cloud_map.discover_instances_with($request, $use_it)?
+    };
+    ($method:ident $cloud_map:expr, $request:expr, $use_it:expr) => {
+        ($use_it)(&$cloud_map.$method($request)?)
+    };
+}
+
 macro_rules! dispatch {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
@@ -276,12 +287,6 @@ macro_rules! dispatch {
             cloud_map: &ScopedCloudMap,
             body: &[u8],
         ) -> Result<Vec<u8>, Failure> {
-            if action == Action::DiscoverInstances {
-                let request = decode(protocol, body)?;
-                cloud_map.hold_back(action).await;
-                // Its answer is written from what stands in the state.
-                return cloud_map.discover_instances_with(&request, |found| encode(protocol, found))?;
-            }
             match action {
                 $(Action::$write => {
                     let request = decode(protocol, body)?;
@@ -291,7 +296,7 @@ macro_rules! dispatch {
                 $(Action::$read => {
                     let request = decode(protocol, body)?;
                     cloud_map.hold_back(action).await;
-                    encode(protocol, &cloud_map.$rm(&request)?)
+                    read!($rm cloud_map, &request, |response| encode(protocol, response))
                 })*
             }
         }

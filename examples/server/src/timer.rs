@@ -1,25 +1,28 @@
 //! What happens by itself is shown through DNS, too, which asks nobody for the time: a timer brings the state to the moment.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use sd_core::{Clock, StateCell, SystemClock};
 
-/// Waits for the next deadline of the state, or for a change that brings a nearer one, again and again.
+/// Waits for the next deadline of the state, or for a nearer one, again and again.
 pub(crate) async fn run(cell: StateCell) {
     let clock = SystemClock::default();
-    let mut changes = cell.subscribe();
     loop {
         let now = clock.now();
         cell.advance(now);
-        match cell.next_deadline() {
-            Some(due) => {
-                let wait = Duration::from_millis(due.as_millis().saturating_sub(now.as_millis()));
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    _ = changes.changed() => {}
+        let due = cell.next_deadline();
+        let reached = async {
+            match due {
+                Some(due) => {
+                    let wait = due.as_millis().saturating_sub(now.as_millis());
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
                 }
+                None => pending().await,
             }
-            None => drop(changes.changed().await),
+        };
+        tokio::select! {
+            () = reached => {}
+            _ = cell.deadline_before(due) => {}
         }
     }
 }

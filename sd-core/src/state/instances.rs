@@ -2,7 +2,11 @@ use std::{ops::Range, sync::Arc};
 
 use siphasher::sip::SipHasher13;
 
-use super::{Age, Revision, persistent::OrdSet, vector::Vector};
+use super::{
+    Age, Revision,
+    persistent::{OrdMap, OrdSet},
+    vector::Vector,
+};
 use crate::{
     health::Health,
     ids::InstanceId,
@@ -74,12 +78,16 @@ pub struct Instances {
     all: Vector<InstanceEntry>,
     /// How many are routable.
     healthy: u32,
-    /// The hash of each id with the number of its instance: numbers are compared, and copied, faster than texts.
-    numbers: OrdSet<(u64, u32)>,
+    /// The number of an instance by the hash of its id: numbers are compared, and copied, faster than texts.
+    numbers: OrdMap<u64, u32>,
+    /// Hashes and numbers of those whose hash stands in `numbers` for another one, however unlikely that is.
+    twins: OrdSet<(u64, u32)>,
 }
 
 fn hash(id: &str) -> u64 {
-    SipHasher13::new().hash(id.as_bytes())
+    let hash = SipHasher13::new().hash(id.as_bytes());
+    // Tests have twins.
+    if cfg!(test) { hash % 2 } else { hash }
 }
 
 impl Instances {
@@ -160,7 +168,7 @@ impl Instances {
         }
         let entry = InstanceEntry { instance, health, revision, since: revision, signature };
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.numbers.insert((hash(entry.instance.id.as_str()), number));
+        self.index(hash(entry.instance.id.as_str()), number);
         let routable = entry.is_routable();
         self.all.push(entry);
         if routable {
@@ -178,15 +186,43 @@ impl Instances {
     }
 
     fn find(&self, id: &str) -> Option<(u32, &InstanceEntry)> {
-        let mut next = (hash(id), 0);
-        loop {
-            // Another id may have the same hash, however unlikely that is.
-            let (found, number) = *self.numbers.get_next(&next).filter(|(found, _)| *found == next.0)?;
+        let hash = hash(id);
+        let is_it = |number: u32| {
             let entry = self.nth(number)?;
-            if entry.instance.id.as_str() == id {
-                return Some((number, entry));
+            (entry.instance.id.as_str() == id).then_some((number, entry))
+        };
+        is_it(*self.numbers.get(&hash)?).or_else(|| self.twins(hash).find_map(is_it))
+    }
+
+    /// The numbers of the twins of this hash.
+    fn twins(&self, hash: u64) -> impl Iterator<Item = u32> {
+        // Looking for a range costs more than to see that there is nothing.
+        let twins = (!self.twins.is_empty()).then(|| self.twins.range((hash, 0)..=(hash, u32::MAX)));
+        twins.into_iter().flatten().map(|(_, number)| *number)
+    }
+
+    /// Notes that an id of this hash has this number.
+    fn index(&mut self, hash: u64, number: u32) {
+        if self.numbers.contains_key(&hash) {
+            self.twins.insert((hash, number));
+        } else {
+            self.numbers.insert(hash, number);
+        }
+    }
+
+    /// Forgets it. Of twins that are left, one stands in `numbers`.
+    fn unindex(&mut self, hash: u64, number: u32) {
+        if self.numbers.get(&hash) != Some(&number) {
+            self.twins.remove(&(hash, number));
+            return;
+        }
+        let twin = self.twins(hash).next();
+        match twin {
+            Some(twin) => {
+                self.twins.remove(&(hash, twin));
+                self.numbers.insert(hash, twin);
             }
-            next = (found, number + 1);
+            None => drop(self.numbers.remove(&hash)),
         }
     }
 
@@ -194,7 +230,7 @@ impl Instances {
         let Some((mut hole, _)) = self.find(id.as_str()) else {
             return;
         };
-        self.numbers.remove(&(hash(id.as_str()), hole));
+        self.unindex(hash(id.as_str()), hole);
         if hole < self.healthy {
             self.healthy -= 1;
             if let Some(moved) = self.nth(self.healthy).filter(|_| hole < self.healthy).cloned() {
@@ -238,17 +274,23 @@ impl Instances {
     /// Gives an instance another number.
     fn place(&mut self, entry: InstanceEntry, from: u32, to: u32) {
         let hash = hash(entry.instance.id.as_str());
-        self.numbers.remove(&(hash, from));
-        self.numbers.insert((hash, to));
+        if self.numbers.get(&hash) == Some(&from) {
+            self.numbers.insert(hash, to);
+        } else {
+            self.twins.remove(&(hash, from));
+            self.twins.insert((hash, to));
+        }
         self.all.set(to as usize, entry);
     }
 
     /// Checks that the indexes agree with the instances. For tests.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        assert_eq!(self.numbers.len(), self.all.len());
+        assert_eq!(self.numbers.len() + self.twins.len(), self.all.len());
         for (number, entry) in (0..).zip(self.all.iter()) {
-            assert!(self.numbers.contains(&(hash(entry.instance.id.as_str()), number)));
+            let hash = hash(entry.instance.id.as_str());
+            let is_first = self.numbers.get(&hash) == Some(&number);
+            assert!(is_first != self.twins.contains(&(hash, number)));
             assert_eq!(self.find(entry.instance.id.as_str()).map(|(found, _)| found), Some(number));
             assert_eq!(entry.is_routable(), number < self.healthy, "{number} of {}", self.healthy);
         }

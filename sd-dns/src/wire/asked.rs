@@ -31,7 +31,8 @@ impl Marker {
 
     /// Whether a query has it.
     pub(crate) fn is_in(self, packet: &[u8]) -> bool {
-        packet.windows(Self::LEN).any(|octets| octets == self.option())
+        let option = self.option();
+        packet.windows(option.len()).any(|octets| octets == option)
     }
 }
 

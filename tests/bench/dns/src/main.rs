@@ -8,6 +8,8 @@
 //!
 //! The first two print the address that they serve, and end with their input.
 
+#![forbid(unsafe_code)]
+
 mod names;
 mod respond;
 mod serve;
