@@ -7,15 +7,12 @@ mod common;
 use std::{
     future::Future,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use common::{Engine, code};
+use common::{Engine, code, woken::Woken};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Action, Clock, CloudMap, Error, ErrorCode, Fault, ManualClock, Request, Scope, Timing,
@@ -218,20 +215,13 @@ fn a_call_meets_a_delay_and_another_fault() {
 
 #[test]
 fn who_waits_for_the_clock_is_woken() {
-    struct Flag(AtomicUsize);
-    impl Wake for Flag {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-    let flag = Arc::new(Flag(Default::default()));
-    let waker = Waker::from(Arc::clone(&flag));
+    let (woken, waker) = Woken::new();
     let clock = ManualClock::default();
     let moment = clock.now().after(Duration::from_secs(1));
     let mut reached = pin!(clock.reached(moment));
     assert!(reached.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     clock.advance(Duration::from_secs(1));
-    assert_eq!(flag.0.load(Ordering::SeqCst), 1);
+    assert_eq!(woken.times(), 1);
     assert!(reached.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 

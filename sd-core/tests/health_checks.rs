@@ -6,44 +6,18 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Engine, custom_check, dns, meeting::Shared, route53_check, ruled, weighted};
-use sd_core::{
-    Change, ChangeSet, Clock, Error, Mode, Scope,
-    health::{CustomHealthStatus, HealthCheck, HealthCheckConfig, HealthEvent, HealthStatus},
-    model::{
-        RecordType::{A, Cname},
-        Service,
-    },
-    request::{CreateServiceRequest, DiscoverInstancesRequest},
-    response::ServiceDescription,
+use common::{
+    Engine, custom_check,
+    meeting::Shared,
+    one_service::{HTTP, PRIVATE, create, create_in, web, web_a},
+    route53_check, ruled, weighted,
 };
-
-const PRIVATE: &str = "app.local";
-const HTTP: &str = "api";
-
-/// Creates `request` in the namespace of this name, in a fresh engine that has one namespace of each type.
-fn create_in(
-    mode: Mode,
-    namespace: &str,
-    request: CreateServiceRequest,
-) -> Result<ServiceDescription, Error> {
-    let engine = if mode == Mode::Strict { Engine::strict() } else { Engine::new() };
-    let namespaces = [engine.private(PRIVATE), engine.http(HTTP)];
-    let namespace = namespaces.iter().find(|found| found.name.as_str() == namespace).unwrap();
-    engine.api.create_service(request.with_namespace_id(namespace.id.as_str()))
-}
-
-fn create(namespace: &str, request: CreateServiceRequest) -> Result<ServiceDescription, Error> {
-    create_in(Mode::Lenient, namespace, request)
-}
-
-fn web() -> CreateServiceRequest {
-    CreateServiceRequest::new("web")
-}
-
-fn web_a() -> CreateServiceRequest {
-    web().with_dns_config(dns(&[A]))
-}
+use sd_core::{
+    Change, ChangeSet, Clock, Mode, Scope,
+    health::{CustomHealthStatus, HealthCheck, HealthCheckConfig, HealthEvent, HealthStatus},
+    model::{RecordType::Cname, Service},
+    request::{CreateServiceRequest, DiscoverInstancesRequest},
+};
 
 #[test]
 fn health_checks_follow_the_table() {

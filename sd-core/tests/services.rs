@@ -5,10 +5,12 @@
 mod common;
 
 use common::{
-    Engine, code, custom_check, dns, dns_service, invalid, one_violation, route53_check, ruled, weighted,
+    Engine, code, custom_check, dns, dns_service, invalid,
+    one_service::{HTTP, PRIVATE, create, web, web_a},
+    one_violation, route53_check, ruled, weighted,
 };
 use sd_core::{
-    Clock, Error, ErrorCode, Mode,
+    Clock, Error, ErrorCode,
     health::HealthCheck,
     model::{
         RecordType::{self, A, Aaaa, Cname, Srv},
@@ -18,35 +20,7 @@ use sd_core::{
         CreateServiceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigInput,
         GetServiceRequest,
     },
-    response::ServiceDescription,
 };
-
-const PRIVATE: &str = "app.local";
-const HTTP: &str = "api";
-
-/// Creates `request` in the namespace of this name, in a fresh engine that has one namespace of each type.
-fn create_in(
-    mode: Mode,
-    namespace: &str,
-    request: CreateServiceRequest,
-) -> Result<ServiceDescription, Error> {
-    let engine = if mode == Mode::Strict { Engine::strict() } else { Engine::new() };
-    let namespaces = [engine.private(PRIVATE), engine.http(HTTP)];
-    let namespace = namespaces.iter().find(|found| found.name.as_str() == namespace).unwrap();
-    engine.api.create_service(request.with_namespace_id(namespace.id.as_str()))
-}
-
-fn create(namespace: &str, request: CreateServiceRequest) -> Result<ServiceDescription, Error> {
-    create_in(Mode::Lenient, namespace, request)
-}
-
-fn web() -> CreateServiceRequest {
-    CreateServiceRequest::new("web")
-}
-
-fn web_a() -> CreateServiceRequest {
-    web().with_dns_config(dns(&[A]))
-}
 
 #[test]
 fn a_created_service_is_described_with_its_effective_configuration() {

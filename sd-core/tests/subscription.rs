@@ -6,24 +6,12 @@ mod common;
 
 use std::{
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
-use common::Engine;
+use common::{Engine, woken::Woken};
 use sd_core::{Scope, State, Subscription};
-
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
 
 /// Asks once: the number of namespaces of the newest state, if there is a newer one.
 fn poll(subscription: &mut Subscription, waker: &Waker) -> Option<usize> {
@@ -41,13 +29,12 @@ fn namespaces(state: &State) -> usize {
 #[test]
 fn a_change_wakes_and_is_told_once() {
     let engine = Engine::new();
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
+    let (woken, waker) = Woken::new();
     engine.http("before");
     let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
     assert_eq!(poll(&mut subscription, &waker), None);
     engine.http("one");
-    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    assert_eq!(woken.times(), 1);
     assert_eq!(poll(&mut subscription, &waker), Some(2));
     assert_eq!(poll(&mut subscription, &waker), None);
 }
@@ -64,15 +51,14 @@ impl Wake for Broken {
 #[test]
 fn a_waker_that_panics_hurts_nobody_else() {
     let engine = Engine::new();
-    let woken = Arc::new(Woken::default());
+    let (woken, good) = Woken::new();
     let mut subscriptions = [(); 3].map(|()| engine.cloud_map.cloud_map().cell().subscribe());
-    let good = Waker::from(Arc::clone(&woken));
     for (subscription, waker) in subscriptions.iter_mut().zip([&good, &Waker::from(Arc::new(Broken)), &good])
     {
         assert_eq!(poll(subscription, waker), None);
     }
     engine.http("one");
-    assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+    assert_eq!(woken.times(), 2);
     for subscription in &mut subscriptions {
         assert_eq!(poll(subscription, &good), Some(1));
     }
@@ -93,8 +79,7 @@ fn changes_that_nobody_waited_for_are_told_as_one() {
 #[test]
 fn dropping_the_future_or_the_subscription_loses_nothing_and_leaves_nothing() {
     let engine = Engine::new();
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
+    let (woken, waker) = Woken::new();
     let cell = engine.cloud_map.cloud_map().cell();
     let (mut kept, mut dropped) = (cell.subscribe(), cell.subscribe());
     // Each asks twice, and is woken once.
@@ -104,7 +89,7 @@ fn dropping_the_future_or_the_subscription_loses_nothing_and_leaves_nothing() {
     }
     drop(dropped);
     engine.http("one");
-    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    assert_eq!(woken.times(), 1);
     assert_eq!(poll(&mut kept, &waker), Some(1));
 }
 
@@ -112,13 +97,12 @@ fn dropping_the_future_or_the_subscription_loses_nothing_and_leaves_nothing() {
 fn a_refused_request_wakes_nobody() {
     let engine = Engine::new();
     engine.http("one");
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
+    let (woken, waker) = Woken::new();
     let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
     assert_eq!(poll(&mut subscription, &waker), None);
     let again = sd_core::request::CreateHttpNamespaceRequest::new("one");
     engine.api.create_http_namespace(again).unwrap_err();
-    assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+    assert_eq!(woken.times(), 0);
     assert_eq!(poll(&mut subscription, &waker), None);
 }
 

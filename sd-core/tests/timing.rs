@@ -10,11 +10,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use common::{Engine, code, custom_check, invalid, one_violation, registration};
+use common::{Engine, code, custom_check, invalid, one_violation, registration, woken::Woken};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Action, Change, Clock, Error, ErrorCode, Observer, Scope, State, SyncCloudMap, Timestamp, Timing,
@@ -463,15 +463,6 @@ fn an_operation_that_is_said_to_have_succeeded_is_in_the_published_state() {
     }
 }
 
-#[derive(Default)]
-struct Woken(AtomicU64);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 #[test]
 fn a_timer_is_woken_by_a_nearer_deadline_and_by_no_other_change() {
     let timed = Timed::new();
@@ -479,8 +470,7 @@ fn a_timer_is_woken_by_a_nearer_deadline_and_by_no_other_change() {
     timed.wait(3000);
     let cell = timed.engine.cloud_map.cloud_map().cell();
     cell.advance(timed.engine.clock.now());
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
+    let (woken, waker) = Woken::new();
     let mut context = Context::from_waker(&waker);
     let after = |millis| Timestamp::from_millis(timed.engine.clock.now().as_millis() + millis);
 
@@ -488,16 +478,16 @@ fn a_timer_is_woken_by_a_nearer_deadline_and_by_no_other_change() {
     assert_eq!(any.as_mut().poll(&mut context), Poll::Pending);
     let another = CreateServiceRequest::new("another").with_namespace_id(timed.namespace.id.as_str());
     timed.engine.service(another);
-    assert_eq!(woken.0.load(Ordering::SeqCst), 0, "nothing is due after that");
+    assert_eq!(woken.times(), 0, "nothing is due after that");
     timed.report("i-1", "UNHEALTHY").unwrap();
-    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    assert_eq!(woken.times(), 1);
     let reported = after(30_000);
     assert_eq!(any.as_mut().poll(&mut context), Poll::Ready(reported));
 
     let mut nearer = pin!(cell.deadline_before(Some(reported)));
     assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
     timed.register("i-2", &[]).unwrap();
-    assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+    assert_eq!(woken.times(), 2);
     let registered = after(3000);
     assert_eq!(nearer.as_mut().poll(&mut context), Poll::Ready(registered));
 
@@ -507,10 +497,6 @@ fn a_timer_is_woken_by_a_nearer_deadline_and_by_no_other_change() {
     timed.register("i-3", &[]).unwrap();
     timed.wait(2000);
     cell.advance(timed.engine.clock.now());
-    assert_eq!(
-        woken.0.load(Ordering::SeqCst),
-        2,
-        "what is due later, and what has passed, brings nothing nearer"
-    );
+    assert_eq!(woken.times(), 2, "what is due later, and what has passed, brings nothing nearer");
     assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
 pub(crate) mod meeting;
+pub(crate) mod one_service;
+pub(crate) mod woken;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
