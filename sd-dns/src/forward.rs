@@ -30,18 +30,20 @@ use crate::{
 ///   desire recursion (RD is 0): it is refused.
 /// - The first upstream is asked; the next one when it fails, or has said nothing for 1 s; all of them in turns up to 4 s, after
 ///   which the client is told SERVFAIL, before it gives up by itself (5 s in most resolvers). An upstream that cannot be
-///   reached or is slow is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP and FORMERR are no answers; its FORMERR to
-///   EDNS is not the last word, since it is asked again without (RFC 6891 section 7).
+///   reached or is slow is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP and FORMERR are no answers; its FORMERR or
+///   NOTIMP to EDNS is not the last word, since it is asked again without (RFC 6891 section 7).
 /// - Each query has a socket of its own, whose port the system chooses, and an id of the system's random source (RFC 5452).
 ///   What comes from elsewhere, with another id or another question is not an answer.
 /// - Answers pass as the bytes that they are, whatever their types are (RFC 3597). EDNS is between two neighbours: an
 ///   upstream is told of 1232 octets, the client's DO bit is passed on, options are not. An answer that is cut is asked for
-///   again over TCP. A client that cannot receive all of it gets the first records and the TC bit.
+///   again over TCP. A client that cannot receive all of it gets the first records and the TC bit; additional ones
+///   are left out before (RFC 2181 section 9).
 /// - Clients that ask the same at the same time wait for one query. 512 different questions at a time are asked; others fail
 ///   at once. Nothing is kept: that is for the upstreams to do.
-/// - An upstream that hands our own queries back to us is found out, by an option of EDNS that goes with all of them and by
-///   a question for a name below `sd-loop` that goes with the first one and after failures. It is left alone for 30 s, and told
-///   of in the log as an error.
+/// - A query of ours that an upstream hands back to us fails: an option of EDNS goes with all of them, to know them again. Other
+///   names may still be asked of it, since it may do so for a zone that is to be here. Whether it does for all names is found
+///   out by a question for one below `sd-loop`, which goes with the first query, after failures, and after one that came back:
+///   if that comes back as well, the upstream is left alone for 30 s, and told of in the log as an error.
 ///
 /// It is a handle: servers that share one share its queries.
 #[derive(Clone)]
@@ -147,7 +149,7 @@ impl Forwarder {
     pub(crate) fn has_sent(&self, query: &[u8], asked: &Asked) -> bool {
         let upstream = self.0.upstreams.iter().find(|upstream| upstream.has_got(query, asked));
         if let Some(upstream) = upstream {
-            upstream.loops();
+            upstream.returns(asked);
         }
         upstream.is_some()
     }

@@ -60,6 +60,22 @@ impl Upstream {
         }
     }
 
+    /// The next query, and the one that looks for a loop, which comes before it or after it.
+    async fn asked_with_probe(&self) -> (Asked, Asked) {
+        let [mut asked, mut probe] = [None, None];
+        loop {
+            let mut buffer = [0; 2048];
+            let (len, from) = self.0.recv_from(&mut buffer).await.unwrap();
+            let next = Asked { message: parse(&buffer[..len]), from };
+            let place = if next.is_probe() { &mut probe } else { &mut asked };
+            *place = Some(next);
+            match (asked, probe) {
+                (Some(asked), Some(probe)) => return (asked, probe),
+                others => (asked, probe) = others,
+            }
+        }
+    }
+
     /// Nothing has come. Whoever asked has had every chance to, since the test is done with waiting for it.
     fn assert_unasked(&self) {
         let mut buffer = [0; 2048];
@@ -363,18 +379,24 @@ async fn an_upstream_that_fails_is_followed_by_the_next_one() {
 async fn a_server_that_knows_no_edns_is_asked_without() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
-    let old = async {
-        let asked = upstream.asked().await;
-        assert!(asked.message.edns.is_some());
-        let mut answer = asked.answer(ResponseCode::FormErr);
-        answer.queries.clear();
-        upstream.send(&asked, &answer).await;
-        let asked = upstream.asked().await;
-        assert!(asked.message.edns.is_none());
-        upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
-    };
-    let (answer, ()) = tokio::join!(served.ask("example.com"), old);
-    assert_eq!(data(&answer), ["192.0.2.1"]);
+    for code in [ResponseCode::FormErr, ResponseCode::NotImp] {
+        let old = async {
+            loop {
+                let asked = upstream.asked().await;
+                if asked.message.edns.is_none() {
+                    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+                } else {
+                    let mut answer = asked.answer(code);
+                    answer.queries.clear();
+                    upstream.send(&asked, &answer).await;
+                }
+            }
+        };
+        tokio::select! {
+            answer = served.ask("example.com") => assert_eq!(data(&answer), ["192.0.2.1"], "{code}"),
+            () = old => unreachable!(),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -420,6 +442,24 @@ async fn an_answer_that_is_cut_is_asked_for_again_over_tcp() {
         () = answers => unreachable!(),
         () = clients => {}
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_cut_for_want_of_room_for_additional_records() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let many: Vec<_> = (0..50).map(|last| [192, 0, 2, last]).collect();
+    let answer = async {
+        let asked = upstream.asked().await;
+        let mut answer = asked.addresses(&many[..3]);
+        answer.add_authorities(asked.addresses(&many[3..4]).answers);
+        answer.add_additionals(asked.addresses(&many[4..]).answers);
+        upstream.send(&asked, &answer).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("example.com"), answer);
+    assert!(!answer.metadata.truncation);
+    let counts = [&answer.answers, &answer.authorities, &answer.additionals].map(Vec::len);
+    assert_eq!(counts, [3, 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -510,17 +550,49 @@ async fn two_servers_that_ask_each_other_find_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_comes_back_as_it_is_is_known_again() {
+async fn a_query_that_comes_back_as_it_is_fails_alone() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let back = client(&served.server).await;
+    // Before it is known to work, and after.
+    for name in ["web.absent.local", "db.absent.local"] {
+        served.send(&question(name, Kind::A)).await;
+        let asked = upstream.asked().await;
+        back.send(&asked.message.to_bytes().unwrap()).await.unwrap();
+        assert_fails(&receive(&back).await);
+        upstream.send(&asked, &asked.answer(ResponseCode::ServFail)).await;
+        assert_fails(&served.receive().await);
+        // It may be told to ask this server for some names only.
+        tokio::select! {
+            answer = served.ask("example.com") => assert_eq!(data(&answer), ["192.0.2.1"]),
+            () = async { loop { upstream.answer(&[[192, 0, 2, 1]]).await } } => unreachable!(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_begins_to_hand_back_all_queries_is_left_alone() {
     let upstream = Upstream::bind().await;
     let served = Served::start([upstream.address()]).await;
     served.send(&question("example.com", Kind::A)).await;
-    let asked = upstream.asked().await;
+    let (asked, _probe) = upstream.asked_with_probe().await;
+    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+    assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
     let back = client(&served.server).await;
-    back.send(&asked.message.to_bytes().unwrap()).await.unwrap();
-    assert_fails(&receive(&back).await);
+    let hand_back = async |asked: &Asked| {
+        back.send(&asked.message.to_bytes().unwrap()).await.unwrap();
+        assert_fails(&receive(&back).await);
+    };
+    served.send(&question("one.example.com", Kind::A)).await;
+    let asked = upstream.asked().await;
+    hand_back(&asked).await;
+    upstream.send(&asked, &asked.answer(ResponseCode::ServFail)).await;
     assert_fails(&served.receive().await);
-    // Nor is anything asked of it for a while.
-    assert_fails(&served.ask("example.org").await);
+    served.send(&question("two.example.com", Kind::A)).await;
+    let (_asked, probe) = upstream.asked_with_probe().await;
+    hand_back(&probe).await;
+    assert_fails(&served.receive().await);
+    assert_fails(&served.ask("example.com").await);
     upstream.assert_unasked();
 }
 

@@ -63,6 +63,8 @@ pub(super) enum Failure {
     Silent,
     #[error("it asks this server in turn")]
     Loops,
+    #[error("it asks this server for a name that it was asked for")]
+    Returned,
     #[error("the system has no random numbers: {0}")]
     NoRandom(#[from] rand::rngs::SysError),
 }
@@ -72,6 +74,8 @@ impl Upstream {
     const AVOIDED: Duration = Duration::from_secs(30);
     /// As many octets as are advertised, and more from servers that do not care.
     const ROOM: usize = 4096;
+    /// What a server says that does not know EDNS (RFC 6891 section 7, RFC 2671 section 5.3).
+    const NO_EDNS: [Rcode; 2] = [Rcode::FormErr, Rcode::NotImp];
     /// What the names of probes end in: no such domain exists.
     const PROBES: &[u8] = b"\x07sd-loop\0";
 
@@ -108,7 +112,7 @@ impl Upstream {
     /// It is asked last for a while. One that only does not know an answer is not.
     pub(super) fn fails(&self, why: &Failure) {
         match why {
-            Failure::Rcode(_) | Failure::Loops | Failure::NoRandom(_) => {}
+            Failure::Rcode(_) | Failure::Loops | Failure::Returned | Failure::NoRandom(_) => {}
             Failure::Io(_) | Failure::Malformed | Failure::Silent => self.is_slow(),
         }
         self.tell(why);
@@ -139,7 +143,21 @@ impl Upstream {
         self.probe == *asked || self.marker.is_in(query)
     }
 
-    pub(super) fn loops(&self) {
+    /// A query that was sent to it has come back. If that is a probe, all of them do. The name of another one may be of those
+    /// for which it is told to ask this server, in a zone that is not here yet: whether all come back is looked for again.
+    pub(super) fn returns(&self, asked: &Asked) {
+        if self.probe == *asked {
+            self.loops();
+            return;
+        }
+        self.tell(&Failure::Returned);
+        let mut state = self.state();
+        if matches!(*state, State::Works) {
+            *state = State::New;
+        }
+    }
+
+    fn loops(&self) {
         let mut state = self.state();
         if !matches!(*state, State::Loops(since) if since.elapsed() < Self::AVOIDED) {
             tracing::error!(
@@ -175,7 +193,9 @@ impl Upstream {
     /// Asks, over UDP and then over TCP if the answer is cut; once more without EDNS if that is not understood.
     async fn ask_for(&self, asked: &Asked) -> Result<Response, Failure> {
         match self.ask_with(asked, Some(self.marker)).await {
-            Err(Failure::Rcode(rcode)) if rcode == Rcode::FormErr.into() => self.ask_with(asked, None).await,
+            Err(Failure::Rcode(rcode)) if Self::NO_EDNS.into_iter().any(|code| rcode == code.into()) => {
+                self.ask_with(asked, None).await
+            }
             answer => answer,
         }
     }

@@ -168,10 +168,13 @@ impl<'o> Message<'o> {
         self.push(record);
     }
 
-    /// Writes the records of another server's answer to the same question: of its answer section as many as fit, and the
-    /// other sections if all of them do.
+    /// Writes the records of another server's answer to the same question: of its answer section as many as fit, the authority
+    /// section if all of it does, and so the additional one, without which an answer is not cut (RFC 2181 section 9).
     pub(crate) fn relay(&mut self, response: &Response) {
         let mut records = response.all();
+        if !self.fits(records.octets.len()) {
+            records = response.required();
+        }
         if !self.fits(records.octets.len()) {
             self.truncated = true;
             records = response

@@ -15,6 +15,8 @@ pub(crate) struct Response {
     question_end: usize,
     /// Where the records of all sections end that are passed on.
     end: usize,
+    /// Where those of the answer and authority sections end.
+    required_end: usize,
     /// How many records of each section those are.
     counts: [u16; 3],
 }
@@ -67,7 +69,8 @@ impl Response {
             return Err(Unusable::Truncated);
         }
         let authentic = flags & flag::AD != 0;
-        let mut response = Self { octets, rcode, authentic, question_end, end: question_end, counts: [0; 3] };
+        let (end, required_end) = (question_end, question_end);
+        let mut response = Self { octets, rcode, authentic, question_end, end, required_end, counts: [0; 3] };
         response.measure()?;
         Ok(response)
     }
@@ -83,6 +86,9 @@ impl Response {
                     return if rcode == 0 { Ok(()) } else { Err(Unusable::Rcode(self.rcode | (rcode << 4))) };
                 }
                 self.end = end;
+                if section < 2 {
+                    self.required_end = end;
+                }
                 self.counts[section] += 1;
             }
         }
@@ -92,6 +98,13 @@ impl Response {
     /// All of its records.
     pub(crate) fn all(&self) -> Records<'_> {
         Records { octets: &self.octets[self.question_end..self.end], counts: self.counts }
+    }
+
+    /// Those that an answer is not whole without: all but the additional ones.
+    pub(crate) fn required(&self) -> Records<'_> {
+        let [answers, authorities, _] = self.counts;
+        let octets = &self.octets[self.question_end..self.required_end];
+        Records { octets, counts: [answers, authorities, 0] }
     }
 
     /// The first record of the answer section, the first two, and so on.
@@ -161,6 +174,7 @@ mod tests {
         assert_eq!((response.rcode, response.authentic), (0, true));
         assert_eq!(response.all().counts, [1, 0, 1]);
         assert_eq!(response.all().octets, ADDRESS.repeat(2));
+        assert_eq!((response.required().counts, response.required().octets), ([1, 0, 0], ADDRESS));
         let answers: Vec<_> = response.answers().map(|records| records.counts).collect();
         assert_eq!(answers, [[1, 0, 0]]);
         let response = read(message(0x8180, [1, 1, 0, 2], &[QUESTION, ADDRESS, OPT, ADDRESS])).unwrap();
