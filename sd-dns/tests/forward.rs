@@ -48,12 +48,16 @@ impl Upstream {
         self.0.local_addr().unwrap()
     }
 
+    async fn next(&self) -> Asked {
+        let mut buffer = [0; 2048];
+        let (len, from) = self.0.recv_from(&mut buffer).await.unwrap();
+        Asked { message: parse(&buffer[..len]), from }
+    }
+
     /// The next query, but for those that look for loops.
     async fn asked(&self) -> Asked {
         loop {
-            let mut buffer = [0; 2048];
-            let (len, from) = self.0.recv_from(&mut buffer).await.unwrap();
-            let asked = Asked { message: parse(&buffer[..len]), from };
+            let asked = self.next().await;
             if !asked.is_probe() {
                 return asked;
             }
@@ -62,18 +66,10 @@ impl Upstream {
 
     /// The next query, and the one that looks for a loop, which comes before it or after it.
     async fn asked_with_probe(&self) -> (Asked, Asked) {
-        let [mut asked, mut probe] = [None, None];
-        loop {
-            let mut buffer = [0; 2048];
-            let (len, from) = self.0.recv_from(&mut buffer).await.unwrap();
-            let next = Asked { message: parse(&buffer[..len]), from };
-            let place = if next.is_probe() { &mut probe } else { &mut asked };
-            *place = Some(next);
-            match (asked, probe) {
-                (Some(asked), Some(probe)) => return (asked, probe),
-                others => (asked, probe) = others,
-            }
-        }
+        let (one, other) = (self.next().await, self.next().await);
+        let (asked, probe) = if one.is_probe() { (other, one) } else { (one, other) };
+        assert!(probe.is_probe() && !asked.is_probe());
+        (asked, probe)
     }
 
     /// Nothing has come. Whoever asked has had every chance to, since the test is done with waiting for it.
@@ -525,6 +521,19 @@ async fn no_more_than_so_many_questions_are_asked_at_a_time() {
     assert_fails(&served.ask("one.more.example.com").await);
     assert_eq!(data(&served.ask("web.app.local").await), ["10.0.0.1"]);
     upstream.assert_unasked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_question_at_a_time_looks_for_a_loop() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    served.send(&question("example.com", Kind::A)).await;
+    let (_asked, _probe) = upstream.asked_with_probe().await;
+    for number in 0..20 {
+        served.send(&question(&format!("{number}.example.com"), Kind::A)).await;
+        let next = upstream.next().await;
+        assert!(!next.is_probe(), "{}", next.message);
+    }
 }
 
 #[tokio::test(start_paused = true)]

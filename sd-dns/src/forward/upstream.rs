@@ -28,6 +28,8 @@ pub(super) struct Upstream {
     marker: Marker,
     /// A question that nobody else has. It comes back through servers that make the queries that they pass on anew.
     probe: Asked,
+    /// Held while that is asked.
+    probing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     /// When the log last said that something is wrong with it.
     told: Mutex<Option<Instant>>,
@@ -91,6 +93,7 @@ impl Upstream {
             address,
             marker: Marker(marker),
             probe: Asked::new(&name, kind::A),
+            probing: tokio::sync::Mutex::const_new(()),
             state: Mutex::new(State::New),
             told: Mutex::new(None),
             looped: Notify::new(),
@@ -177,8 +180,9 @@ impl Upstream {
     /// Asks, until it turns out that it would be asking itself.
     pub(super) async fn ask(&self, asked: &Asked) -> Result<Response, Failure> {
         let probe = async {
-            // One that answers has no loop. Whether the probe is answered does not matter.
-            if !matches!(*self.state(), State::Works) {
+            // One that answers has no loop. Whether the probe is answered does not matter, and one at a time is enough.
+            let works = matches!(*self.state(), State::Works);
+            if !works && let Ok(_turn) = self.probing.try_lock() {
                 drop(self.ask_udp(&self.probe, Some(self.marker)).await);
             }
             std::future::pending().await
