@@ -27,7 +27,8 @@ use crate::{
 /// the resolver of a whole machine: [`with_forwarder`](crate::DnsServerBuilder::with_forwarder).
 ///
 /// - Names in zones of the table are never asked for, whether they exist or not. Nor is anything for a client that does not
-///   desire recursion (RD is 0): it is refused.
+///   desire recursion (RD is 0): it is refused. The targets of aliases are asked for in any case, since what they have is the
+///   answer of a zone here.
 /// - The first upstream is asked; the next one when it fails, or has said nothing for 1 s; all of them in turns up to 4 s, after
 ///   which the client is told SERVFAIL, before it gives up by itself (5 s in most resolvers). An upstream that cannot be
 ///   reached or is slow is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP and FORMERR are no answers; its FORMERR or
