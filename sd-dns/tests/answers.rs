@@ -134,6 +134,25 @@ fn weighted_answers_one() {
 }
 
 #[test]
+fn weighted_draws_among_instances_and_not_among_what_they_share() {
+    let fixture = Fixture::new();
+    let service = fixture.service("api", Weighted, &[(RecordType::A, 5)]);
+    let alias = fixture.service("www", Weighted, &[(RecordType::Cname, 5)]);
+    for number in 0..9 {
+        fixture.register(&service, &number.to_string(), &[("IPV4", "10.0.0.1")]);
+        fixture.register(&alias, &number.to_string(), &[("CNAME", "one.example.com")]);
+    }
+    fixture.register(&service, "other", &[("IPV4", "10.0.0.2")]);
+    fixture.register(&alias, "other", &[("CNAME", "other.example.com")]);
+    for (name, other) in [("api.app.local", "10.0.0.2"), ("www.app.local", "other.example.com.")] {
+        let answers = (0..2000).map(|_| data(&fixture.ask(name, Kind::A)));
+        let others = answers.filter(|answer| answer == &[other]).count();
+        // One of ten. Half of them, if the nine counted as one.
+        assert!((1..600).contains(&others), "{name}: {others}");
+    }
+}
+
+#[test]
 fn unhealthy_ones_are_left_out_until_all_are() {
     let fixture = Fixture::new();
     let service = fixture.web(2);

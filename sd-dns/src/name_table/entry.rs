@@ -6,10 +6,11 @@ use std::{
 use sd_core::{
     model::{RecordType, RoutingPolicy},
     name::DnsName,
+    random::RandomSource,
     records::{self, Selection},
 };
 
-use super::record_set::{RecordSet, Srv, Term};
+use super::record_set::{self, RecordSet, Srv, Term};
 
 /// What a name has.
 #[derive(Debug, Default)]
@@ -153,6 +154,19 @@ impl<'e, D: Eq + Hash> Addresses<'e, D> {
     /// What an answer is drawn from.
     pub(crate) fn selection(&self) -> Selection {
         self.selection
+    }
+
+    /// Whether several instances give the same.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.own.is_some_and(RecordSet::is_shared) || self.aliases.is_some_and(RecordSet::is_shared)
+    }
+
+    /// The number of the candidate that any of the instances gives, all of which are as likely.
+    #[cold]
+    pub(crate) fn draw(&self, random: &dyn RandomSource) -> u32 {
+        let pool = self.selection.pool;
+        let own = self.own.into_iter().flat_map(|set| set.weights(pool));
+        record_set::draw(own.chain(self.aliases.into_iter().flat_map(|set| set.weights(pool))), random)
     }
 
     /// A candidate by its number.

@@ -7,7 +7,8 @@ use std::{
 use hashbrown::{DefaultHashBuilder, HashTable};
 use sd_core::{
     model::RoutingPolicy,
-    records::{self, Selection},
+    random::{Permutation, RandomSource},
+    records::{self, Pool, Selection},
 };
 use tinyvec::TinyVec;
 
@@ -151,6 +152,23 @@ impl<D: Eq + Hash> RecordSet<D> {
         self.slots.get(number as usize).map(|slot| &slot.data)
     }
 
+    /// Whether several instances give the same record.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.terms.records() > self.slots.len()
+    }
+
+    /// How many instances give each of the candidates.
+    pub(super) fn weights(&self, pool: Pool) -> impl Iterator<Item = u32> + Clone {
+        let weight = move |slot: &Slot<D>| if pool == Pool::Healthy { slot.healthy } else { slot.all };
+        self.slots.iter().map(weight).take_while(|weight| *weight > 0)
+    }
+
+    /// The number of the candidate that any of the instances gives, all of which are as likely.
+    #[cold]
+    pub(crate) fn draw(&self, random: &dyn RandomSource) -> u32 {
+        draw(self.weights(self.select().pool), random)
+    }
+
     /// The TTL of the whole set in seconds: the lowest, since a set has only one (RFC 2181 section 5.2).
     pub(crate) fn ttl(&self) -> u32 {
         self.terms.iter().map(|term| term.ttl).min().unwrap_or_default()
@@ -226,7 +244,24 @@ impl<D: Eq + Hash> RecordSet<D> {
     }
 }
 
+/// A place among these weights, each as likely as it is heavy.
+pub(super) fn draw(weights: impl Iterator<Item = u32> + Clone, random: &dyn RandomSource) -> u32 {
+    let mut left = Permutation::new(weights.clone().sum(), random).next().unwrap_or_default();
+    for (place, weight) in (0..).zip(weights) {
+        match left.checked_sub(weight) {
+            Some(rest) => left = rest,
+            None => return place,
+        }
+    }
+    0
+}
+
 impl Terms {
+    /// How many records there are, each as often as it is given.
+    fn records(&self) -> usize {
+        std::iter::once(&self.first).chain(&self.others).map(|(_, count)| *count as usize).sum()
+    }
+
     fn add(&mut self, term: Term) {
         if let Some((_, count)) = self.iter_mut().find(|(found, _)| *found == term) {
             *count += 1;
@@ -282,10 +317,8 @@ impl<D: Ord + Clone> RecordSet<D> {
 mod tests {
     use std::collections::HashMap;
 
-    use proptest::prelude::*;
-    use sd_core::records::Pool;
-
     use super::*;
+    use proptest::prelude::*;
 
     const TERM: Term = Term { ttl: 60, policy: RoutingPolicy::Multivalue };
 

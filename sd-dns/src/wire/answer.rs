@@ -332,7 +332,10 @@ impl Answer<'_> {
         let selection = set.selection();
         let ttl = set.ttl();
         let mut written = 0;
+        // One of the instances is drawn, not one of the addresses that they have.
+        let by_instance = selection.limit == 1 && set.is_shared();
         for number in selection.order(self.random) {
+            let number = if by_instance { set.draw(self.random) } else { number };
             match set.candidate(number) {
                 Some(Candidate::Address(address)) => {
                     self.message.record(Section::Answer, at, kind, ttl, N, &octets(address));
@@ -401,7 +404,8 @@ impl Answer<'_> {
     /// section 10.1).
     fn alias(&mut self, entry: &Entry, at: usize) -> Option<Canonical> {
         let set = entry.cname.as_deref()?;
-        let number = set.select().order(self.random).next()?;
+        let number =
+            if set.is_shared() { set.draw(self.random) } else { set.select().order(self.random).next()? };
         let target = set.candidate(number)?.as_wire();
         let asked = LookupName::folded(self.question);
         let (_, zone_start) = self.published.zones.find(asked.wire())?;
