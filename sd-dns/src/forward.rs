@@ -39,7 +39,7 @@ use crate::{
 ///   upstream is told of 1232 octets, the client's DO bit is passed on, options are not. An answer that is cut is asked for
 ///   again over TCP. A client that cannot receive all of it gets the first records and the TC bit; additional ones
 ///   are left out before (RFC 2181 section 9).
-/// - Clients that ask the same at the same time wait for one query. 512 different questions at a time are asked; others fail
+/// - Clients that ask the same at the same time wait for one query. 256 different questions at a time are asked; others fail
 ///   at once. Nothing is kept: that is for the upstreams to do.
 /// - A query of ours that an upstream hands back to us fails: an option of EDNS goes with all of them, to know them again. Other
 ///   names may still be asked of it, since it may do so for a zone that is to be here. Whether it does for all names is found
@@ -79,8 +79,9 @@ pub enum SystemResolverError {
 }
 
 impl Forwarder {
-    /// The most questions that are asked at a time.
-    const MAX_IN_FLIGHT: usize = 512;
+    /// The most questions that are asked at a time. Each takes a descriptor for each upstream that is asked, of which many
+    /// processes have 1,024.
+    const MAX_IN_FLIGHT: usize = 256;
     const RESOLV_CONF: &str = "/etc/resolv.conf";
     const PORT: u16 = 53;
 

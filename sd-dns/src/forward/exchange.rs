@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
@@ -20,23 +20,28 @@ pub(super) async fn exchange(upstreams: &[Upstream], asked: &Asked) -> Outcome {
     let deadline = Instant::now() + DEADLINE;
     let mut queue: Vec<_> = upstreams.iter().filter(|upstream| upstream.turn() != Turn::Never).collect();
     queue.sort_by_key(|upstream| upstream.turn());
-    let mut queue = VecDeque::from(queue);
-    // Those that have not been asked.
-    let mut fresh = queue.len();
+    // Those that say nothing are asked again in their turns.
+    let again = PATIENCE * u32::try_from(queue.len()).unwrap_or(u32::MAX);
+    let mut silent = Vec::with_capacity(queue.len());
+    let mut queue = queue.into_iter();
     let mut attempts = FuturesUnordered::new();
     loop {
-        let asking = queue.pop_front();
+        let mut asking = queue.next();
         if let Some(upstream) = asking {
-            fresh = fresh.saturating_sub(1);
-            queue.push_back(upstream);
-            attempts.push(async move { (upstream, upstream.ask(asked).await) });
+            silent.push(upstream);
+            attempts.push(async move { (upstream, upstream.ask(asked, again).await) });
         }
-        let next = (Instant::now() + PATIENCE).min(deadline);
-        loop {
-            if queue.is_empty() && attempts.is_empty() {
-                return None;
-            }
+        if attempts.is_empty() {
+            return None;
+        }
+        let next = Instant::now() + PATIENCE;
+        while !attempts.is_empty() {
             tokio::select! {
+                biased;
+                () = sleep_until(deadline) => {
+                    silent.iter().for_each(|upstream| upstream.tell(&Failure::Silent));
+                    return None;
+                }
                 Some((upstream, answer)) = attempts.next() => match answer {
                     Ok(response) => {
                         upstream.works();
@@ -44,23 +49,19 @@ pub(super) async fn exchange(upstreams: &[Upstream], asked: &Asked) -> Outcome {
                     }
                     Err(why) => {
                         upstream.fails(&why);
-                        queue.retain(|other| !std::ptr::eq(*other, upstream));
-                        if fresh > 0 {
+                        let is_other = |other: &&Upstream| !std::ptr::eq(*other, upstream);
+                        silent.retain(is_other);
+                        asking = asking.filter(is_other);
+                        if queue.len() > 0 {
                             break;
                         }
                     }
                 },
-                () = sleep_until(next) => {
-                    if let Some(upstream) = asking {
-                        upstream.is_slow();
-                    }
+                () = sleep_until(next), if asking.is_some() => {
+                    asking.into_iter().for_each(Upstream::is_slow);
                     break;
                 }
             }
-        }
-        if Instant::now() >= deadline {
-            queue.iter().for_each(|upstream| upstream.tell(&Failure::Silent));
-            return None;
         }
     }
 }

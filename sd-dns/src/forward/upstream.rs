@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
     sync::Notify,
-    time::Instant,
+    time::{Instant, interval},
 };
 
 use crate::wire::{
@@ -177,35 +177,40 @@ impl Upstream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, until it turns out that it would be asking itself.
-    pub(super) async fn ask(&self, asked: &Asked) -> Result<Response, Failure> {
+    /// Asks, again each time that nothing has come for so long, until it turns out that it would be asking itself.
+    pub(super) async fn ask(&self, asked: &Asked, again: Duration) -> Result<Response, Failure> {
         let probe = async {
             // One that answers has no loop. Whether the probe is answered does not matter, and one at a time is enough.
             let works = matches!(*self.state(), State::Works);
             if !works && let Ok(_turn) = self.probing.try_lock() {
-                drop(self.ask_udp(&self.probe, Some(self.marker)).await);
+                drop(self.ask_udp(&self.probe, Some(self.marker), again).await);
             }
             std::future::pending().await
         };
         tokio::select! {
-            answer = self.ask_for(asked) => answer,
+            answer = self.ask_for(asked, again) => answer,
             () = self.looped.notified() => Err(Failure::Loops),
             never = probe => never,
         }
     }
 
     /// Asks, over UDP and then over TCP if the answer is cut; once more without EDNS if that is not understood.
-    async fn ask_for(&self, asked: &Asked) -> Result<Response, Failure> {
-        match self.ask_with(asked, Some(self.marker)).await {
+    async fn ask_for(&self, asked: &Asked, again: Duration) -> Result<Response, Failure> {
+        match self.ask_with(asked, Some(self.marker), again).await {
             Err(Failure::Rcode(rcode)) if Self::NO_EDNS.into_iter().any(|code| rcode == code.into()) => {
-                self.ask_with(asked, None).await
+                self.ask_with(asked, None, again).await
             }
             answer => answer,
         }
     }
 
-    async fn ask_with(&self, asked: &Asked, marker: Option<Marker>) -> Result<Response, Failure> {
-        match self.ask_udp(asked, marker).await? {
+    async fn ask_with(
+        &self,
+        asked: &Asked,
+        marker: Option<Marker>,
+        again: Duration,
+    ) -> Result<Response, Failure> {
+        match self.ask_udp(asked, marker, again).await? {
             Err(Unusable::Truncated | Unusable::Malformed) => self.ask_tcp(asked, marker).await,
             Err(Unusable::Rcode(rcode)) => Err(Failure::Rcode(rcode)),
             Err(Unusable::Foreign) => Err(Failure::Malformed),
@@ -213,11 +218,13 @@ impl Upstream {
         }
     }
 
-    /// The first answer to this query: what belongs to another one is dropped, since anybody can send anything.
+    /// The first answer to this query: what belongs to another one is dropped, since anybody can send anything. A query or an
+    /// answer that was lost costs no other socket.
     async fn ask_udp(
         &self,
         asked: &Asked,
         marker: Option<Marker>,
+        again: Duration,
     ) -> Result<Result<Response, Unusable>, Failure> {
         let any: SocketAddr = match self.address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -227,10 +234,18 @@ impl Upstream {
         // From here on the system drops what comes from elsewhere, and tells when nobody is there.
         socket.connect(self.address).await?;
         let id = random_id()?;
-        socket.send(&asked.packet(id, marker)).await?;
+        let query = asked.packet(id, marker);
+        let mut turns = interval(again);
         let mut room = vec![0; Self::ROOM];
         loop {
-            let len = socket.recv(&mut room).await?;
+            let len = tokio::select! {
+                biased;
+                len = socket.recv(&mut room) => len?,
+                _ = turns.tick() => {
+                    socket.send(&query).await?;
+                    continue;
+                }
+            };
             match Response::read(room[..len].to_vec(), id, asked.question()) {
                 Err(Unusable::Foreign) => {}
                 answer => return Ok(answer),

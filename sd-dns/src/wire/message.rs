@@ -40,7 +40,8 @@ pub(crate) struct Message<'o> {
     edns: Option<Edns>,
     limit: usize,
     authoritative: bool,
-    authentic: bool,
+    /// AD and CD, in the answer of another server.
+    relayed: u16,
     truncated: bool,
     questions: u16,
     answers: u16,
@@ -76,7 +77,7 @@ impl<'o> Message<'o> {
             edns,
             limit,
             authoritative: false,
-            authentic: false,
+            relayed: 0,
             truncated: false,
             questions: u16::from(!question.is_empty()),
             answers: 0,
@@ -183,7 +184,8 @@ impl<'o> Message<'o> {
                 .last()
                 .unwrap_or_default();
         }
-        self.authentic = response.authentic;
+        // CD is the client's (RFC 4035 section 3.2.2).
+        self.relayed = (u16::from(response.authentic) * flag::AD) | (self.header.passed_flags() & flag::CD);
         [self.answers, self.authorities, self.additionals] = records.counts;
         self.push(records.octets);
     }
@@ -218,12 +220,12 @@ impl<'o> Message<'o> {
             opt[7] = u8::from(edns.dnssec_ok) << 7;
             self.out.extend_from_slice(&opt);
         }
-        // Z and CD are 0.
+        // Z is 0, and in answers of ours CD (RFC 4035 section 3.1.6).
         let flags = flag::QR
             | self.header.answer_flags()
             | (u16::from(self.authoritative) * flag::AA)
             | (u16::from(self.truncated) * flag::TC)
-            | (u16::from(self.authentic) * flag::AD)
+            | self.relayed
             | (rcode & flag::RCODE);
         let words = [self.header.id, flags, self.questions, self.answers, self.authorities, self.additionals];
         for (place, word) in self.out[self.start..].chunks_exact_mut(2).zip(words) {
