@@ -34,6 +34,8 @@ use crate::{
 
 /// The shortest limit for a head that hyper takes, in octets.
 const LEAST_HEAD: usize = 8192;
+/// The longest time that is waited for: a century, which a moment can be put off by, unlike [`time::Duration::MAX`].
+const LONGEST: time::Duration = time::Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Serves connections: HTTP/1.0, HTTP/1.1, and HTTP/2 by prior knowledge.
 #[derive(Clone, Debug)]
@@ -44,7 +46,9 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(mut limits: Limits) -> Self {
+        limits.head_time = limits.head_time.min(LONGEST);
+        limits.idle_time = limits.idle_time.min(LONGEST);
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -412,6 +416,27 @@ mod tests {
             assert!(client.answer().await.starts_with("HTTP/1.1 200 OK"));
         }
         assert_eq!(client.end().await, (String::new(), 210));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_may_be_without_end() {
+        let forever = limits()
+            .with_head_time(Duration::MAX)
+            .with_request_time(Duration::MAX)
+            .with_idle_time(Duration::MAX)
+            .with_drain_time(Duration::MAX);
+        let mut client = Client::of(Connections::new(forever));
+        for _ in 0..2 {
+            time::sleep(Duration::from_secs(1_000_000)).await;
+            client.send("GET / HTTP/1.1\r\n").await;
+            time::sleep(Duration::from_secs(1_000_000)).await;
+            client.send("Host: x\r\nContent-Length: 2\r\n\r\n").await;
+            time::sleep(Duration::from_secs(1_000_000)).await;
+            client.send("xx").await;
+            assert!(client.answer().await.starts_with("HTTP/1.1 200 OK"));
+        }
+        client.stop.take();
+        assert_eq!(client.end().await.0, "");
     }
 
     #[tokio::test(start_paused = true)]
