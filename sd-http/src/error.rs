@@ -96,7 +96,11 @@ fn modelled_status(name: &str) -> StatusCode {
 /// When to send the request again, in seconds, if the error says so.
 pub(crate) fn retry_after(error: &Error) -> Option<u64> {
     match error {
-        Error::Unavailable { retry_after, .. } => Some(retry_after.map_or(1, |after| after.as_secs().max(1))),
+        // Whole seconds, none of which is too early.
+        Error::Unavailable { retry_after: Some(after), .. } => {
+            Some(after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1))
+        }
+        Error::Unavailable { retry_after: None, .. } => Some(1),
         Error::Contention => Some(1),
         _ => None,
     }

@@ -45,11 +45,15 @@ async fn throttling_is_one_of_the_common_errors() {
 #[tokio::test]
 async fn a_backend_that_is_away_says_when_to_come_back() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
-    let away = Error::Unavailable { retry_after: Some(Duration::from_secs(7)), source: None };
-    cloud_map.faults().inject(Fault::error(Action::ListNamespaces, away));
-    let response = call(&cloud_map, Action::ListNamespaces).await;
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(response.headers()["retry-after"], "7");
+    // In whole seconds, and never too early.
+    for (millis, seconds) in [(7000, "7"), (6001, "7"), (0, "1")] {
+        let retry_after = Some(Duration::from_millis(millis));
+        let away = Error::Unavailable { retry_after, source: None };
+        cloud_map.faults().inject(Fault::error(Action::ListNamespaces, away));
+        let response = call(&cloud_map, Action::ListNamespaces).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], seconds);
+    }
 }
 
 #[tokio::test]
