@@ -73,10 +73,11 @@ impl ManualClock {
         Self { millis: AtomicU64::new(moment.as_millis()), waiting: Waiting::default() }
     }
 
-    /// Moves the clock forward, and wakes whoever waits for it.
+    /// Moves the clock forward by so many whole milliseconds, at most to the last representable moment, and wakes whoever
+    /// waits for it.
     pub fn advance(&self, duration: Duration) {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        self.millis.fetch_add(millis, Ordering::SeqCst);
+        let later = |millis| Some(Timestamp(millis).after(duration).as_millis());
+        let _ = self.millis.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
         self.waiting.wake();
     }
 

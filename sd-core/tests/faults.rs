@@ -226,6 +226,18 @@ fn who_waits_for_the_clock_is_woken() {
 }
 
 #[test]
+fn a_manual_clock_never_goes_back() {
+    let clock = Arc::new(ManualClock::default());
+    let mut never = pin!(clock.reached(clock.now().after(Duration::MAX)));
+    assert!(poll(never.as_mut()).is_pending());
+    clock.advance(Duration::MAX);
+    assert!(poll(never.as_mut()).is_ready());
+    let last = clock.now();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(clock.now(), last);
+}
+
+#[test]
 fn calls_without_asynchrony_are_not_held_back() {
     let engine = Engine::new();
     let delay = |action| Fault::delay(action, &engine.clock, Duration::from_secs(5));
