@@ -18,7 +18,8 @@ use crate::{
     quotas::Quotas,
 };
 
-/// Something that goes wrong with the next call of an operation of the API.
+/// Something that goes wrong with the next call of an operation of the API. What a host does by
+/// [`sync_service_instances`](crate::ScopedCloudMap::sync_service_instances) is no such call.
 ///
 /// ```
 /// # use sd_backend_memory::MemoryRegistry;

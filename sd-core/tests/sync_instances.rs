@@ -152,7 +152,9 @@ fn what_is_under_way_is_in_step() {
     assert_eq!(host.sync(&tasks), [none(), none(), none()]);
     // It wants to be something else, or gone, before it is there.
     assert_eq!(host.sync(&[("t-1", "10.0.0.2")])[2], ["t-1: DuplicateRequest"]);
-    assert_eq!(host.sync(&[]), [none(), none(), none()]);
+    assert_eq!(host.sync(&[]), [none(), none(), vec!["t-1: DuplicateRequest".to_owned()]]);
+    let others = host.engine.api.sync_service_instances(host.id(), "ecs:other", []).unwrap();
+    assert!(others.refused.is_empty());
     host.engine.clock.advance(Duration::from_secs(3));
     assert_eq!(host.sync(&[("t-1", "10.0.0.2")])[0], ["t-1"]);
     assert_eq!(host.sync(&[])[2], ["t-1: DuplicateRequest"]);

@@ -58,7 +58,11 @@ impl ScopedCloudMap {
     /// It is level-triggered and idempotent: call it with all that there is, as often as you like; what is in step, or
     /// under way to it, costs nothing. The owner, any text of 1–255 characters, tells its instances from those that others
     /// registered, which are never touched. Each instance is an operation of its own, as by RegisterInstance and
-    /// DeregisterInstance, with the same [`Timing`](crate::Timing).
+    /// DeregisterInstance, with the same [`Timing`](crate::Timing). None is a call of the API: [faults](crate::Fault) do not
+    /// meet it, and the [journal](crate::Journal) does not have it.
+    ///
+    /// What is refused since an operation is under way, such as the registration of an instance that is not desired any
+    /// more, is brought in step by the next call after that operation.
     ///
     /// ```
     /// # use sd_backend_memory::MemoryRegistry;
@@ -116,8 +120,9 @@ impl ScopedCloudMap {
 
     fn owned(&self, service: &str, owner: &str) -> Result<Vec<String>, Error> {
         let state = self.cloud_map.state();
-        let entry = find_service(state.scope(&self.scope), &self.scope, service)?;
-        Ok(sync::owned(entry, owner).into_iter().map(|id| id.as_str().to_owned()).collect())
+        let here = state.scope(&self.scope);
+        let entry = find_service(here, &self.scope, service)?;
+        Ok(sync::owned(here, entry, owner).into_iter().map(|id| id.as_str().to_owned()).collect())
     }
 
     /// Sets the health of an instance, at once, for hosts that know it: also where AWS asks by a health check of Route 53.

@@ -1,6 +1,6 @@
 //! Keeping instances in step with what a host runs.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Plan, WriteContext, endpoint, find_service,
@@ -9,20 +9,24 @@ use super::{
 use crate::{
     change::{Change, EntityKey, UniqueKey},
     error::{Error, rule},
-    ids::{InstanceId, OperationId},
+    ids::{InstanceId, OperationId, ServiceId},
     model::Instance,
     request::{DeregisterInstanceRequest, RegisterInstanceRequest},
     response::OperationStarted,
-    state::{InstanceEntry, ServiceEntry},
+    state::{InstanceEntry, ScopeState, ServiceEntry},
 };
 
 /// What one instance needs: an operation, or nothing.
 type Step = Option<OperationId>;
 
 /// The ids of the instances of a service that an owner has, or is about to have.
-pub(crate) fn owned(entry: &ServiceEntry, owner: &str) -> Vec<InstanceId> {
+pub(crate) fn owned(here: &ScopeState, entry: &ServiceEntry, owner: &str) -> BTreeSet<InstanceId> {
     let instances = entry.instances().iter().map(InstanceEntry::instance);
-    let owned = instances.filter(|instance| instance.owner.as_deref() == Some(owner));
+    let of_service = |id: &ServiceId| *id == entry.service().id;
+    let arriving = here.all_in_flight().flat_map(|under_way| &under_way.pending.effect);
+    let arriving = arriving.filter_map(put_instance).filter(|(service, _)| of_service(service));
+    let arriving = arriving.map(|(_, instance)| instance);
+    let owned = instances.chain(arriving).filter(|instance| instance.owner.as_deref() == Some(owner));
     owned.map(|instance| instance.id.clone()).collect()
 }
 
@@ -57,9 +61,7 @@ fn is_in_step(
     };
     let as_wanted = |found: &Instance| found.attributes == attributes && found.owner.as_ref() == Some(owner);
     if let Some(other) = here.claimed_by(&UniqueKey::Target(instance_key(entry, &id))) {
-        let puts =
-            |change: &Change| matches!(change, Change::PutInstance { instance, .. } if as_wanted(instance));
-        return Ok(other.effect.iter().any(puts));
+        return Ok(other.effect.iter().filter_map(put_instance).any(|(_, instance)| as_wanted(instance)));
     }
     let Some(found) = entry.instances().get(id.as_str()).map(InstanceEntry::instance) else {
         return Ok(false);
@@ -73,7 +75,8 @@ fn is_in_step(
     Ok(as_wanted(found))
 }
 
-/// Deregisters an instance, unless it is gone, is about to be, or is not the owner's.
+/// Deregisters an instance, unless it is gone, is about to be, or is not the owner's. One that is about to be there is
+/// refused, as by DeregisterInstance.
 pub(crate) fn remove(
     request: &DeregisterInstanceRequest,
     owner: &str,
@@ -83,7 +86,14 @@ pub(crate) fn remove(
     let entry = find_service(here, context.scope, request.service_id.as_deref().unwrap_or_default())?;
     let id = request.instance_id.as_deref().unwrap_or_default();
     let Some(found) = entry.instances().get(id).map(InstanceEntry::instance) else {
-        return Ok(Plan::nothing(None));
+        let claim = InstanceId::parse(id).ok().map(|id| UniqueKey::Target(instance_key(entry, &id)));
+        let other = claim.and_then(|claim| here.claimed_by(&claim));
+        let mut arriving = other.iter().flat_map(|other| &other.effect).filter_map(put_instance);
+        return if arriving.any(|(_, instance)| instance.owner.as_deref() == Some(owner)) {
+            deregister(request, context).map(stepped)
+        } else {
+            Ok(Plan::nothing(None))
+        };
     };
     if found.owner.as_deref() != Some(owner) {
         return Ok(Plan::nothing(None));
@@ -94,6 +104,13 @@ pub(crate) fn remove(
         return Ok(Plan::nothing(None));
     }
     Ok(stepped(deregister(request, context)?))
+}
+
+fn put_instance(change: &Change) -> Option<(&ServiceId, &Arc<Instance>)> {
+    match change {
+        Change::PutInstance { service, instance, .. } => Some((service, instance)),
+        _ => None,
+    }
 }
 
 fn instance_key(entry: &ServiceEntry, id: &InstanceId) -> EntityKey {
