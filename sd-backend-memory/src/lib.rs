@@ -40,7 +40,8 @@ impl MemoryRegistry {
     }
 
     /// A registry of its own that starts with what a cell shows, state and operations. The state
-    /// costs nothing to share, the operations are copied; observers stay with the original.
+    /// costs nothing to share, the operations are copied; observers stay with the original. What the handle on it depends on
+    /// is chosen anew; where identifiers count up, it is a clone of their source ([`SequentialIds`](sd_core::ids::SequentialIds)).
     #[must_use]
     pub fn fork(cell: &StateCell) -> Self {
         Self { writer: cell.fork() }

@@ -3,13 +3,16 @@
 use std::{
     future::Future,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    CloudMap, Registry, Scope, SyncCloudMap,
-    request::{CreateHttpNamespaceRequest, GetOperationRequest},
+    CloudMap, ManualClock, Registry, Scope, SyncCloudMap,
+    ids::SequentialIds,
+    model::OperationTargets,
+    request::{CreateHttpNamespaceRequest, GetNamespaceRequest, GetOperationRequest},
 };
 
 #[test]
@@ -49,4 +52,28 @@ fn a_registry_keeps_as_many_operations_as_it_is_told_to() {
     for id in &started[1..] {
         api.get_operation(&GetOperationRequest::new(id)).unwrap();
     }
+}
+
+#[test]
+fn identifiers_that_count_up_go_on_in_each_fork() {
+    let (clock, ids) = (Arc::new(ManualClock::default()), Arc::new(SequentialIds::default()));
+    let handle = |registry, ids: Arc<SequentialIds>| {
+        SyncCloudMap::with(registry, |builder| builder.clock(Arc::clone(&clock)).ids(ids))
+            .at(Scope::default())
+    };
+    let registry = Arc::new(MemoryRegistry::new());
+    let prepared = handle(Arc::clone(&registry), Arc::clone(&ids));
+    prepared.create_http_namespace(CreateHttpNamespaceRequest::new("prepared")).unwrap();
+    let made = ["one", "other"].map(|name| {
+        let fork = Arc::new(MemoryRegistry::fork(registry.cell()));
+        let fork = handle(fork, Arc::new(SequentialIds::clone(&ids)));
+        let started = fork.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap();
+        let operation = fork.get_operation(&GetOperationRequest::new(started.operation_id.as_str())).unwrap();
+        let OperationTargets::Namespace(id) = &operation.targets else { panic!("{operation:?}") };
+        let found = fork.get_namespace(&GetNamespaceRequest::new(id.as_str())).unwrap();
+        assert_eq!(found.namespace.name.as_str(), name);
+        (id.clone(), started.operation_id)
+    });
+    // The same in every run.
+    assert_eq!(made[0], made[1]);
 }

@@ -331,8 +331,17 @@ impl IdSource for RandomIds {
 }
 
 /// Identifiers that count up: the same in every run, for tests that compare whole answers.
+///
+/// A registry takes its identifiers from one source: another that starts from the beginning gives out again what the
+/// registry has. The handle on a fork therefore takes a clone, which counts on from where this one stands.
 #[derive(Debug, Default)]
 pub struct SequentialIds(AtomicU64);
+
+impl Clone for SequentialIds {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
 
 impl IdSource for SequentialIds {
     fn fill(&self, bytes: &mut [u8]) {
