@@ -24,6 +24,8 @@ use crate::{connection::Connections, limits::Limits};
 
 /// The most connections beyond the limit that are told so at once.
 const REFUSED: usize = 64;
+/// How often the system is asked for a port that is free on both loopback addresses.
+const PICKS: usize = 32;
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -116,6 +118,19 @@ async fn listen(address: &str) -> io::Result<Vec<TcpListener>> {
     };
     let port: u16 =
         port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the port is no number"))?;
+    let mut left = if port == 0 { PICKS } else { 1 };
+    loop {
+        left -= 1;
+        match both(port).await {
+            Err(error) if left > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            listeners => return listeners,
+        }
+    }
+}
+
+/// Listens on both loopback addresses. The system picks a port for the first of them, and may have given it to somebody else
+/// on the second.
+async fn both(port: u16) -> io::Result<Vec<TcpListener>> {
     let first = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let port = first.local_addr()?.port();
     let mut listeners = vec![first];

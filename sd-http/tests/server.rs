@@ -201,6 +201,17 @@ async fn localhost_is_both_families_where_there_are_two() {
 }
 
 #[tokio::test]
+async fn a_port_that_the_system_picks_is_free_on_both_addresses() {
+    // Taken on one of them only. Without IPv6 there are none.
+    let taken: Vec<_> = (0..512).map_while(|_| std::net::TcpListener::bind("[::1]:0").ok()).collect();
+    for _ in 0..64 {
+        let cloud_map = CloudMap::new(MemoryRegistry::new());
+        let server = HttpServer::bind("localhost:0", CloudMapService::new(cloud_map)).await.unwrap();
+        assert_eq!(server.local_addrs().len(), if taken.is_empty() { 1 } else { 2 });
+    }
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let (server, address, cloud_map) = start().await;
     let error = HttpServer::bind(&address.to_string(), CloudMapService::new(cloud_map)).await.unwrap_err();
