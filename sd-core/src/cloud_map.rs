@@ -21,7 +21,7 @@ use crate::{
     explanation::{self, Explanation},
     fault::{Faults, Met},
     ids::{Fresh, IdSource, OperationId, RandomIds, Scope},
-    journal::{Journal, Request},
+    journal::{Entry, Journal, Request},
     mode::Mode,
     model::{Operation, OperationError, RecordType, Tags},
     name::DnsName,
@@ -167,7 +167,7 @@ impl CloudMap {
     /// The API in an account and Region.
     #[must_use]
     pub fn at(&self, scope: Scope) -> ScopedCloudMap {
-        ScopedCloudMap { cloud_map: self.clone(), scope }
+        ScopedCloudMap { cloud_map: self.clone(), scope, begun: None }
     }
 
     /// Why [`resolve`](Self::resolve), and with it the DNS door, answers a DNS question as it does.
@@ -230,22 +230,6 @@ impl CloudMap {
         Ok(failure)
     }
 
-    fn read<Q: Clone + Into<Request>, R>(
-        &self,
-        action: Action,
-        scope: &Scope,
-        request: &Q,
-        plan: impl FnOnce(&Q, &ReadContext<'_>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        // One moment for all: what an answer says has happened is in the published state.
-        let now = self.inner.clock.now();
-        let entry = self.inner.journal.begin(now, scope, || request.clone().into());
-        let admitted = self.admit(action, scope, now);
-        let result = admitted.and_then(|_| self.at_moment(scope, now, |context| plan(request, context)));
-        self.inner.journal.end(entry, &result);
-        result
-    }
-
     fn at_moment<R>(&self, scope: &Scope, now: Timestamp, read: impl FnOnce(&ReadContext<'_>) -> R) -> R {
         read(&ReadContext {
             state: &self.state_at(now),
@@ -264,8 +248,8 @@ impl CloudMap {
         let inner = &*self.inner;
         let WriteCall { action, scope, request, waits } = call;
         let entry = inner.journal.begin(inner.clock.now(), scope, || request.clone().into());
-        if waits {
-            inner.faults.hold_back(action, scope).await;
+        if waits && let Some(delay) = inner.faults.delay(action, scope) {
+            delay.await;
         }
         let now = inner.clock.now();
         let result = match self.admit(action, scope, now) {
@@ -408,6 +392,8 @@ fn is_visible(set: &ChangeSet, state: &State) -> bool {
 pub struct ScopedCloudMap {
     cloud_map: CloudMap,
     scope: Scope,
+    /// The read that was held back and is done now is in the journal already.
+    begun: Option<Entry>,
 }
 
 impl ScopedCloudMap {
@@ -438,7 +424,7 @@ impl ScopedCloudMap {
         request: &DiscoverInstancesRequest,
         use_it: impl FnOnce(&FoundInstances<'_>) -> R,
     ) -> Result<R, Error> {
-        self.cloud_map.read(Action::DiscoverInstances, &self.scope, request, |request, context| {
+        self.read(Action::DiscoverInstances, request, |request, context| {
             discovery::find(request, context).map(|found| use_it(&found))
         })
     }
@@ -452,10 +438,36 @@ impl ScopedCloudMap {
         self.cloud_map.commit(&self.scope, now, None, plan).await
     }
 
-    /// Waits as long as a [delay](crate::Fault::delay) holds the next call of this operation back. Writes do it themselves; a
-    /// door does it before a read.
-    pub async fn hold_back(&self, action: Action) {
-        self.cloud_map.inner.faults.hold_back(action, &self.scope).await;
+    /// For doors: does a read, by the handle that the closure is given, after a [delay](crate::Fault::delay) that holds this
+    /// call back. Writes wait by themselves.
+    pub async fn hold_back<Q: Clone + Into<Request> + Sync, R>(
+        &self,
+        action: Action,
+        request: &Q,
+        read: impl FnOnce(&Self) -> R + Send,
+    ) -> R {
+        let Inner { clock, faults, journal, .. } = &*self.cloud_map.inner;
+        let Some(delay) = faults.delay(action, &self.scope) else { return read(self) };
+        let begun = journal.begin(clock.now(), &self.scope, || request.clone().into());
+        delay.await;
+        read(&Self { begun, ..self.clone() })
+    }
+
+    fn read<Q: Clone + Into<Request>, R>(
+        &self,
+        action: Action,
+        request: &Q,
+        plan: impl FnOnce(&Q, &ReadContext<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let Self { cloud_map, scope, begun } = self;
+        let Inner { clock, journal, .. } = &*cloud_map.inner;
+        // One moment for all: what an answer says has happened is in the published state.
+        let now = clock.now();
+        let entry = begun.or_else(|| journal.begin(now, scope, || request.clone().into()));
+        let admitted = cloud_map.admit(action, scope, now);
+        let result = admitted.and_then(|_| cloud_map.at_moment(scope, now, |context| plan(request, context)));
+        journal.end(entry, &result);
+        result
     }
 }
 
@@ -546,7 +558,7 @@ macro_rules! methods {
                 /// # Errors
                 /// Those of the API Reference.
                 pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
-                    self.cloud_map.read(Action::$read, &self.scope, request, $rp)
+                    self.read(Action::$read, request, $rp)
                 }
             )*
         }
@@ -558,7 +570,7 @@ macro_rules! methods {
                 /// # Errors
                 /// Those of the API Reference.
                 pub fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    let ScopedCloudMap { cloud_map, scope } = &self.scoped;
+                    let ScopedCloudMap { cloud_map, scope, .. } = &self.scoped;
                     let (action, request) = (Action::$write, &request);
                     at_once(cloud_map.write(WriteCall { action, scope, request, waits: false }, $wp))
                 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -169,11 +170,14 @@ impl Faults {
         })
     }
 
-    /// Waits as long as a call is held back.
-    pub(crate) async fn hold_back(&self, action: Action, scope: &Scope) {
-        let delay = self.take(action, scope, |effect| matches!(effect, Effect::Delay(..)));
-        if let Some(Effect::Delay(clock, by)) = delay {
-            clock.reached(clock.now().after(by)).await;
+    /// The wait of a call that is held back.
+    pub(crate) fn delay(&self, action: Action, scope: &Scope) -> Option<impl Future<Output = ()> + use<>> {
+        match self.take(action, scope, |effect| matches!(effect, Effect::Delay(..)))? {
+            Effect::Delay(clock, by) => {
+                let moment = clock.now().after(by);
+                Some(async move { clock.reached(moment).await })
+            }
+            Effect::Refuse(_) | Effect::Fail(_) => None,
         }
     }
 

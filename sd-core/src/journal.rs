@@ -79,7 +79,7 @@ struct Entries {
 }
 
 /// The number of a call that is in the journal, or was.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry(u64);
 
 impl Journal {

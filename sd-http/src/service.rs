@@ -295,8 +295,10 @@ macro_rules! dispatch {
                 })*
                 $(Action::$read => {
                     let request = decode(protocol, body)?;
-                    cloud_map.hold_back(action).await;
-                    read!($rm cloud_map, &request, |response| encode(protocol, response))
+                    let read = |cloud_map: &ScopedCloudMap| {
+                        read!($rm cloud_map, &request, |response| encode(protocol, response))
+                    };
+                    cloud_map.hold_back(action, &request, read).await
                 })*
             }
         }

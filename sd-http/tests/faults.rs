@@ -59,16 +59,23 @@ async fn a_backend_that_is_away_says_when_to_come_back() {
 #[tokio::test]
 async fn reads_are_held_back_too() {
     let clock = Arc::new(ManualClock::default());
-    let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock)).build();
-    for action in [Action::ListNamespaces, Action::CreateHttpNamespace] {
+    let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock)).journal(10).build();
+    for action in [Action::ListNamespaces, Action::DiscoverInstances, Action::CreateHttpNamespace] {
+        cloud_map.journal().clear();
         cloud_map.faults().inject(Fault::delay(action, &clock, Duration::from_secs(60)));
         let mut held = pin!(call(&cloud_map, action));
         let mut poll = || held.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll().is_pending());
         // Nobody else is.
         assert_eq!(call(&cloud_map, Action::ListServices).await.status(), StatusCode::OK);
+        let journal = || {
+            let calls = cloud_map.journal().calls().into_iter();
+            calls.map(|call| (call.request.action(), call.outcome.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(journal(), [(action, false), (Action::ListServices, true)]);
         clock.advance(Duration::from_secs(60));
         assert!(matches!(poll(), Poll::Ready(_)));
+        assert_eq!(journal(), [(action, true), (Action::ListServices, true)]);
     }
     assert!(cloud_map.faults().open().is_empty());
     assert_eq!(body(call(&cloud_map, Action::ListNamespaces).await).await, json!({"Namespaces": []}));
