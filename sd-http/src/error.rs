@@ -30,7 +30,7 @@ pub(crate) enum ProtocolError {
     Serialization(String),
     #[error("the body has more than {0} octets")]
     TooLarge(usize),
-    #[error("the body did not arrive in time")]
+    #[error("the request took too long: its body did not arrive in time, or its answer was not ready")]
     Timeout,
     #[error("the body ended before its length")]
     Incomplete,

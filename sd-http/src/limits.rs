@@ -13,7 +13,7 @@ pub struct Limits {
     /// 64 are answered with `ServiceUnavailable`, 503 and `Retry-After`, and closed; any others wait to be accepted.
     pub connections: usize,
     /// The most octets of a request's head, its first line included, by default 32 KiB and never less than 8 KiB. A longer
-    /// one is answered with 431 (RFC 6585 section 5).
+    /// one is answered with 431 (RFC 6585 section 5), and so is one of more than 100 fields under HTTP/1.
     pub head_octets: usize,
     /// How long the head of a request may take from its first octet, by default 10 s. Then the connection is closed.
     pub head_time: Duration,

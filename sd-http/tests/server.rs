@@ -4,6 +4,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{CloudMap, Scope, request::ListNamespacesRequest};
+use sd_core::{Action, CloudMap, Fault, ManualClock, Scope, request::ListNamespacesRequest};
 use sd_http::{BODY_LIMIT, CloudMapService, HttpServer, Limits, admin_routes};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -138,6 +139,18 @@ async fn a_client_is_answered_beside_those_that_do_nothing_or_are_slow() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert_eq!(namespaces(&cloud_map), 1);
     drop(others);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_answer_takes_too_long_is_not_told_that_its_body_is_missing() {
+    let clock = Arc::new(ManualClock::default());
+    let cloud_map = CloudMap::new(MemoryRegistry::new());
+    cloud_map.faults().inject(Fault::delay(Action::CreateHttpNamespace, &clock, Duration::from_secs(1)));
+    let limits = Limits::default().with_request_time(Duration::ZERO);
+    let server = HttpServer::bind_with("127.0.0.1:0", CloudMapService::new(cloud_map), limits).await.unwrap();
+    let answer = exchange(server.local_addrs()[0], request(r#"{"Name":"a"}"#, 12).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("its answer was not ready"), "{answer}");
     server.shutdown().await;
 }
 
