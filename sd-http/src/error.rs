@@ -26,6 +26,8 @@ pub(crate) enum ProtocolError {
         "the request is of two protocols: rpc-v2-cbor has its operation in the path, without a header X-Amz-Target"
     )]
     TwoProtocols,
+    #[error("a page of another machine needs the header smithy-protocol: rpc-v2-cbor")]
+    ForeignPage,
     #[error("the body cannot be read: {0}")]
     Serialization(String),
     #[error("the body has more than {0} octets")]
@@ -44,6 +46,7 @@ impl ProtocolError {
             Self::NoOperation | Self::UnknownOperation(_) | Self::UnknownProtocol(_) => {
                 "UnknownOperationException"
             }
+            Self::ForeignPage => "AccessDeniedException",
             Self::TwoProtocols => "MalformedHttpRequestException",
             Self::Serialization(_) | Self::Incomplete => "SerializationException",
             Self::TooLarge(_) => "RequestEntityTooLargeException",
@@ -54,6 +57,7 @@ impl ProtocolError {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
+            Self::ForeignPage => StatusCode::FORBIDDEN,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
@@ -136,6 +140,7 @@ mod tests {
             ProtocolError::UnknownOperation(String::new()),
             ProtocolError::UnknownProtocol(String::new()),
             ProtocolError::TwoProtocols,
+            ProtocolError::ForeignPage,
             ProtocolError::Serialization(String::new()),
             ProtocolError::TooLarge(0),
             ProtocolError::Timeout,

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sd_core::{Action, Error};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{error::ProtocolError, wire::cbor};
+use crate::{error::ProtocolError, reset::foreign_origin, wire::cbor};
 
 /// The name of the service in the model: the prefix of `X-Amz-Target`, a segment of the path.
 macro_rules! service {
@@ -46,6 +46,10 @@ impl Protocol {
             // "Server-side implementations MUST reject such requests for security reasons" (Smithy RPC v2 CBOR, Requests).
             Self::Cbor if headers.contains_key(&TARGET) || headers.contains_key("x-amzn-target") => {
                 return Err(ProtocolError::TwoProtocols);
+            }
+            // Such a request needs no header that a browser would ask us about first.
+            Self::Cbor if !headers.contains_key(&SMITHY_PROTOCOL) && foreign_origin(headers).is_some() => {
+                return Err(ProtocolError::ForeignPage);
             }
             Self::Cbor => path_operation(path).ok_or(ProtocolError::NoOperation)?,
         };

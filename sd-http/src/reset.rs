@@ -17,11 +17,11 @@ pub(crate) const PATH: &str = "/moto-api/reset";
 /// Deletes everything. The answer is that of moto's server.
 ///
 /// Any page in a browser may send a POST without headers of its own to any address, loopback too, and it is carried out
-/// although the page cannot read the answer. The API is safe from that by the headers that it asks for; this is not. A
-/// browser tells the page's origin (RFC 6454 section 7, Fetch Standard section 3.2), so only pages of this machine may;
+/// although the page cannot read the answer. The API is safe from that by the headers that it asks for, or looks at the
+/// origin as this does. A browser tells the page's origin (RFC 6454 section 7, Fetch Standard section 3.2), so only pages of this machine may;
 /// other clients send none.
 pub(crate) async fn reset(cloud_map: &CloudMap, headers: &HeaderMap) -> Response<Bytes> {
-    if let Some(origin) = headers.get_all(ORIGIN).iter().find(|origin| !is_loopback(origin)) {
+    if let Some(origin) = foreign_origin(headers) {
         tracing::warn!(?origin, "a page of another machine may not reset");
         let message = "a reset is not for pages of other machines: the origin must be a loopback address";
         return answer(StatusCode::FORBIDDEN, message, "text/plain");
@@ -30,6 +30,11 @@ pub(crate) async fn reset(cloud_map: &CloudMap, headers: &HeaderMap) -> Response
         Ok(()) => answer(StatusCode::OK, r#"{"status": "ok"}"#, "application/json"),
         Err(error) => api_error(Protocol::Json, &error),
     }
+}
+
+/// The origin of a request by a page of another machine.
+pub(crate) fn foreign_origin(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get_all(ORIGIN).iter().find(|origin| !is_loopback(origin))
 }
 
 fn answer(status: StatusCode, body: &'static str, content_type: &'static str) -> Response<Bytes> {

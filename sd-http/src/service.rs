@@ -47,9 +47,12 @@ const DROP_LIMIT: usize = 16 * BODY_LIMIT;
 /// AWS Cloud Map's HTTP API, awsJson1.1 and rpc-v2-cbor, as a [`tower_service::Service`].
 ///
 /// Any method and `Host` are accepted, and any path: an SDK puts `data-` before the host of two operations, and an endpoint
-/// may have a path. What counts is the header `X-Amz-Target` (awsJson1.1), or the header `smithy-protocol: rpc-v2-cbor`
-/// and the last four segments of the path. A request is answered in the protocol that it speaks. Signatures are read, for the account and Region (see
-/// [`Caller`]), and never verified.
+/// may have a path. What counts is the header `X-Amz-Target` (awsJson1.1), or the last four segments of the path
+/// (rpc-v2-cbor). A request is answered in the protocol that it speaks. Signatures are read, for the account and Region
+/// (see [`Caller`]), and never verified.
+///
+/// A page in a browser that is not from a loopback address has to send a header that its browser asks about first, and is
+/// not allowed to: `X-Amz-Target`, or `smithy-protocol`, which rpc-v2-cbor may lack otherwise (403).
 ///
 /// A request that names no operation and whose path is `/moto-api/reset` is not of AWS's API: as a POST it deletes
 /// everything ([`CloudMap::reset`]), for tests that did so with moto's server. Pages in a browser may do it only from a
