@@ -40,8 +40,11 @@ impl MemoryRegistry {
     }
 
     /// A registry of its own that starts with what a cell shows, state and operations. The state
-    /// costs nothing to share, the operations are copied; observers stay with the original. What the handle on it depends on
-    /// is chosen anew; where identifiers count up, it is a clone of their source ([`SequentialIds`](sd_core::ids::SequentialIds)).
+    /// costs nothing to share, the operations are copied; observers stay with the original.
+    ///
+    /// What the handle on it depends on is chosen anew. A clock that stands before the original's makes what is created
+    /// older than what was there, and what is under way end only at its moment. Identifiers that count up come from a clone
+    /// of their source ([`SequentialIds`](sd_core::ids::SequentialIds)).
     #[must_use]
     pub fn fork(cell: &StateCell) -> Self {
         Self { writer: cell.fork() }

@@ -69,7 +69,8 @@ impl Fault {
     }
 
     /// The call is accepted, and the operation that it starts ends in FAIL, when its time is over, and has no effect. An
-    /// action that starts no operation is refused with [`Error::Internal`], since the test has mistaken it.
+    /// action that starts no operation is refused with [`Error::Internal`], since the test has mistaken it. A call that is
+    /// refused for its own sake, or answered with an operation from before, meets it as well, and no operation fails.
     pub fn fail_operation(action: Action, code: OperationErrorCode, message: impl Into<String>) -> Self {
         Self::new(action, Effect::Fail(OperationError::new(code, message.into())))
     }

@@ -26,7 +26,9 @@ use sd_http::aws_sdk::InProcess;
 
 /// The service `web.app.local`, made once, and its id.
 static PREPARED: LazyLock<(SyncCloudMap, String)> = LazyLock::new(|| {
-    let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+    // No test begins before it was made.
+    let cloud_map =
+        SyncCloudMap::with(MemoryRegistry::new(), |builder| builder.clock(ManualClock::default()));
     let here = cloud_map.at(Scope::default());
     here.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1")).unwrap();
     let namespaces = here.list_namespaces(&ListNamespacesRequest::new()).unwrap();
