@@ -266,8 +266,14 @@ impl Instances {
         if one != other
             && let (Some(a), Some(b)) = (self.nth(one).cloned(), self.nth(other).cloned())
         {
-            self.place(b, other, one);
-            self.place(a, one, other);
+            if hash(a.instance.id.as_str()) == hash(b.instance.id.as_str()) {
+                // Both numbers stay with this hash. One after the other, the first would take the other's.
+                self.all.set(one as usize, b);
+                self.all.set(other as usize, a);
+            } else {
+                self.place(b, other, one);
+                self.place(a, one, other);
+            }
         }
     }
 

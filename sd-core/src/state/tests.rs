@@ -484,6 +484,24 @@ proptest! {
 }
 
 #[test]
+fn twins_that_change_places_are_found() {
+    let (scope, ids, now) = (Scope::default(), SequentialIds::default(), Timestamp::default());
+    let mut state = State::new();
+    // Of these ids, three and more have the same hash. The healthy ones change places with those that came before.
+    let unhealthy = (0..8).map(|id| Step::Register(0, id, false));
+    let healthy = (0..8).rev().map(|id| Step::SetHealth(0, id, true));
+    let checked = [Step::CreateHttp(0), Step::CreateService(0, 0)];
+    for step in checked.into_iter().chain(unhealthy).chain(healthy) {
+        if let Some(set) = plan(&step, &state, &scope, now, Timing::instant(), &Fresh::draw(&ids)) {
+            state = state.apply(&set).unwrap();
+            state.check();
+        }
+    }
+    let service = state.scope(&scope).services_after(None).next().unwrap();
+    assert!(service.instances().healthy_len() > 3, "{}", service.instances().healthy_len());
+}
+
+#[test]
 fn tags_and_attributes_that_were_set_while_their_holder_was_updated_are_kept() {
     let (scope, ids) = (Scope::default(), SequentialIds::default());
     let now = Timestamp::default();
