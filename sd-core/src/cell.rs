@@ -122,7 +122,7 @@ impl StateCell {
 
     /// Waits until the next deadline is before this moment, or until there is one if it is `None`, and returns it. A timer
     /// that is set to one deadline waits for a nearer one by it. Dropping the future loses nothing.
-    pub async fn deadline_before(&self, moment: Option<Timestamp>) -> Timestamp {
+    pub(crate) async fn deadline_before(&self, moment: Option<Timestamp>) -> Timestamp {
         let mut place = Place::among(&self.shared.timers);
         poll_fn(|context| {
             place.wait(context.waker());
@@ -138,8 +138,8 @@ impl StateCell {
     /// Brings the state to this moment: operations that are due end, reports of health that are due take effect, and the
     /// observers are told. Nothing is written to a backend's store, since every replica comes to the same.
     ///
-    /// A [`CloudMap`](crate::CloudMap) does so before each of its answers. A server does it by a timer as well, for the
-    /// sake of the observers.
+    /// A [`CloudMap`](crate::CloudMap) does so before each of its answers, and by
+    /// [`keep_time`](crate::CloudMap::keep_time) for the sake of the observers.
     pub fn advance(&self, now: Timestamp) {
         if self.is_due(now) && self.pass(now, &self.lock()) {
             self.shared.wake();

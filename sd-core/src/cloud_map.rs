@@ -1,5 +1,6 @@
 //! The handle that embedders hold: the API's operations as typed methods, asynchronous and synchronous.
 
+mod keep_time;
 mod reset;
 mod sync;
 

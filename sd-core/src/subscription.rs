@@ -16,7 +16,7 @@ use crate::{
 /// Several changes may be told as one, and none is lost: what [`changed`](Self::changed) returns is the newest state.
 ///
 /// What happens by itself is a change from the moment at which the state is [brought](StateCell::advance) to it: by the next
-/// call of any `CloudMap` over the cell, or by a timer.
+/// call of any `CloudMap` over the cell, or by [`keep_time`](crate::CloudMap::keep_time).
 ///
 /// What lies between two of them is an [`Observer`](crate::Observer)'s business; what they differ in,
 /// [`State::diff`](crate::State::diff) tells.

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -464,39 +464,48 @@ fn an_operation_that_is_said_to_have_succeeded_is_in_the_published_state() {
 }
 
 #[test]
-fn a_timer_is_woken_by_a_nearer_deadline_and_by_no_other_change() {
+fn time_is_kept_for_those_who_do_not_ask() {
     let timed = Timed::new();
-    timed.register("i-1", &[]).unwrap();
-    timed.wait(3000);
     let cell = timed.engine.cloud_map.cloud_map().cell();
-    cell.advance(timed.engine.clock.now());
+    let instances = || {
+        let state = cell.load();
+        let service = state.scope(&Scope::default()).service(timed.service.id.as_str()).unwrap();
+        (service.instances().len(), service.instances().healthy_len())
+    };
+    let sleeps = Mutex::new(Vec::new());
+    let sleep = |wait: Duration| {
+        sleeps.lock().unwrap().push(wait.as_secs());
+        let (clock, moment) = (Arc::clone(&timed.engine.clock), timed.engine.clock.now().after(wait));
+        async move { clock.reached(moment).await }
+    };
     let (woken, waker) = Woken::new();
-    let mut context = Context::from_waker(&waker);
-    let after = |millis| Timestamp::from_millis(timed.engine.clock.now().as_millis() + millis);
-
-    let mut any = pin!(cell.deadline_before(None));
-    assert_eq!(any.as_mut().poll(&mut context), Poll::Pending);
+    let mut timer = pin!(timed.engine.cloud_map.cloud_map().clone().keep_time(sleep));
+    let mut turn = |times| {
+        assert_eq!(woken.times(), times);
+        assert!(timer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        std::mem::take(&mut *sleeps.lock().unwrap())
+    };
+    assert_eq!(turn(0), [0; 0], "nothing is due");
     let another = CreateServiceRequest::new("another").with_namespace_id(timed.namespace.id.as_str());
     timed.engine.service(another);
-    assert_eq!(woken.times(), 0, "nothing is due after that");
-    timed.report("i-1", "UNHEALTHY").unwrap();
-    assert_eq!(woken.times(), 1);
-    let reported = after(30_000);
-    assert_eq!(any.as_mut().poll(&mut context), Poll::Ready(reported));
-
-    let mut nearer = pin!(cell.deadline_before(Some(reported)));
-    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
-    timed.register("i-2", &[]).unwrap();
-    assert_eq!(woken.times(), 2);
-    let registered = after(3000);
-    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Ready(registered));
-
-    let mut nearer = pin!(cell.deadline_before(Some(registered)));
-    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
+    assert_eq!(turn(0), [0; 0], "nor is it after that");
+    timed.register("i-1", &[]).unwrap();
+    assert_eq!(turn(1), [3]);
     timed.wait(1000);
-    timed.register("i-3", &[]).unwrap();
+    assert_eq!(turn(2), [0; 0]);
+    timed.register("i-2", &[]).unwrap();
+    assert_eq!(turn(2), [0; 0], "what is due later brings nothing nearer");
+    assert_eq!(instances(), (0, 0));
     timed.wait(2000);
-    cell.advance(timed.engine.clock.now());
-    assert_eq!(woken.times(), 2, "what is due later, and what has passed, brings nothing nearer");
-    assert_eq!(nearer.as_mut().poll(&mut context), Poll::Pending);
+    assert_eq!(turn(3), [1]);
+    assert_eq!(instances(), (1, 1));
+    timed.report("i-1", "UNHEALTHY").unwrap();
+    timed.wait(1000);
+    assert_eq!(turn(4), [29]);
+    assert_eq!(instances(), (2, 2));
+    timed.register("i-3", &[]).unwrap();
+    assert_eq!(turn(5), [3], "it is nearer");
+    timed.wait(29_000);
+    assert_eq!(turn(6), [0; 0]);
+    assert_eq!(instances(), (3, 2));
 }

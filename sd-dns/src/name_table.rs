@@ -47,9 +47,8 @@ use self::{
 /// that made it returns. A register, a deregister or a change of health costs the same whatever the size of the service.
 ///
 /// With [`Timing`](sd_core::Timing) other than instant, operations and reports of health come to their end by themselves, which
-/// the registry shows once somebody asks its `CloudMap`; a query does not. Where nobody else may ask, a timer has to call
-/// [`StateCell::advance`](sd_core::StateCell::advance) at each [`next_deadline`](sd_core::StateCell::next_deadline), as
-/// `examples/server` does.
+/// the registry shows once somebody asks its `CloudMap`; a query does not. Where nobody else may ask,
+/// [`CloudMap::keep_time`](sd_core::CloudMap::keep_time) runs beside it.
 ///
 /// A query sees the records of one name as they are at one moment. Changes of several names, even of one change set,
 /// become visible one name after the other, an instance's own name before the SRV record that points to it.

@@ -5,7 +5,6 @@
 
 mod dns_report;
 mod settings;
-mod timer;
 
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
@@ -67,9 +66,8 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
         .quotas(settings.quotas())
         .build();
     let service = CloudMapService::new(cloud_map.clone()).with_default_scope(settings.scope());
-    let cell = cloud_map.cell().clone();
     let table = NameTable::new();
-    let _attached = cell.attach(Arc::new(table.clone()));
+    let _attached = cloud_map.cell().attach(Arc::new(table.clone()));
     let http = HttpServer::bind(&settings.http, service).await.map_err(StartError::Http)?;
     let mut dns = DnsServer::builder(table.clone());
     let forwarder = settings.forwarder()?;
@@ -77,10 +75,10 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
         dns = dns.with_forwarder(forwarder.clone());
     }
     let dns = Arc::new(dns.bind(settings.dns.iter().copied()).await?);
-    let routes = admin_routes(cloud_map).merge(dns_report::routes(table, Arc::downgrade(&dns)));
+    let routes = admin_routes(cloud_map.clone()).merge(dns_report::routes(table, Arc::downgrade(&dns)));
     let admin = HttpServer::bind(&settings.admin, routes).await.map_err(StartError::Admin)?;
 
-    let timer = tokio::spawn(timer::run(cell));
+    let timer = tokio::spawn(cloud_map.keep_time(tokio::time::sleep));
 
     println!("sd-server {} (memory, {:?})", env!("CARGO_PKG_VERSION"), settings.mode());
     println!("  API    {}", addresses(http.local_addrs()));
