@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version, header::CONTENT_LENGTH};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -276,7 +276,7 @@ impl<S, B> Service<Request<Incoming>> for Attended<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
-    B: From<Bytes>,
+    B: Body + From<Bytes>,
 {
     type Response = Response<B>;
     type Error = Infallible;
@@ -290,7 +290,9 @@ where
         let in_progress = self.activity.begin(request.version());
         let protocol = Protocol::of(request.headers(), request.uri().path());
         let time = self.request_time;
-        let error = move |error| Ok(protocol_error(protocol, &error).map(B::from));
+        let is_head = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
+        let sent = move |answer| if is_head { without_body(answer) } else { answer };
+        let error = move |error| Ok(sent(protocol_error(protocol, &error).map(B::from)));
         if self.refused {
             return Box::pin(async move {
                 let _in_progress = in_progress;
@@ -305,14 +307,22 @@ where
             let mut answer = pin!(answer);
             // Most answers are there at once, and need no timer.
             if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
-                return answer;
+                return answer.map(sent);
             }
             match time::timeout(time, answer).await {
-                Ok(answer) => answer,
+                Ok(answer) => answer.map(sent),
                 Err(_) => error(ProtocolError::Timeout),
             }
         })
     }
+}
+
+/// The answer to HEAD (RFC 9110 section 9.3.2), which hyper sends so by itself in HTTP/1 only.
+fn without_body<B: Body + From<Bytes>>(mut answer: Response<B>) -> Response<B> {
+    if let Some(length) = answer.body().size_hint().exact() {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    answer.map(|_| B::from(Bytes::new()))
 }
 
 #[cfg(test)]

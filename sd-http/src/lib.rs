@@ -39,6 +39,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limits;
+mod origin;
 mod protocol;
 mod reset;
 mod server;

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sd_core::{Action, Error};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{error::ProtocolError, reset::foreign_origin, wire::cbor};
+use crate::{error::ProtocolError, origin, wire::cbor};
 
 /// The name of the service in the model: the prefix of `X-Amz-Target`, a segment of the path.
 macro_rules! service {
@@ -48,7 +48,7 @@ impl Protocol {
                 return Err(ProtocolError::TwoProtocols);
             }
             // Such a request needs no header that a browser would ask us about first.
-            Self::Cbor if !headers.contains_key(&SMITHY_PROTOCOL) && foreign_origin(headers).is_some() => {
+            Self::Cbor if !headers.contains_key(&SMITHY_PROTOCOL) && origin::foreign(headers).is_some() => {
                 return Err(ProtocolError::ForeignPage);
             }
             Self::Cbor => path_operation(path).ok_or(ProtocolError::NoOperation)?,

@@ -113,9 +113,10 @@ impl HttpServer {
 }
 
 async fn listen(address: &str) -> io::Result<Vec<TcpListener>> {
-    let Some(port) = address.strip_prefix("localhost:") else {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    if !host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![TcpListener::bind(address).await?]);
-    };
+    }
     let port: u16 =
         port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the port is no number"))?;
     let mut left = if port == 0 { PICKS } else { 1 };

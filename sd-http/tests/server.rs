@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sd_backend_memory::MemoryRegistry;
@@ -195,6 +195,14 @@ async fn http2_is_spoken_by_prior_knowledge() {
         assert_eq!(client.send_request(request).await.unwrap().status(), StatusCode::OK);
     }
     assert_eq!(namespaces(&cloud_map), 2);
+    // Its answer has no body, which a client would not take.
+    for target in ["Route53AutoNaming_v20170314.ListNamespaces", "none"] {
+        let request = Request::head("http://x/").header("X-Amz-Target", target);
+        let answer = client.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+        let length = answer.headers()["content-length"].to_str().unwrap().parse::<usize>().unwrap();
+        assert!(length > 20, "{length}");
+        assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
+    }
     server.shutdown().await;
     connection.await.unwrap().unwrap();
 }
@@ -202,9 +210,10 @@ async fn http2_is_spoken_by_prior_knowledge() {
 #[tokio::test]
 async fn localhost_is_both_families_where_there_are_two() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
-    let server = HttpServer::bind("localhost:0", CloudMapService::new(cloud_map)).await.unwrap();
+    let server = HttpServer::bind("LocalHost:0", CloudMapService::new(cloud_map)).await.unwrap();
     let addresses = server.local_addrs();
     assert!(addresses[0].is_ipv4());
+    assert_eq!(addresses.len(), if std::net::TcpListener::bind("[::1]:0").is_ok() { 2 } else { 1 });
     assert!(addresses.iter().all(|address| address.port() == addresses[0].port()));
     for address in addresses {
         let answer = exchange(*address, request("{}", 2).as_bytes()).await;
