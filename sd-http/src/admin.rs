@@ -18,7 +18,7 @@ struct Health {
     revision: u64,
 }
 
-/// The routes of the admin port.
+/// The routes of the admin port (feature `admin`).
 ///
 /// | route | answer |
 /// |---|---|

@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "admin")]
 mod admin;
 #[cfg(feature = "aws-sdk")]
 pub mod aws_sdk;
@@ -49,6 +50,7 @@ mod service;
 pub mod typed;
 mod wire;
 
+#[cfg(feature = "admin")]
 pub use admin::admin_routes;
 pub use caller::Caller;
 pub use limits::Limits;

@@ -16,6 +16,7 @@ pub struct Limits {
     /// one is answered with 431 (RFC 6585 section 5), and so is one of more than 100 fields under HTTP/1.
     pub head_octets: usize,
     /// How long the head of a request may take from its first octet, by default 10 s. Then the connection is closed.
+    /// That of the first request of an HTTP/2 connection begins with the connection's preface.
     pub head_time: Duration,
     /// How long a request may take after its head, its body included, by default 30 s. Then it is answered with 408.
     pub request_time: Duration,

@@ -27,8 +27,8 @@ fn the_engine_is_light() {
 }
 
 #[test]
-fn the_http_api_has_no_tls_and_nothing_of_aws() {
-    let heavy = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys", "ring", "rustls"];
+fn the_http_api_has_no_tls_no_web_framework_and_nothing_of_aws() {
+    let heavy = ["axum", "aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys", "ring", "rustls"];
     let crates = built_for("sd-http", "");
     let found: Vec<_> =
         crates.iter().filter(|name| heavy.contains(&name.as_str()) || name.starts_with("aws-")).collect();
