@@ -4,8 +4,8 @@
 
 A client is a program that prints a line for each check, `ok ID` or `not ok ID: why`, and reads from its environment what to
 talk to: SD_ENDPOINT (operations are done at once), SD_ENDPOINT_TIMED (`--timing aws`), SD_ENDPOINT_QUOTAS (`--quotas aws`),
-SD_ENDPOINT_IPV6, SD_KEEP_ALIVE, SD_EXPECT (endpoints, too), SD_PROXY (the URL of an HTTP proxy), the Region, and an access key
-that is an account of its own. What a client cannot do stands in not-applicable.json with the reason; it must not print it.
+SD_ENDPOINT_IPV6, SD_KEEP_ALIVE, SD_EXPECT (endpoints, too), SD_PROXY (the URL of an HTTP proxy); AWS_ENDPOINT_URL, which is
+SD_ENDPOINT, the Region, and an access key that is an account of its own. What a client cannot do stands in not-applicable.json with the reason; it must not print it.
 
 Every snippet of sd-http/docs/clients.md has to be in the program that its comment names.
 """
@@ -164,6 +164,7 @@ def main() -> int:
                 "SD_KEEP_ALIVE": f"http://{evidence.keep_alive.address}",
                 "SD_EXPECT": f"http://{evidence.expect.address}",
                 "SD_PROXY": f"http://{evidence.proxy.address}",
+                "AWS_ENDPOINT_URL": "http://%s:%d" % api,
                 "AWS_ACCESS_KEY_ID": str(100000000001 + number),
                 "AWS_SECRET_ACCESS_KEY": "none",
                 "AWS_REGION": REGION,

@@ -440,6 +440,11 @@ def finds_nothing(env: dict[str, str]) -> None:
     refused("NamespaceNotFound", "discover-instances", *names, env=env)
 
 
+@check("settings.environment")
+def _() -> None:
+    finds_nothing(SETTINGS[ENDPOINT])
+
+
 @check("wire.ipv6")
 def _() -> None:
     env = settings(os.environ["SD_ENDPOINT_IPV6"])
@@ -450,7 +455,7 @@ def _() -> None:
 def _() -> None:
     env = settings("http://servicediscovery.us-east-1.amazonaws.com")
     del env["AWS_DISABLE_HOST_PREFIX_INJECTION"]
-    env["HTTP_PROXY"] = env["http_proxy"] = os.environ["SD_PROXY"]
+    env["HTTP_PROXY"] = os.environ["SD_PROXY"]
     finds_nothing(env)
 
 

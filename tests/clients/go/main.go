@@ -31,6 +31,8 @@ type check struct {
 }
 
 func main() {
+	// Read at the first request, and not for loopback addresses.
+	must(0, os.Setenv("HTTP_PROXY", os.Getenv("SD_PROXY")))
 	status := 0
 	for _, checks := range [][]check{resources, discovery, refusals, pages, wire} {
 		for _, check := range checks {

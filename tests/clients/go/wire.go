@@ -1,14 +1,11 @@
 package main
 
 import (
-	"net/http"
-	"net/url"
-	"os"
-
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
 	sd "github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery/types"
+	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
@@ -21,22 +18,20 @@ var wire = []check{
 		}
 	}},
 
+	{"settings.environment", func() {
+		prefix := config.WithAPIOptions([]func(*middleware.Stack) error{withoutHostPrefix})
+		listsAndDiscovers(sd.NewFromConfig(must(config.LoadDefaultConfig(ctx, prefix)), once))
+	}},
+
 	{"wire.ipv6", func() {
 		listsAndDiscovers(clientOf("SD_ENDPOINT_IPV6"))
 	}},
 
 	{"wire.proxy", func() {
-		proxy := must(url.Parse(os.Getenv("SD_PROXY")))
-		transport := awshttp.NewBuildableClient().WithTransportOptions(func(transport *http.Transport) {
-			transport.Proxy = http.ProxyURL(proxy)
-		})
-		// Without the page's setting for the host prefix.
-		listsAndDiscovers(sd.New(sd.Options{
-			BaseEndpoint: aws.String("http://servicediscovery.us-east-1.amazonaws.com"),
-			Region:       "us-east-1",
-			Credentials:  client.Options().Credentials,
-			HTTPClient:   transport,
-		}, once))
+		// HTTP_PROXY is set: see main. Nothing is said in code but where AWS is.
+		settings := must(config.LoadDefaultConfig(ctx,
+			config.WithBaseEndpoint("http://servicediscovery.us-east-1.amazonaws.com")))
+		listsAndDiscovers(sd.NewFromConfig(settings, once))
 	}},
 
 	{"wire.expect-continue", func() {

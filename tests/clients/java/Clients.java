@@ -39,6 +39,15 @@ final class Clients {
         return builder.overrideConfiguration(settings.build()).httpClient(Apache5HttpClient.create()).build();
     }
 
+    /** As the page says of the variables. */
+    static ServiceDiscoveryClient ofEnvironment() {
+        return ServiceDiscoveryClient.builder()
+                .httpClient(Apache5HttpClient.create())
+                .overrideConfiguration(o -> o.retryStrategy(DefaultRetryStrategy.doNotRetry())
+                        .putAdvancedOption(SdkAdvancedClientOption.DISABLE_HOST_PREFIX_INJECTION, true))
+                .build();
+    }
+
     /** Through a proxy, with the host prefix and without an endpoint of ours. */
     static ServiceDiscoveryClient behind(String proxy) {
         var through = ProxyConfiguration.builder().endpoint(URI.create(proxy)).build();

@@ -429,6 +429,11 @@ public final class Main {
                 IntStream.range(0, 10).forEach(n -> client.listNamespaces());
             }
         });
+        CHECKS.put("settings.environment", () -> {
+            try (var client = Clients.ofEnvironment()) {
+                findsNothing(client);
+            }
+        });
         CHECKS.put("wire.ipv6", () -> {
             try (var client = Clients.of(System.getenv("SD_ENDPOINT_IPV6"))) {
                 findsNothing(client);

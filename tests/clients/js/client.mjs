@@ -23,10 +23,12 @@ function newClient(endpoint, account, more) {
   });
 }
 
+const protocol = process.env.SD_PROTOCOL === "cbor" ? { protocol: AwsSmithyRpcV2CborProtocol } : {};
+// One attempt, so that a check sees each answer.
+const forChecks = { maxAttempts: 1, ...protocol };
+
 function clientOf(endpoint, more) {
-  const protocol = process.env.SD_PROTOCOL === "cbor" ? { protocol: AwsSmithyRpcV2CborProtocol } : {};
-  // One attempt, so that a check sees each answer.
-  return newClient(endpoint, process.env.AWS_ACCESS_KEY_ID, { maxAttempts: 1, ...protocol, ...more });
+  return newClient(endpoint, process.env.AWS_ACCESS_KEY_ID, { ...forChecks, ...more });
 }
 
 const sd = clientOf(process.env.SD_ENDPOINT);
@@ -397,6 +399,10 @@ check("wire.keep-alive", async () => {
   const client = clientOf(process.env.SD_KEEP_ALIVE);
   for (let calls = 0; calls < 10; calls += 1) await client.listNamespaces({});
 });
+
+check("settings.environment", () =>
+  listsAndDiscovers(new ServiceDiscovery({ disableHostPrefix: true, ...forChecks })),
+);
 
 check("wire.ipv6", () => listsAndDiscovers(clientOf(process.env.SD_ENDPOINT_IPV6)));
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import boto3
 import botocore.exceptions
@@ -430,6 +431,14 @@ def finds_nothing(client) -> None:
     refused("NamespaceNotFound", client.discover_instances, NamespaceName="nowhere", ServiceName="web")
 
 
+@check("settings.environment")
+def _() -> None:
+    # The variables of the CLI; the runner has set the others.
+    with mock.patch.dict(os.environ, {"AWS_DISABLE_HOST_PREFIX_INJECTION": "true"}):
+        client = session().client("servicediscovery")
+    finds_nothing(client)
+
+
 @check("wire.ipv6")
 def _() -> None:
     client = client_of(os.environ["SD_ENDPOINT_IPV6"])
@@ -438,9 +447,9 @@ def _() -> None:
 
 @check("wire.proxy")
 def _() -> None:
-    proxies = {"http": os.environ["SD_PROXY"]}
     endpoint = "http://servicediscovery.us-east-1.amazonaws.com"
-    client = client_of(endpoint, proxies=proxies, inject_host_prefix=True)
+    with mock.patch.dict(os.environ, {"HTTP_PROXY": os.environ["SD_PROXY"]}):
+        client = session().client("servicediscovery", endpoint_url=endpoint)
     finds_nothing(client)
 
 
