@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, Version, header::CONTENT_LENGTH};
 use http_body::Body;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -78,7 +79,7 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static + From<Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Limits { request_time, drain_time, head_time, .. } = self.limits;
@@ -276,11 +277,11 @@ impl<S, B> Service<Request<Incoming>> for Attended<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
-    B: Body + From<Bytes>,
+    B: Body + Send,
 {
-    type Response = Response<B>;
+    type Response = Response<Answer<B>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.service.poll_ready(context)
@@ -292,13 +293,14 @@ where
         let time = self.request_time;
         let is_head = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
         let sent = move |answer| if is_head { without_body(answer) } else { answer };
-        let error = move |error| Ok(sent(protocol_error(protocol, &error).map(B::from)));
+        let error =
+            move |error| sent(protocol_error(protocol, &error).map(|body| Answer::Right(Full::new(body))));
         if self.refused {
             return Box::pin(async move {
                 let _in_progress = in_progress;
                 // A client that is still sending when the connection closes never sees why.
                 let _ = time::timeout(time, read(request.into_body())).await;
-                error(ProtocolError::TooManyConnections)
+                Ok(error(ProtocolError::TooManyConnections))
             });
         }
         let answer = self.service.call(request);
@@ -306,30 +308,40 @@ where
             let _in_progress = in_progress;
             let mut answer = pin!(answer);
             // Most answers are there at once, and need no timer.
-            if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
-                return answer.map(sent);
-            }
-            match time::timeout(time, answer).await {
-                Ok(answer) => answer.map(sent),
-                Err(_) => error(ProtocolError::Timeout),
+            let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+            let in_time = match at_once {
+                Poll::Ready(answer) => Ok(answer),
+                Poll::Pending => time::timeout(time, answer).await,
+            };
+            match in_time {
+                Ok(answer) => answer.map(|answer| sent(answer.map(Answer::Left))),
+                Err(_) => Ok(error(ProtocolError::Timeout)),
             }
         })
     }
 }
 
+/// What the service answers, or the connection itself.
+type Answer<B> = Either<B, Full<Bytes>>;
+
 /// The answer to HEAD (RFC 9110 section 9.3.2), which hyper sends so by itself in HTTP/1 only.
-fn without_body<B: Body + From<Bytes>>(mut answer: Response<B>) -> Response<B> {
-    if let Some(length) = answer.body().size_hint().exact() {
-        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+fn without_body<B: Body>(answer: Response<Answer<B>>) -> Response<Answer<B>> {
+    let (mut head, body) = answer.into_parts();
+    let length = match body {
+        Answer::Left(body) => body.size_hint().exact(),
+        Answer::Right(body) => body.size_hint().exact(),
+    };
+    if let Some(length) = length {
+        head.headers.insert(CONTENT_LENGTH, length.into());
     }
-    answer.map(|_| B::from(Bytes::new()))
+    Response::from_parts(head, Answer::Right(Full::default()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use http_body_util::{BodyExt, Full};
+    use http_body_util::BodyExt;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         task::JoinHandle,

@@ -63,7 +63,7 @@ impl HttpServer {
             + Sync
             + 'static,
         S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static + From<Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         Self::bind_with(address, service, Limits::default()).await
@@ -81,7 +81,7 @@ impl HttpServer {
             + Sync
             + 'static,
         S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static + From<Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let listeners =
@@ -187,7 +187,7 @@ async fn accept<S, B>(
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static + From<Bytes>,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let serving = Arc::new(Connections::new(limits));

@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http2;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{Action, CloudMap, Fault, ManualClock, Scope, request::ListNamespacesRequest};
@@ -20,6 +23,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tower_service::Service;
 
 async fn start() -> (HttpServer, SocketAddr, CloudMap) {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
@@ -231,6 +235,34 @@ async fn a_port_that_the_system_picks_is_free_on_both_addresses() {
         let server = HttpServer::bind("localhost:0", CloudMapService::new(cloud_map)).await.unwrap();
         assert_eq!(server.local_addrs().len(), if taken.is_empty() { 1 } else { 2 });
     }
+}
+
+#[tokio::test]
+async fn a_service_may_answer_with_bodies_of_any_kind() {
+    /// A layer around the API.
+    #[derive(Clone)]
+    struct Boxed(CloudMapService);
+
+    impl Service<Request<Incoming>> for Boxed {
+        type Response = Response<BoxBody<Bytes, Infallible>>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Service::<Request<Incoming>>::poll_ready(&mut self.0, context)
+        }
+
+        fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+            let answer = self.0.call(request);
+            Box::pin(async move { Ok(answer.await?.map(BodyExt::boxed)) })
+        }
+    }
+
+    let cloud_map = CloudMap::new(MemoryRegistry::new());
+    let server = HttpServer::bind("127.0.0.1:0", Boxed(CloudMapService::new(cloud_map))).await.unwrap();
+    let answer = exchange(server.local_addrs()[0], request(r#"{"Name":"a"}"#, 12).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    server.shutdown().await;
 }
 
 #[tokio::test]
