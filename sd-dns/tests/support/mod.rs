@@ -300,3 +300,9 @@ pub(crate) fn assert_negative(message: &Message, code: ResponseCode) {
     let RData::SOA(soa) = &soa.data else { panic!("{message}") };
     assert_eq!(soa.minimum, SOA_TTL);
 }
+
+/// Registers an alias of another name.
+pub(crate) fn alias(fixture: &Fixture, name: &str, target: &str) {
+    let service = fixture.service(name, RoutingPolicy::Weighted, &[(RecordType::Cname, 20)]);
+    fixture.register(&service, "i", &[("CNAME", target)]);
+}
