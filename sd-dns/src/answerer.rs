@@ -150,28 +150,50 @@ impl Answerer {
 
     /// Appends the answer that has waited for somebody else.
     pub(crate) async fn complete(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
-        if let Wants::Addresses(alias) = waiting.wants() {
-            return match self.addresses(waiting, alias).await {
-                Ok(found) => waiting.finish(alias, &found, out),
-                Err(error) => {
-                    let (target, kind) = (alias.target(), alias.kind().as_str());
-                    tracing::debug!(%target, kind, %error, "the target of an alias cannot be resolved");
-                    waiting.fail(out)
-                }
-            };
+        if let Wants::Addresses(_) = waiting.wants() {
+            return self.alias(waiting, out).await;
         }
-        self.relay(waiting, out).await
+        match self.relay(waiting, out).await {
+            Ok(answered) => answered,
+            Err(beyond) => self.alias(&beyond, out).await,
+        }
     }
 
-    /// Appends what other servers answer.
-    async fn relay(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
+    /// Appends what the target of an alias has.
+    async fn alias(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
+        let Wants::Addresses(alias) = waiting.wants() else {
+            return waiting.fail(out);
+        };
+        match self.addresses(waiting, alias).await {
+            Ok(found) => waiting.finish(alias, &found, out),
+            Err(error) => {
+                let (target, kind) = (alias.target(), alias.kind().as_str());
+                tracing::debug!(%target, kind, %error, "the target of an alias cannot be resolved");
+                waiting.fail(out)
+            }
+        }
+    }
+
+    /// Appends what other servers answer, and what is here if they lead back. The error is that they lead to an alias.
+    async fn relay(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Result<Answered, Box<Waiting>> {
+        let mut answered = self.relay_once(waiting, out).await;
+        // Each time the chain has become longer, which has an end.
+        while let Err(beyond) = &answered
+            && !matches!(beyond.wants(), Wants::Addresses(_))
+        {
+            answered = self.relay_once(beyond, out).await;
+        }
+        answered
+    }
+
+    async fn relay_once(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Result<Answered, Box<Waiting>> {
         let response = match &self.others.forwarder {
             Some(forwarder) => forwarder.ask(waiting.asked()).await,
             None => None,
         };
         match response {
-            Some(response) => waiting.relay(&response, out),
-            None => waiting.fail(out),
+            Some(response) => waiting.relay(&response, &self.read(), &*self.random, out),
+            None => Ok(waiting.fail(out)),
         }
     }
 
@@ -189,7 +211,9 @@ impl Answerer {
             (Begun::Waits(beyond), resolver) => match (beyond.wants(), resolver) {
                 (Wants::Everything, Some(resolver)) => return resolver.resolve(target, kind).await,
                 (Wants::Addresses(_), _) => return Err("it is an alias itself".into()),
-                (Wants::Everything | Wants::Rest(_), _) => drop(self.relay(&beyond, &mut answer).await),
+                (Wants::Everything | Wants::Rest(_), _) => {
+                    self.relay(&beyond, &mut answer).await.map_err(|_| "it leads to an alias")?;
+                }
             },
             (Begun::Done(_) | Begun::Nothing, _) => {}
         }

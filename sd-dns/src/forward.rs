@@ -17,6 +17,7 @@ use hickory_proto::{
 use resolv_conf::{Config, ScopedIp};
 use tokio::sync::watch;
 
+pub(crate) use self::exchange::DEADLINE;
 use self::{exchange::exchange, upstream::Upstream};
 use crate::{
     alias::AliasAddresses,
@@ -39,6 +40,8 @@ use crate::{
 ///   upstream is told of 1232 octets, the client's DO bit is passed on, options are not. An answer that is cut is asked for
 ///   again over TCP. A client that cannot receive all of it gets the first records and the TC bit; additional ones
 ///   are left out before (RFC 2181 section 9).
+/// - Where the CNAME records of an answer lead into a zone of the table, the zone has the last word, as if the chain had begun
+///   there; what the answer says of the zone's names is left out. All of a chain takes no more than the 4 s.
 /// - Clients that ask the same at the same time wait for one query. 256 different questions at a time are asked; others fail
 ///   at once. Nothing is kept: that is for the upstreams to do.
 /// - A query of ours that an upstream hands back to us fails: an option of EDNS goes with all of them, to know them again. Other

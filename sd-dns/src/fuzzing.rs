@@ -116,7 +116,7 @@ fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8
 pub const QUESTION: &[u8] = b"\x03www\x07example\x03com\0\0\x01\0\x01";
 
 /// Reads what another server may have sent in answer to [`QUESTION`] with the id 0, and tells whether it is passed on: by
-/// itself, and behind the CNAME record of `out.app.local`, which leads out of the zones.
+/// itself, and behind the CNAME record of `out.app.local`, which leads out of the zones. It may lead back, and out again.
 ///
 /// What is passed on has the client's id and question, and is no longer than the client can receive.
 ///
@@ -134,9 +134,15 @@ pub fn upstream(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
         let edns = payload.map(|payload| Edns { payload, dnssec_ok: false });
         for limit in [Transport::Udp.limit(edns), Transport::Tcp.limit(edns)] {
             let (mut out, random) = (Vec::new(), SeededRandom::new(1));
-            let answered = answer::answer(&table.read(), header, &question, edns, limit, &random, &mut out);
+            let published = table.read();
+            let answered = answer::answer(&published, header, &question, edns, limit, &random, &mut out);
             let Err(waiting) = answered else { return Err("nothing is waited for".into()) };
-            let _ = waiting.relay(&response, &mut out);
+            let relayed = waiting
+                .relay(&response, &published, &random, &mut out)
+                .or_else(|beyond| beyond.relay(&response, &published, &random, &mut out));
+            if let Err(last) = relayed {
+                let _ = last.fail(&mut out);
+            }
             let repeats = out.get(HEADER..HEADER + asked.len()) == Some(asked) && out[..2] == query[..2];
             if out.len() > limit || !repeats {
                 return Err(format!("not an answer of {limit} octets: {out:02x?}"));

@@ -21,7 +21,7 @@ use crate::{
     alias::AliasResolver,
     answerer::{Answerer, Others},
     counters::{Answered, Counters, Counts, WorkerCounters},
-    forward::Forwarder,
+    forward::{self, Forwarder},
     name_table::NameTable,
     wire::{
         Transport,
@@ -86,14 +86,17 @@ const ALIAS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Appends the answer that waits for somebody else.
 async fn complete(answerer: &Answerer, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
-    let completed = answerer.complete(waiting, out);
-    let Wants::Addresses(alias) = waiting.wants() else {
-        return completed.await;
+    let limit = match waiting.wants() {
+        Wants::Addresses(_) => ALIAS_TIMEOUT,
+        // All questions together that a chain through our zones and others needs.
+        Wants::Everything | Wants::Rest(_) => forward::DEADLINE,
     };
-    if let Ok(answered) = timeout(ALIAS_TIMEOUT, completed).await {
+    if let Ok(answered) = timeout(limit, answerer.complete(waiting, out)).await {
         return answered;
     }
-    tracing::debug!(target = %alias.target(), "the target of an alias was not resolved in time");
+    if let Wants::Addresses(alias) = waiting.wants() {
+        tracing::debug!(target = %alias.target(), "the target of an alias was not resolved in time");
+    }
     waiting.fail(out)
 }
 

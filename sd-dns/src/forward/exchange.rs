@@ -13,7 +13,7 @@ use crate::wire::asked::Asked;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long all of them are waited for: clients wait for 5 s.
-const DEADLINE: Duration = Duration::from_secs(4);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Asks one upstream after the other until one of them has an answer. `None` if none has.
 pub(super) async fn exchange(upstreams: &[Upstream], asked: &Asked) -> Outcome {

@@ -1,5 +1,6 @@
 use std::{
     hash::Hash,
+    mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -44,22 +45,11 @@ pub(crate) fn answer(
         message,
         drawn: None,
         zone: None,
+        earlier: &[],
     };
     let mut name = LookupName::folded(question.name());
     let outcome = answer.resolve(&mut name, HEADER, None);
-    let (kind, zone) = (Some(question.kind), answer.zone);
-    let answered = |rcode: Rcode| Answered { kind, zone, rcode: rcode.into(), forwarded: false };
-    match outcome {
-        Outcome::Complete(rcode) => {
-            let answered = answered(rcode);
-            answer.message.finish(rcode);
-            Ok(answered)
-        }
-        Outcome::Waits(wants) => {
-            let answered = answered(Rcode::ServFail);
-            Err(Box::new(Waiting { message: answer.message.suspend(), wants, answered }))
-        }
-    }
+    answer.end(outcome)
 }
 
 /// What the names that were looked at come to.
@@ -92,6 +82,8 @@ pub(crate) struct Rest {
     target: Box<[u8]>,
     /// Where it stands.
     at: usize,
+    /// The names that were passed before it.
+    passed: Vec<LookupName>,
 }
 
 /// An alias that was drawn among the candidates of a name.
@@ -130,21 +122,71 @@ impl Waiting {
 
     /// What another server is to be asked.
     pub(crate) fn asked(&self) -> Asked {
-        let kind = self.answered.kind.unwrap_or_default();
         match &self.wants {
             Wants::Addresses(alias) => {
                 let kind = if alias.kind() == RecordType::Aaaa { kind::AAAA } else { kind::A };
                 Asked::new(alias.target().as_wire(), kind)
             }
-            Wants::Rest(rest) => Asked::new(&rest.target, kind),
+            Wants::Rest(rest) => Asked::new(&rest.target, self.kind()),
             Wants::Everything => {
                 Asked::by(self.message.question(), self.message.header(), self.message.edns())
             }
         }
     }
 
+    /// The type that the client has asked for.
+    fn kind(&self) -> u16 {
+        self.answered.kind.unwrap_or_default()
+    }
+
+    /// Appends the answer: what another server has answered, and what is before it. Where that leads into a zone of ours, the
+    /// answer goes on with what we have (RFC 1034 section 4.3.2, step 3a). The error is that it waits once more.
+    pub(crate) fn relay(
+        &self,
+        response: &Response,
+        published: &Published,
+        random: &dyn RandomSource,
+        out: &mut Vec<u8>,
+    ) -> Result<Answered, Box<Self>> {
+        let (name, mut at, passed) = match &self.wants {
+            Wants::Everything => (self.message.name(), HEADER, &[][..]),
+            Wants::Rest(rest) => (&*rest.target, rest.at, &*rest.passed),
+            Wants::Addresses(_) => return Ok(self.fail(out)),
+        };
+        let aliases = match self.kind() {
+            // They are the answer themselves.
+            kind::CNAME | kind::ANY => None,
+            _ => external::aliases(response, name, published),
+        };
+        let Some(aliases) = aliases else {
+            return Ok(self.pass_on(response, out));
+        };
+        let mut message = self.message.resume(out);
+        let mut name = LookupName::folded(name);
+        let mut earlier = passed.to_vec();
+        for (ttl, target) in aliases {
+            message.record(Section::Answer, at, kind::CNAME, ttl, target.len(), &[]);
+            at = message.position();
+            message.push(&target);
+            earlier.push(mem::replace(&mut name, LookupName::folded(&target)));
+        }
+        let mut answer = Answer {
+            published,
+            random,
+            recurses: self.message.header().recurses(),
+            kind: self.kind(),
+            question: self.message.name(),
+            message,
+            drawn: None,
+            zone: self.answered.zone,
+            earlier: &earlier,
+        };
+        let outcome = answer.follow(&mut name, at, None);
+        answer.end(outcome)
+    }
+
     /// Appends the answer: what another server has answered, or that and what is before it.
-    pub(crate) fn relay(&self, response: &Response, out: &mut Vec<u8>) -> Answered {
+    fn pass_on(&self, response: &Response, out: &mut Vec<u8>) -> Answered {
         let rcode = response.rcode;
         match &self.wants {
             Wants::Everything => self.message.relay(response, out),
@@ -197,7 +239,7 @@ impl Waiting {
     /// Appends the answer that says that what is waited for cannot be found.
     pub(crate) fn fail(&self, out: &mut Vec<u8>) -> Answered {
         self.message.fail(self.answered.rcode, out);
-        self.answered
+        Answered { forwarded: false, ..self.answered }
     }
 }
 
@@ -217,6 +259,8 @@ struct Answer<'a> {
     drawn: Option<Drawn>,
     /// That of the name that is asked for.
     zone: Option<ZoneKey>,
+    /// The names that were passed before another server led back to us. Without one: the name that is asked for comes first.
+    earlier: &'a [LookupName],
 }
 
 /// The name of a zone, as it stands in the message.
@@ -232,19 +276,24 @@ impl Answer<'_> {
     /// Writes what the name that stands at `at` has, and the names that it is an alias of (RFC 1034 section 4.3.2).
     fn resolve(&mut self, name: &mut LookupName, at: usize, before: Option<&Passed<'_>>) -> Outcome {
         let published = self.published;
+        let is_first = self.passed(before).next().is_none();
         let Some((zone, zone_start)) = published.zones.find(name.wire()) else {
-            return match before {
-                None if self.recurses => Outcome::Waits(Wants::Everything),
-                None => Outcome::Complete(Rcode::Refused),
-                Some(_) if self.recurses => {
-                    Outcome::Waits(Wants::Rest(Rest { target: name.wire().into(), at }))
+            return match (is_first, self.recurses) {
+                (true, true) => Outcome::Waits(Wants::Everything),
+                (true, false) => Outcome::Complete(Rcode::Refused),
+                (false, true) => {
+                    let passed = self.passed(before).cloned().collect();
+                    Outcome::Waits(Wants::Rest(Rest { target: name.wire().into(), at, passed }))
                 }
                 // The client has to ask somebody else for the rest.
-                Some(_) => Outcome::Complete(Rcode::NoError),
+                (false, false) => Outcome::Complete(Rcode::NoError),
             };
         };
-        self.zone.get_or_insert(zone.key);
-        self.message.set_authoritative();
+        if is_first {
+            // AA is for the name that is asked for (RFC 1035 section 4.1.1).
+            self.zone = Some(zone.key);
+            self.message.set_authoritative();
+        }
         let is_apex = zone_start == 0;
         let apex = Apex { at: at + zone_start, len: name.wire().len() - zone_start, soa_ttl: zone.soa_ttl };
         if is_apex && self.apex(&apex) {
@@ -262,12 +311,7 @@ impl Answer<'_> {
             return Outcome::Waits(Wants::Addresses(Alias { drawn, at, apex }));
         }
         if let Some(Canonical { name: mut target, at }) = alias {
-            let passed = Passed { name, before, len: 1 + before.map_or(0, |before| before.len) };
-            return if passed.may_go_on_with(&target) {
-                self.resolve(&mut target, at, Some(&passed))
-            } else {
-                Outcome::Complete(Rcode::NoError)
-            };
+            return self.follow(&mut target, at, Some(&Passed { name, before }));
         }
         match written {
             Some(true) => return Outcome::Complete(Rcode::NoError),
@@ -281,6 +325,41 @@ impl Answer<'_> {
         soa(&mut self.message, Section::Authority, &apex);
         let exists = written.is_some() || is_apex || published.zones.is_above_one(name.wire());
         Outcome::Complete(if exists { Rcode::NoError } else { Rcode::NxDomain })
+    }
+
+    /// Goes on with the name that the last one is an alias of, unless the chain is too long or makes a loop.
+    fn follow(&mut self, target: &mut LookupName, at: usize, before: Option<&Passed<'_>>) -> Outcome {
+        let is_new = self.passed(before).all(|name| name.wire() != target.wire());
+        if is_new && self.passed(before).count() <= CNAME_LIMIT {
+            self.resolve(target, at, before)
+        } else {
+            Outcome::Complete(Rcode::NoError)
+        }
+    }
+
+    /// All names that the answer has passed.
+    fn passed<'p>(&self, before: Option<&'p Passed<'p>>) -> impl Iterator<Item = &'p LookupName>
+    where
+        Self: 'p,
+    {
+        let chain = std::iter::successors(before, |passed| passed.before).map(|passed| passed.name);
+        chain.chain(self.earlier)
+    }
+
+    /// Ends the message, or puts it aside.
+    fn end(self, outcome: Outcome) -> Result<Answered, Box<Waiting>> {
+        let (kind, zone, forwarded) = (Some(self.kind), self.zone, !self.earlier.is_empty());
+        let answered = |rcode: Rcode| Answered { kind, zone, rcode: rcode.into(), forwarded };
+        match outcome {
+            Outcome::Complete(rcode) => {
+                self.message.finish(rcode);
+                Ok(answered(rcode))
+            }
+            Outcome::Waits(wants) => {
+                let answered = answered(Rcode::ServFail);
+                Err(Box::new(Waiting { message: self.message.suspend(), wants, answered }))
+            }
+        }
     }
 
     /// Writes what every zone has at its apex: SOA, and NS. `false` if the question is for neither.
@@ -408,9 +487,11 @@ impl Answer<'_> {
             if set.is_shared() { set.draw(self.random) } else { set.select().order(self.random).next()? };
         let target = set.candidate(number)?.as_wire();
         let asked = LookupName::folded(self.question);
-        let (_, zone_start) = self.published.zones.find(asked.wire())?;
-        let pointer = Message::pointer(HEADER + zone_start);
-        let written = match labels_before(target, &asked.wire()[zone_start..]) {
+        // It is in no zone if another server has led here.
+        let zone_start = self.published.zones.find(asked.wire()).map(|(_, start)| start);
+        let pointer = Message::pointer(HEADER + zone_start.unwrap_or_default());
+        let labels = zone_start.and_then(|start| labels_before(target, &asked.wire()[start..]));
+        let written = match labels {
             Some(labels) => [labels, &pointer],
             None => [target, &[]],
         };
@@ -452,15 +533,6 @@ struct Canonical {
 struct Passed<'a> {
     name: &'a LookupName,
     before: Option<&'a Self>,
-    len: usize,
-}
-
-impl Passed<'_> {
-    /// Whether the chain is not too long and makes no loop.
-    fn may_go_on_with(&self, target: &LookupName) -> bool {
-        let mut passed = std::iter::successors(Some(self), |passed| passed.before);
-        self.len <= CNAME_LIMIT && passed.all(|passed| passed.name.wire() != target.wire())
-    }
 }
 
 /// The labels of a name before its zone's. `None` if it is not in the zone. Both are lower-case.

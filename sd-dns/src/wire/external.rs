@@ -5,8 +5,30 @@ use hickory_proto::{
     rr::{Record, RecordType},
     serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
 };
+use sd_core::records::CNAME_LIMIT;
 
 use super::{Message, Section, response::Response};
+use crate::name_table::{LookupName, Published};
+
+/// The CNAME records, as TTLs and targets, that lead from a name to the first one in a zone of ours. `None` if they do not lead
+/// there.
+pub(crate) fn aliases(
+    response: &Response,
+    name: &[u8],
+    published: &Published,
+) -> Option<Vec<(u32, Vec<u8>)>> {
+    let mut aliases = Vec::new();
+    let mut name = LookupName::folded(name);
+    while aliases.len() < CNAME_LIMIT {
+        let (ttl, target) = response.alias(&name)?;
+        name = LookupName::folded(&target);
+        aliases.push((ttl, target));
+        if published.zones.find(name.wire()).is_some() {
+            return Some(aliases);
+        }
+    }
+    None
+}
 
 /// The records that answer a question of this type for `target`, which stands at `at` in the message that they are to be
 /// appended to; or, if there are none, what says so. `None` if they cannot be read.

@@ -91,6 +91,12 @@ impl<'o> Message<'o> {
         self.authoritative = true;
     }
 
+    /// The answer comes from another server, which may say that the data is authentic.
+    fn set_relayed(&mut self, authentic: bool) {
+        // CD is the client's (RFC 4035 section 3.2.2).
+        self.relayed = (u16::from(authentic) * flag::AD) | (self.header.passed_flags() & flag::CD);
+    }
+
     /// Where the next octet will stand in the message.
     pub(crate) fn position(&self) -> usize {
         self.out.len() - self.start
@@ -184,8 +190,7 @@ impl<'o> Message<'o> {
                 .last()
                 .unwrap_or_default();
         }
-        // CD is the client's (RFC 4035 section 3.2.2).
-        self.relayed = (u16::from(response.authentic) * flag::AD) | (self.header.passed_flags() & flag::CD);
+        self.set_relayed(response.authentic);
         [self.answers, self.authorities, self.additionals] = records.counts;
         self.push(records.octets);
     }
@@ -198,9 +203,9 @@ impl<'o> Message<'o> {
 
     /// Takes the message out of the buffer, to go on with it later.
     pub(crate) fn suspend(self) -> Suspended {
-        let Self { out, start, question_end, header, edns, limit, answers, .. } = self;
+        let Self { out, start, question_end, header, edns, limit, authoritative, answers, .. } = self;
         let (octets, question_end) = (out.split_off(start), question_end - start);
-        Suspended { octets, question_end, header, edns, limit, answers }
+        Suspended { octets, question_end, header, edns, limit, authoritative, answers }
     }
 
     /// Completes the message. One that is too long is cut to question and OPT record, and says so (RFC 2181 section 9).
@@ -234,7 +239,7 @@ impl<'o> Message<'o> {
     }
 }
 
-/// An answer that is authoritative and has no records but in its answer section, out of its buffer.
+/// An answer that has no records but in its answer section, out of its buffer.
 #[derive(Debug)]
 pub(crate) struct Suspended {
     octets: Vec<u8>,
@@ -243,6 +248,8 @@ pub(crate) struct Suspended {
     header: QueryHeader,
     edns: Option<Edns>,
     limit: usize,
+    /// Whether it begins in a zone of ours.
+    authoritative: bool,
     answers: u16,
 }
 
@@ -252,7 +259,12 @@ impl Suspended {
         let mut message = self.begin(out);
         message.push(&self.octets[self.question_end..]);
         message.answers = self.answers;
-        message.set_authoritative();
+        if self.authoritative {
+            message.set_authoritative();
+        } else {
+            // Of what is put together nobody says that it is authentic.
+            message.set_relayed(false);
+        }
         message
     }
 
@@ -271,6 +283,12 @@ impl Suspended {
     /// The question, as it stood in the packet.
     pub(crate) fn question(&self) -> &[u8] {
         &self.octets[HEADER..self.question_end]
+    }
+
+    /// The name that is asked for, as it stood in the packet.
+    pub(crate) fn name(&self) -> &[u8] {
+        let question = self.question();
+        &question[..question.len().saturating_sub(4)]
     }
 
     pub(crate) fn header(&self) -> QueryHeader {

@@ -1,7 +1,8 @@
 //! The answer of another server, which is passed on as the bytes it is (RFC 3597): only where its records begin and end is
 //! looked at.
 
-use super::{HEADER, Rcode, flag, kind, u16_at};
+use super::{CLASS_IN, HEADER, Rcode, flag, kind, u16_at};
+use crate::name_table::LookupName;
 
 /// An answer to a question, all of whose records are there.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Response {
     pub(crate) rcode: u16,
     /// The data is authentic, says the server (RFC 4035 section 3.2.3).
     pub(crate) authentic: bool,
+    /// Whether there is a CNAME record in the answer section.
+    has_aliases: bool,
     /// Where the question ends.
     question_end: usize,
     /// Where the records of all sections end that are passed on.
@@ -70,7 +73,9 @@ impl Response {
         }
         let authentic = flags & flag::AD != 0;
         let (end, required_end) = (question_end, question_end);
-        let mut response = Self { octets, rcode, authentic, question_end, end, required_end, counts: [0; 3] };
+        let (has_aliases, counts) = (false, [0; 3]);
+        let mut response =
+            Self { octets, rcode, authentic, has_aliases, question_end, end, required_end, counts };
         response.measure()?;
         Ok(response)
     }
@@ -86,6 +91,7 @@ impl Response {
                     return if rcode == 0 { Ok(()) } else { Err(Unusable::Rcode(self.rcode | (rcode << 4))) };
                 }
                 self.end = end;
+                self.has_aliases |= section == 0 && kind == kind::CNAME;
                 if section < 2 {
                     self.required_end = end;
                 }
@@ -120,15 +126,37 @@ impl Response {
         })
     }
 
+    /// What a name is an alias of, and for how many seconds: the first CNAME record that it has in the answer section.
+    pub(crate) fn alias(&self, owner: &LookupName) -> Option<(u32, Vec<u8>)> {
+        if !self.has_aliases {
+            return None;
+        }
+        let mut start = self.question_end;
+        for _ in 0..self.counts[0] {
+            let (kind, end) = record(&self.octets, start)?;
+            let fixed = name_end(&self.octets, start)?;
+            if (kind, u16_at(&self.octets, fixed + 2)?) == (kind::CNAME, CLASS_IN)
+                && LookupName::folded(&name(&self.octets, start)?).wire() == owner.wire()
+            {
+                let ttl = u32::from_be_bytes(*self.octets.get(fixed + 4..)?.first_chunk()?);
+                return Some((ttl, name(&self.octets, fixed + FIXED)?));
+            }
+            start = end;
+        }
+        None
+    }
+
     /// All of the message, as it came.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.octets
     }
 }
 
+/// What is between the name and the data of a record: type, class, TTL and length.
+const FIXED: usize = 10;
+
 /// The type of the record at this place, and where it ends.
 fn record(octets: &[u8], start: usize) -> Option<(u16, usize)> {
-    const FIXED: usize = 10;
     let fixed = name_end(octets, start)?;
     let (kind, len) = (u16_at(octets, fixed)?, u16_at(octets, fixed + FIXED - 2)?);
     let end = fixed + FIXED + usize::from(len);
@@ -148,6 +176,28 @@ fn name_end(octets: &[u8], start: usize) -> Option<usize> {
     }
 }
 
+/// The name at this place without pointers. `None` if it is not well-formed.
+fn name(octets: &[u8], mut at: usize) -> Option<Vec<u8>> {
+    let mut name = Vec::new();
+    // No more labels and pointers than names may have octets: pointers may go round.
+    for _ in 0..LookupName::MAX {
+        match *octets.get(at)? {
+            0 => {
+                name.push(0);
+                return (name.len() <= LookupName::MAX).then_some(name);
+            }
+            len @ 1..=63 => {
+                let end = at + 1 + usize::from(len);
+                name.extend_from_slice(octets.get(at..end)?);
+                at = end;
+            }
+            0xC0.. => at = usize::from(u16_at(octets, at)? & 0x3FFF),
+            64.. => return None,
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -156,6 +206,8 @@ mod tests {
 
     const QUESTION: &[u8] = b"\x03web\x03com\x00\x00\x01\x00\x01";
     const ADDRESS: &[u8] = b"\xC0\x0C\x00\x01\x00\x01\x00\x00\x00\x07\x00\x04\x0A\x00\x00\x01";
+    /// `web.com CNAME App.com`.
+    const ALIAS: &[u8] = b"\xC0\x0C\x00\x05\x00\x01\x00\x00\x00\x07\x00\x06\x03App\xC0\x10";
     const OPT: &[u8] = b"\x00\x00\x29\x04\xD0\x00\x00\x00\x00\x00\x00";
 
     fn message(flags: u16, counts: [u8; 4], rest: &[&[u8]]) -> Vec<u8> {
@@ -207,6 +259,30 @@ mod tests {
         assert_eq!(other_id.unwrap_err(), Unusable::Foreign);
     }
 
+    #[test]
+    fn an_alias_is_found_wherever_it_stands_and_its_name_without_pointers() {
+        let alias = |parts: &[&[u8]], counts, name: &[u8]| {
+            let question = QUESTION.to_ascii_uppercase();
+            let response = read(message(0x8180, counts, &[&question, &parts.concat()])).unwrap();
+            response.alias(&LookupName::folded(name))
+        };
+        let (web, app) = (b"\x03web\x03com\x00", b"\x03App\x03COM\x00");
+        assert_eq!(alias(&[ALIAS], [1, 1, 0, 0], web), Some((7, app.to_vec())));
+        assert_eq!(alias(&[ADDRESS, ALIAS, ALIAS], [1, 3, 0, 0], web), Some((7, app.to_vec())));
+        assert_eq!(alias(&[ALIAS], [1, 1, 0, 0], app), None, "of another name");
+        assert_eq!(alias(&[ADDRESS, ALIAS], [1, 1, 1, 0], web), None, "in another section");
+        let mut chaos = ALIAS.to_vec();
+        chaos[5] = 3;
+        assert_eq!(alias(&[&chaos], [1, 1, 0, 0], web), None, "of another class");
+        // A pointer to itself, one to beyond the end, and a name that is too long.
+        for target in [0xC025_u16, 0xFFFF] {
+            let round = [&ALIAS[..11], &[2], &target.to_be_bytes()[..]].concat();
+            assert_eq!(alias(&[&round], [1, 1, 0, 0], web), None);
+        }
+        let long = [&ALIAS[..10], &[1, 1], &b"\x01a".repeat(128)[..], b"\0"].concat();
+        assert_eq!(alias(&[&long], [1, 1, 0, 0], web), None);
+    }
+
     proptest! {
         /// Whatever an upstream sends: nothing panics, and records that are passed on are whole.
         #[test]
@@ -216,6 +292,7 @@ mod tests {
             parts in prop::collection::vec(
                 prop_oneof![
                     4 => Just(ADDRESS.to_vec()),
+                    2 => Just(ALIAS.to_vec()),
                     1 => Just(OPT.to_vec()),
                     1 => prop::collection::vec(any::<u8>(), 0..20),
                 ],
@@ -234,6 +311,8 @@ mod tests {
                 let last = response.answers().last().unwrap_or_default();
                 prop_assert_eq!(last.counts[0], response.all().counts[0]);
                 prop_assert!(last.octets.len() <= response.all().octets.len());
+                let alias = response.alias(&LookupName::folded(b"\x03web\x03com\x00"));
+                prop_assert!(alias.is_none_or(|(_, target)| target.len() <= LookupName::MAX));
                 let _ = crate::wire::external::records(&response, b"\x03web\x03com\x00", 12, Some(1));
             }
         }
