@@ -1,6 +1,8 @@
 //! A registry with a table on it, and messages to ask with and to read.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod forwarding;
+
 use std::{
     net::{IpAddr, Ipv6Addr},
     sync::Arc,

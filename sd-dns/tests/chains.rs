@@ -1,0 +1,362 @@
+//! Chains of aliases that lead through zones and other servers.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+mod support;
+
+use std::time::Duration;
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{Name, RData, Record, RecordType as Kind, rdata},
+    serialize::binary::BinEncodable,
+};
+use sd_core::model::{
+    RecordType,
+    RoutingPolicy::{Multivalue, Weighted},
+};
+use sd_dns::{DnsServer, Forwarder};
+use support::{
+    Balancers, Fixture, data,
+    forwarding::{
+        LOOPBACK, Served, Upstream, assert_fails, client, receive, receive_framed, send_framed, soa,
+    },
+    query, question,
+};
+use tokio::time::Instant;
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_of_aliases_goes_on_elsewhere() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let service = served.fixture.service("db", Weighted, &[(RecordType::Cname, 20)]);
+    served.fixture.register(&service, "i", &[("CNAME", "DB.example.com")]);
+    let service = served.fixture.service("store", Weighted, &[(RecordType::Cname, 20)]);
+    served.fixture.register(&service, "i", &[("CNAME", "db.app.local")]);
+    let further = async {
+        let asked = upstream.asked().await;
+        assert_eq!(asked.name().to_string(), "db.example.com.");
+        let mut answer = asked.answer(ResponseCode::NoError);
+        let canonical = Name::from_ascii("a.example.net.").unwrap();
+        let alias = RData::CNAME(rdata::CNAME(canonical.clone()));
+        answer.add_answer(Record::from_rdata(asked.name().clone(), 5, alias));
+        answer.add_answer(Record::from_rdata(canonical, 6, RData::A(rdata::A::new(192, 0, 2, 1))));
+        upstream.send(&asked, &answer).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("store.app.local"), further);
+    let names: Vec<_> = answer.answers.iter().map(|record| (record.name.to_string(), record.ttl)).collect();
+    let chain =
+        [("store.app.local.", 20), ("db.app.local.", 20), ("db.example.com.", 5), ("a.example.net.", 6)];
+    assert_eq!(names, chain.map(|(name, ttl)| (name.to_owned(), ttl)));
+    assert_eq!(answer.answers[3].data, RData::A(rdata::A::new(192, 0, 2, 1)));
+    assert!(answer.metadata.authoritative, "for the name that was asked");
+
+    let nothing = async {
+        let asked = upstream.asked().await;
+        let mut answer = asked.answer(ResponseCode::NXDomain);
+        answer.add_authority(soa("example.com"));
+        upstream.send(&asked, &answer).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("db.app.local"), nothing);
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain, "RFC 6604 section 3");
+    assert_eq!((answer.answers.len(), answer.authorities.len()), (1, 1));
+    // Whoever does not desire recursion goes on by himself.
+    let mut alone = query("db.app.local", Kind::A);
+    alone.metadata.recursion_desired = false;
+    served.send(&alone.to_bytes().unwrap()).await;
+    assert_eq!(data(&served.receive().await), ["db.example.com."]);
+    assert_fails(&{
+        let refuse = async {
+            let asked = upstream.asked().await;
+            upstream.send(&asked, &asked.answer(ResponseCode::Refused)).await;
+        };
+        tokio::join!(served.ask("db.app.local"), refuse).0
+    });
+}
+
+impl Served {
+    /// Makes names of `app.local` aliases of others, by CNAME records.
+    fn cnames<'a>(&self, aliases: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        for (name, target) in aliases {
+            let service = self.fixture.service(name, Weighted, &[(RecordType::Cname, 20)]);
+            self.fixture.register(&service, "i", &[("CNAME", target)]);
+        }
+    }
+}
+
+/// Asserts that the zone `app.local` has the last word, and nobody else any.
+fn assert_ends_with_us(answer: &Message, code: ResponseCode) {
+    assert_eq!(answer.metadata.response_code, code, "RFC 6604 section 3: {answer}");
+    let [soa] = &answer.authorities[..] else { panic!("{answer}") };
+    assert_eq!((soa.name.to_string(), soa.record_type()), ("app.local.".to_owned(), Kind::SOA));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_leads_into_a_zone_goes_on_there() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    served.cnames([("store", "web.app.local")]);
+    // It does not know the zone, and may say so or not.
+    for code in [ResponseCode::NXDomain, ResponseCode::NoError] {
+        let mut message = query("WWW.corp.org", Kind::A);
+        message.metadata.checking_disabled = true;
+        served.send(&message.to_bytes().unwrap()).await;
+        upstream.lead(code, &["Www.Corp.net", "Web.App.Local"]).await;
+        let answer = served.receive().await;
+        assert_eq!(data(&answer), ["10.0.0.1", "Web.App.Local.", "Www.Corp.net."]);
+        let owners: Vec<_> =
+            answer.answers.iter().map(|record| (record.name.to_string(), record.ttl)).collect();
+        let chain = [("WWW.corp.org.", 5), ("Www.Corp.net.", 5), ("Web.App.Local.", 60)];
+        assert_eq!(owners, chain.map(|(name, ttl)| (name.to_owned(), ttl)));
+        assert_eq!((answer.metadata.response_code, answer.authorities.len()), (ResponseCode::NoError, 0));
+        assert!(!answer.metadata.authoritative, "for the name that was asked");
+        assert!(!answer.metadata.authentic_data, "nobody has said so of all of it");
+        assert!(answer.metadata.recursion_available && answer.metadata.recursion_desired);
+        assert!(answer.metadata.checking_disabled);
+    }
+    let counters = served.server.counters();
+    assert_eq!((counters.forwarded, counters.by_rcode), (2, [(0, 2)].into()));
+    assert!(counters.by_zone.is_empty(), "of the name that was asked");
+
+    let lead = upstream.lead(ResponseCode::NXDomain, &["store.app.local"]);
+    let (answer, ()) = tokio::join!(served.ask("www.corp.org"), lead);
+    assert_eq!(data(&answer), ["10.0.0.1", "store.app.local.", "web.app.local."]);
+    let lead = upstream.lead(ResponseCode::NoError, &["none.app.local"]);
+    let (answer, ()) = tokio::join!(served.ask("www.corp.org"), lead);
+    assert_eq!(data(&answer), ["none.app.local."]);
+    assert_ends_with_us(&answer, ResponseCode::NXDomain);
+    served.send(&question("www.corp.org", Kind::AAAA)).await;
+    upstream.lead(ResponseCode::NXDomain, &["web.app.local"]).await;
+    let answer = served.receive().await;
+    assert_eq!(data(&answer), ["web.app.local."]);
+    assert_ends_with_us(&answer, ResponseCode::NoError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_of_aliases_comes_back_from_elsewhere() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    served.cnames([("c", "back.org"), ("d", "there.org")]);
+    let lead = upstream.lead(ResponseCode::NXDomain, &["web.app.local"]);
+    let (answer, ()) = tokio::join!(served.ask("c.app.local"), lead);
+    assert_eq!(data(&answer), ["10.0.0.1", "back.org.", "web.app.local."]);
+    assert_eq!((answer.metadata.response_code, answer.authorities.len()), (ResponseCode::NoError, 0));
+    assert!(answer.metadata.authoritative, "for the name that was asked");
+    let counters = served.server.counters();
+    assert_eq!((counters.forwarded, counters.by_zone.values().sum()), (1, 1_u64));
+    let lead = upstream.lead(ResponseCode::NoError, &["none.app.local"]);
+    let (answer, ()) = tokio::join!(served.ask("c.app.local"), lead);
+    assert_ends_with_us(&answer, ResponseCode::NXDomain);
+    // Back, out again, and what is there.
+    let further = async {
+        upstream.lead(ResponseCode::NXDomain, &["d.app.local"]).await;
+        upstream.answer(&[[192, 0, 2, 1]]).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("c.app.local"), further);
+    assert_eq!(data(&answer), ["192.0.2.1", "back.org.", "d.app.local.", "there.org."]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_of_aliases_through_zones_and_others_ends() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    served.cnames([("c", "back.org")]);
+    let lead = upstream.lead(ResponseCode::NoError, &["C.app.local"]);
+    let (answer, ()) = tokio::join!(served.ask("c.app.local"), lead);
+    assert_eq!(data(&answer), ["C.app.local.", "back.org."]);
+    assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+    let lead = upstream.lead(ResponseCode::NoError, &["c.app.local"]);
+    let (answer, ()) = tokio::join!(served.ask("back.org"), lead);
+    assert_eq!(data(&answer), ["back.org.", "c.app.local."]);
+    upstream.assert_unasked();
+
+    // Nine records, as of a chain in our zones alone.
+    let names: Vec<_> =
+        (0..9).map(|n| (format!("c{n}"), format!("c{n}.app.local"), format!("x{n}.org"))).collect();
+    served.cnames(names.iter().map(|(name, _, other)| (&**name, &**other)));
+    let lead = async {
+        for (_, next, _) in &names[1..5] {
+            upstream.lead(ResponseCode::NoError, &[next]).await;
+        }
+    };
+    let (answer, ()) = tokio::join!(served.ask("c0.app.local"), lead);
+    assert_eq!((answer.answers.len(), answer.metadata.response_code), (9, ResponseCode::NoError));
+    upstream.assert_unasked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_do_not_wait_longer_for_a_chain_that_comes_back() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    served.cnames([("c", "back.org"), ("d", "there.org")]);
+    let slow = async {
+        let asked = upstream.asked().await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        upstream.send(&asked, &asked.aliases(ResponseCode::NoError, &["d.app.local"])).await;
+    };
+    let begun = Instant::now();
+    let (answer, ()) = tokio::join!(served.ask("c.app.local"), slow);
+    assert_fails(&answer);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(served.server.counters().forwarded, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_claim_of_our_names_is_not_believed() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let (web, none) = ("web.app.local", "none.app.local");
+    for (name, further) in [(web, web), (web, "evil.org"), (none, none), (none, web)] {
+        served.send(&question("www.corp.org", Kind::A)).await;
+        let asked = upstream.asked().await;
+        let mut answer = asked.aliases(ResponseCode::NoError, &[name, further]);
+        let forged = RData::A(rdata::A::new(6, 6, 6, 6));
+        for owner in [name, further] {
+            let owner = Name::from_ascii(format!("{owner}.")).unwrap();
+            answer.add_answer(Record::from_rdata(owner.clone(), 30, forged.clone()));
+            answer.add_additional(Record::from_rdata(owner, 30, forged.clone()));
+        }
+        upstream.send(&asked, &answer).await;
+        let answer = served.receive().await;
+        assert!(answer.additionals.is_empty());
+        if name == web {
+            assert_eq!(data(&answer), ["10.0.0.1", "web.app.local."]);
+        } else {
+            assert_eq!(data(&answer), ["none.app.local."]);
+            assert_ends_with_us(&answer, ResponseCode::NXDomain);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_leads_into_no_zone_stays_as_it_is() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let long: Vec<_> = (0..9).map(|n| format!("x{n}.org")).chain(["web.app.local".to_owned()]).collect();
+    let long: Vec<_> = long.iter().map(String::as_str).collect();
+    let round = ["a.org", "b.org", "a.org"];
+    let answers: [(Kind, &[&str]); 6] = [
+        (Kind::A, &["a.example.net"]),
+        (Kind::A, &round),
+        (Kind::A, &long),
+        (Kind::A, &[]),
+        // What is asked for is the alias itself.
+        (Kind::CNAME, &["web.app.local"]),
+        (Kind::ANY, &["web.app.local"]),
+    ];
+    for (kind, targets) in answers {
+        served.send(&question("www.corp.org", kind)).await;
+        let asked = upstream.asked().await;
+        let mut answer = asked.aliases(ResponseCode::NXDomain, targets);
+        // Of another name.
+        let other = Name::from_ascii("other.corp.org.").unwrap();
+        let target = Name::from_ascii("web.app.local.").unwrap();
+        answer.add_answer(Record::from_rdata(other, 5, RData::CNAME(rdata::CNAME(target))));
+        answer.add_authority(soa("corp.org"));
+        answer.metadata.authentic_data = true;
+        let octets = answer.to_bytes().unwrap();
+        upstream.0.send_to(&octets, asked.from).await.unwrap();
+        let mut buffer = [0; 2048];
+        let len = served.udp.recv(&mut buffer).await.unwrap();
+        assert_eq!(buffer[2..len], octets[2..], "all but the id: {targets:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_leads_to_an_alias_has_what_its_target_has() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let service = served.fixture.service("out", Weighted, &[(RecordType::A, 60)]);
+    served.fixture.register_alias(&service, "i", "lb.example.com");
+    // The target may lead back, but not to an alias.
+    let lead = upstream.lead(ResponseCode::NXDomain, &["web.app.local"]);
+    let (answer, ()) = tokio::join!(served.ask("out.app.local"), lead);
+    assert_eq!((data(&answer), answer.answers[0].ttl), (vec!["10.0.0.1".to_owned()], 5));
+    let further = async {
+        upstream.lead(ResponseCode::NXDomain, &["out.app.local"]).await;
+        upstream.answer(&[[192, 0, 2, 1]]).await;
+    };
+    let (answer, ()) = tokio::join!(served.ask("www.corp.org"), further);
+    assert_eq!(data(&answer), ["192.0.2.1", "out.app.local."]);
+    assert!(!answer.metadata.authoritative);
+    assert_eq!(served.server.counters().forwarded, 1);
+    let lead = upstream.lead(ResponseCode::NXDomain, &["out.app.local"]);
+    assert_fails(&tokio::join!(served.ask("out.app.local"), lead).0);
+    upstream.assert_unasked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_put_together_is_cut_as_others_are() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let long = ["l".repeat(60), "m".repeat(60), "n".repeat(60), "o".repeat(60)].join(".");
+    let chain = [&*long, &long.replace('l', "k"), "web.app.local"];
+    let lead = upstream.lead(ResponseCode::NoError, &chain);
+    let (answer, ()) = tokio::join!(served.ask("www.corp.org"), lead);
+    assert!(answer.metadata.truncation && answer.answers.is_empty());
+    let mut stream = served.connect().await;
+    send_framed(&mut stream, &question("www.corp.org", Kind::A)).await;
+    upstream.lead(ResponseCode::NoError, &chain).await;
+    let answer = receive_framed(&mut stream).await;
+    assert_eq!((answer.answers.len(), answer.metadata.truncation), (4, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn targets_of_aliases_are_asked_for_unless_they_are_ours() {
+    let upstream = Upstream::bind().await;
+    let served = Served::start([upstream.address()]).await;
+    let fixture = &served.fixture;
+    for (name, target) in [("out", "lb.example.com"), ("in", "web.app.local"), ("nested", "out.app.local")] {
+        let service = fixture.service(name, Weighted, &[(RecordType::A, 60)]);
+        fixture.register_alias(&service, "i", target);
+    }
+    let (answer, ()) =
+        tokio::join!(served.ask("out.app.local"), upstream.answer(&[[192, 0, 2, 1], [192, 0, 2, 2]]));
+    assert_eq!(data(&answer), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(
+        (answer.answers[0].name.to_string(), answer.answers[0].ttl),
+        ("out.app.local.".to_owned(), 30)
+    );
+    let gone = async {
+        let asked = upstream.asked().await;
+        upstream.send(&asked, &asked.answer(ResponseCode::NXDomain)).await;
+    };
+    assert_fails(&tokio::join!(served.ask("out.app.local"), gone).0);
+    assert_eq!(data(&served.ask("in.app.local").await), ["10.0.0.1"]);
+    assert_fails(&served.ask("nested.app.local").await);
+    upstream.assert_unasked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_resolver_comes_before_the_forwarder() {
+    let upstream = Upstream::bind().await;
+    let fixture = Fixture::new();
+    let service = fixture.service("app", Multivalue, &[(RecordType::A, 60)]);
+    fixture.register(&service, "i", &[("IPV4", "10.0.0.1")]);
+    let service = fixture.service("out", Weighted, &[(RecordType::A, 60)]);
+    fixture.register_alias(&service, "i", "lb.example.com");
+    let server = DnsServer::builder(fixture.table.clone())
+        .with_alias_resolver(Balancers::new())
+        .with_forwarder(Forwarder::new([upstream.address()]))
+        .bind([LOOPBACK])
+        .await
+        .unwrap();
+    let udp = client(&server).await;
+    udp.send(&question("out.app.local", Kind::A)).await.unwrap();
+    assert_eq!(data(&receive(&udp).await), ["192.0.2.1", "192.0.2.2"]);
+    upstream.assert_unasked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_of_aliases_leads_through_all_zones() {
+    let fixture = Fixture::new();
+    fixture.namespace("other.internal");
+    let service = fixture.service("www", Weighted, &[(RecordType::Cname, 20)]);
+    fixture.register(&service, "i", &[("CNAME", "web.other.internal")]);
+    let web = fixture.service_in("other.internal", "web", Multivalue, &[(RecordType::A, 60)]);
+    fixture.register(&web, "i", &[("IPV4", "10.0.0.7")]);
+    let answer = fixture.ask("www.app.local", Kind::A);
+    assert_eq!(data(&answer), ["10.0.0.7", "web.other.internal."]);
+    let answer = fixture.ask("www.app.local", Kind::AAAA);
+    assert_eq!(answer.authorities[0].name, Name::from_ascii("other.internal.").unwrap());
+}
