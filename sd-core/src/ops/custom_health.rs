@@ -5,7 +5,7 @@ use super::{
     check::Check,
     find_service,
     instances::find_instance,
-    page::{page_of_instances, page_request},
+    page::{asked, page_of_instances},
 };
 use crate::{
     change::{Change, EntityKey, Precondition},
@@ -82,22 +82,18 @@ pub(crate) fn get(
 ) -> Result<Page<InstanceHealth>, Error> {
     let mut check = Check::default();
     let service = check.reference("serviceId", request.service_id.as_deref());
-    // A token belongs to the list of one service, by whatever name.
-    let found = service.map(|text| find_service(context.here(), context.scope, text));
-    let list = match &found {
-        Some(Ok(entry)) => format!("health of {}", entry.service().id),
-        _ => String::new(),
-    };
     if let Some([]) = request.instances.as_deref() {
         check.violated("instances", Some("[]"), Constraint::MinLength(1));
     }
     for id in request.instances.as_deref().unwrap_or_default() {
         check.parsed("instances.member", Some(id), |text| constraint::length(text, 0, 64));
     }
-    let page_request =
-        page_request(&mut check, &list, context.scope, request.next_token.as_deref(), request.max_results)?;
-    let entry = check.finish(found)??;
-
+    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
+    let service = check.finish(service)?;
+    let entry = find_service(context.here(), context.scope, service)?;
+    // A token belongs to the list of one service, by whatever name.
+    let list = format!("health of {}", entry.service().id);
+    let page_request = asked.of(&list, context.scope)?;
     let wanted = request.instances.as_deref();
     for id in wanted.unwrap_or_default() {
         find_instance(entry, id)?;

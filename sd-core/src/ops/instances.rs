@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{
     Plan, ReadContext, Starting, WriteContext,
     check::Check,
-    endpoint, find_service, own_id,
-    page::{page_of_instances, page_request},
+    endpoint, find_service,
+    page::{asked, page_of_instances},
 };
 use crate::{
     action::Action,
@@ -181,12 +181,12 @@ pub(crate) fn get(
 pub(crate) fn list(request: &ListInstancesRequest, context: &ReadContext<'_>) -> Result<InstancePage, Error> {
     let mut check = Check::default();
     let service = check.reference("serviceId", request.service_id.as_deref());
-    // A token belongs to the list of one service, however that is named.
-    let list = service.and_then(|service| own_id(context.scope, service, "service")).unwrap_or_default();
-    let page_request =
-        page_request(&mut check, list, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
     let service = check.finish(service)?;
     let entry = find_service(context.here(), context.scope, service)?;
+    // A token belongs to the list of one service, however that is named.
+    let list = entry.service().id.as_str();
+    let page_request = asked.of(list, context.scope)?;
     let page = page_of_instances(list, context.scope, &page_request, entry, |_| true);
     let page = page.map(|entry| Arc::clone(entry.instance()));
     Ok(InstancePage::new(context.scope.account().clone(), page))

@@ -6,7 +6,7 @@ use super::{
     Plan, ReadContext, Starting, WriteContext,
     check::Check,
     find_namespace,
-    page::{page, page_request},
+    page::{asked, page},
 };
 use crate::{
     action::Action,
@@ -343,10 +343,10 @@ pub(crate) fn list(
 ) -> Result<Page<NamespaceDescription>, Error> {
     const LIST: &str = "ListNamespaces";
     let mut check = Check::default();
-    let page_request =
-        page_request(&mut check, LIST, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
     let filters = filters(&mut check, request.filters.as_deref().unwrap_or_default());
     let filters = check.finish(filters)??;
+    let page_request = asked.of(LIST, context.scope)?;
     let after =
         page_request.after.as_ref().and_then(|(created, id)| Some((*created, NamespaceId::parse(id).ok()?)));
     let entries = context

@@ -7,7 +7,7 @@ use super::{
     check::Check,
     namespaces::{FilterMembers, members, single},
     own_id,
-    page::{page, page_request},
+    page::{asked, page},
 };
 use crate::{
     constraint,
@@ -41,8 +41,7 @@ pub(crate) fn list(
     const LIST: &str = "ListOperations";
     const NAMES: &[&str] = &["NAMESPACE_ID", "SERVICE_ID", "STATUS", "TYPE", "UPDATE_DATE"];
     let mut check = Check::default();
-    let page_request =
-        page_request(&mut check, LIST, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
     let mut filters = Vec::new();
     for filter in request.filters.as_deref().unwrap_or_default() {
         filters.push(members(&mut check, filter, NAMES));
@@ -52,6 +51,7 @@ pub(crate) fn list(
         .into_iter()
         .map(|filter| OperationFilter::of(filter, context))
         .collect::<Result<Vec<_>, Error>>()?;
+    let page_request = asked.of(LIST, context.scope)?;
     let after = page_request.after.as_ref().and_then(|(age, id)| Some((*age, OperationId::parse(id).ok()?)));
     let wanted = |operation: &Operation| {
         operation.scope == *context.scope

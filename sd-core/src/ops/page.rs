@@ -19,7 +19,13 @@ use crate::{
 /// Where the last page ended: the age of its last entry, and its id.
 pub(super) type Position = (Age, String);
 
-/// What a page is asked for.
+/// What a page is asked for: the members are right, whose the token is remains to be seen.
+pub(super) struct Asked<'r> {
+    token: Option<&'r str>,
+    max_results: usize,
+}
+
+/// What a page is asked for of a list.
 pub(super) struct PageRequest {
     pub(super) after: Option<Position>,
     pub(super) max_results: usize,
@@ -39,27 +45,26 @@ pub(super) fn page_of_instances<'s>(
     page(list, scope, request, entries.into_iter(), |entry| (entry.age(), entry.instance().id.as_str()))
 }
 
-/// Checks the members that all lists have. `list` tells the lists apart: a token of one is none of another.
-pub(super) fn page_request(
+/// Checks the members that all lists have.
+pub(super) fn asked<'r>(
     check: &mut Check,
-    list: &str,
-    scope: &Scope,
-    next_token: Option<&str>,
+    next_token: Option<&'r str>,
     max_results: Option<i64>,
-) -> Result<PageRequest, Error> {
+) -> Asked<'r> {
     let max_results = check.range("maxResults", max_results, 1, 100).unwrap_or(100);
-    let token = check.parsed("nextToken", next_token, |token| {
-        constraint::length(token, 0, 4096)?;
-        Ok(decode(token, list, scope))
-    });
-    let after = match token {
-        Some(Some(position)) => Some(position),
-        Some(None) => {
-            return Err(rule("nextToken", "The specified NextToken is not valid for this request."));
-        }
-        None => None,
-    };
-    Ok(PageRequest { after, max_results: usize::try_from(max_results).unwrap_or(1) })
+    check.parsed("nextToken", next_token, |token| constraint::length(token, 0, 4096));
+    Asked { token: next_token, max_results: usize::try_from(max_results).unwrap_or(1) }
+}
+
+impl Asked<'_> {
+    /// Reads the token. `list` tells the lists apart: a token of one is none of another.
+    pub(super) fn of(self, list: &str, scope: &Scope) -> Result<PageRequest, Error> {
+        let read = |token| {
+            decode(token, list, scope)
+                .ok_or_else(|| rule("nextToken", "The specified NextToken is not valid for this request."))
+        };
+        Ok(PageRequest { after: self.token.map(read).transpose()?, max_results: self.max_results })
+    }
 }
 
 /// Takes a page from the entries that follow the position.

@@ -8,7 +8,7 @@ use super::{
     find_namespace, find_service,
     namespaces::{members, resource_owner, single},
     own_id,
-    page::{page, page_request},
+    page::{asked, page},
     settings::IN_REQUEST,
 };
 use crate::{
@@ -221,8 +221,7 @@ pub(crate) fn list(
 ) -> Result<Page<ServiceDescription>, Error> {
     const LIST: &str = "ListServices";
     let mut check = Check::default();
-    let page_request =
-        page_request(&mut check, LIST, context.scope, request.next_token.as_deref(), request.max_results)?;
+    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
     let mut filters = Vec::new();
     for filter in request.filters.as_deref().unwrap_or_default() {
         filters.push(members(&mut check, filter, &["NAMESPACE_ID", "RESOURCE_OWNER"]));
@@ -232,6 +231,7 @@ pub(crate) fn list(
         .into_iter()
         .map(|filter| service_filter(filter, context))
         .collect::<Result<Vec<_>, Error>>()?;
+    let page_request = asked.of(LIST, context.scope)?;
     let after =
         page_request.after.as_ref().and_then(|(created, id)| Some((*created, ServiceId::parse(id).ok()?)));
     let entries = context
