@@ -109,13 +109,14 @@ pub(crate) fn length(value: &str, min: usize, max: usize) -> Result<(), Constrai
     }
 }
 
-/// Checks every byte of a value against a class that the pattern describes.
+/// Checks every byte of a value against a class that the pattern describes, and that there is one. The service model has
+/// no least length where it has a pattern.
 pub(crate) fn bytes(
     value: &str,
     pattern: &'static str,
     allowed: impl Fn(u8) -> bool,
 ) -> Result<(), Constraint> {
-    if value.bytes().all(allowed) { Ok(()) } else { Err(Constraint::Pattern(pattern)) }
+    if !value.is_empty() && value.bytes().all(allowed) { Ok(()) } else { Err(Constraint::Pattern(pattern)) }
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ text_newtype! {
 text_newtype! {
     /// The identifier of an instance, unique in its service: 1–64 characters of `[0-9a-zA-Z_/:.@-]`.
     InstanceId, |text| {
-        constraint::length(text, 1, 64)?;
+        constraint::length(text, 0, 64)?;
         constraint::bytes(text, "^[0-9a-zA-Z_/:.@-]+$", |b| {
             b.is_ascii_alphanumeric() || b"_/:.@-".contains(&b)
         })
@@ -543,7 +543,7 @@ mod tests {
     fn instance_ids_follow_the_pattern() {
         assert!(InstanceId::parse("i_1/a:b.c@d-e").is_ok());
         assert_eq!(InstanceId::parse("a b"), Err(Constraint::Pattern("^[0-9a-zA-Z_/:.@-]+$")));
-        assert_eq!(InstanceId::parse(""), Err(Constraint::MinLength(1)));
+        assert_eq!(InstanceId::parse(""), Err(Constraint::Pattern("^[0-9a-zA-Z_/:.@-]+$")));
         assert_eq!(InstanceId::parse(&"a".repeat(65)), Err(Constraint::MaxLength(64)));
     }
 }

@@ -13,7 +13,7 @@ text_newtype! {
     /// This is the widest pattern, that of HTTP namespaces; [`parse_private`](Self::parse_private) and
     /// [`parse_public`](Self::parse_public) are narrower.
     NamespaceName, |text| {
-        constraint::length(text, 1, 1024)?;
+        constraint::length(text, 0, 1024)?;
         printable(text, NamespaceName::HTTP_PATTERN)
     }
 }
@@ -34,7 +34,7 @@ impl NamespaceName {
     /// # Errors
     /// The constraint that the text breaks.
     pub fn parse_private(text: &str) -> Result<Self, Constraint> {
-        constraint::length(text, 1, 253)?;
+        constraint::length(text, 0, 253)?;
         printable(text, Self::PRIVATE_PATTERN)?;
         Ok(Self(text.into()))
     }
@@ -44,7 +44,7 @@ impl NamespaceName {
     /// # Errors
     /// The constraint that the text breaks.
     pub fn parse_public(text: &str) -> Result<Self, Constraint> {
-        constraint::length(text, 1, 253)?;
+        constraint::length(text, 0, 253)?;
         let label = |label: &str| {
             (1..=63).contains(&label.len())
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

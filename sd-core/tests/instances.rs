@@ -37,7 +37,7 @@ fn members_are_checked() {
     assert!(register("aZ9_/:.@-").is_ok());
     let pattern = "satisfy regular expression pattern: ^[0-9a-zA-Z_/:.@-]+$";
     for (id, must) in [
-        ("", "have length greater than or equal to 1"),
+        ("", pattern),
         (&"i".repeat(65), "have length less than or equal to 64"),
         ("a b", pattern),
         ("a#b", pattern),

@@ -96,7 +96,7 @@ fn members_of_an_http_namespace_are_checked() {
     let pattern = "satisfy regular expression pattern: ^(?!arn:)[!-~]{1,1024}$";
     let cases = [
         (Http::default(), one_violation("name", None, "not be null")),
-        (Http::new(""), one_violation("name", Some(""), "have length greater than or equal to 1")),
+        (Http::new(""), one_violation("name", Some(""), pattern)),
         (Http::new("a b"), one_violation("name", Some("a b"), pattern)),
         (Http::new("arn:x"), one_violation("name", Some("arn:x"), pattern)),
         (Http::new("é"), one_violation("name", Some("é"), pattern)),

@@ -103,9 +103,11 @@ fn an_operation_is_found_by_its_id_in_its_scope() {
     let null = one_violation("operationId", None, "not be null");
     assert_eq!(invalid(engine.api.get_operation(&GetOperationRequest::default())), null);
     assert_eq!(code(get(&"o".repeat(256))), ErrorCode::InvalidInput);
-    let owner = request.with_owner_account("12345678901x");
-    let text = invalid(engine.api.get_operation(&owner));
+    let owner = |text: &str| engine.api.get_operation(&request.clone().with_owner_account(text));
+    let text = invalid(owner("12345678901"));
     assert!(text.contains("at 'ownerAccount' failed"), "{text}");
+    // The service model has no pattern of accounts.
+    assert_eq!(code(owner("12345678901x")), ErrorCode::OperationNotFound);
 }
 
 #[test]

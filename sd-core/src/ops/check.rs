@@ -6,7 +6,7 @@ use super::tags::limited;
 use crate::{
     constraint::{self, Constraint, Violation},
     error::{Error, InvalidInput},
-    ids::{AccountId, CreatorRequestId, UpdaterRequestId},
+    ids::{CreatorRequestId, UpdaterRequestId},
     model::Tags,
     request::Tag,
 };
@@ -140,9 +140,11 @@ impl Check {
         self.parsed("updaterRequestId", value, UpdaterRequestId::parse)
     }
 
-    /// The account that the caller takes for the owner of what is named.
-    pub(crate) fn owner_account(&mut self, value: Option<&str>) -> Option<AccountId> {
-        self.parsed("ownerAccount", value, AccountId::parse)
+    /// The account that the caller takes for the owner of what is named. Only its length is modelled: what is no account
+    /// owns nothing.
+    pub(crate) fn owner_account<'v>(&mut self, value: Option<&'v str>) -> Option<&'v str> {
+        self.parsed("ownerAccount", value, |text| constraint::length(text, 12, 12))?;
+        value
     }
 
     /// A required list that is not longer than this; `what` it has is for the message.

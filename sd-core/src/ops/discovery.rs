@@ -8,7 +8,6 @@ use crate::{
     error::Error,
     explanation::{Candidate, Explanation, LeftOut, Outcome},
     health::HealthCheck,
-    ids::AccountId,
     model::Signature,
     name::ServiceName,
     random::{self, Permutation, RandomSource},
@@ -65,7 +64,7 @@ fn question<'r, 's>(
     let (namespace_name, service_name) = check.finish(names)?;
     let limit = usize::try_from(max_results).unwrap_or(usize::MAX);
 
-    let namespace = namespace(namespace_name, owner.as_ref(), context)?;
+    let namespace = namespace(namespace_name, owner, context)?;
     let service = context.here().service_by_name(namespace, service_name.as_str());
     Ok(Question {
         namespace,
@@ -153,7 +152,7 @@ pub(crate) fn revision(
     let names = names(&mut check, request.namespace_name.as_deref(), request.service_name.as_deref());
     let owner = check.owner_account(request.owner_account.as_deref());
     let (namespace_name, service_name) = check.finish(names)?;
-    let entry = namespace(namespace_name, owner.as_ref(), context)?;
+    let entry = namespace(namespace_name, owner, context)?;
     let service = context
         .here()
         .service_by_name(entry, service_name.as_str())
@@ -168,7 +167,7 @@ fn names<'r>(
     service_name: Option<&str>,
 ) -> Option<(&'r str, ServiceName)> {
     let printable = check.required("namespaceName", namespace_name, |text| {
-        constraint::length(text, 1, 1024)?;
+        constraint::length(text, 0, 1024)?;
         constraint::bytes(text, "^[!-~]{1,1024}$", |b| b.is_ascii_graphic())
     });
     let service_name = check.required("serviceName", service_name, ServiceName::parse);
@@ -178,7 +177,7 @@ fn names<'r>(
 /// The namespace of an `HttpName`, or of an ARN: a name never begins with `arn:`.
 fn namespace<'s>(
     name: &str,
-    owner: Option<&AccountId>,
+    owner: Option<&str>,
     context: &'s ReadContext<'_>,
 ) -> Result<&'s NamespaceEntry, Error> {
     if !context.owns(owner) {

@@ -43,13 +43,16 @@ pub(super) fn check_form(check: &mut Check, member: &str, given: &Given) {
 }
 
 fn attribute_key(key: &str) -> Result<(), Constraint> {
-    constraint::length(key, 1, 255)?;
+    constraint::length(key, 0, 255)?;
     constraint::bytes(key, "^[a-zA-Z0-9!-~]+$", |b| b.is_ascii_graphic())
 }
 
 /// Empty, or printable ASCII with blanks and tabs, not beginning with one.
 fn attribute_value(value: &str) -> Result<(), Constraint> {
     const PATTERN: &str = "^([a-zA-Z0-9!-~][ \\ta-zA-Z0-9!-~]*){0,1}[a-zA-Z0-9!-~]{0,1}$";
+    if value.is_empty() {
+        return Ok(());
+    }
     constraint::length(value, 0, 1024)?;
     constraint::bytes(value, PATTERN, |b| b.is_ascii_graphic() || b == b' ' || b == b'\t')?;
     if value.starts_with([' ', '\t']) { Err(Constraint::Pattern(PATTERN)) } else { Ok(()) }

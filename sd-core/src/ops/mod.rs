@@ -26,7 +26,7 @@ use crate::{
     change::{Change, ChangeSet, PendingOperation, Precondition, UniqueKey},
     clock::Timestamp,
     error::Error,
-    ids::{AccountId, Fresh, NamespaceId, ResourceRef, Scope},
+    ids::{Fresh, NamespaceId, ResourceRef, Scope},
     mode::Mode,
     model::{Operation, OperationError, OperationStatus, OperationTargets, OperationType},
     operation_log::OperationLog,
@@ -155,8 +155,8 @@ struct Starting {
 
 impl ReadContext<'_> {
     /// Whether the owner that a request names is the caller: nothing of other accounts is shared.
-    fn owns(&self, owner: Option<&AccountId>) -> bool {
-        owner.is_none_or(|owner| owner == self.scope.account())
+    fn owns(&self, owner: Option<&str>) -> bool {
+        owner.is_none_or(|owner| owner == self.scope.account().as_str())
     }
 
     fn here(&self) -> &ScopeState {

@@ -30,7 +30,7 @@ pub(crate) fn get(request: &GetOperationRequest, context: &ReadContext<'_>) -> R
     let in_flight = context.here().in_flight(&id).map(|found| Arc::new(found.pending.at(context.now)));
     in_flight
         .or_else(|| context.operations.get(&id).filter(|operation| operation.scope == *context.scope))
-        .filter(|_| context.owns(owner.as_ref()))
+        .filter(|_| context.owns(owner))
         .ok_or(Error::OperationNotFound(id))
 }
 
