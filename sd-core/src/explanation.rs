@@ -143,8 +143,8 @@ fn explain_type(
         let own = matches!(service_name(owner.service(), namespace), Some(Ok(own)) if own == *name);
         for entry in owner.instances().iter() {
             let is_of = |other: &InstanceEntry| Arc::ptr_eq(other.instance(), entry.instance());
-            let left_out = if found.records.iter().any(|(_, other)| is_of(other)) {
-                (!found.selection.has(entry)).then_some(LeftOut::Health)
+            let left_out = if found.records.iter().any(|(_, other, _)| is_of(other)) {
+                (!found.selection.has(entry, owner.service())).then_some(LeftOut::Health)
             } else if own || is_named(owner.service(), namespace, entry, name) {
                 Some(without_record(owner.service(), namespace, entry, kind, own))
             } else {

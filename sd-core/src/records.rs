@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    health::HealthCheck,
     ids::{NamespaceId, Scope, VpcId},
     model::{
         DnsConfig, Endpoint, Instance, Namespace, NamespaceKind, NamespaceType, RecordType, RoutingPolicy,
@@ -177,10 +178,20 @@ pub fn select(policy: RoutingPolicy, healthy: usize, all: usize) -> Selection {
     Selection { pool, candidates: u32::try_from(candidates).unwrap_or(u32::MAX), limit }
 }
 
+/// Whether the records of an instance of the service count as healthy. Those that are aliases always do where Route 53
+/// checks: its check is not associated with them (API Reference, RegisterInstance).
+#[must_use]
+pub fn is_routable(entry: &InstanceEntry, service: &Service) -> bool {
+    let is_unattached = || {
+        entry.instance().endpoint.alias.is_some() && matches!(service.health_check, HealthCheck::Route53(_))
+    };
+    entry.health().status().is_routable() || is_unattached()
+}
+
 impl Selection {
-    /// Whether the records of this instance, which is a candidate, are in the pool.
-    pub(crate) fn has(&self, entry: &InstanceEntry) -> bool {
-        self.pool == Pool::All || entry.health().status().is_routable()
+    /// Whether the records of this instance of the service, which is a candidate, are in the pool.
+    pub(crate) fn has(&self, entry: &InstanceEntry, service: &Service) -> bool {
+        self.pool == Pool::All || is_routable(entry, service)
     }
 
     /// The candidates' numbers in random order.
@@ -376,10 +387,9 @@ fn choose(
     random: &dyn RandomSource,
 ) -> Vec<Record> {
     let Candidates { records, selection } = candidates(owners, namespace, name, kind);
-    let ttl = records.iter().map(|(record, _)| record.ttl).min().unwrap_or_default();
-    let is_in_pool = |entry: &InstanceEntry| selection.has(entry);
-    let pool: Vec<_> =
-        records.iter().filter(|(_, entry)| is_in_pool(entry)).map(|(record, _)| record).collect();
+    let ttl = records.iter().map(|(record, ..)| record.ttl).min().unwrap_or_default();
+    let pool = records.iter().filter(|(_, entry, owner)| selection.has(entry, owner.service()));
+    let pool: Vec<_> = pool.map(|(record, ..)| record).collect();
     let mut chosen: Vec<Record> = Vec::new();
     for number in selection.order(random) {
         if chosen.len() == selection.limit {
@@ -401,9 +411,9 @@ fn choose(
     chosen
 }
 
-/// The records of one type at a name, with the instances that they are of, and what is taken of them.
+/// The records of one type at a name, with the instances that they are of and their services, and what is taken of them.
 pub(crate) struct Candidates<'s> {
-    pub(crate) records: Vec<(Record, &'s InstanceEntry)>,
+    pub(crate) records: Vec<(Record, &'s InstanceEntry, &'s ServiceEntry)>,
     pub(crate) selection: Selection,
 }
 
@@ -420,12 +430,12 @@ pub(crate) fn candidates<'s>(
             for record in records_of(entry.instance(), owner.service(), namespace) {
                 if record.owner == *name && record.data.record_type() == kind {
                     policy = merged(policy, owner.service().dns_config(), &record, owner, namespace);
-                    records.push((record, entry));
+                    records.push((record, entry, *owner));
                 }
             }
         }
     }
-    let healthy = records.iter().filter(|(_, entry)| entry.health().status().is_routable()).count();
+    let healthy = records.iter().filter(|(_, entry, owner)| is_routable(entry, owner.service())).count();
     let selection = select(policy, healthy, records.len());
     Candidates { records, selection }
 }

@@ -9,6 +9,7 @@ use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
 use common::{Engine, custom_check, dns, dns_service, registration, weighted};
 use sd_core::{
     Scope, Timestamp,
+    health::{CustomHealthStatus, HealthCheckType},
     ids::VpcId,
     model::{
         Namespace, NamespaceKind,
@@ -18,7 +19,7 @@ use sd_core::{
     name::DnsName,
     random::SeededRandom,
     records::{self, Answer, Record, RecordData, View},
-    request::{DeregisterInstanceRequest, DnsConfigInput, DnsNamespaceProperties},
+    request::{DeregisterInstanceRequest, DnsConfigInput, DnsNamespaceProperties, HealthCheckConfigInput},
 };
 
 const ILL: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "UNHEALTHY");
@@ -311,6 +312,22 @@ fn an_alias_is_a_candidate_like_any_other_and_answers_alone() {
     engine.register(&service, "i-1", &[lb[0], ILL]);
     let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
     assert_eq!(answers, [vec![address.to_owned()]].into());
+
+    // A Route 53 health check is not associated with it, unlike with the address.
+    let engine = Engine::new();
+    let namespace = engine.private("app.local");
+    let request = dns_service(&namespace, "web", weighted(&[A]));
+    let service =
+        engine.service(request.with_health_check_config(HealthCheckConfigInput::new(HealthCheckType::Tcp)));
+    engine.register(&service, "i-1", &lb);
+    engine.register(&service, "i-2", &[ipv4("10.0.0.1"), port("80")]);
+    let (service, ill) = (service.id.as_str(), CustomHealthStatus::Unhealthy);
+    engine.api.set_health(service, "i-1", ill).unwrap();
+    let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
+    assert_eq!(answers, [address, alias].map(|line| vec![line.to_owned()]).into());
+    engine.api.set_health(service, "i-2", ill).unwrap();
+    let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
+    assert_eq!(answers, [vec![alias.to_owned()]].into());
 
     // A name of several owners may have all records at once, but never an alias among them.
     let (engine, namespace, _) = web(dns(&[Srv]), &[("v1", &[ipv4("10.0.0.1"), port("80")])]);

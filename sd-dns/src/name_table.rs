@@ -322,7 +322,7 @@ fn given(
     };
     let weighted =
         service.dns_config().is_some_and(|config| config.routing_policy == RoutingPolicy::Weighted);
-    let routable = entry.health().status().is_routable();
+    let routable = records::is_routable(entry, service);
     let folded = entry.instance().id.as_str().bytes().any(|b| b.is_ascii_uppercase());
     let given = |record: &Record| {
         // The name of an instance answers with all that it has.

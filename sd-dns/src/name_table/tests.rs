@@ -15,14 +15,15 @@ use proptest::prelude::*;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     ChangeSet, StateWriter, SyncCloudMap, Timestamp,
-    health::{CustomHealthStatus, Health, HealthCheck},
+    health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType},
     ids::VpcId,
     model::{DnsRecord, Instance, NamespaceKind, RecordType, ServiceKind},
     name::{NamespaceName, ServiceName},
     random::{RandomSource, SeededRandom},
     records::Answer,
     request::{
-        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, RegisterInstanceRequest,
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, HealthCheckConfigInput,
+        RegisterInstanceRequest,
     },
 };
 
@@ -45,10 +46,12 @@ fn prototypes() -> Prototypes {
     let namespace = state.scope(api.scope()).namespaces().next().unwrap().namespace().clone();
     let service = CreateServiceRequest::new("web")
         .with_namespace_id(namespace.id.as_str())
-        .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]));
+        .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]))
+        .with_health_check_config(HealthCheckConfigInput::new(HealthCheckType::Tcp));
     let service = api.create_service(service).unwrap().service;
     let instance = RegisterInstanceRequest::new(service.id.as_str(), "v1")
-        .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1");
+        .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1")
+        .with_attribute("AWS_INSTANCE_PORT", "80");
     api.register_instance(instance).unwrap();
     let state = cloud_map.cloud_map().state();
     let found = state.scope(api.scope()).service(service.id.as_str()).unwrap();
@@ -175,7 +178,11 @@ impl Prototypes {
                         RoutingPolicy::Multivalue
                     };
                 }
-                value.health_check = if choice % 5 == 0 { HealthCheck::None } else { HealthCheck::Custom };
+                value.health_check = match choice % 5 {
+                    0 => HealthCheck::None,
+                    1 => self.service.health_check.clone(),
+                    _ => HealthCheck::Custom,
+                };
                 if choice % 19 == 0 {
                     value.kind = ServiceKind::Http;
                 }
