@@ -165,12 +165,6 @@ fn reserved_attributes_have_a_format() {
             &["", "10.0.0.1", "fe80::1%eth0", "g::"],
             "be an IPv6 address",
         ),
-        (
-            "AWS_INSTANCE_PORT",
-            &["1", "65535"],
-            &["", "0", "65536", "+1", "-1", "http", "1.5"],
-            "be a port number between 1 and 65535",
-        ),
         ("AWS_INSTANCE_CNAME", &["a", "example.com", "example.com."], &["", ".", "a..b"], "be a domain name"),
         ("AWS_ALIAS_DNS_NAME", &[], &["", "a..b"], "be a domain name"),
         (
@@ -189,10 +183,17 @@ fn reserved_attributes_have_a_format() {
             assert_eq!(invalid(register(Kind::CustomHttp, &[(key, value)])), expected, "{key}");
         }
     }
+    for port in ["1", "65535"] {
+        assert!(register(Kind::Http, &[("AWS_INSTANCE_PORT", port)]).is_ok(), "{port}");
+    }
+    for port in ["", "0", "65536", "+1", "-1", "http", "1.5"] {
+        let refused = invalid(register(Kind::Http, &[("AWS_INSTANCE_PORT", port)]));
+        assert_eq!(refused, "A valid port number must be supplied.", "{port}");
+    }
     assert!(register(Kind::Weighted(&[A]), &[ALIAS]).is_ok());
     // Without a custom check the initial status says nothing.
     assert!(register(Kind::Http, &[("AWS_INIT_HEALTH_STATUS", "whatever")]).is_ok());
-    let two = invalid(register(Kind::Http, &[("AWS_INSTANCE_IPV4", "x"), ("AWS_INSTANCE_PORT", "0")]));
+    let two = invalid(register(Kind::Http, &[("AWS_INSTANCE_IPV4", "x"), ("AWS_INSTANCE_IPV6", "x")]));
     assert!(two.starts_with("2 validation errors detected: "), "{two}");
 }
 

@@ -84,7 +84,7 @@ pub(super) fn parse(
     let endpoint = Endpoint {
         ipv4: read(&mut check, given, IPV4, "be an IPv4 address", |text| text.parse().ok()),
         ipv6: read(&mut check, given, IPV6, "be an IPv6 address", |text| text.parse().ok()),
-        port: read(&mut check, given, PORT, "be a port number between 1 and 65535", port),
+        port: given.get(PORT).and_then(|text| port(text)),
         cname: read(&mut check, given, CNAME, "be a domain name", |text| DnsName::parse(text).ok()),
         alias: read(&mut check, given, ALIAS, "be a domain name", |text| DnsName::parse(text).ok()),
         initial_health: match service.health_check {
@@ -96,6 +96,10 @@ pub(super) fn parse(
         },
     };
     check.finish(Some(()))?;
+    if endpoint.port.is_none() && given.contains_key(PORT) {
+        // The service's own sentence, as a client reports it of the port 0.
+        return Err(rule("attributes", "A valid port number must be supplied."));
+    }
     check_alias(given, service)?;
     check_ec2(given, namespace)?;
     // A load balancer and an EC2 instance have their addresses and ports elsewhere.
