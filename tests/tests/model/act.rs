@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::world::{ServiceKey, World};
+use crate::{
+    questions::BALANCER,
+    world::{ServiceKey, World},
+};
 
 /// A namespace that a request names.
 #[derive(Clone, Debug)]
@@ -247,7 +250,7 @@ fn attributes() -> impl Strategy<Value = BTreeMap<String, String>> {
         ]),
         2 => (1u8..4).prop_map(|n| vec![("AWS_INSTANCE_IPV6", format!("FD00:0::{n}"))]),
         1 => Just(vec![("AWS_INSTANCE_CNAME", "Elsewhere.Test.".to_owned())]),
-        1 => Just(vec![("AWS_ALIAS_DNS_NAME", "lb.example.com".to_owned())]),
+        1 => Just(vec![("AWS_ALIAS_DNS_NAME", BALANCER.to_owned())]),
         1 => Just(vec![("AWS_EC2_INSTANCE_ID", "i-0abc".to_owned())]),
         1 => Just(vec![("AWS_INSTANCE_IPV4", "10.0.0.300".to_owned())]),
         1 => Just(vec![("AWS_INSTANCE_IPV4", "10.0.0.1".to_owned()), ("AWS_INSTANCE_PORT", "+80".to_owned())]),

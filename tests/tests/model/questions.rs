@@ -30,8 +30,8 @@ use crate::{
 /// A record as it was answered: name, type, TTL unless that is the target's of an alias, data.
 type Told = (String, &'static str, Option<u32>, Data);
 
-/// The load balancer that aliases point to, and what it has.
-const BALANCER: &str = "lb.example.com";
+/// The load balancer that aliases point to, which is in none of the zones, and what it has.
+pub(crate) const BALANCER: &str = "lb.example.net";
 const BALANCER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const BALANCER_V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
 
