@@ -69,7 +69,8 @@ impl<'s> Server<'s> {
             .collect();
         let mut first = 0;
         while first < answers.len() {
-            first += sendmmsg(fd, sent, &answers[first..], &clients[first..], NO_CONTROL, MsgFlags::empty())?.count();
+            first += sendmmsg(fd, sent, &answers[first..], &clients[first..], NO_CONTROL, MsgFlags::empty())?
+                .count();
         }
         Ok(())
     }
