@@ -42,7 +42,8 @@
 //!
 //! # Where each rule is
 //! The modules under `ops` hold what each operation means, [`records`] what DNS answers, [`health`] how health changes,
-//! [`mode`] where more is accepted than AWS accepts, [`quotas`] how much AWS lets an account have, [`constraint`] and [`error`] how refusals are worded.
+//! [`mode`] where more is accepted than AWS accepts, [`quotas`] how much AWS lets an account have, [`constraint`] and
+//! [`error`] how refusals are worded.
 
 #![forbid(unsafe_code)]
 

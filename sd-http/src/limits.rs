@@ -5,7 +5,8 @@ use std::time::Duration;
 /// How much an [`HttpServer`](crate::HttpServer) takes from its clients, and how long it waits for them.
 ///
 /// A client that goes beyond one of these is answered with an error or finds its connection closed; no other client has to
-/// wait for it. A time may be `Duration::MAX`, which is without end. How long a body may be is not of the server but of the service: [`BODY_LIMIT`](crate::BODY_LIMIT).
+/// wait for it. A time may be `Duration::MAX`, which is without end. How long a body may be is not of the server but of the
+/// service: [`BODY_LIMIT`](crate::BODY_LIMIT).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

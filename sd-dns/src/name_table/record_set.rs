@@ -317,8 +317,9 @@ impl<D: Ord + Clone> RecordSet<D> {
 mod tests {
     use std::collections::HashMap;
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const TERM: Term = Term { ttl: 60, policy: RoutingPolicy::Multivalue };
 
