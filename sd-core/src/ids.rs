@@ -10,7 +10,6 @@ use std::{
 };
 
 use data_encoding::{Encoding, Specification};
-use rand_xoshiro::rand_core::RngCore;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::{
@@ -319,14 +318,14 @@ impl<S: IdSource + ?Sized> IdSource for Arc<S> {
     }
 }
 
-/// Random identifiers, seeded by the operating system. The default.
+/// Random identifiers, seeded by the operating system; a process that was forked has others than its parent. The default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RandomIds;
 
 impl IdSource for RandomIds {
     fn fill(&self, bytes: &mut [u8]) {
-        crate::random::with_os_seeded(|rng| rng.fill_bytes(bytes));
+        crate::random::fill_unique(bytes);
     }
 }
 
@@ -427,6 +426,16 @@ impl ServiceId {
     /// Where DNS is available names are compared without case, so they give the same id in any case.
     #[must_use]
     pub fn derive(namespace: &NamespaceId, name: &ServiceName, fold_case: bool) -> Self {
+        Self::derive_again(namespace, name, fold_case, 0)
+    }
+
+    /// The id of this attempt to find one that is not taken. The first attempt, 0, is that of [`derive`](Self::derive).
+    pub(crate) fn derive_again(
+        namespace: &NamespaceId,
+        name: &ServiceName,
+        fold_case: bool,
+        attempt: u32,
+    ) -> Self {
         let mut hasher = SipHasher13::new();
         hasher.write(namespace.as_str().as_bytes());
         hasher.write_u8(0xff);
@@ -434,6 +443,10 @@ impl ServiceId {
             hasher.write(name.as_str().to_ascii_lowercase().as_bytes());
         } else {
             hasher.write(name.as_str().as_bytes());
+        }
+        if attempt > 0 {
+            hasher.write_u8(0xff);
+            hasher.write(&attempt.to_be_bytes());
         }
         let hash = hasher.finish128().as_bytes();
         Self(format!("srv-{}", encode_base32(&hash[..10])).into())

@@ -18,6 +18,9 @@ use rand_xoshiro::{
 /// Where random choices come from.
 pub trait RandomSource: fmt::Debug + Send + Sync + 'static {
     /// A uniformly distributed number.
+    ///
+    /// A source that is not uniform, such as one that always returns the same number, makes choices unfair. They still
+    /// end, and are still without repetition.
     fn next_u64(&self) -> u64;
 }
 
@@ -56,20 +59,51 @@ impl RandomSource for SeededRandom {
     }
 }
 
-/// Runs with this thread's generator.
-pub(crate) fn with_os_seeded<T>(run: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
-    thread_local! {
-        static RNG: RefCell<Xoshiro256PlusPlus> = RefCell::new(Xoshiro256PlusPlus::from_seed(os_seed()));
-    }
-    RNG.with_borrow_mut(run)
+/// A thread's generator, and the process that seeded it.
+struct Seeded {
+    process: u32,
+    generator: Xoshiro256PlusPlus,
 }
 
-/// The keys of std's hash maps are random numbers of the system; hashes by them are as hard to guess.
+impl Seeded {
+    fn new(process: u32) -> Self {
+        Self { process, generator: Xoshiro256PlusPlus::from_seed(os_seed()) }
+    }
+
+    /// The generator for use in this process. After `fork` parent and child have the same one: the child seeds its own.
+    fn of(&mut self, process: u32) -> &mut Xoshiro256PlusPlus {
+        if self.process != process {
+            *self = Self::new(process);
+        }
+        &mut self.generator
+    }
+}
+
+thread_local! {
+    static SEEDED: RefCell<Seeded> = RefCell::new(Seeded::new(std::process::id()));
+}
+
+/// Runs with this thread's generator, for choices that may repeat after a `fork`.
+fn with_os_seeded<T>(run: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
+    SEEDED.with_borrow_mut(|seeded| run(&mut seeded.generator))
+}
+
+/// Fills the buffer with numbers of this thread's generator that no other process has, not even after a `fork`. Costs a
+/// system call.
+pub(crate) fn fill_unique(bytes: &mut [u8]) {
+    SEEDED.with_borrow_mut(|seeded| seeded.of(std::process::id()).fill_bytes(bytes));
+}
+
+/// Random numbers of the system.
 fn os_seed() -> [u8; 32] {
-    let keys = RandomState::new();
     let mut seed = [0; 32];
-    for (i, part) in seed.chunks_exact_mut(8).enumerate() {
-        part.copy_from_slice(&keys.hash_one(i).to_ne_bytes());
+    if getrandom::fill(&mut seed).is_err() {
+        // The keys of std's hash maps are random numbers of the system as well, though a process forked from this one has
+        // the same.
+        let keys = RandomState::new();
+        for (i, part) in seed.chunks_exact_mut(8).enumerate() {
+            part.copy_from_slice(&keys.hash_one((std::process::id(), i)).to_ne_bytes());
+        }
     }
     seed
 }
@@ -261,10 +295,14 @@ impl fmt::Debug for Permutation<'_> {
 /// The most numbers among which those that were chosen are marked: 16 KiB of bits.
 const MARKED: u32 = 128 * 1024;
 
+/// How many numbers are drawn for each that is wanted before [`choose`] stops drawing. At most half of the numbers are wanted,
+/// so that a uniform source needs two for each at the most, and in the mean less.
+const DRAWS: usize = 4;
+
 /// Chooses `count` of the numbers `0..len`, in random order; all of them if there are not more.
 ///
-/// As a [`Permutation`] of which so many are taken, but sooner: while few of many are chosen, a number that comes a second
-/// time is drawn again.
+/// Like taking `count` elements of a [`Permutation`], but faster: while few of many are chosen, a number that repeats is drawn
+/// again. A source that repeats itself ends in a permutation.
 pub(crate) fn choose(count: usize, len: u32, random: &dyn RandomSource) -> Vec<u32> {
     let mut draws = Draws::new(random);
     let wanted = u32::try_from(count).unwrap_or(u32::MAX).min(len);
@@ -281,7 +319,10 @@ pub(crate) fn choose(count: usize, len: u32, random: &dyn RandomSource) -> Vec<u
     }
     let mut marks = vec![0u64; len.div_ceil(u64::BITS) as usize];
     let mut chosen = Vec::with_capacity(wanted as usize);
-    while chosen.len() < wanted as usize {
+    for _ in 0..DRAWS * (wanted as usize + u64::BITS as usize) {
+        if chosen.len() == wanted as usize {
+            return chosen;
+        }
         let number = draws.below(len);
         let (marks, mark) = (&mut marks[(number / u64::BITS) as usize], 1 << (number % u64::BITS));
         if *marks & mark == 0 {
@@ -289,7 +330,7 @@ pub(crate) fn choose(count: usize, len: u32, random: &dyn RandomSource) -> Vec<u
             chosen.push(number);
         }
     }
-    chosen
+    Permutation::new(len, random).take(wanted as usize).collect()
 }
 
 #[cfg(test)]
@@ -370,6 +411,25 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_repeats_chooses_as_many() {
+        #[derive(Debug)]
+        struct Fixed(u64);
+        impl RandomSource for Fixed {
+            fn next_u64(&self) -> u64 {
+                self.0
+            }
+        }
+        for number in [0, 4, 1 << 63, u64::MAX] {
+            for (count, len) in [(2, 10), (5, 10), (9, 10), (100, 1000), (100, MARKED), (100, MARKED + 1)] {
+                let mut chosen = choose(count, len, &Fixed(number));
+                chosen.sort_unstable();
+                chosen.dedup();
+                assert_eq!(chosen.len(), count, "{count} of {len} with {number}");
+            }
+        }
+    }
+
+    #[test]
     fn every_order_of_chosen_ones_comes_about_equally_often() {
         // Both ways to choose: two of five are few, three are not.
         for (count, orders) in [(2, 20), (3, 60)] {
@@ -395,6 +455,25 @@ mod tests {
         let random = Counting::default();
         assert_eq!(Permutation::new(8, &random).count(), 8);
         assert_eq!(random.0.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_forked_process_continues_with_numbers_of_its_own() {
+        let fill = |seeded: &mut Seeded, process: u32| {
+            let mut bytes = [0; 38];
+            seeded.of(process).fill_bytes(&mut bytes);
+            bytes
+        };
+        let mut parent = Seeded::new(1);
+        fill(&mut parent, 1);
+        // What `fork` does to the memory of a thread.
+        let copy = || Seeded { process: 1, generator: parent.generator.clone() };
+        let (mut again, mut child, mut sibling) = (copy(), copy(), copy());
+        let (of_child, of_sibling) = (fill(&mut child, 2), fill(&mut sibling, 3));
+        assert_ne!(of_child, of_sibling);
+        let of_parent = fill(&mut parent, 1);
+        assert_ne!(of_parent, of_child);
+        assert_eq!(of_parent, fill(&mut again, 1), "it is seeded anew only in another process");
     }
 
     #[test]
