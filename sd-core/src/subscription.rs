@@ -9,6 +9,7 @@ use std::{
 use crate::{
     cell::{StateCell, StateRef},
     state::Revision,
+    waiting::Ticket,
 };
 
 /// Tells that the state has changed since it was last asked: a level, not a stream of events.
@@ -45,7 +46,7 @@ use crate::{
 pub struct Subscription {
     cell: StateCell,
     seen: Revision,
-    ticket: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl Subscription {

@@ -1,49 +1,69 @@
 //! Wakers: who waits for something to change.
 
 use std::{
+    collections::HashMap,
     fmt,
+    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
     task::Waker,
 };
 
-/// The tasks that wait for a change, one entry for each that waits.
+/// The tasks that wait for a change, one entry for each that waits. Registering, forgetting and waking a task cost the same
+/// however many wait.
 #[derive(Default)]
 pub(crate) struct Waiting(Mutex<Tasks>);
 
 #[derive(Default)]
 struct Tasks {
-    wakers: Vec<(u64, Waker)>,
+    wakers: HashMap<Ticket, Waker, BuildHasherDefault<DefaultHasher>>,
     next: u64,
+}
+
+/// The place of a task among those that wait. It keeps it from one change to the next.
+#[derive(Clone, Copy, Debug, Eq)]
+pub(crate) struct Ticket(u64);
+
+impl PartialEq for Ticket {
+    fn eq(&self, other: &Self) -> bool {
+        #[cfg(test)]
+        tests::COMPARED.set(tests::COMPARED.get() + 1);
+        self.0 == other.0
+    }
+}
+
+impl Hash for Ticket {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
 }
 
 impl Waiting {
     /// Wakes this waker at the next change, in place of the one that was registered with the ticket.
-    pub(crate) fn register(&self, ticket: &mut Option<u64>, waker: &Waker) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = tasks.wakers.iter_mut().find(|(id, _)| Some(*id) == *ticket);
-        match known {
-            Some((_, before)) => before.clone_from(waker),
-            None => {
-                let id = ticket.unwrap_or(tasks.next);
-                tasks.next = tasks.next.max(id + 1);
-                tasks.wakers.push((id, waker.clone()));
-                *ticket = Some(id);
-            }
-        }
+    pub(crate) fn register(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Tasks { wakers, next } = &mut *guard;
+        let ticket = *ticket.get_or_insert_with(|| {
+            *next += 1;
+            Ticket(*next)
+        });
+        wakers.entry(ticket).and_modify(|before| before.clone_from(waker)).or_insert_with(|| waker.clone());
     }
 
-    pub(crate) fn forget(&self, ticket: Option<u64>) {
+    pub(crate) fn forget(&self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
             let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            tasks.wakers.retain(|(id, _)| *id != ticket);
+            let forgotten = tasks.wakers.remove(&ticket);
+            // A waker may run code of its task when it is dropped.
+            drop(tasks);
+            drop(forgotten);
         }
     }
 
     /// Wakes all that wait; each registers again if it still does.
     pub(crate) fn wake(&self) {
         let woken = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).wakers);
-        for (_, waker) in woken {
+        for waker in woken.into_values() {
             // A panic is the waiting task's, and no reason for others to sleep on or for a writer to fail.
             if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
                 tracing::error!("a waker panicked; its task may not see the change");
@@ -61,7 +81,7 @@ impl fmt::Debug for Waiting {
 /// One that waits, until it is dropped.
 pub(crate) struct Place<'w> {
     waiting: &'w Waiting,
-    ticket: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl<'w> Place<'w> {
@@ -77,5 +97,59 @@ impl<'w> Place<'w> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.waiting.forget(self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    thread_local! {
+        /// How often tickets were compared.
+        pub(super) static COMPARED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_task_costs_the_same_however_many_wait() {
+        const TASKS: usize = 10_000;
+        const CHANGES: usize = 3;
+        let (waiting, counter) = (Waiting::default(), Arc::new(Counter::default()));
+        let waker = Waker::from(Arc::clone(&counter));
+        let mut places: Vec<_> = (0..TASKS).map(|_| Place::among(&waiting)).collect();
+        COMPARED.set(0);
+        for _ in 0..CHANGES {
+            // Twice, as a task does that is polled for another reason.
+            places.iter_mut().for_each(|place| place.wait(&waker));
+            places.iter_mut().for_each(|place| place.wait(&waker));
+            waiting.wake();
+        }
+        places.iter_mut().for_each(|place| place.wait(&waker));
+        drop(places);
+        waiting.wake();
+        assert_eq!(
+            counter.0.load(Ordering::SeqCst),
+            CHANGES * TASKS,
+            "once each, and no more when it is dropped"
+        );
+        let compared = COMPARED.get();
+        assert!(compared <= 8 * CHANGES * TASKS, "{compared} comparisons");
     }
 }
