@@ -83,13 +83,18 @@ impl ServiceName {
     pub const APEX: &str = ".";
 }
 
+/// The name of a zone without the root's dot, with which it is the same zone.
+pub(crate) fn zone_text(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
 /// An absolute domain name in wire form (RFC 1035 section 3.1), lower-cased, at most 255 octets, labels of 1–63 octets.
 ///
 /// Names are compared without case (RFC 4343), so the case is folded here, once.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(Arc<[u8]>);
 
-/// Why a text is no domain name.
+/// Why a text is not a domain name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DnsNameError {
@@ -102,6 +107,9 @@ pub enum DnsNameError {
     /// The name has more than 255 octets in wire form.
     #[error("the name is longer than 255 octets")]
     LongName,
+    /// A backslash is not followed by three digits up to 255, or by a character that is not a digit.
+    #[error("an escape is not \\DDD, 000-255, or a backslash before a character")]
+    Escape,
 }
 
 impl DnsName {
@@ -113,30 +121,45 @@ impl DnsName {
         Self(Arc::new([0]))
     }
 
-    /// Reads labels with dots between them; a last dot is allowed. Every octet is legal in a label (RFC 2181 section 11).
+    /// Reads the form that [`Display`](fmt::Display) writes: labels with dots between them, a last dot is optional, `.` is
+    /// the root. `\DDD` is an octet and `\.` a dot inside a label (RFC 4343 section 2.1); every octet is legal in a label
+    /// (RFC 2181 section 11).
+    ///
+    /// Names of the API, such as those of namespaces, have no escapes: [`prefixed`](Self::prefixed) reads them.
+    ///
+    /// # Errors
+    /// An empty label, one over 63 octets, a name over 255, or a malformed escape.
+    pub fn parse(text: &str) -> Result<Self, DnsNameError> {
+        if text == "." {
+            return Ok(Self::root());
+        }
+        let (mut wire, mut label) = (Vec::with_capacity(text.len() + 2), Vec::new());
+        let mut bytes = text.strip_suffix('.').filter(|rest| !ends_in_escape(rest)).unwrap_or(text).bytes();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'.' => push_label(&mut wire, &std::mem::take(&mut label))?,
+                b'\\' => label.push(escaped(&mut bytes)?),
+                byte => label.push(byte),
+            }
+        }
+        push_label(&mut wire, &label)?;
+        Self::of_wire(wire, &[0])
+    }
+
+    /// The name of these labels, dots between them, below this name: `web` below `app.local` is `web.app.local`. A
+    /// backslash is an octet like any other.
     ///
     /// # Errors
     /// An empty label, one over 63 octets, or a name over 255.
-    pub fn parse(text: &str) -> Result<Self, DnsNameError> {
-        Self::root().prefixed(text.strip_suffix('.').unwrap_or(text))
-    }
-
-    /// The name of these labels, dots between them, below this name: `web` below `app.local` is `web.app.local`.
-    ///
-    /// # Errors
-    /// As of [`parse`](Self::parse).
     pub fn prefixed(&self, labels: &str) -> Result<Self, DnsNameError> {
         let mut wire = Vec::with_capacity(labels.len() + 1 + self.0.len());
-        for label in labels.split('.') {
-            let len = u8::try_from(label.len()).unwrap_or(u8::MAX);
-            match len {
-                0 => return Err(DnsNameError::EmptyLabel),
-                1..=63 => wire.push(len),
-                64.. => return Err(DnsNameError::LongLabel),
-            }
-            wire.extend(label.bytes().map(|b| b.to_ascii_lowercase()));
-        }
-        wire.extend_from_slice(&self.0);
+        labels.split('.').try_for_each(|label| push_label(&mut wire, label.as_bytes()))?;
+        Self::of_wire(wire, &self.0)
+    }
+
+    /// The name of these labels in wire form, above this rest.
+    fn of_wire(mut wire: Vec<u8>, rest: &[u8]) -> Result<Self, DnsNameError> {
+        wire.extend_from_slice(rest);
         if wire.len() > Self::MAX { Err(DnsNameError::LongName) } else { Ok(Self(wire.into())) }
     }
 
@@ -171,6 +194,44 @@ impl DnsName {
     }
 }
 
+fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), DnsNameError> {
+    match u8::try_from(label.len()).unwrap_or(u8::MAX) {
+        0 => return Err(DnsNameError::EmptyLabel),
+        len @ 1..=63 => wire.push(len),
+        64.. => return Err(DnsNameError::LongLabel),
+    }
+    wire.extend(label.iter().map(u8::to_ascii_lowercase));
+    Ok(())
+}
+
+/// Whether the character after this text is escaped: an odd number of backslashes stands before it.
+fn ends_in_escape(text: &str) -> bool {
+    text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+}
+
+/// The octet of an escape, after its backslash.
+fn escaped(bytes: &mut impl Iterator<Item = u8>) -> Result<u8, DnsNameError> {
+    let first = bytes.next().ok_or(DnsNameError::Escape)?;
+    if !first.is_ascii_digit() {
+        return Ok(first);
+    }
+    let mut number = u16::from(first - b'0');
+    for _ in 0..2 {
+        let digit = bytes.next().filter(u8::is_ascii_digit).ok_or(DnsNameError::Escape)?;
+        number = number * 10 + u16::from(digit - b'0');
+    }
+    u8::try_from(number).map_err(|_| DnsNameError::Escape)
+}
+
+impl std::str::FromStr for DnsName {
+    type Err = DnsNameError;
+
+    /// As [`parse`](Self::parse).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
 impl fmt::Display for DnsName {
     /// With a last dot; octets that are no printable characters as `\DDD`, dots and backslashes inside a label escaped
     /// (RFC 4343 section 2.1).
@@ -200,6 +261,8 @@ impl fmt::Debug for DnsName {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     #[test]
@@ -237,6 +300,38 @@ mod tests {
         assert_eq!(DnsName::parse(&"a".repeat(64)), Err(DnsNameError::LongLabel));
         assert_eq!(DnsName::parse(&["abcdefg"; 33].join(".")), Err(DnsNameError::LongName));
         assert!(DnsName::parse(&["abcdefg"; 31].join(".")).is_ok());
+    }
+
+    #[test]
+    fn escapes_are_octets_of_a_label() {
+        let wire = |text: &str| DnsName::parse(text).map(|name| name.as_wire().to_vec());
+        assert_eq!(wire("."), Ok(vec![0]));
+        assert_eq!(DnsName::root().to_string(), ".");
+        assert_eq!(wire("a\\.b.c"), Ok(b"\x03a.b\x01c\x00".to_vec()));
+        assert_eq!(wire("a\\."), Ok(b"\x02a.\x00".to_vec()));
+        assert_eq!(wire("a\\\\."), Ok(b"\x02a\\\x00".to_vec()));
+        assert_eq!(wire("a\\032b\\065"), Ok(b"\x04a ba\x00".to_vec()));
+        for bad in ["a\\", "a\\1", "a\\25.b", "a\\256", "a\\2\u{e9}"] {
+            assert_eq!(wire(bad), Err(DnsNameError::Escape), "{bad}");
+        }
+        for empty in ["", "..", ".a", "a..", "a..b"] {
+            assert_eq!(wire(empty), Err(DnsNameError::EmptyLabel), "{empty}");
+        }
+        // Names of the API are not escaped.
+        assert_eq!(DnsName::root().prefixed("a\\.b").unwrap().as_wire(), b"\x02a\\\x01b\x00");
+        assert_eq!(DnsName::root().prefixed(""), Err(DnsNameError::EmptyLabel));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_displayed_is_parsed_again(labels in vec(vec(any::<u8>(), 1..=63), 0..5)) {
+            let mut wire = Vec::new();
+            for label in &labels {
+                push_label(&mut wire, label).unwrap();
+            }
+            let Ok(name) = DnsName::of_wire(wire, &[0]) else { return Ok(()) };
+            prop_assert_eq!(name.to_string().parse(), Ok(name));
+        }
     }
 
     #[test]

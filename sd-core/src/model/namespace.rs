@@ -7,7 +7,7 @@ use crate::{
         Arn, CreatorRequestId, HostedZoneId, Incarnation, NamespaceId, OperationId, Scope, UpdaterRequestId,
         VpcId,
     },
-    name::{DnsName, DnsNameError, NamespaceName},
+    name::{DnsName, DnsNameError, NamespaceName, zone_text},
 };
 
 /// A namespace: the group of services that share a name space, and how they can be found.
@@ -79,7 +79,7 @@ impl Namespace {
     #[must_use]
     pub fn zone_name(&self) -> Option<Result<DnsName, DnsNameError>> {
         self.hosted_zone()?;
-        Some(self.zone_name.get(|| DnsName::parse(self.name.as_str())).clone())
+        Some(self.zone_name.get(|| DnsName::root().prefixed(zone_text(self.name.as_str()))).clone())
     }
 
     /// Whether service names are compared without case, which they are where DNS is available.

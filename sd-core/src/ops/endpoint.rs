@@ -85,8 +85,8 @@ pub(super) fn parse(
         ipv4: read(&mut check, given, IPV4, "be an IPv4 address", |text| text.parse().ok()),
         ipv6: read(&mut check, given, IPV6, "be an IPv6 address", |text| text.parse().ok()),
         port: given.get(PORT).and_then(|text| port(text)),
-        cname: read(&mut check, given, CNAME, "be a domain name", |text| DnsName::parse(text).ok()),
-        alias: read(&mut check, given, ALIAS, "be a domain name", |text| DnsName::parse(text).ok()),
+        cname: read(&mut check, given, CNAME, "be a domain name", domain_name),
+        alias: read(&mut check, given, ALIAS, "be a domain name", domain_name),
         initial_health: match service.health_check {
             HealthCheck::Custom => {
                 read(&mut check, given, INIT_HEALTH, "be HEALTHY or UNHEALTHY", initial_health)
@@ -130,6 +130,11 @@ fn read<T>(
 /// Digits only: Rust's own parser would take a sign.
 fn port(text: &str) -> Option<NonZeroU16> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// A domain name other than the root.
+fn domain_name(text: &str) -> Option<DnsName> {
+    DnsName::parse(text).ok().filter(|name| *name != DnsName::root())
 }
 
 fn initial_health(text: &str) -> Option<CustomHealthStatus> {
