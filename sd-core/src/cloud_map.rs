@@ -16,7 +16,7 @@ use std::{
 use crate::{
     action::Action,
     cell::{StateCell, StateRef},
-    change::{Change, ChangeSet},
+    change::{Change, ChangeSet, Precondition},
     clock::{Clock, SystemClock, Timestamp},
     error::Error,
     explanation::{self, Explanation},
@@ -325,9 +325,9 @@ struct WriteCall<'a, Q> {
     waits: bool,
 }
 
-/// What changes leave in a cell once they are stored: their operation, which has the same id however often the request is
-/// planned, or without one what they change. That an entity is gone does not say that this request's operation took it away,
-/// and the answer would name an operation that nobody finds.
+/// Evidence that a set was stored: its operation, which has the same id however often the request is planned, or the changed
+/// entities if it has none. With an operation a missing entity is not evidence: another request may have deleted it, and the
+/// answer would name an operation that does not exist.
 enum Trace {
     Operation(Scope, OperationId),
     Changes(ChangeSet),
@@ -352,9 +352,28 @@ impl Trace {
                 let id = id.as_str();
                 cell.load().scope(scope).in_flight(id).is_some() || cell.operations().get(id).is_some()
             }
-            Self::Changes(set) => !set.changes.is_empty() && is_visible(set, &cell.load()),
+            Self::Changes(set) => {
+                let state = cell.load();
+                !set.changes.is_empty() && (is_visible(set, &state) || is_deleted(set, &state))
+            }
         }
     }
+}
+
+/// Whether a set of deletions has nothing left to delete: the entities that it relies on do not exist any more, whatever has
+/// their ids now.
+fn is_deleted(set: &ChangeSet, state: &State) -> bool {
+    let deletes = |change: &Change| {
+        matches!(
+            change,
+            Change::DeleteNamespace(_) | Change::DeleteService(_) | Change::DeleteInstance { .. }
+        )
+    };
+    let mut relied_on =
+        set.preconditions.iter().filter(|fact| matches!(fact, Precondition::Live(..))).peekable();
+    relied_on.peek().is_some()
+        && set.changes.iter().all(deletes)
+        && relied_on.all(|fact| !state.scope(&set.scope).holds(fact))
 }
 
 /// Whether the state shows that these changes were stored: each entity is the one that was put, or is gone.

@@ -12,11 +12,12 @@ use common::{
     registration, route53_check,
 };
 use sd_core::{
-    CommitError, Error, ErrorCode, Mode, Registry, Scope,
+    Change, ChangeSet, CommitError, DesiredInstance, Error, ErrorCode, Mode, Registry, Scope, Timestamp,
     change::{Precondition, UniqueKey},
     health::HealthStatus,
-    ids::Arn,
+    ids::{Arn, OperationId},
     model::{OperationStatus, RecordType::A, Service},
+    name::ServiceName,
     request::{
         CreatePublicDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest,
         DeleteServiceAttributesRequest, DeleteServiceRequest, DeregisterInstanceRequest,
@@ -159,7 +160,12 @@ fn every_write_says_what_it_relies_on() {
     let update = || UpdateServiceAttributesRequest::new(service.as_str()).with_attribute("a", "b");
     let delete = || DeleteServiceAttributesRequest::new(service.as_str()).with_attributes(["a".to_owned()]);
     let web = meeting.service.arn();
-    let writes: [(&dyn Fn(), &[&str]); 16] = [
+    let register_new = || {
+        meeting.register("i-2").unwrap();
+        let request = DeregisterInstanceRequest::new(meeting.service.id.as_str(), "i-2");
+        meeting.rival.api.deregister_instance(request).unwrap();
+    };
+    let writes: [(&dyn Fn(), &[&str]); 17] = [
         (&|| tag(&other).unwrap(), &["At(Namespace"]),
         (&|| tag(&web).unwrap(), &["At(Service"]),
         (&|| untag(&web).unwrap(), &["At(Service"]),
@@ -182,7 +188,8 @@ fn every_write_says_what_it_relies_on() {
             &|| drop(meeting.create_service("new").unwrap()),
             &["Free(Id", "Free(ServiceName", "Free(Target", "Live(Namespace"],
         ),
-        (&|| drop(meeting.register("i-1").unwrap()), &["At(Service", "Free(Target", "Live(Instance"]),
+        (&|| drop(meeting.register("i-1").unwrap()), &["At(Instance", "At(Service", "Free(Target"]),
+        (&|| register_new(), &["At(Service", "Free(Id", "Free(Target"]),
         (&|| drop(meeting.deregister().unwrap()), &["Free(Target", "Live(Instance"]),
         (&|| delete_service().unwrap(), &["Childless(Service", "Live(Service"]),
         (&|| drop(delete_namespace().unwrap()), &["Childless(Namespace", "Free(Target", "Live(Namespace"]),
@@ -282,7 +289,74 @@ fn two_http_namespaces_of_a_name_never_meet() {
 }
 
 #[test]
-fn a_zone_is_relied_on_in_lower_case() {
+fn one_token_sent_twice_at_once_creates_one_public_namespace() {
+    let meeting = Meeting::new();
+    // The plain HttpName is taken, so that each of the two would get a hash of its own.
+    meeting.rival.http("taken.example");
+    let request = CreatePublicDnsNamespaceRequest::new("taken.example").with_creator_request_id("token");
+    let (again, started) = (request.clone(), Arc::new(Mutex::new(None)));
+    let told = Arc::clone(&started);
+    meeting.in_between(move |rival| {
+        *told.lock().unwrap() = Some(rival.api.create_public_dns_namespace(again).unwrap());
+    });
+    let second = meeting.engine.api.create_public_dns_namespace(request.clone()).unwrap();
+    assert_eq!(started.lock().unwrap().take().map(|first| first.operation_id), Some(second.operation_id));
+    // The token says nothing about a request with other members, which creates a namespace of its own.
+    let other = request.with_description("another");
+    meeting.engine.api.create_public_dns_namespace(other.clone()).unwrap();
+    let state = meeting.shared.cell().load();
+    let names = state.scope(&Scope::default()).namespaces().map(|entry| entry.namespace().name.to_string());
+    assert_eq!(names.filter(|name| name == "taken.example").count(), 3);
+}
+
+#[test]
+fn a_deletion_without_an_answer_spares_the_successor() {
+    let meeting = Meeting::new();
+    meeting.deregister().unwrap();
+    let namespace = meeting.namespace.id.clone();
+    let rival = Arc::clone(&meeting.rival);
+    // The deletion is stored and its answer lost. Then the service is created again under the same id.
+    meeting.shared.then(move |shared, changes| {
+        shared.store(changes)?;
+        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.as_str());
+        rival.service(request);
+        Err(CommitError::Ambiguous)
+    });
+    let request = DeleteServiceRequest::new(meeting.service.id.as_str());
+    meeting.engine.api.delete_service(request).unwrap();
+    let state = meeting.shared.cell().load();
+    let successor = state.scope(&Scope::default()).service(meeting.service.id.as_str()).unwrap();
+    assert_ne!(successor.service().incarnation, meeting.service.incarnation);
+}
+
+#[test]
+fn a_service_that_was_renamed_in_the_store_frees_its_name() {
+    let meeting = Meeting::new();
+    meeting.deregister().unwrap();
+    let mut renamed = Service::clone(&meeting.service);
+    renamed.name = ServiceName::parse("renamed").unwrap();
+    let mut set = ChangeSet::new(Scope::default(), Timestamp::from_millis(1));
+    set.changes = vec![Change::PutService(Arc::new(renamed))];
+    meeting.shared.store(set).unwrap();
+    let count = || {
+        let request = GetNamespaceRequest::new(meeting.namespace.id.as_str());
+        meeting.engine.api.get_namespace(&request).unwrap().service_count
+    };
+    assert_eq!(count(), 1);
+    // The id that follows from the old name is still the renamed service's.
+    let created = meeting.create_service("web").unwrap().service;
+    assert_ne!(created.id, meeting.service.id);
+    assert_eq!(code(meeting.create_service("renamed")), ErrorCode::ServiceAlreadyExists);
+    for id in [&meeting.service.id, &created.id] {
+        meeting.engine.api.delete_service(DeleteServiceRequest::new(id.as_str())).unwrap();
+    }
+    assert_eq!(count(), 0);
+    let delete = DeleteNamespaceRequest::new(meeting.namespace.id.as_str());
+    meeting.engine.api.delete_namespace(delete).unwrap();
+}
+
+#[test]
+fn a_zone_is_relied_on_in_one_form() {
     let shared = Shared::default();
     let engine = Engine::over(shared.clone(), Mode::Lenient);
     shared.then(|shared, changes| {
@@ -293,19 +367,65 @@ fn a_zone_is_relied_on_in_lower_case() {
         assert_eq!(zone.as_deref(), Some("app.local"));
         shared.store(changes)
     });
-    assert_eq!(engine.private("App.Local").name.as_str(), "App.Local");
+    assert_eq!(engine.private("App.Local.").name.as_str(), "App.Local.");
 }
 
 #[test]
 fn registrations_into_one_service_do_not_conflict() {
     let meeting = Meeting::new();
-    for id in ["other", "same"] {
+    // Only the registration of the same instance is planned again.
+    for (id, commits) in [("other", 2), ("same", 3)] {
         let service = Arc::clone(&meeting.service);
         meeting.in_between(move |rival| rival.register(&service, id, &[]));
         meeting.register("same").unwrap();
-        assert_eq!(meeting.shared.commits(), 2, "one each: {id}");
+        assert_eq!(meeting.shared.commits(), commits, "{id}");
     }
     assert!(meeting.has("other") && meeting.has("same"));
+}
+
+#[test]
+fn an_instance_keeps_the_owner_that_registered_it_first() {
+    for check in [None, Some(custom_check())] {
+        let meeting = Meeting::new();
+        let mut request = CreateServiceRequest::new("raced").with_namespace_id(meeting.namespace.id.as_str());
+        request.health_check_custom_config = check;
+        let service = meeting.rival.service(request);
+        let sync = |engine: &Engine, service: &Service, owner: &str, version: &str| {
+            let desired = DesiredInstance::new("task-1").with_attribute("version", version);
+            engine.api.sync_service_instances(service.id.as_str(), owner, [desired]).unwrap()
+        };
+        let raced = Arc::clone(&service);
+        meeting.in_between(move |rival| assert_eq!(sync(rival, &raced, "ecs", "1").registered.len(), 1));
+        meeting.engine.api.register_instance(registration(&service, "task-1", &[("version", "2")])).unwrap();
+        // The owner brings its instance back to what it wants.
+        let synced = sync(&meeting.engine, &service, "ecs", "1");
+        assert!(synced.registered.len() == 1 && synced.refused.is_empty(), "{synced:?}");
+
+        // Of two owners that meet, the second is refused.
+        let raced = Arc::clone(&service);
+        meeting.engine.api.sync_service_instances(service.id.as_str(), "ecs", []).unwrap();
+        meeting.in_between(move |rival| drop(sync(rival, &raced, "ecs", "1")));
+        let synced = sync(&meeting.engine, &service, "nomad", "1");
+        assert!(synced.registered.is_empty() && synced.refused.len() == 1, "{synced:?}");
+        assert!(sync(&meeting.engine, &service, "ecs", "1").refused.is_empty());
+    }
+}
+
+#[test]
+fn one_token_sent_twice_at_once_starts_one_registration() {
+    let meeting = Meeting::new();
+    // The first registration of an id, and one of an instance that exists.
+    for version in ["1", "2"] {
+        let request = registration(&meeting.service, "i-2", &[("version", version)])
+            .with_creator_request_id(format!("token-{version}"));
+        let (again, started) = (request.clone(), Arc::new(Mutex::new(None)));
+        let told = Arc::clone(&started);
+        meeting.in_between(move |rival| {
+            *told.lock().unwrap() = Some(rival.api.register_instance(again).unwrap());
+        });
+        let second = meeting.engine.api.register_instance(request).unwrap();
+        assert_eq!(started.lock().unwrap().take().map(|first| first.operation_id), Some(second.operation_id));
+    }
 }
 
 #[test]
@@ -448,6 +568,42 @@ fn endless_conflicts_end_in_an_error_that_says_to_try_again() {
     let commits = meeting.shared.commits();
     assert!((2..=100).contains(&commits), "{commits}");
     assert!(!meeting.has("i-2"));
+}
+
+#[test]
+fn what_stops_a_sync_half_way_does_not_hide_what_it_did() {
+    let meeting = Meeting::new();
+    let tasks =
+        |ids: &[&str]| ids.iter().map(|id| DesiredInstance::new(*id).with_attribute("a", "b")).collect();
+    let sync = |desired: Vec<DesiredInstance>| {
+        meeting.engine.api.sync_service_instances(meeting.service.id.as_str(), "ecs", desired)
+    };
+    let ids = |steps: &[(String, OperationId)]| steps.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+    let store = || meeting.shared.then(|shared, changes| shared.store(changes));
+    let fail = || {
+        meeting
+            .shared
+            .then(|_, _| Err(CommitError::Unavailable { retry_after: None, source: "no answer".into() }));
+    };
+    // Contention concerns one instance.
+    store();
+    (0..16).for_each(|_| meeting.shared.then(|_, _| Err(CommitError::Conflict)));
+    let synced = sync(tasks(&["t-1", "t-2", "t-3"])).unwrap();
+    assert_eq!(ids(&synced.registered), ["t-1", "t-3"]);
+    assert!(matches!(&synced.refused[..], [(id, Error::Contention)] if id == "t-2"), "{synced:?}");
+    // A backend that is unavailable concerns the others too, which are not tried.
+    meeting.shared.commits();
+    store();
+    fail();
+    let synced = sync(tasks(&["t-2", "t-4"])).unwrap();
+    assert_eq!(meeting.shared.commits(), 2);
+    assert_eq!((ids(&synced.deregistered), synced.registered.len()), (vec!["t-1".to_owned()], 0));
+    let refused = synced.refused.iter().map(|(id, error)| (&**id, error.is_retryable()));
+    assert_eq!(refused.collect::<Vec<_>>(), [("t-3", true), ("t-2", true), ("t-4", true)]);
+    // Nothing was done, so that the error is the answer.
+    fail();
+    assert_eq!(code(sync(tasks(&["t-2", "t-4"]))), ErrorCode::ServiceUnavailable);
+    assert!(sync(tasks(&["t-2", "t-4"])).unwrap().refused.is_empty());
 }
 
 #[test]

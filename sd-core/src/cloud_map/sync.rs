@@ -10,7 +10,7 @@ use crate::{
     error::{Error, rule},
     health::CustomHealthStatus,
     ids::OperationId,
-    ops::{custom_health, find_service, sync},
+    ops::{Plan, WriteContext, custom_health, find_service, sync},
     request::{DeregisterInstanceRequest, RegisterInstanceRequest},
 };
 
@@ -47,8 +47,16 @@ pub struct SyncedInstances {
     pub registered: Vec<(String, OperationId)>,
     /// Those that were deregistered, and the operation of each.
     pub deregistered: Vec<(String, OperationId)>,
-    /// Those that are not as they should be, and why.
+    /// Those that are not as they should be, and why. After [`Error::Unavailable`] and [`Error::ServiceNotFound`] the others
+    /// that were left are not tried, and are here with the same error.
     pub refused: Vec<(String, Error)>,
+}
+
+impl SyncedInstances {
+    /// Whether anything was changed.
+    fn has_changed(&self) -> bool {
+        !self.registered.is_empty() || !self.deregistered.is_empty()
+    }
 }
 
 impl ScopedCloudMap {
@@ -81,9 +89,9 @@ impl ScopedCloudMap {
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`]; [`Error::InvalidInput`] for an owner without a name, or an id that is desired twice;
-    /// [`Error::Unavailable`] and [`Error::Contention`], after which some instances may be in step: call it again. What
-    /// concerns one instance only, such as an attribute that is wrong, an operation of somebody else that is under way, or
-    /// an id that is somebody else's, is in [`SyncedInstances::refused`], and the others are in step.
+    /// [`Error::Unavailable`]. None of them is returned once an operation has been started: then, as for everything that
+    /// concerns one instance only, the error is in [`SyncedInstances::refused`]. That is an invalid attribute, an operation
+    /// of another caller that is under way, an id of another owner, or [`Error::Contention`]; the others are in step.
     pub async fn sync_service_instances(
         &self,
         service: &str,
@@ -101,21 +109,44 @@ impl ScopedCloudMap {
             wanted.push(instance);
         }
         let mut synced = SyncedInstances::default();
-        // First what is no more, so that nobody is sent there any longer.
+        // What concerns all instances: the rest is not tried.
+        let mut stopped = None;
+        // Deregistrations first, so that traffic to those instances ends early.
         for id in self.owned(service, &owner)? {
             if !ids.contains(&id) {
                 let request = DeregisterInstanceRequest::new(service, id.as_str());
-                let step = self.planned(|context| sync::remove(&request, &owner, context)).await;
-                keep(&mut synced.deregistered, &mut synced.refused, id, step)?;
+                let plan = |context: &WriteContext<'_>| sync::remove(&request, &owner, context);
+                let step = self.step(&mut stopped, plan).await;
+                keep(&mut synced.deregistered, &mut synced.refused, id, step);
             }
         }
         for DesiredInstance { id, attributes } in wanted {
             let mut request = RegisterInstanceRequest::new(service, id.as_str());
             request.attributes = Some(attributes);
-            let step = self.planned(|context| sync::put(&request, &owner, context)).await;
-            keep(&mut synced.registered, &mut synced.refused, id, step)?;
+            let plan = |context: &WriteContext<'_>| sync::put(&request, &owner, context);
+            let step = self.step(&mut stopped, plan).await;
+            keep(&mut synced.registered, &mut synced.refused, id, step);
         }
-        Ok(synced)
+        match stopped {
+            Some(error) if !synced.has_changed() => Err(error),
+            _ => Ok(synced),
+        }
+    }
+
+    /// Brings one instance in step, unless an error before concerns it as well.
+    async fn step(
+        &self,
+        stopped: &mut Option<Error>,
+        plan: impl Fn(&WriteContext<'_>) -> Result<Plan<Option<OperationId>>, Error> + Send,
+    ) -> Result<Option<OperationId>, Error> {
+        if let Some(error) = stopped {
+            return Err(error.clone());
+        }
+        let step = self.planned(plan).await;
+        if let Err(error @ (Error::ServiceNotFound(_) | Error::Unavailable { .. })) = &step {
+            *stopped = Some(error.clone());
+        }
+        step
     }
 
     fn owned(&self, service: &str, owner: &str) -> Result<Vec<String>, Error> {
@@ -164,19 +195,15 @@ impl SyncScopedCloudMap {
     }
 }
 
-/// Notes what became of an instance. What concerns them all ends it.
+/// Notes what became of an instance.
 fn keep(
     done: &mut Vec<(String, OperationId)>,
     refused: &mut Vec<(String, Error)>,
     id: String,
     step: Result<Option<OperationId>, Error>,
-) -> Result<(), Error> {
+) {
     match step {
         Ok(operation) => done.extend(operation.map(|operation| (id, operation))),
-        Err(error @ (Error::ServiceNotFound(_) | Error::Unavailable { .. } | Error::Contention)) => {
-            return Err(error);
-        }
         Err(error) => refused.push((id, error)),
     }
-    Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
     change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
     constraint::Constraint,
     error::Error,
-    health::{Health, HealthCheck},
+    health::Health,
     ids::InstanceId,
     model::{Instance, OperationTargets, OperationType},
     quotas::Quota,
@@ -107,22 +107,17 @@ pub(super) fn register_for(
         incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
         wire: Default::default(),
     };
+    // A registration is decided from the instance that it replaces: its owner, token, health and place in lists.
     let relied_on = match before {
-        // What reports have made of its health, or that there were none, must be known.
-        Some(before) if service.health_check == HealthCheck::Custom => {
-            Some(Precondition::At(key, before.revision()))
-        }
-        None if service.health_check == HealthCheck::Custom => Some(Precondition::Free(UniqueKey::Id(key))),
-        // It keeps its place in lists. Otherwise the last registration wins.
-        Some(before) => Some(Precondition::Live(key, before.instance().incarnation)),
-        None => None,
+        Some(before) => Precondition::At(key, before.revision()),
+        None => Precondition::Free(UniqueKey::Id(key)),
     };
-    let mut changes = context
+    let changes = context
         .changes()
         // The attributes are right for these records and this check.
         .requiring(Precondition::At(EntityKey::Service(service.id.clone()), entry.revision()))
+        .requiring(relied_on)
         .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health });
-    changes.preconditions.extend(relied_on);
     Ok(context.conclude(starting, changes))
 }
 

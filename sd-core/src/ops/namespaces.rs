@@ -25,7 +25,7 @@ use crate::{
         DeleteNamespaceRequest, DnsNamespaceProperties, Filter, GetNamespaceRequest, ListNamespacesRequest,
     },
     response::{NamespaceDescription, OperationStarted, Page},
-    state::{NamespaceEntry, zone_text},
+    state::NamespaceEntry,
 };
 
 /// The SOA TTL of a private zone if the request gives none, in seconds: what AWS was seen to give.
@@ -56,7 +56,9 @@ pub(crate) fn create_http(
 
     let replayed =
         |namespace: &Namespace| namespace.kind == NamespaceKind::Http && is_replay(namespace, &common, None);
-    if let Some(started) = context.check_idle(&[in_creation(&common.name)], creates(replayed))? {
+    if let Some(started) =
+        context.check_idle(&[UniqueKey::namespace_in_creation(&common.name)], creates(replayed))?
+    {
         return Ok(Plan::nothing(started));
     }
     match context.here().http_namespace(common.name.as_str()) {
@@ -92,7 +94,9 @@ pub(crate) fn create_private_dns(
         }
         NamespaceKind::Http | NamespaceKind::DnsPublic { .. } => false,
     };
-    if let Some(started) = context.check_idle(&[in_creation(&common.name)], creates(replayed))? {
+    if let Some(started) =
+        context.check_idle(&[UniqueKey::namespace_in_creation(&common.name)], creates(replayed))?
+    {
         return Ok(Plan::nothing(started));
     }
     let found = context.here().zone_in_vpc(vpc.as_str(), common.name.as_str());
@@ -103,7 +107,7 @@ pub(crate) fn create_private_dns(
         return Ok(conflicting_zone(&common.name, &vpc, namespace, &zone.id, context));
     }
     let zone = HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl);
-    let free = UniqueKey::Zone(vpc.clone(), common.name.as_str().to_ascii_lowercase().into());
+    let free = UniqueKey::zone(&vpc, &common.name);
     let kind = NamespaceKind::DnsPrivate { vpc, zone };
     create(Action::CreatePrivateDnsNamespace, common, kind, Some(free), context)
 }
@@ -125,7 +129,9 @@ pub(crate) fn create_public_dns(
         NamespaceKind::DnsPublic { .. } => is_replay(namespace, &common, Some(soa_ttl)),
         NamespaceKind::Http | NamespaceKind::DnsPrivate { .. } => false,
     };
-    if let Some(started) = context.check_idle(&[in_creation(&common.name)], creates(replayed))? {
+    if let Some(started) =
+        context.check_idle(&[UniqueKey::namespace_in_creation(&common.name)], creates(replayed))?
+    {
         return Ok(Plan::nothing(started));
     }
     let mut namespaces = context.here().namespaces().map(NamespaceEntry::namespace);
@@ -133,8 +139,12 @@ pub(crate) fn create_public_dns(
         return Ok(replay(namespace));
     }
     let kind = NamespaceKind::DnsPublic { zone: HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl) };
-    // Route 53 has as many public zones of a name as are asked for.
-    create(Action::CreatePublicDnsNamespace, common, kind, None, context)
+    // Route 53 allows several public zones of one name, but one request creates one of them.
+    let key =
+        common.creator_request_id.as_ref().map(|token| UniqueKey::public_namespace(&common.name, token));
+    // Taken, it belongs to another request that was sent with the same token.
+    let free = key.filter(|key| context.here().is_free(key));
+    create(Action::CreatePublicDnsNamespace, common, kind, free, context)
 }
 
 /// Where an SOA TTL stands in a request, for what is said of it.
@@ -192,12 +202,6 @@ fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
     Plan::nothing(OperationStarted::new(namespace.created_by.clone()))
 }
 
-/// One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest show. Names of one
-/// zone are one name.
-fn in_creation(name: &NamespaceName) -> UniqueKey {
-    UniqueKey::NamespaceInCreation(zone_text(name.as_str()).to_ascii_lowercase().into())
-}
-
 /// Whether an operation creates a namespace that `is_wanted`.
 fn creates(is_wanted: impl Fn(&Namespace) -> bool) -> impl Fn(&PendingOperation) -> bool {
     move |pending| {
@@ -221,7 +225,8 @@ fn create(
         targets: OperationTargets::Namespace(id.clone()),
         namespace: id.clone(),
         error: None,
-        claims: vec![in_creation(&common.name)],
+        // One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest show.
+        claims: vec![UniqueKey::namespace_in_creation(&common.name)],
     };
     let namespace = Namespace {
         scope: context.scope.clone(),
@@ -285,7 +290,7 @@ fn conflicting_zone(
         targets: OperationTargets::Namespace(id.clone()),
         namespace: id,
         error: Some(error),
-        claims: vec![in_creation(name)],
+        claims: vec![UniqueKey::namespace_in_creation(name)],
     };
     // It fails because the other one is there.
     let other = Precondition::Live(EntityKey::Namespace(other.id.clone()), other.incarnation);

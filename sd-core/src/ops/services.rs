@@ -68,7 +68,7 @@ pub(crate) fn create(
 
     let service = Service {
         scope: context.scope.clone(),
-        id: ServiceId::derive(&namespace.id, &name, namespace.folds_case()),
+        id: free_id(namespace, &name, context),
         namespace_id: namespace.id.clone(),
         name,
         kind,
@@ -96,6 +96,19 @@ pub(crate) fn create(
         .requiring(Precondition::Free(UniqueKey::Id(key)))
         .changing(Change::PutService(Arc::clone(&service)));
     Ok(Plan::commit(changes, ServiceDescription::new(service, 0)))
+}
+
+/// The id that follows from the name, or the next one where a service has it that was renamed behind the API's back.
+fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>) -> ServiceId {
+    let derived = |attempt| ServiceId::derive_again(&namespace.id, name, namespace.folds_case(), attempt);
+    let is_free = |id: &ServiceId| {
+        let found = context.here().service(id.as_str()).map(ServiceEntry::service);
+        found.is_none_or(|found| {
+            found.namespace_id == namespace.id
+                && unique_name(namespace, &found.name) == unique_name(namespace, name)
+        })
+    };
+    (0..u32::MAX).map(derived).find(is_free).unwrap_or_else(|| derived(u32::MAX))
 }
 
 /// A request with the token and the members of the one that created the service is answered like that one; any other

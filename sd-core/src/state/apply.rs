@@ -7,8 +7,9 @@ use super::{
 use crate::{
     change::{Change, ChangeSet, EntityKey, Precondition, UniqueKey},
     clock::Timestamp,
-    ids::Incarnation,
+    ids::{Incarnation, ServiceId},
     model::{Namespace, NamespaceKind, Service},
+    name::zone_text,
 };
 
 /// Why changes do not apply to a state.
@@ -48,8 +49,20 @@ impl State {
     }
 }
 
+/// Removes the name of this id. A name that another id has taken since stays.
+fn remove_name<I: Clone + PartialEq>(names: &mut OrdMap<Arc<str>, I>, name: &str, id: &I) {
+    if names.get(name) == Some(id) {
+        names.remove(name);
+    }
+}
+
+/// What a namespace notes of a service: the name that is unique in it, and the id.
+fn entry_of(namespace: &Namespace, service: &Service) -> (Arc<str>, ServiceId) {
+    (unique_name(namespace, &service.name), service.id.clone())
+}
+
 impl ScopeState {
-    fn holds(&self, precondition: &Precondition) -> bool {
+    pub(crate) fn holds(&self, precondition: &Precondition) -> bool {
         match precondition {
             Precondition::Live(key, incarnation) => {
                 self.versions(key).is_some_and(|(found, _)| found == *incarnation)
@@ -83,13 +96,19 @@ impl ScopeState {
         }
     }
 
-    fn is_free(&self, key: &UniqueKey) -> bool {
+    pub(crate) fn is_free(&self, key: &UniqueKey) -> bool {
         match key {
             UniqueKey::Id(key) => self.versions(key).is_none(),
             UniqueKey::HttpName(name) => !self.http_names.contains_key(&**name),
             UniqueKey::HttpNamespace(name) => self.http_namespace(name).is_none(),
             UniqueKey::Target(_) | UniqueKey::NamespaceInCreation(_) => !self.busy.contains_key(key),
             UniqueKey::Zone(vpc, name) => self.zone_in_vpc(vpc.as_str(), name).is_none(),
+            UniqueKey::PublicNamespace(name, token) => !self.namespaces.values().any(|entry| {
+                let namespace = &entry.namespace;
+                matches!(namespace.kind, NamespaceKind::DnsPublic { .. })
+                    && namespace.creator_request_id.as_ref() == Some(token)
+                    && zone_text(namespace.name.as_str()).eq_ignore_ascii_case(zone_text(name))
+            }),
             UniqueKey::ServiceName(namespace, name) => {
                 self.namespaces.get(namespace).is_none_or(|entry| !entry.services.contains_key(&**name))
             }
@@ -130,7 +149,7 @@ impl ScopeState {
                 let (age, namespace) = (entry.age, Arc::clone(&entry.namespace));
                 self.namespaces.remove(id);
                 self.namespaces_by_age.remove(&(age, id.clone()));
-                self.http_names.remove(namespace.http_name.as_str());
+                remove_name(&mut self.http_names, namespace.http_name.as_str(), id);
             }
             Change::PutService(service) => self.put_service(service, revision, at)?,
             Change::DeleteService(id) => {
@@ -145,7 +164,7 @@ impl ScopeState {
                 self.last_instances_revision = self.last_instances_revision.max(entry.instances_revision);
                 if let Some(parent) = self.namespaces.get_mut(&entry.service.namespace_id) {
                     let name = unique_name(&parent.namespace, &entry.service.name);
-                    parent.services.remove(&*name);
+                    remove_name(&mut parent.services, &name, id);
                 }
             }
             Change::PutInstance { service, instance, health } => {
@@ -189,10 +208,13 @@ impl ScopeState {
         let id = namespace.id.clone();
         let (age, services) = match self.namespaces.get(&id) {
             Some(before) => {
-                let http_name = before.namespace.http_name.clone();
-                let kept = (before.age, before.services.clone());
-                self.http_names.remove(http_name.as_str());
-                kept
+                remove_name(&mut self.http_names, before.namespace.http_name.as_str(), &id);
+                let services = if before.namespace.folds_case() == namespace.folds_case() {
+                    before.services.clone()
+                } else {
+                    self.services_of(before).map(|entry| entry_of(namespace, &entry.service)).collect()
+                };
+                (before.age, services)
             }
             None => {
                 let age = Age::new(namespace.created, revision);
@@ -212,12 +234,20 @@ impl ScopeState {
         at: Timestamp,
     ) -> Result<(), EntityKey> {
         let id = service.id.clone();
-        let Some(parent) = self.namespaces.get_mut(&service.namespace_id) else {
+        if !self.namespaces.contains_key(&service.namespace_id) {
             return Err(EntityKey::Namespace(service.namespace_id.clone()));
-        };
-        // A service cannot be renamed or moved, so what it was before has the same name and parent.
-        let name = unique_name(&parent.namespace, &service.name);
-        parent.services.insert(name, id.clone());
+        }
+        // The API neither renames nor moves a service. What others write to a backend's store may do so.
+        if let Some(before) = self.services.get(&id).map(|entry| &entry.service)
+            && (before.name != service.name || before.namespace_id != service.namespace_id)
+            && let Some(parent) = self.namespaces.get_mut(&before.namespace_id)
+        {
+            remove_name(&mut parent.services, &unique_name(&parent.namespace, &before.name), &id);
+        }
+        if let Some(parent) = self.namespaces.get_mut(&service.namespace_id) {
+            let (name, id) = entry_of(&parent.namespace, service);
+            parent.services.insert(name, id);
+        }
         let service = Arc::clone(service);
         let entry = match self.services.get(&id) {
             Some(before) => {
@@ -260,9 +290,4 @@ impl ScopeState {
             }
         }
     }
-}
-
-/// The name of a zone without the root's dot, with which it is the same zone.
-pub(crate) fn zone_text(name: &str) -> &str {
-    name.strip_suffix('.').unwrap_or(name)
 }

@@ -12,7 +12,6 @@ mod vector;
 use std::{fmt, ops::Bound, sync::Arc};
 
 pub use apply::Unmet;
-pub(crate) use apply::zone_text;
 pub use instances::{InstanceEntry, Instances};
 use persistent::{OrdMap, OrdSet};
 use time::Deadline;
@@ -42,8 +41,10 @@ impl Revision {
     }
 }
 
-/// The API's counter of a service's registrations: strictly growing, at least the time of the last one in milliseconds,
-/// so below 2^53, which JavaScript can read.
+/// The API's counter of a service's registrations: strictly growing, at least the time of the last one in milliseconds.
+///
+/// With a clock of this era it stays below 2^53, which JavaScript can read. At `u64::MAX`, which only a clock at its last
+/// moment leads to, it stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstancesRevision(u64);
 
@@ -55,7 +56,7 @@ impl InstancesRevision {
     }
 
     fn next(self, now: Timestamp) -> Self {
-        Self((self.0 + 1).max(now.as_millis()))
+        Self(self.0.saturating_add(1).max(now.as_millis()))
     }
 }
 
