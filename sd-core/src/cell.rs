@@ -1,13 +1,19 @@
 //! Where the published state stands: many readers that never wait, one writer, observers that keep up.
+//!
+//! One lock, the publish lock, orders all changes. A read does not wait for it. When something is due and the
+//! lock is free, the read publishes it, and the observers run inside the read; when another thread has the
+//! lock, or the reader is an observer, the read computes its answer from a projection of the state, and
+//! whoever has the lock publishes the same on release.
 
 use std::{
+    borrow::Cow,
     fmt,
     future::poll_fn,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     task::Poll,
 };
@@ -38,10 +44,11 @@ struct Shared {
     /// The publish lock: checking, applying, swapping and telling the observers happen inside it, and never anything
     /// that waits.
     observers: Mutex<Observers>,
-    /// In milliseconds, so that a read sees at a glance that nothing is due.
-    next_deadline: AtomicU64,
     /// The last moment at which something happened by itself, in milliseconds. Written under the publish lock.
     passed: AtomicU64,
+    /// The latest moment of a read that found something due, in milliseconds; 0 when the state was brought
+    /// there. Whoever releases the publish lock sees to that.
+    read: AtomicU64,
     /// Who waits for a change.
     waiting: Waiting,
     /// Who waits for a deadline: few changes bring a nearer one, and a timer is not woken by the others.
@@ -49,9 +56,6 @@ struct Shared {
     /// Whether the next deadline has come nearer, of which the timers are still to be told.
     nearer: AtomicBool,
 }
-
-/// The deadline of a state in which nothing happens by itself.
-const NEVER: u64 = u64::MAX;
 
 #[derive(Default)]
 struct Observers {
@@ -61,14 +65,21 @@ struct Observers {
 
 /// Derives something from the state and keeps it up to date, inside the call that changes the state.
 ///
-/// Observers run under the publish lock, one after the other in the order of attachment: they must be quick, in the
-/// order of the changes and not of the state. They must not write to the registry, attach or detach an observer, or fork
-/// the cell: each of these waits for the lock that they run under.
+/// Observers run under the publish lock, one after the other in the order of attachment: they must be quick,
+/// in the order of the changes and not of the state. They may read, through the cell or a
+/// [`CloudMap`](crate::CloudMap). They must not write to the registry, [advance](StateCell::advance) the
+/// cell, attach or detach an observer, or fork the cell: each of these waits for the lock that they run
+/// under.
+///
+/// They run inside the call that publishes: a write, or a read that is the first after something became due.
+/// A caller must therefore not hold a lock that one of its observers takes while it calls a `CloudMap`.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// The state has changed from `old` to `new` by these changes of one scope.
+    /// The state has changed from `old` to `new` by these changes of one scope. When several scopes reach a
+    /// deadline at once, `new` holds the changes of all of them.
     fn changed(&self, old: &State, new: &State, scope: &Scope, changes: &[Change]);
 
-    /// Start again from this state: when attached, and after a panic in [`changed`](Self::changed).
+    /// Start again from this state: when attached, and after a panic in [`changed`](Self::changed). Changes
+    /// that `new` holds already are not reported again.
     fn rebuild(&self, new: &State);
 }
 
@@ -81,6 +92,13 @@ pub struct Attached {
 
 /// The state at the moment it was asked for. Cheap; keep it only as long as one answer needs it.
 pub struct StateRef(Guard<Arc<State>>);
+
+impl StateRef {
+    /// A state that is not published.
+    fn of(state: State) -> Self {
+        Self(Guard::from_inner(Arc::new(state)))
+    }
+}
 
 impl Deref for StateRef {
     type Target = State;
@@ -100,14 +118,15 @@ impl StateCell {
     /// A cell of its own that starts with what this one shows, state and operations. Observers stay here.
     #[must_use]
     pub fn fork(&self) -> StateWriter {
-        let _publishing = self.lock();
-        let fork = StateWriter::with_log((*self.load()).clone(), self.shared.operations.fork());
-        let passed = self.shared.passed.load(Ordering::Acquire);
-        fork.cell.shared.passed.store(passed, Ordering::Release);
-        fork
+        self.publishing(|_| {
+            let fork = StateWriter::with_log((*self.load()).clone(), self.shared.operations.fork());
+            let passed = self.shared.passed.load(Ordering::Acquire);
+            fork.cell.shared.passed.store(passed, Ordering::Release);
+            fork
+        })
     }
 
-    /// The state now.
+    /// The published state. What is due and was not published yet has not taken effect in it.
     #[must_use]
     pub fn load(&self) -> StateRef {
         StateRef(self.shared.state.load())
@@ -116,8 +135,7 @@ impl StateCell {
     /// When the state changes by itself, if nothing else happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let next = self.shared.next_deadline.load(Ordering::Acquire);
-        (next != NEVER).then(|| Timestamp::from_millis(next))
+        self.load().next_deadline()
     }
 
     /// Waits until the next deadline is before this moment, or until there is one if it is `None`, and returns it. A timer
@@ -138,34 +156,76 @@ impl StateCell {
     /// Brings the state to this moment: operations that are due end, reports of health that are due take effect, and the
     /// observers are told. Nothing is written to a backend's store, since every replica comes to the same.
     ///
-    /// A [`CloudMap`](crate::CloudMap) does so before each of its answers, and by
-    /// [`keep_time`](crate::CloudMap::keep_time) for the sake of the observers.
+    /// It waits for the publish lock. A [`CloudMap`](crate::CloudMap) does so before each write, and by
+    /// [`keep_time`](crate::CloudMap::keep_time) for the sake of the observers; its reads do so if nobody
+    /// else has the lock.
     pub fn advance(&self, now: Timestamp) {
-        if self.is_due(now) && self.pass(now, &self.lock()) {
+        if self.load().is_due(now) && self.publishing(|observers| self.pass(now, observers)).is_some() {
             self.shared.wake();
         }
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.next_deadline().is_some_and(|due| due <= now)
+    /// What a read at this moment is answered from, without waiting.
+    pub(crate) fn read_at(&self, now: Timestamp) -> Moment {
+        let published = self.load();
+        if !published.is_due(now) {
+            return Moment { published, projected: None };
+        }
+        self.shared.read.fetch_max(now.as_millis(), Ordering::SeqCst);
+        self.catch_up(now);
+        let published = self.load();
+        let projected = published.advanced(now).map(|(state, _)| StateRef::of(state));
+        Moment { published, projected }
     }
 
-    /// Publishes what has happened by itself, under the publish lock. Whether anything has.
-    fn pass(&self, now: Timestamp, observers: &Observers) -> bool {
+    /// Publishes what is due at a read's moment, and at those that other reads have noted, unless another
+    /// thread has the publish lock.
+    ///
+    /// It is called by each read that has noted its moment and after each release of the lock. A read either
+    /// gets the lock or is seen by the one who has it: the fence keeps either from missing the other.
+    fn catch_up(&self, own: Timestamp) {
+        let read = &self.shared.read;
+        loop {
+            fence(Ordering::SeqCst);
+            let noted = read.load(Ordering::SeqCst);
+            let moment = own.max(Timestamp::from_millis(noted));
+            if !self.load().is_due(moment) {
+                // What becomes due later is for later reads, whose clock may be another one.
+                let _ = read.compare_exchange(noted, 0, Ordering::SeqCst, Ordering::SeqCst);
+                return;
+            }
+            let observers = match self.shared.observers.try_lock() {
+                Ok(observers) => observers,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let passed = self.pass(moment, &observers);
+            drop(observers);
+            if passed.is_some() {
+                self.shared.wake();
+            }
+        }
+    }
+
+    /// Publishes what has happened by itself, under the publish lock. The state before, if anything has.
+    fn pass(&self, now: Timestamp, observers: &Observers) -> Option<StateRef> {
         let old = self.load();
-        let Some((new, all)) = old.advanced(now) else { return false };
+        let (new, all) = old.advanced(now)?;
         self.shared.passed.fetch_max(now.as_millis(), Ordering::AcqRel);
         // Before the state: whoever knows an operation's id finds it under way, or in the log, or for a moment in both.
         for Elapsed { operations, .. } in &all {
             self.shared.log(operations.iter().cloned());
         }
-        let new = self.shared.swap(new);
-        for Elapsed { scope, changes, .. } in &all {
-            for (_, observer) in &observers.attached {
-                tell(&**observer, &old, &new, scope, changes);
+        let new = self.shared.swap(&old, new);
+        for (_, observer) in &observers.attached {
+            // One that is rebuilt has the changes of all scopes.
+            for Elapsed { scope, changes, .. } in &all {
+                if !tell(&**observer, &old, &new, scope, changes) {
+                    break;
+                }
             }
         }
-        true
+        Some(old)
     }
 
     /// The finished operations.
@@ -176,12 +236,13 @@ impl StateCell {
 
     /// Attaches an observer: it is rebuilt from the state now, and told every change from then on.
     pub fn attach(&self, observer: Arc<dyn Observer>) -> Attached {
-        let mut observers = self.lock();
-        let id = observers.next;
-        observers.next += 1;
-        rebuild(&*observer, &self.load());
-        observers.attached.push((id, observer));
-        Attached { shared: Arc::downgrade(&self.shared), id }
+        self.publishing(|observers| {
+            let id = observers.next;
+            observers.next += 1;
+            rebuild(&*observer, &self.load());
+            observers.attached.push((id, observer));
+            Attached { shared: Arc::downgrade(&self.shared), id }
+        })
     }
 
     /// Waits for changes from now on.
@@ -194,8 +255,37 @@ impl StateCell {
         &self.shared.waiting
     }
 
+    /// Runs under the publish lock.
+    fn publishing<R>(&self, run: impl FnOnce(&mut Observers) -> R) -> R {
+        let result = run(&mut self.lock());
+        self.catch_up(Timestamp::default());
+        result
+    }
+
     fn lock(&self) -> MutexGuard<'_, Observers> {
         self.shared.observers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a read is answered from: one moment.
+pub(crate) struct Moment {
+    published: StateRef,
+    /// The state at the moment, if the published one is behind and another thread has the publish lock.
+    projected: Option<StateRef>,
+}
+
+impl Moment {
+    pub(crate) fn state(&self) -> &State {
+        self.projected.as_ref().unwrap_or(&self.published)
+    }
+
+    /// The state in which an operation is under way that the log does not have yet.
+    pub(crate) fn published(&self) -> &State {
+        &self.published
+    }
+
+    pub(crate) fn into_state(self) -> StateRef {
+        self.projected.unwrap_or(self.published)
     }
 }
 
@@ -225,13 +315,12 @@ impl StateWriter {
     }
 
     fn with_log(state: State, operations: OperationLog) -> Self {
-        let next = state.next_deadline().map_or(NEVER, Timestamp::as_millis);
         let shared = Shared {
             state: ArcSwap::from_pointee(state),
             operations,
             observers: Mutex::default(),
-            next_deadline: AtomicU64::new(next),
             passed: AtomicU64::new(0),
+            read: AtomicU64::new(0),
             waiting: Waiting::default(),
             timers: Waiting::default(),
             nearer: AtomicBool::new(false),
@@ -253,12 +342,12 @@ impl StateWriter {
     /// [`CommitError::Conflict`] if a precondition does not hold in the published state, and [`CommitError::Rejected`] if
     /// the preconditions hold and the changes lead to a state that cannot be, which no planner of this crate decides.
     pub fn publish(&self, set: &ChangeSet) -> Result<(), CommitError> {
-        let observers = self.cell.lock();
-        let passed = self.cell.is_due(set.at) && self.cell.pass(set.at, &observers);
-        let published = self.publish_under(&observers, set);
-        // What nobody reads any more of the state before ends with `published`, while other writers go on.
-        drop(observers);
-        if passed || matches!(published, Ok(Some(_))) {
+        // The states before are freed after the lock is released, so that this does not block other writers.
+        let (passed, published) = self.cell.publishing(|observers| {
+            let passed = self.cell.pass(set.at, observers);
+            (passed, self.publish_under(observers, set))
+        });
+        if passed.is_some() || matches!(published, Ok(Some(_))) {
             self.cell.shared.wake();
         }
         published.map(drop)
@@ -278,9 +367,24 @@ impl StateWriter {
         at: Timestamp,
         finished: &[Arc<Operation>],
     ) -> Result<(), CommitError> {
-        let observers = self.cell.lock();
+        let (result, changed) =
+            self.cell.publishing(|observers| self.reconcile_under(observers, found, at, finished));
+        if changed {
+            self.cell.shared.wake();
+        }
+        result
+    }
+
+    /// Whether anything has changed as well.
+    fn reconcile_under(
+        &self,
+        observers: &Observers,
+        found: &State,
+        at: Timestamp,
+        finished: &[Arc<Operation>],
+    ) -> (Result<(), CommitError>, bool) {
         let shared = &*self.cell.shared;
-        let mut changed = self.cell.is_due(at) && self.cell.pass(at, &observers);
+        let mut changed = self.cell.pass(at, observers).is_some();
         let passed = Timestamp::from_millis(shared.passed.load(Ordering::Acquire));
         let (found, elapsed) = found.advanced(at.max(passed)).unwrap_or_else(|| (found.clone(), Vec::new()));
         let shown = self.cell.load();
@@ -298,17 +402,13 @@ impl StateWriter {
         let mut result = Ok(());
         for (scope, changes) in shown.diff(&found) {
             let set = ChangeSet { changes, ..ChangeSet::new(scope, at) };
-            match self.publish_under(&observers, &set) {
+            match self.publish_under(observers, &set) {
                 Ok(before) => changed |= before.is_some(),
                 Err(error) => result = Err(error),
             }
         }
         shared.log(unknown);
-        drop(observers);
-        if changed {
-            shared.wake();
-        }
-        result
+        (result, changed)
     }
 
     /// The state before, if there is another one now.
@@ -328,25 +428,30 @@ impl StateWriter {
             let age = Age::new(operation.created, new.revision());
             (Arc::clone(operation), age)
         });
-        if set.changes.is_empty() {
-            shared.log(finished);
-            return Ok(None);
+        let mut changes = Cow::Borrowed(&set.changes[..]);
+        if set.reset {
+            changes = [old.deletions(&set.scope), set.changes.clone()].concat().into();
         }
-        let new = shared.swap(new);
+        let new = (!changes.is_empty()).then(|| shared.swap(&old, new));
+        if set.reset {
+            shared.operations.forget(&set.scope);
+        }
         shared.log(finished);
+        let Some(new) = new else { return Ok(None) };
         for (_, observer) in &observers.attached {
-            tell(&**observer, &old, &new, &set.scope, &set.changes);
+            tell(&**observer, &old, &new, &set.scope, &changes);
         }
         Ok(Some(old))
     }
 }
 
 impl Shared {
-    fn swap(&self, new: State) -> Arc<State> {
+    fn swap(&self, old: &State, new: State) -> Arc<State> {
         let new = Arc::new(new);
-        let next = new.next_deadline().map_or(NEVER, Timestamp::as_millis);
         self.state.store(Arc::clone(&new));
-        if next < self.next_deadline.swap(next, Ordering::AcqRel) {
+        if let Some(due) = new.next_deadline()
+            && old.next_deadline().is_none_or(|before| due < before)
+        {
             self.nearer.store(true, Ordering::Release);
         }
         new
@@ -367,13 +472,15 @@ impl Shared {
     }
 }
 
-/// A panic in an observer is its own: the change stands, the other observers are told, and this one starts again.
-fn tell(observer: &dyn Observer, old: &State, new: &State, scope: &Scope, changes: &[Change]) {
-    let told = catch_unwind(AssertUnwindSafe(|| observer.changed(old, new, scope, changes)));
-    if told.is_err() {
+/// A panic in an observer is its own: the change stands, the other observers are told, and this one starts
+/// again from the new state. Whether it was told without a panic.
+fn tell(observer: &dyn Observer, old: &State, new: &State, scope: &Scope, changes: &[Change]) -> bool {
+    let told = catch_unwind(AssertUnwindSafe(|| observer.changed(old, new, scope, changes))).is_ok();
+    if !told {
         tracing::error!(?observer, "an observer panicked and is rebuilt");
         rebuild(observer, new);
     }
+    told
 }
 
 fn rebuild(observer: &dyn Observer, state: &State) {
@@ -385,11 +492,11 @@ fn rebuild(observer: &dyn Observer, state: &State) {
 impl Drop for Attached {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            let mut observers = shared.observers.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = observers.attached.iter().position(|(id, _)| *id == self.id);
-            let detached = found.map(|index| observers.attached.remove(index));
-            // The observer may end here, which is none of the lock's business.
-            drop(observers);
+            let detached = StateCell { shared }.publishing(|observers| {
+                let found = observers.attached.iter().position(|(id, _)| *id == self.id);
+                found.map(|index| observers.attached.remove(index))
+            });
+            // Outside the lock: this may be the end of the observer, which runs code of its own.
             drop(detached);
         }
     }

@@ -131,10 +131,11 @@ pub enum UniqueKey {
     HttpName(Arc<str>),
     /// The name of an HTTP namespace, which is not its `HttpName` where a namespace of another type has that.
     HttpNamespace(Arc<str>),
-    /// The private zone of this name in a VPC. In lower case, without the root's dot: [`UniqueKey::zone`] makes it.
+    /// The private zone of this name in a VPC. In lower case, without the root's dot: [`UniqueKey::zone`]
+    /// makes it.
     Zone(VpcId, Arc<str>),
-    /// The public namespace that the request with this token creates under this name. Several public namespaces may have
-    /// one name; one request creates one of them. In lower case, without the root's dot.
+    /// The public namespace that the request with this token creates under this name. Several public
+    /// namespaces may have one name; one request creates one of them. In lower case, without the root's dot.
     PublicNamespace(Arc<str>, CreatorRequestId),
     /// To be what an operation that is under way changes.
     Target(EntityKey),
@@ -145,7 +146,8 @@ pub enum UniqueKey {
 }
 
 impl UniqueKey {
-    /// The private zone of a namespace of this name in a VPC. Names that DNS does not distinguish give one key.
+    /// The private zone of a namespace of this name in a VPC. Names that DNS does not distinguish give one
+    /// key.
     #[must_use]
     pub fn zone(vpc: &VpcId, name: &NamespaceName) -> Self {
         Self::Zone(vpc.clone(), canonical(name))
@@ -193,8 +195,13 @@ pub struct ChangeSet {
     pub scope: Scope,
     /// When it was decided.
     pub at: Timestamp,
-    /// What must hold.
+    /// What must hold, before the reset.
     pub preconditions: Vec<Precondition>,
+    /// Whether the scope starts over before the changes: everything in it is deleted, its operations under
+    /// way come to nothing, and its finished operations are forgotten, those that a store has as well.
+    /// Readers see the reset and the changes as one. A backend that has to delete one by one finds the
+    /// deletions in [`State::deletions`](crate::State::deletions).
+    pub reset: bool,
     /// What is changed.
     pub changes: Vec<Change>,
     /// The operation that the changes finish.
@@ -205,7 +212,7 @@ impl ChangeSet {
     /// A set without changes; they are added to its fields.
     #[must_use]
     pub fn new(scope: Scope, at: Timestamp) -> Self {
-        Self { scope, at, preconditions: Vec::new(), changes: Vec::new(), operation: None }
+        Self { scope, at, preconditions: Vec::new(), reset: false, changes: Vec::new(), operation: None }
     }
 
     #[must_use]

@@ -196,13 +196,18 @@ impl CloudMap {
     }
 
     /// The state now: what is due has taken effect.
+    ///
+    /// It does not wait. If something became due and another thread is publishing at this moment, the state
+    /// is computed ahead of what [`cell`](Self::cell) shows. Preconditions are then not to be taken from it:
+    /// its revisions are provisional.
     #[must_use]
     pub fn state(&self) -> StateRef {
-        self.state_at(self.inner.clock.now())
+        self.cell().read_at(self.inner.clock.now()).into_state()
     }
 
-    fn state_at(&self, now: Timestamp) -> StateRef {
-        self.cell().advance(now);
+    /// The published state, brought to now: what a write is planned from. Waits for other writers.
+    fn published(&self) -> StateRef {
+        self.cell().advance(self.inner.clock.now());
         self.cell().load()
     }
 
@@ -232,8 +237,10 @@ impl CloudMap {
     }
 
     fn at_moment<R>(&self, scope: &Scope, now: Timestamp, read: impl FnOnce(&ReadContext<'_>) -> R) -> R {
+        let moment = self.cell().read_at(now);
         read(&ReadContext {
-            state: &self.state_at(now),
+            state: moment.state(),
+            published: moment.published(),
             scope,
             now,
             operations: self.cell().operations(),
@@ -278,7 +285,7 @@ impl CloudMap {
         for _ in 0..ATTEMPTS {
             let planned = {
                 let context = WriteContext {
-                    state: &self.state(),
+                    state: &self.published(),
                     scope,
                     now,
                     mode: inner.mode,
@@ -325,9 +332,9 @@ struct WriteCall<'a, Q> {
     waits: bool,
 }
 
-/// Evidence that a set was stored: its operation, which has the same id however often the request is planned, or the changed
-/// entities if it has none. With an operation a missing entity is not evidence: another request may have deleted it, and the
-/// answer would name an operation that does not exist.
+/// Evidence that a set was stored: its operation, which has the same id however often the request is planned,
+/// or the changed entities if it has none. With an operation a missing entity is not evidence: another
+/// request may have deleted it, and the answer would name an operation that does not exist.
 enum Trace {
     Operation(Scope, OperationId),
     Changes(ChangeSet),
@@ -360,8 +367,8 @@ impl Trace {
     }
 }
 
-/// Whether a set of deletions has nothing left to delete: the entities that it relies on do not exist any more, whatever has
-/// their ids now.
+/// Whether a set of deletions has nothing left to delete: the entities that it relies on do not exist any
+/// more, whatever has their ids now.
 fn is_deleted(set: &ChangeSet, state: &State) -> bool {
     let deletes = |change: &Change| {
         matches!(

@@ -318,7 +318,8 @@ impl<S: IdSource + ?Sized> IdSource for Arc<S> {
     }
 }
 
-/// Random identifiers, seeded by the operating system; a process that was forked has others than its parent. The default.
+/// Random identifiers, seeded by the operating system; a process that was forked has others than its parent.
+/// The default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RandomIds;
@@ -429,7 +430,8 @@ impl ServiceId {
         Self::derive_again(namespace, name, fold_case, 0)
     }
 
-    /// The id of this attempt to find one that is not taken. The first attempt, 0, is that of [`derive`](Self::derive).
+    /// The id of this attempt to find one that is not taken. The first attempt, 0, is that of
+    /// [`derive`](Self::derive).
     pub(crate) fn derive_again(
         namespace: &NamespaceId,
         name: &ServiceName,

@@ -121,11 +121,12 @@ impl DnsName {
         Self(Arc::new([0]))
     }
 
-    /// Reads the form that [`Display`](fmt::Display) writes: labels with dots between them, a last dot is optional, `.` is
-    /// the root. `\DDD` is an octet and `\.` a dot inside a label (RFC 4343 section 2.1); every octet is legal in a label
-    /// (RFC 2181 section 11).
+    /// Reads the form that [`Display`](fmt::Display) writes: labels with dots between them, a last dot is
+    /// optional, `.` is the root. `\DDD` is an octet and `\.` a dot inside a label (RFC 4343 section 2.1);
+    /// every octet is legal in a label (RFC 2181 section 11).
     ///
-    /// Names of the API, such as those of namespaces, have no escapes: [`prefixed`](Self::prefixed) reads them.
+    /// Names of the API, such as those of namespaces, have no escapes: [`prefixed`](Self::prefixed) reads
+    /// them.
     ///
     /// # Errors
     /// An empty label, one over 63 octets, a name over 255, or a malformed escape.
@@ -146,8 +147,8 @@ impl DnsName {
         Self::of_wire(wire, &[0])
     }
 
-    /// The name of these labels, dots between them, below this name: `web` below `app.local` is `web.app.local`. A
-    /// backslash is an octet like any other.
+    /// The name of these labels, dots between them, below this name: `web` below `app.local` is
+    /// `web.app.local`. A backslash is an octet like any other.
     ///
     /// # Errors
     /// An empty label, one over 63 octets, or a name over 255.

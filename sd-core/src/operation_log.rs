@@ -2,13 +2,13 @@
 
 use std::{
     borrow::Borrow,
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     fmt,
     hash::{Hash, Hasher},
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{model::Operation, state::Age};
+use crate::{ids::Scope, model::Operation, state::Age};
 
 /// A bounded log of finished operations. When it is full, the oldest leaves.
 pub struct OperationLog {
@@ -112,22 +112,34 @@ impl OperationLog {
         }
     }
 
-    /// All operations, in no order.
-    pub(crate) fn all(&self) -> Vec<Arc<Operation>> {
+    /// The scopes of the operations.
+    pub(crate) fn scopes(&self) -> BTreeSet<Scope> {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        log.by_id.iter().map(|ById(operation)| Arc::clone(operation)).collect()
+        let mut scopes = BTreeSet::new();
+        for (_, operation) in &log.by_age {
+            if !scopes.contains(&operation.scope) {
+                scopes.insert(operation.scope.clone());
+            }
+        }
+        scopes
     }
 
-    /// Forgets these operations.
-    pub(crate) fn forget(&self, operations: &[Arc<Operation>]) {
+    /// Forgets the operations of a scope.
+    pub(crate) fn forget(&self, scope: &Scope) {
         let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let log = &mut *guard;
-        for operation in operations {
-            log.by_id.remove(operation.id.as_str());
+        let before = log.by_age.len();
+        log.by_age.retain(|(_, operation)| {
+            let kept = operation.scope != *scope;
+            if !kept {
+                log.by_id.remove(operation.id.as_str());
+            }
+            kept
+        });
+        if log.by_age.len() < before / 2 {
+            log.by_age.shrink_to_fit();
+            log.by_id.shrink_to_fit();
         }
-        log.by_age.retain(|(_, operation)| log.by_id.contains(operation.id.as_str()));
-        log.by_age.shrink_to_fit();
-        log.by_id.shrink_to_fit();
     }
 
     /// How many operations are in the log.

@@ -19,8 +19,8 @@ use rand_xoshiro::{
 pub trait RandomSource: fmt::Debug + Send + Sync + 'static {
     /// A uniformly distributed number.
     ///
-    /// A source that is not uniform, such as one that always returns the same number, makes choices unfair. They still
-    /// end, and are still without repetition.
+    /// A source that is not uniform, such as one that always returns the same number, makes choices unfair.
+    /// They still end, and are still without repetition.
     fn next_u64(&self) -> u64;
 }
 
@@ -70,7 +70,8 @@ impl Seeded {
         Self { process, generator: Xoshiro256PlusPlus::from_seed(os_seed()) }
     }
 
-    /// The generator for use in this process. After `fork` parent and child have the same one: the child seeds its own.
+    /// The generator for use in this process. After `fork` parent and child have the same one: the child
+    /// seeds its own.
     fn of(&mut self, process: u32) -> &mut Xoshiro256PlusPlus {
         if self.process != process {
             *self = Self::new(process);
@@ -88,8 +89,8 @@ fn with_os_seeded<T>(run: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
     SEEDED.with_borrow_mut(|seeded| run(&mut seeded.generator))
 }
 
-/// Fills the buffer with numbers of this thread's generator that no other process has, not even after a `fork`. Costs a
-/// system call.
+/// Fills the buffer with numbers of this thread's generator that no other process has, not even after a
+/// `fork`. Costs a system call.
 pub(crate) fn fill_unique(bytes: &mut [u8]) {
     SEEDED.with_borrow_mut(|seeded| seeded.of(std::process::id()).fill_bytes(bytes));
 }
@@ -98,8 +99,8 @@ pub(crate) fn fill_unique(bytes: &mut [u8]) {
 fn os_seed() -> [u8; 32] {
     let mut seed = [0; 32];
     if getrandom::fill(&mut seed).is_err() {
-        // The keys of std's hash maps are random numbers of the system as well, though a process forked from this one has
-        // the same.
+        // The keys of std's hash maps are random numbers of the system as well, though a process forked from
+        // this one has the same.
         let keys = RandomState::new();
         for (i, part) in seed.chunks_exact_mut(8).enumerate() {
             part.copy_from_slice(&keys.hash_one((std::process::id(), i)).to_ne_bytes());
@@ -295,14 +296,14 @@ impl fmt::Debug for Permutation<'_> {
 /// The most numbers among which those that were chosen are marked: 16 KiB of bits.
 const MARKED: u32 = 128 * 1024;
 
-/// How many numbers are drawn for each that is wanted before [`choose`] stops drawing. At most half of the numbers are wanted,
-/// so that a uniform source needs two for each at the most, and in the mean less.
+/// How many numbers are drawn for each that is wanted before [`choose`] stops drawing. At most half of the
+/// numbers are wanted, so that a uniform source needs two for each at the most, and in the mean less.
 const DRAWS: usize = 4;
 
 /// Chooses `count` of the numbers `0..len`, in random order; all of them if there are not more.
 ///
-/// Like taking `count` elements of a [`Permutation`], but faster: while few of many are chosen, a number that repeats is drawn
-/// again. A source that repeats itself ends in a permutation.
+/// Like taking `count` elements of a [`Permutation`], but faster: while few of many are chosen, a number that
+/// repeats is drawn again. A source that repeats itself ends in a permutation.
 pub(crate) fn choose(count: usize, len: u32, random: &dyn RandomSource) -> Vec<u32> {
     let mut draws = Draws::new(random);
     let wanted = u32::try_from(count).unwrap_or(u32::MAX).min(len);

@@ -14,6 +14,11 @@ use crate::{cell::StateCell, change::ChangeSet};
 ///   its answer sees its change through every door.
 /// - Preconditions are checked as of [`ChangeSet::at`]: an operation that ended before it claims nothing any more.
 ///   `publish` sees to it; a backend that checks by itself calls [`StateCell::advance`] first.
+/// - A set with [`reset`](ChangeSet::reset) makes its scope start over: the backend deletes all that it
+///   stores of the scope, finished operations too, in one step with the changes of the set. Other handles on
+///   the store, and one that is opened later, neither show nor remember anything from before. A handle that
+///   learns of it from the store publishes a set with `reset`, since
+///   [`StateWriter::reconcile`](crate::StateWriter::reconcile) forgets no operations.
 /// - It interprets nothing. Which request the changes come from, and what they mean, is decided.
 /// - [`CommitError::Conflict`] is returned only after the cell shows the fact that caused it, so that planning again
 ///   leads to another result.
@@ -27,8 +32,9 @@ use crate::{cell::StateCell, change::ChangeSet};
 /// - Dropping the future of `commit` may leave the changes stored or not, and never half published.
 ///
 /// # For callers
-/// Writes go through [`CloudMap`](crate::CloudMap), which plans, commits, and plans again after a conflict. Reads look
-/// at the cell; they wait for nothing.
+/// Writes go through [`CloudMap`](crate::CloudMap), which plans, commits, and plans again after a conflict.
+/// Reads look at the cell and do not wait for writers: what is due and cannot be published at once is
+/// computed for the answer.
 #[async_trait]
 pub trait Registry: fmt::Debug + Send + Sync + 'static {
     /// The read side of the published state. Every read of every door goes through it.

@@ -9,8 +9,8 @@ use std::{
     task::Waker,
 };
 
-/// The tasks that wait for a change, one entry for each that waits. Registering, forgetting and waking a task cost the same
-/// however many wait.
+/// The tasks that wait for a change, one entry for each that waits. Registering, forgetting and waking a task
+/// cost the same however many wait.
 #[derive(Default)]
 pub(crate) struct Waiting(Mutex<Tasks>);
 

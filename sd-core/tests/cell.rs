@@ -4,21 +4,26 @@
 
 mod common;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use common::{Engine, registration};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    Change, ChangeSet, CommitError, Mode, Observer, Scope, State, StateCell, StateWriter, Timestamp, Timing,
+    Attached, Change, ChangeSet, Clock, CommitError, Mode, Observer, Scope, State, StateCell, StateWriter,
+    SyncScopedCloudMap, Timestamp, Timing,
     change::{EntityKey, Precondition, UniqueKey},
     ids::{Incarnation, NamespaceId},
-    model::{Namespace, RecordType::A},
+    model::{Namespace, OperationStatus, RecordType::A},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
-        DeregisterInstanceRequest, GetNamespaceRequest,
+        DeregisterInstanceRequest, GetNamespaceRequest, GetOperationRequest, ListNamespacesRequest,
+        ListOperationsRequest,
     },
 };
 
@@ -188,6 +193,128 @@ fn a_panic_in_a_rebuild_hurts_nobody_else() {
     let _attached = cell(&engine).attach(recorder.clone());
     engine.http("a");
     assert_eq!(recorder.told(), ["0>1 PutNamespace 01"]);
+}
+
+/// Counts namespaces as they come, and panics at the first.
+#[derive(Debug, Default)]
+struct Counting {
+    namespaces: AtomicUsize,
+    has_panicked: AtomicBool,
+}
+
+impl Observer for Counting {
+    fn changed(&self, _: &State, _: &State, _: &Scope, changes: &[Change]) {
+        let put = changes.iter().filter(|change| matches!(change, Change::PutNamespace(_))).count();
+        assert!(put == 0 || self.has_panicked.swap(true, Ordering::SeqCst), "as asked");
+        self.namespaces.fetch_add(put, Ordering::SeqCst);
+    }
+
+    fn rebuild(&self, new: &State) {
+        let found = new.scopes().map(|(_, here)| here.namespaces().count()).sum();
+        self.namespaces.store(found, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn an_observer_that_was_rebuilt_is_not_told_what_it_has_already() {
+    let operation = Duration::from_secs(5);
+    let engine = Engine::timed(Timing::instant().with_operation(operation));
+    for account in ["000000000001", "000000000002", "000000000003"] {
+        let api = engine.cloud_map.at(Scope::parse(account, "us-east-1").unwrap());
+        api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+    }
+    let [counting, other] = [(); 2].map(|()| Arc::new(Counting::default()));
+    other.has_panicked.store(true, Ordering::SeqCst);
+    let _attached = [&counting, &other].map(|observer| cell(&engine).attach(observer.clone()));
+    // All three are due at once, in three scopes.
+    engine.clock.advance(operation);
+    cell(&engine).advance(engine.clock.now());
+    assert!(counting.has_panicked.load(Ordering::SeqCst));
+    assert_eq!(counting.namespaces.load(Ordering::SeqCst), 3);
+    assert_eq!(other.namespaces.load(Ordering::SeqCst), 3);
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+    engine.clock.advance(operation);
+    cell(&engine).advance(engine.clock.now());
+    assert_eq!(counting.namespaces.load(Ordering::SeqCst), 4);
+}
+
+/// Does something the first time that it is told.
+struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Once {
+    fn attached(cell: &StateCell, act: impl FnOnce() + Send + 'static) -> Attached {
+        cell.attach(Arc::new(Self(Mutex::new(Some(Box::new(act))))))
+    }
+}
+
+impl std::fmt::Debug for Once {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Once")
+    }
+}
+
+impl Observer for Once {
+    fn changed(&self, _: &State, _: &State, _: &Scope, _: &[Change]) {
+        let act = self.0.lock().unwrap().take();
+        if let Some(act) = act {
+            act();
+        }
+    }
+
+    fn rebuild(&self, _: &State) {}
+}
+
+/// What the reads of an API say, while two creations of namespaces are due.
+fn read(api: &SyncScopedCloudMap) -> (usize, Vec<OperationStatus>) {
+    let listed = api.list_operations(&ListOperationsRequest::new()).unwrap().items;
+    let status = |id: &str| api.get_operation(&GetOperationRequest::new(id)).unwrap().status;
+    assert!(listed.iter().all(|listed| status(listed.id.as_str()) == listed.status));
+    let namespaces = api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len();
+    (namespaces, listed.iter().map(|listed| listed.status).collect())
+}
+
+/// Lets an act read during a publication in which everything becomes due. What was read, and what was
+/// published after it.
+fn read_during_a_publication(reading: impl FnOnce(Box<dyn FnOnce() + Send>) + Send + 'static) {
+    let operation = Duration::from_secs(5);
+    let engine = Engine::timed(Timing::instant().with_operation(operation));
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("one")).unwrap();
+    let answer = Arc::new(Mutex::new(None));
+    let (api, clock, told) = (engine.api.clone(), Arc::clone(&engine.clock), Arc::clone(&answer));
+    let _attached = Once::attached(&cell(&engine), move || {
+        clock.advance(operation);
+        reading(Box::new(move || *told.lock().unwrap() = Some(read(&api))));
+    });
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("two")).unwrap();
+    assert_eq!(answer.lock().unwrap().take(), Some((2, vec![OperationStatus::Success; 2])));
+    // Whoever had the lock has published what the read was answered with.
+    assert_eq!(cell(&engine).load().scope(&Scope::default()).namespaces().count(), 2);
+    assert_eq!(cell(&engine).operations().len(), 2);
+    assert_eq!(cell(&engine).next_deadline(), None);
+}
+
+#[test]
+fn an_observer_reads_what_is_due() {
+    read_during_a_publication(|read| read());
+}
+
+#[test]
+fn a_read_does_not_wait_for_the_observers_of_another_thread() {
+    // The observer ends only after the other thread has read.
+    read_during_a_publication(|read| std::thread::spawn(read).join().unwrap());
+}
+
+#[test]
+fn reads_publish_what_is_due_for_the_observers() {
+    let operation = Duration::from_secs(5);
+    let engine = Engine::timed(Timing::instant().with_operation(operation));
+    let recorder = Arc::new(Recorder::default());
+    engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("one")).unwrap();
+    let _attached = cell(&engine).attach(recorder.clone());
+    engine.clock.advance(operation);
+    recorder.told();
+    engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    assert_eq!(recorder.told(), ["1>2 PutNamespace 01"]);
 }
 
 #[test]
@@ -386,7 +513,7 @@ fn what_a_backend_finds_is_published_as_what_differs() {
 
 #[test]
 fn what_has_passed_is_not_undone_by_finding_its_facts_again() {
-    let stored = Engine::timed(Timing::instant().with_operation(std::time::Duration::from_secs(5)));
+    let stored = Engine::timed(Timing::instant().with_operation(Duration::from_secs(5)));
     stored.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
     let facts = cell(&stored).load().clone();
     let (due, writer) = (facts.next_deadline().unwrap(), StateWriter::new(State::new()));

@@ -579,7 +579,7 @@ fn what_stops_a_sync_half_way_does_not_hide_what_it_did() {
         meeting.engine.api.sync_service_instances(meeting.service.id.as_str(), "ecs", desired)
     };
     let ids = |steps: &[(String, OperationId)]| steps.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-    let store = || meeting.shared.then(|shared, changes| shared.store(changes));
+    let store = || meeting.shared.then(Shared::store);
     let fail = || {
         meeting
             .shared

@@ -20,8 +20,9 @@ use sd_core::{
     StateCell, SyncCloudMap, Timing,
     model::RecordType,
     request::{
-        CreateHttpNamespaceRequest, CreateServiceRequest, DiscoverInstancesRequest, GetOperationRequest,
-        ListNamespacesRequest, ListOperationsRequest, ListServicesRequest,
+        CreateHttpNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
+        DiscoverInstancesRequest, GetOperationRequest, ListNamespacesRequest, ListOperationsRequest,
+        ListServicesRequest,
     },
 };
 
@@ -86,6 +87,7 @@ fn nothing_is_left_in_any_scope() {
     assert_eq!(*told.0.lock().unwrap(), all);
     let revision = engine.cloud_map.cloud_map().state().revision();
     assert!(revision > before);
+    assert_eq!(engine.cloud_map.cloud_map().state().scopes().count(), 0);
 
     engine.cloud_map.reset().unwrap();
     assert_eq!(engine.cloud_map.cloud_map().state().revision(), revision, "the second time changes nothing");
@@ -104,6 +106,46 @@ fn what_was_there_can_be_created_again() {
     assert_eq!(after.instances.len(), 2);
     assert!(after.instances_revision > before.instances_revision, "who has cached it sees that it is new");
     assert_eq!(counts(&engine.cloud_map, &Scope::default()), [1, 1, 3]);
+}
+
+#[test]
+fn a_scope_with_finished_operations_only_is_reset_too() {
+    let engine = Engine::new();
+    fill(&engine);
+    let state = engine.cloud_map.cloud_map().state();
+    let id = state.scope(&elsewhere()).namespaces().next().unwrap().namespace().id.clone();
+    engine.cloud_map.at(elsewhere()).delete_namespace(DeleteNamespaceRequest::new(id.as_str())).unwrap();
+    assert_eq!(engine.cloud_map.cloud_map().cell().operations().len(), 5);
+    engine.cloud_map.reset().unwrap();
+    assert_eq!(engine.cloud_map.cloud_map().cell().operations().len(), 0);
+}
+
+#[test]
+fn a_scope_that_holds_nothing_is_not_kept() {
+    let engine = Engine::timed(Timing::instant().with_operation(Duration::from_secs(5)));
+    let scopes = || engine.cloud_map.cloud_map().state().scopes().count();
+    let mut last = 0;
+    // As a test suite does that takes an account for each of its tests.
+    for account in 0..20 {
+        let scope = Scope::parse(&format!("{account:012}"), "us-east-1").unwrap();
+        let api = engine.cloud_map.at(scope.clone());
+        api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+        assert_eq!(scopes(), 1, "an operation is under way in it");
+        engine.clock.advance(Duration::from_secs(5));
+        let state = engine.cloud_map.cloud_map().state();
+        let namespace = state.scope(&scope).namespaces().next().unwrap().namespace().id.clone();
+        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.as_str());
+        let service = api.create_service(request.clone()).unwrap().service;
+        let state = engine.cloud_map.cloud_map().state();
+        let entry = state.scope(&scope).service(service.id.as_str()).unwrap();
+        assert!(entry.instances_revision().as_u64() >= last);
+        last = entry.instances_revision().as_u64();
+        api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+        api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str())).unwrap();
+        engine.clock.advance(Duration::from_secs(5));
+        assert_eq!(scopes(), 0, "{account}");
+        assert_eq!(counts(&engine.cloud_map, &scope)[..2], [0, 0]);
+    }
 }
 
 #[test]
@@ -149,7 +191,7 @@ fn accounts_may_ask_as_if_they_never_had() {
     }
 }
 
-/// A registry that lets something happen before the first commits that delete.
+/// A registry that lets something happen before the first resets.
 #[derive(Debug)]
 struct Interrupted {
     inner: Arc<MemoryRegistry>,
@@ -182,7 +224,7 @@ impl Registry for Interrupted {
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
-        if changes.changes.iter().any(|change| matches!(change, Change::DeleteService(_))) {
+        if changes.reset {
             self.interrupt();
         }
         self.inner.commit(changes).await
@@ -194,14 +236,14 @@ impl Immediate for Interrupted {}
 #[test]
 fn an_instance_that_comes_in_between_goes_too() {
     let inner = Arc::new(MemoryRegistry::new());
-    let registry = Interrupted { inner, interruptions: AtomicUsize::new(3) };
+    let registry = Interrupted { inner, interruptions: AtomicUsize::new(1) };
     let engine = Engine::over(registry, Mode::Lenient);
     fill(&engine);
     engine.cloud_map.reset().unwrap();
     assert_eq!(counts(&engine.cloud_map, &Scope::default()), [0, 0, 0]);
 }
 
-/// A registry that deletes nothing.
+/// A registry that refuses to start over.
 #[derive(Debug, Default)]
 struct Keeping(MemoryRegistry);
 
@@ -212,12 +254,11 @@ impl Registry for Keeping {
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
-        match changes.changes.first() {
-            Some(Change::DeleteInstance { id, .. }) => {
-                Err(CommitError::Rejected { key: id.to_string(), reason: "it is kept".to_owned() })
-            }
-            _ => self.0.commit(changes).await,
+        if changes.reset {
+            let (key, reason) = (changes.scope.to_string(), "it is kept".to_owned());
+            return Err(CommitError::Rejected { key, reason });
         }
+        self.0.commit(changes).await
     }
 }
 

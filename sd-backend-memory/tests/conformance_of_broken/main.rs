@@ -6,6 +6,7 @@
 mod common;
 mod refusals;
 mod registries;
+mod resets;
 mod sets;
 
 use std::{

@@ -20,7 +20,7 @@ use super::{
 #[test]
 fn a_precondition_that_is_ignored() {
     type Kind = fn(&Precondition) -> bool;
-    let free: [(Kind, &[&str]); 7] = [
+    let free: [(Kind, &[&str]); 8] = [
         (|it| matches!(it, Precondition::Free(UniqueKey::Id(_))), &["a_free_id_is_free_until_it_is_taken"]),
         (
             |it| matches!(it, Precondition::Free(UniqueKey::HttpName(_))),
@@ -33,6 +33,10 @@ fn a_precondition_that_is_ignored() {
         (
             |it| matches!(it, Precondition::Free(UniqueKey::Zone(..))),
             &["a_free_zone_is_free_until_it_is_taken"],
+        ),
+        (
+            |it| matches!(it, Precondition::Free(UniqueKey::PublicNamespace(..))),
+            &["a_free_public_namespace_is_free_until_it_is_taken"],
         ),
         (
             |it| matches!(it, Precondition::Free(UniqueKey::ServiceName(..))),

@@ -27,11 +27,12 @@ async fn wait() {
     .await;
 }
 
-/// The set without its preconditions and without the changes of these places.
+/// The set without its preconditions and its reset, and without the changes of these places.
 pub(crate) fn without(set: &ChangeSet, gone: impl Fn(usize) -> bool) -> ChangeSet {
     let mut kept = set.clone();
     let mut index = 0..;
     kept.preconditions.clear();
+    kept.reset = false;
     kept.changes.retain(|_| !index.next().is_some_and(&gone));
     kept
 }
@@ -40,6 +41,7 @@ pub(crate) fn without(set: &ChangeSet, gone: impl Fn(usize) -> bool) -> ChangeSe
 pub(crate) fn prefix(set: &ChangeSet, end: usize) -> ChangeSet {
     let mut prefix = without(set, |index| index >= end);
     prefix.operation = None;
+    prefix.reset = set.reset;
     prefix
 }
 
@@ -269,6 +271,8 @@ pub(crate) enum Replication {
     EarlyConflict,
     /// The store checks preconditions without what is due by then.
     Still,
+    /// Of the resets of other handles it reads the deletions only.
+    OwnResets,
     /// Each handle has a store of its own.
     Apart,
 }
@@ -302,11 +306,17 @@ impl Replica {
         Subject::new(open()).opened_by(move || std::future::ready(open()))
     }
 
-    fn catch_up(&self, store: &Store) {
+    fn catch_up(&self, store: &Store, own: bool) {
         let mut read = self.read.lock().unwrap();
-        for set in &store.sets[*read..] {
+        for (number, set) in store.sets.iter().enumerate().skip(*read) {
             self.writer.cell().advance(set.at);
-            self.writer.publish(set).unwrap();
+            let mut set = set.clone();
+            let is_own = own && number + 1 == store.sets.len();
+            if set.reset && !is_own && self.replication == Replication::OwnResets {
+                set.reset = false;
+                set.changes = [self.writer.cell().load().deletions(&set.scope), set.changes].concat();
+            }
+            self.writer.publish(&set).unwrap();
         }
         *read = store.sets.len();
     }
@@ -319,13 +329,13 @@ impl Replica {
         }
         if let Err(error) = store.master.publish(&checked) {
             if self.replication != Replication::EarlyConflict {
-                self.catch_up(&store);
+                self.catch_up(&store, false);
             }
             return Err(error);
         }
         changes.preconditions.clear();
         store.sets.push(changes);
-        self.catch_up(&store);
+        self.catch_up(&store, true);
         Ok(())
     }
 }

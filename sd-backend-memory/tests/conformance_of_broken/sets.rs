@@ -116,6 +116,7 @@ fn dropped_operations() {
             writer.publish(&set)
         },
         &[
+            "a_reset_forgets_finished_operations",
             "an_operation_that_is_stored_twice_is_in_the_log_once",
             "an_operation_without_changes_is_in_the_log",
         ],
@@ -150,6 +151,7 @@ fn handles_that_share_nothing() {
             "a_conflict_shows_what_has_changed",
             "a_conflict_shows_what_has_taken_a_key",
             "a_conflict_shows_what_is_gone",
+            "a_reset_is_there_on_every_handle",
             "handles_on_one_registry_see_each_other",
             "handles_that_write_in_turns_lose_nothing",
             "of_racing_sets_one_is_stored",
@@ -195,6 +197,8 @@ fn one_scope_for_all() {
             "an_operation_that_is_under_way_holds_its_keys",
             "observers_are_told_the_scope",
             "scopes_do_not_touch_each_other",
+            "a_reset_leaves_other_scopes_alone",
+            "the_engine_starts_over",
         ],
     );
 }

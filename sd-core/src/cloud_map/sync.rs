@@ -47,8 +47,8 @@ pub struct SyncedInstances {
     pub registered: Vec<(String, OperationId)>,
     /// Those that were deregistered, and the operation of each.
     pub deregistered: Vec<(String, OperationId)>,
-    /// Those that are not as they should be, and why. After [`Error::Unavailable`] and [`Error::ServiceNotFound`] the others
-    /// that were left are not tried, and are here with the same error.
+    /// Those that are not as they should be, and why. After [`Error::Unavailable`] and
+    /// [`Error::ServiceNotFound`] the others that were left are not tried, and are here with the same error.
     pub refused: Vec<(String, Error)>,
 }
 
@@ -88,10 +88,11 @@ impl ScopedCloudMap {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ServiceNotFound`]; [`Error::InvalidInput`] for an owner without a name, or an id that is desired twice;
-    /// [`Error::Unavailable`]. None of them is returned once an operation has been started: then, as for everything that
-    /// concerns one instance only, the error is in [`SyncedInstances::refused`]. That is an invalid attribute, an operation
-    /// of another caller that is under way, an id of another owner, or [`Error::Contention`]; the others are in step.
+    /// [`Error::ServiceNotFound`]; [`Error::InvalidInput`] for an owner without a name, or an id that is
+    /// desired twice; [`Error::Unavailable`]. None of them is returned once an operation has been started:
+    /// then, as for everything that concerns one instance only, the error is in [`SyncedInstances::refused`].
+    /// That is an invalid attribute, an operation of another caller that is under way, an id of another
+    /// owner, or [`Error::Contention`]; the others are in step.
     pub async fn sync_service_instances(
         &self,
         service: &str,

@@ -15,11 +15,13 @@ use crate::{
     health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType, HealthEvent},
     ids::{Incarnation, InstanceId, Scope},
     model::{Instance, Namespace, Operation, RecordType, Service},
+    name::NamespaceName,
     registry::{CommitError, Immediate, Registry},
     request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigChange,
-        DnsConfigInput, DnsNamespaceChange, HealthCheckConfigInput, HealthCheckCustomConfigInput,
-        RegisterInstanceRequest, ServiceChange, UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
+        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
+        CreateServiceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange, HealthCheckConfigInput,
+        HealthCheckCustomConfigInput, RegisterInstanceRequest, ServiceChange,
+        UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
     state::{ScopeState, ServiceEntry, State},
     timing::Timing,
@@ -82,6 +84,16 @@ pub(super) fn zone(name: &str, vpc: &str) -> Namespace {
     made_namespace(|api| {
         api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new(name, vpc)).unwrap();
     })
+}
+
+/// A public namespace that a request with this token created. Its `HttpName` is of its own, so that there can
+/// be several.
+pub(super) fn public(name: &str, token: &str) -> Namespace {
+    let namespace = made_namespace(|api| {
+        let request = CreatePublicDnsNamespaceRequest::new(name).with_creator_request_id(token);
+        api.create_public_dns_namespace(request).unwrap();
+    });
+    Namespace { http_name: NamespaceName::parse(&format!("{name}-{token}")).unwrap(), ..namespace }
 }
 
 /// A service whose instances have custom health.

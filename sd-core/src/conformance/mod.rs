@@ -53,6 +53,7 @@ mod immediate;
 mod observers;
 mod operations;
 mod preconditions;
+mod resets;
 mod revisions;
 mod scopes;
 mod subscriptions;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Bench,
     entities::{
-        Tree, delete_instance, free, has, instance_key, live, namespace, namespace_key, operation,
+        Tree, delete_instance, free, has, instance_key, live, namespace, namespace_key, operation, public,
         put_health, put_instance, put_namespace, put_service, reborn, relying, service, service_key, set,
         zone,
     },
@@ -14,8 +14,9 @@ use super::{
 use crate::{
     change::{Change, EntityKey, Precondition, UniqueKey},
     health::CustomHealthStatus,
-    ids::{Incarnation, ServiceId, VpcId},
+    ids::{CreatorRequestId, Incarnation, ServiceId, VpcId},
     model::Namespace,
+    name::NamespaceName,
     registry::Registry,
 };
 
@@ -227,7 +228,7 @@ pub(super) async fn a_free_http_name_is_free_until_it_is_taken(bench: &Bench) {
 pub(super) async fn a_free_http_namespace_is_free_until_it_is_taken(bench: &Bench) {
     let (zone, mut namespace) = (zone("app", "vpc-1"), namespace("app"));
     // As the engine names it where the plain name is taken.
-    namespace.http_name = crate::name::NamespaceName::parse("app-hash").unwrap();
+    namespace.http_name = NamespaceName::parse("app-hash").unwrap();
     let uniqueness = Uniqueness {
         key: UniqueKey::HttpNamespace("app".into()),
         before: vec![put_namespace(&zone)],
@@ -239,18 +240,42 @@ pub(super) async fn a_free_http_namespace_is_free_until_it_is_taken(bench: &Benc
 }
 
 pub(super) async fn a_free_zone_is_free_until_it_is_taken(bench: &Bench) {
-    let (zone, http) = (zone("App.Local", "vpc-1"), namespace("app.local"));
-    let in_vpc = |vpc: &str, name: &str| UniqueKey::Zone(VpcId::parse(vpc).unwrap(), name.into());
+    let http = namespace("app.local");
+    let in_vpc = |vpc: &str, name: &str| {
+        UniqueKey::zone(&VpcId::parse(vpc).unwrap(), &NamespaceName::parse(name).unwrap())
+    };
+    // With the root's dot it is the same zone.
+    for (taken, name) in [("App.Local", "app.local."), ("App.Local.", "app.local")] {
+        let zone = zone(taken, "vpc-1");
+        let uniqueness = Uniqueness {
+            key: in_vpc("vpc-1", name),
+            before: vec![put_namespace(&http)],
+            take: vec![put_namespace(&zone)],
+            release: vec![delete(&zone)],
+            others: vec![
+                in_vpc("vpc-2", "app.local"),
+                in_vpc("vpc-1", "local"),
+                in_vpc("vpc-1", "web.app.local"),
+            ],
+        };
+        uniqueness.check(bench).await;
+    }
+}
+
+pub(super) async fn a_free_public_namespace_is_free_until_it_is_taken(bench: &Bench) {
+    let key = |name: &str, token: &str| {
+        let (name, token) = (NamespaceName::parse(name).unwrap(), CreatorRequestId::parse(token).unwrap());
+        UniqueKey::public_namespace(&name, &token)
+    };
+    let public = public("App.Example", "token");
+    let other = super::entities::public("app.example", "another");
+    let private = zone("app.example", "vpc-1");
     let uniqueness = Uniqueness {
-        key: in_vpc("vpc-1", "app.local"),
-        before: vec![put_namespace(&http)],
-        take: vec![put_namespace(&zone)],
-        release: vec![delete(&zone)],
-        others: vec![
-            in_vpc("vpc-2", "app.local"),
-            in_vpc("vpc-1", "local"),
-            in_vpc("vpc-1", "web.app.local"),
-        ],
+        key: key("app.example", "token"),
+        before: vec![put_namespace(&other), put_namespace(&private)],
+        take: vec![put_namespace(&public)],
+        release: vec![delete(&public)],
+        others: vec![key("app.example", "third"), key("web.app.example", "token")],
     };
     uniqueness.check(bench).await;
 }

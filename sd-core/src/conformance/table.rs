@@ -41,7 +41,9 @@ macro_rules! __conformance_rules {
             every preconditions::a_free_http_namespace_is_free_until_it_is_taken
                 "`Free(HttpNamespace)` holds exactly while no HTTP namespace has the name.";
             every preconditions::a_free_zone_is_free_until_it_is_taken
-                "`Free(Zone)` holds exactly while no zone in the VPC has the name, in whatever case.";
+                "`Free(Zone)` holds exactly while no zone in the VPC has the name, in any case, with or without a last dot.";
+            every preconditions::a_free_public_namespace_is_free_until_it_is_taken
+                "`Free(PublicNamespace)` holds exactly while no public namespace has the name and the token.";
             every preconditions::a_free_service_name_is_free_until_it_is_taken
                 "`Free(ServiceName)` holds exactly while no service of the namespace has the name.";
             every preconditions::a_namespace_is_childless_without_services
@@ -122,6 +124,27 @@ macro_rules! __conformance_rules {
                 "When observers are told of a set, its operation is in the log.";
             every operations::a_set_without_an_operation_logs_none
                 "Nothing else is in the log.";
+
+            every resets::a_reset_deletes_everything_in_its_scope
+                "After a set with a reset the cell shows nothing in the scope, and all of it can be created again.";
+            every resets::a_reset_forgets_finished_operations
+                "Operations that finished before a reset are not in the log, and do not come back.";
+            every resets::operations_under_way_come_to_nothing_after_a_reset
+                "Operations that are under way at a reset claim nothing, never take effect and are not logged.";
+            every resets::a_reset_leaves_other_scopes_alone
+                "Entities and operations of other scopes survive a reset.";
+            every resets::a_reset_comes_before_the_changes_of_its_set
+                "What a set with a reset changes is there after it, with its operation, and both are seen as one.";
+            every resets::a_reset_is_told_as_deletions
+                "Observers are told of a reset once, as the deletions that it comes to.";
+            every resets::a_reset_that_is_refused_changes_nothing
+                "A reset whose precondition does not hold leaves entities and operations as they are.";
+            every resets::a_reset_is_there_on_every_handle
+                "Another handle shows and remembers nothing from before a reset, nor does one that is opened later.";
+            every resets::the_instances_revision_grows_over_a_reset
+                "A service that is created again after a reset goes on above its last instances revision.";
+            every resets::the_engine_starts_over
+                "After `CloudMap::reset` nothing is left in any scope, and operations from before are not found.";
 
             every delays::an_operation_that_is_under_way_holds_its_keys
                 "`Free` fails for what an operation that is under way claims, and holds again when it has ended.";

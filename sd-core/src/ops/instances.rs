@@ -107,7 +107,8 @@ pub(super) fn register_for(
         incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
         wire: Default::default(),
     };
-    // A registration is decided from the instance that it replaces: its owner, token, health and place in lists.
+    // A registration is decided from the instance that it replaces: its owner, token, health and place in
+    // lists.
     let relied_on = match before {
         Some(before) => Precondition::At(key, before.revision()),
         None => Precondition::Free(UniqueKey::Id(key)),

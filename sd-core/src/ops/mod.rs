@@ -54,6 +54,8 @@ pub(crate) struct WriteContext<'a> {
 /// What a planner of a read sees besides the request.
 pub(crate) struct ReadContext<'a> {
     pub(crate) state: &'a State,
+    /// The same, or the one before what is due: an operation is under way in it or in the log.
+    pub(crate) published: &'a State,
     pub(crate) scope: &'a Scope,
     pub(crate) now: Timestamp,
     pub(crate) operations: &'a OperationLog,
@@ -161,6 +163,11 @@ impl ReadContext<'_> {
 
     fn here(&self) -> &ScopeState {
         self.state.scope(self.scope)
+    }
+
+    /// Where the operations are that are not in the log. One that is due is over by now.
+    fn under_way(&self) -> &ScopeState {
+        self.published.scope(self.scope)
     }
 }
 

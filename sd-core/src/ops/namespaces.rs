@@ -225,7 +225,8 @@ fn create(
         targets: OperationTargets::Namespace(id.clone()),
         namespace: id.clone(),
         error: None,
-        // One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest show.
+        // One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest
+        // show.
         claims: vec![UniqueKey::namespace_in_creation(&common.name)],
     };
     let namespace = Namespace {

@@ -27,7 +27,7 @@ pub(crate) fn get(request: &GetOperationRequest, context: &ReadContext<'_>) -> R
     });
     let owner = check.owner_account(request.owner_account.as_deref());
     let id = check.finish(id)?;
-    let in_flight = context.here().in_flight(&id).map(|found| Arc::new(found.pending.at(context.now)));
+    let in_flight = context.under_way().in_flight(&id).map(|found| Arc::new(found.pending.at(context.now)));
     in_flight
         .or_else(|| context.operations.get(&id).filter(|operation| operation.scope == *context.scope))
         .filter(|_| context.owns(owner))
@@ -67,7 +67,8 @@ pub(crate) fn list(
         }
         found.len() < enough
     });
-    let under_way = context.here().all_in_flight().map(|found| (found.age, found.pending.at(context.now)));
+    let under_way =
+        context.under_way().all_in_flight().map(|found| (found.age, found.pending.at(context.now)));
     let under_way = under_way.filter(|(age, operation)| {
         after.as_ref().is_none_or(|(last, id)| (*last, id) < (*age, &operation.id)) && wanted(operation)
     });

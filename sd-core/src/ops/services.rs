@@ -98,7 +98,8 @@ pub(crate) fn create(
     Ok(Plan::commit(changes, ServiceDescription::new(service, 0)))
 }
 
-/// The id that follows from the name, or the next one where a service has it that was renamed behind the API's back.
+/// The id that follows from the name, or the next one where a service has it that was renamed behind the
+/// API's back.
 fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>) -> ServiceId {
     let derived = |attempt| ServiceId::derive_again(&namespace.id, name, namespace.folds_case(), attempt);
     let is_free = |id: &ServiceId| {

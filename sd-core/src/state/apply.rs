@@ -32,14 +32,18 @@ impl State {
     /// What does not hold.
     pub fn apply(&self, set: &ChangeSet) -> Result<Self, Unmet> {
         let before = self.scope(&set.scope);
+        let is_there = self.scopes.contains_key(&set.scope);
         if let Some(unmet) = set.preconditions.iter().find(|precondition| !before.holds(precondition)) {
             return Err(Unmet::Precondition(unmet.clone()));
         }
-        if set.changes.is_empty() {
+        if set.changes.is_empty() && !(set.reset && is_there) {
             return Ok(self.clone());
         }
         let revision = self.revision.next();
-        let mut after = before.clone();
+        let mut after = if set.reset { before.emptied() } else { before.clone() };
+        if !is_there {
+            after.last_instances_revision = self.last_instances_revision;
+        }
         for change in &set.changes {
             after.change(change, revision, set.at).map_err(Unmet::Parent)?;
         }

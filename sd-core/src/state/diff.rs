@@ -29,6 +29,13 @@ impl State {
         });
         changes.collect()
     }
+
+    /// The changes that delete everything of a scope and end its operations under way, children before
+    /// parents: what a [reset](crate::ChangeSet::reset) comes to.
+    #[must_use]
+    pub fn deletions(&self, scope: &Scope) -> Vec<Change> {
+        self.scopes.get(scope).map_or_else(Vec::new, |here| here.diff(&ScopeState::default()))
+    }
 }
 
 /// Changes in the order in which they are legal: children leave before their parents and come after them.

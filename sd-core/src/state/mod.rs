@@ -41,10 +41,11 @@ impl Revision {
     }
 }
 
-/// The API's counter of a service's registrations: strictly growing, at least the time of the last one in milliseconds.
+/// The API's counter of a service's registrations: strictly growing, at least the time of the last one in
+/// milliseconds.
 ///
-/// With a clock of this era it stays below 2^53, which JavaScript can read. At `u64::MAX`, which only a clock at its last
-/// moment leads to, it stays.
+/// With a clock of this era it stays below 2^53, which JavaScript can read. At `u64::MAX`, which only a clock
+/// at its last moment leads to, it stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstancesRevision(u64);
 
@@ -91,7 +92,10 @@ impl Age {
 #[derive(Clone, Default)]
 pub struct State {
     revision: Revision,
+    /// Those that hold anything.
     scopes: OrdMap<Scope, Arc<ScopeState>>,
+    /// The highest instances revision of the scopes that were dropped: no scope starts below it.
+    last_instances_revision: InstancesRevision,
     /// The next deadline of each scope that has one.
     deadlines: OrdSet<(Timestamp, Scope)>,
 }
@@ -151,14 +155,14 @@ impl State {
         self.revision
     }
 
-    /// Everything of one scope; empty if nothing was ever created there.
+    /// Everything of one scope; empty if nothing is there.
     #[must_use]
     pub fn scope(&self, scope: &Scope) -> &ScopeState {
         static EMPTY: std::sync::LazyLock<ScopeState> = std::sync::LazyLock::new(ScopeState::default);
         self.scopes.get(scope).map_or(&EMPTY, |state| &**state)
     }
 
-    /// The scopes in which anything was ever created.
+    /// The scopes that hold anything: a namespace, or an operation under way.
     pub fn scopes(&self) -> impl Iterator<Item = (&Scope, &ScopeState)> {
         self.scopes.iter().map(|(scope, state)| (scope, &**state))
     }
@@ -174,6 +178,18 @@ impl fmt::Debug for State {
 }
 
 impl ScopeState {
+    /// Whether it holds nothing, so that it need not be kept.
+    fn is_empty(&self) -> bool {
+        self.namespaces.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// The same scope after a reset.
+    fn emptied(&self) -> Self {
+        let revisions = self.services.values().map(|entry| entry.instances_revision);
+        let last_instances_revision = revisions.fold(self.last_instances_revision, Ord::max);
+        Self { last_instances_revision, ..Self::default() }
+    }
+
     /// The namespace of this id.
     #[must_use]
     pub fn namespace(&self, id: &str) -> Option<&NamespaceEntry> {

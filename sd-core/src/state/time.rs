@@ -52,9 +52,16 @@ impl State {
         self.deadlines.get_min().map(|(due, _)| *due)
     }
 
+    /// Whether the state changes by itself until this moment.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.next_deadline().is_some_and(|due| due <= now)
+    }
+
     /// The state at this moment: everything that is due has taken effect. `None` if nothing is.
     pub(crate) fn advanced(&self, now: Timestamp) -> Option<(Self, Vec<Elapsed>)> {
-        self.next_deadline().filter(|due| *due <= now)?;
+        if !self.is_due(now) {
+            return None;
+        }
         let mut state = self.clone();
         let due = self.deadlines.iter().take_while(|(due, _)| *due <= now).map(|(_, scope)| scope.clone());
         let mut all = Vec::new();
@@ -75,7 +82,7 @@ impl State {
         Some((state, all))
     }
 
-    /// Puts a scope's new state in the place of the one before.
+    /// Puts a scope's new state in the place of the one before. A scope that holds nothing is dropped.
     pub(super) fn replace(&mut self, scope: &Scope, before: &ScopeState, after: ScopeState) {
         let first = |state: &ScopeState| state.deadlines.get_min().map(|(due, _)| *due);
         let (was, is) = (first(before), first(&after));
@@ -87,7 +94,12 @@ impl State {
                 self.deadlines.insert((due, scope.clone()));
             }
         }
-        self.scopes.insert(scope.clone(), Arc::new(after));
+        if after.is_empty() {
+            self.last_instances_revision = self.last_instances_revision.max(after.last_instances_revision);
+            self.scopes.remove(scope);
+        } else {
+            self.scopes.insert(scope.clone(), Arc::new(after));
+        }
     }
 }
 

@@ -58,6 +58,8 @@ struct Course {
     rest: ChangeSet,
     /// All that the rest is about was read from the store.
     fresh: bool,
+    /// The scope has started over, which is stored and counts.
+    reset: bool,
     /// The version of the directory in which services were marked, and whose slots were listed after.
     marked: Option<u64>,
     /// More is in the mirror than what was shown at the start and what is done.
@@ -68,7 +70,7 @@ struct Course {
 
 impl Course {
     fn is_untouched(&self) -> bool {
-        self.done.is_empty() && self.open.is_empty()
+        self.done.is_empty() && self.open.is_empty() && !self.reset
     }
 }
 
@@ -80,6 +82,7 @@ impl Core {
             open: Vec::new(),
             rest: set.clone(),
             fresh: false,
+            reset: false,
             marked: None,
             disturbed: false,
             after: None,
@@ -100,7 +103,10 @@ impl Core {
         let mut mirror = self.mirror();
         mirror.at = mirror.at.max(set.at);
         let count = course.done.len();
-        if !course.disturbed && (whole || count > 0) {
+        if !course.disturbed && (whole || count > 0 || course.reset) {
+            if set.reset {
+                mirror.shows_resets(&set.scope);
+            }
             let mut shown = set;
             shown.preconditions.clear();
             if !whole {
@@ -170,7 +176,7 @@ impl Core {
             Err(Unmet::Precondition(_)) => return Err(CommitError::Conflict.into()),
             Err(unmet) => Some(unmet),
         };
-        if course.rest.changes.is_empty() && course.rest.operation.is_none() {
+        if course.rest.changes.is_empty() && course.rest.operation.is_none() && !course.rest.reset {
             return Ok(true);
         }
         if let Some(unmet) = impossible {
@@ -184,7 +190,7 @@ impl Core {
         {
             self.confirm_open(course).await?;
             let (changes, after, at) = (&[][..], &base, course.rest.at);
-            let part = Part { changes, after, at, operation: None, cell: self.writer.cell() };
+            let part = Part { changes, reset: false, after, at, operation: None, cell: self.writer.cell() };
             self.write_directory(course, &part).await?;
             return Ok(false);
         }
@@ -195,6 +201,7 @@ impl Core {
         let Ok(after) = base.apply(&now) else { return Err(Stop::Again) };
         let part = Part {
             changes: &now.changes,
+            reset: now.reset,
             after: &after,
             at: now.at,
             operation: operation.as_ref(),
@@ -205,10 +212,12 @@ impl Core {
                 self.confirm_open(course).await?;
                 self.write_directory(course, &part).await?;
                 course.done.extend(now.changes);
+                course.reset |= now.reset;
             }
             Place::Slot(service, id) => self.write_slot(course, &part, (&service, &id)).await?,
         }
         course.rest.preconditions.clear();
+        course.rest.reset = false;
         course.rest.changes.drain(..count);
         course.after = Some(after);
         if last {
@@ -230,7 +239,8 @@ impl Core {
             .filter(|entry| !is_kept(*entry))
             .map(|(id, _)| id.clone())
             .collect();
-        if !gone.is_empty() && (course.marked.is_none() || course.marked != known.version) {
+        // A reset takes instances with their services: who registers one looks for the service after.
+        if !part.reset && !gone.is_empty() && (course.marked.is_none() || course.marked != known.version) {
             self.mark(course, gone).await?;
             // Decided again, upon the slots that were listed.
             return Err(Stop::Again);

@@ -31,6 +31,8 @@ pub(crate) struct Mirror {
     unconfirmed: BTreeMap<Nonce, Option<Arc<Slot>>>,
     /// How far it has followed each kind.
     cursors: [u64; 3],
+    /// How often each scope has started over, as far as that is shown.
+    resets: BTreeMap<Scope, u64>,
     /// The latest moment of all writes.
     pub(crate) at: Timestamp,
     /// A set is being stored: the watch waits.
@@ -174,6 +176,19 @@ impl Mirror {
             Some(object) => self.put(object),
             None => self.remove(event.kind, &event.name, event.revision),
         }
+    }
+
+    /// The scopes that have started over since they were shown.
+    pub(crate) fn started_over(&self) -> Vec<Scope> {
+        let shown = |scope: &Scope| self.resets.get(scope).copied().unwrap_or_default();
+        let known = self.known.iter().filter(|(scope, known)| known.directory.resets > shown(scope));
+        known.map(|(scope, _)| scope.clone()).collect()
+    }
+
+    /// What is known of the resets of a scope is shown from now on.
+    pub(crate) fn shows_resets(&mut self, scope: &Scope) {
+        let resets = self.known(scope).directory.resets;
+        self.resets.insert(scope.clone(), resets);
     }
 
     /// Shows each directory of which all is here.

@@ -67,6 +67,9 @@ pub(crate) struct Directory {
     pub(crate) operations: BTreeMap<OperationId, Name>,
     /// How often each service has begun or ceased to be checked, if it has.
     pub(crate) checks: BTreeMap<ServiceId, u64>,
+    /// How often the scope has started over. A replica that has shown fewer forgets the operations that it
+    /// knows.
+    pub(crate) resets: u64,
     /// The services that somebody is about to delete.
     pub(crate) closing: BTreeSet<ServiceId>,
     pub(crate) recent: Recent,
@@ -158,6 +161,11 @@ impl Recent {
         }
         self.count += 1;
         self.writes.push_back((nonce, finished));
+    }
+
+    /// Forgets the operations. The writes stay, for those who look for theirs.
+    pub(crate) fn forget(&mut self) {
+        self.writes.iter_mut().for_each(|(_, finished)| finished.clear());
     }
 
     pub(crate) fn has(&self, nonce: &str) -> bool {

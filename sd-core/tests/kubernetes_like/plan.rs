@@ -53,6 +53,10 @@ fn place_of(operation: &Operation) -> Place {
 /// The first changes of a set that one write stores, and how many they are.
 pub(crate) fn first_place(set: &ChangeSet, mirror: &Mirror) -> (Place, usize) {
     let mut places = set.changes.iter().map(|change| place(change, mirror, &set.scope));
+    if set.reset {
+        // The directory that names nothing else, and what is in it.
+        return (Place::Directory, places.take_while(|place| *place == Place::Directory).count());
+    }
     match places.next() {
         // A set without changes is kept for its operation.
         None | Some(Place::Directory) => {
@@ -109,7 +113,8 @@ pub(crate) fn is_guarded(set: &ChangeSet, mirror: &Mirror) -> bool {
     let Some(Place::Slot(service, id)) = slots.next() else { return false };
     let own = EntityKey::Instance(service.clone(), id);
     let parent = EntityKey::Service(service);
-    slots.next().is_none()
+    !set.reset
+        && slots.next().is_none()
         && set.preconditions.iter().all(|precondition| match precondition {
             Precondition::Live(key, _) => *key == own || *key == parent,
             Precondition::At(key, _) => *key == own,
@@ -178,6 +183,8 @@ fn is_over(changes: &[Change], id: &OperationId) -> bool {
 /// Changes of a set that one write stores.
 pub(crate) struct Part<'a> {
     pub(crate) changes: &'a [Change],
+    /// Whether the scope starts over before them.
+    pub(crate) reset: bool,
     /// The state after them.
     pub(crate) after: &'a State,
     pub(crate) at: Timestamp,
@@ -201,7 +208,8 @@ impl Part<'_> {
             new.push((name.clone(), Value { scope: scope.clone(), base: known.version.unwrap_or(0), of }));
             name
         };
-        let mut directory = Directory { scope: scope.clone(), at: self.at, ..Directory::default() };
+        let resets = known.directory.resets + u64::from(self.reset);
+        let mut directory = Directory { scope: scope.clone(), at: self.at, resets, ..Directory::default() };
         for value in here.namespaces().map(NamespaceEntry::namespace) {
             let before = known.namespaces.iter().find(|(_, before)| before == value);
             let name =
@@ -228,7 +236,8 @@ impl Part<'_> {
             }
         }
         let mut finished = Vec::new();
-        for (name, pending) in &known.operations {
+        let under_way = known.operations.iter().filter(|_| !self.reset);
+        for (name, pending) in under_way {
             let id = &pending.operation.id;
             match ended(pending, self.cell, self.at) {
                 Some(operation) => finished.push(operation),
@@ -242,6 +251,9 @@ impl Part<'_> {
         }
         finished.extend(self.operation.cloned());
         directory.recent = known.directory.recent.clone();
+        if self.reset {
+            directory.recent.forget();
+        }
         directory.recent.push(name_of_write(&mut name), finished);
         (directory, new)
     }

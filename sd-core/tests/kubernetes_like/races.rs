@@ -47,9 +47,10 @@ fn schedules() -> impl Iterator<Item = (u64, Schedule)> {
 type Answer = Result<(), ErrorCode>;
 type Request = Box<dyn Fn(ScopedCloudMap, Stage) -> BoxFuture<'static, Result<(), Error>>>;
 
-/// Namespace `app` with service `web`, by their ids.
+/// Namespace `app` with service `web`, by their ids, and the first replica's engine.
 #[derive(Clone)]
 struct Stage {
+    cloud_map: CloudMap,
     namespace: String,
     service: Arc<Service>,
 }
@@ -81,15 +82,17 @@ impl Meeting {
         let registries = [(); 2].map(|()| KubernetesLike::open(world));
         let engine = |index: usize| {
             let ids = SeededIds::new(2 * seed + index as u64);
-            CloudMap::builder(Arc::clone(&registries[index])).ids(ids).build().at(Scope::default())
+            CloudMap::builder(Arc::clone(&registries[index])).ids(ids).build()
         };
-        let apis = [engine(0), engine(1)];
+        let engines = [engine(0), engine(1)];
+        let apis = engines.each_ref().map(|engine| engine.at(Scope::default()));
+        let [cloud_map, _] = engines;
         let (api, cell) = (apis[0].clone(), registries[0].cell().clone());
         let stage = finish(async move {
             api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
             let first = cell.load().scope(&Scope::default()).namespaces().next().unwrap().namespace().clone();
             let created = api.create_service(service_request("web", first.id.as_str(), false)).await.unwrap();
-            Stage { namespace: first.id.to_string(), service: created.service }
+            Stage { cloud_map, namespace: first.id.to_string(), service: created.service }
         });
         let meeting = Self { registries, apis, stage };
         meeting.follow();
@@ -267,6 +270,26 @@ fn registrations_do_not_meet() {
         let service = here.namespaces().flat_map(|entry| here.services_of(entry)).next().unwrap();
         assert_eq!(service.instances().len(), 2, "seed {seed}, {schedule:?}");
     }
+}
+
+#[test]
+fn a_reset_takes_what_is_registered_beside_it() {
+    let reset = request(|_, stage| async move { stage.cloud_map.reset().await });
+    let register = request(|api, stage| async move {
+        let request = RegisterInstanceRequest::new(stage.service.id.as_str(), "i-1");
+        api.register_instance(request.with_attribute("version", "1")).await.map(drop)
+    });
+    let mut first = [0, 0];
+    for (seed, schedule) in schedules() {
+        let (answers, state) = race(seed, schedule, [&reset, &register]);
+        match answers {
+            [Ok(()), Ok(())] => first[1] += 1,
+            [Ok(()), Err(ErrorCode::ServiceNotFound)] => first[0] += 1,
+            _ => panic!("seed {seed}, {schedule:?}: {answers:?}"),
+        }
+        assert_eq!(state.scopes().count(), 0, "seed {seed}, {schedule:?}");
+    }
+    assert!(first.iter().all(|first| *first > 0), "always the same: {first:?}");
 }
 
 /// The registration's slot is stored, then its replica cannot read the directory any more, and is not told either.

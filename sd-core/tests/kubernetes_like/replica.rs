@@ -19,6 +19,11 @@
 //! after the list, the read comes after the mark, so one of the two sees the other. A mark that a crash has left is taken
 //! off by the next who meets it.
 //!
+//! **Starting over.** The directory names nothing any more and counts the resets. That one write is the
+//! commit. A registration that was written beside it does not find its service after. A replica that meets a
+//! higher count forgets the operations of the scope, which the directory and the slots that it named have
+//! forgotten as well.
+//!
 //! **Doubt.** A write that was not answered is repeated: if it was done its object has another version, and says in `recent`
 //! who wrote it. A slot that was written, and whose service could not be read after, is *unconfirmed*: this replica shows
 //! what was there before, because a request that is found in the cell is answered with success.
@@ -149,6 +154,15 @@ impl Core {
 
     /// Publishes what the mirror has come to.
     pub(crate) fn show(&self, mirror: &mut Mirror) {
+        for scope in mirror.started_over() {
+            let (state, _) = mirror.state(self.writer.cell());
+            let mut found = ChangeSet::new(scope.clone(), mirror.at);
+            found.reset = true;
+            found.changes =
+                State::new().diff(&state).into_iter().find(|(of, _)| *of == scope).unwrap_or_default().1;
+            self.writer.publish(&found).expect("what is stored is legal");
+            mirror.shows_resets(&scope);
+        }
         let (state, finished) = mirror.state(self.writer.cell());
         self.writer.reconcile(&state, mirror.at, &finished).expect("what is stored is legal");
     }
