@@ -1,9 +1,148 @@
 //! The constraints of the API's service model: lengths, ranges, patterns, enumerations.
 //!
-//! Every type that parses text and every planner that checks a member says what is wrong in the same words,
-//! those of the service itself: `Value '…' at 'serviceId' failed to satisfy constraint: Member must …`.
+//! Every type that parses text and every planner that checks a member words a violation as the service does:
+//! `Value '…' at 'serviceId' failed to satisfy constraint: Member must …`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+/// The constraints of a text: least and greatest length in characters, and a regular expression.
+///
+/// The constants below have the names of the shapes in the service model.
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    min: usize,
+    max: Option<usize>,
+    pattern: Option<Pattern>,
+}
+
+/// A regular expression as the service model writes it, and what it accepts.
+#[derive(Clone, Copy, Debug)]
+struct Pattern {
+    text: &'static str,
+    accepts: fn(&str) -> bool,
+}
+
+pub(crate) const AMAZON_RESOURCE_NAME: &Text = &Text::of_length(1, 1011);
+pub(crate) const ARN: &Text = &Text::of_length(0, 255);
+pub(crate) const ATTR_KEY: &Text = &Text::of_length(0, 255).matching("^[a-zA-Z0-9!-~]+$", printable);
+pub(crate) const ATTR_VALUE: &Text = &Text::of_length(0, 1024).matching(
+    "^([a-zA-Z0-9!-~][ \\ta-zA-Z0-9!-~]*){0,1}[a-zA-Z0-9!-~]{0,1}$",
+    |text| {
+        text.bytes().all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t')
+            && !text.starts_with([' ', '\t'])
+    },
+);
+pub(crate) const AWS_ACCOUNT_ID: &Text = &Text::of_length(12, 12);
+pub(crate) const FILTER_VALUE: &Text = &Text::of_length(1, 255);
+pub(crate) const INSTANCE_ID: &Text = &Text::of_length(0, 64).matching("^[0-9a-zA-Z_/:.@-]+$", |text| {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_/:.@-".contains(&b))
+});
+pub(crate) const NAMESPACE_NAME: &Text = &Text::of_length(0, 1024).matching("^[!-~]{1,1024}$", |text| {
+    // ASCII, so octets are characters.
+    printable(text) && text.len() <= 1024
+});
+pub(crate) const NAMESPACE_NAME_HTTP: &Text = &Text::of_length(0, 1024)
+    .matching("^(?!arn:)[!-~]{1,1024}$", |text| {
+        printable(text) && text.len() <= 1024 && !text.starts_with("arn:")
+    });
+pub(crate) const NAMESPACE_NAME_PRIVATE: &Text = &Text::of_length(0, 253)
+    .matching("^(?!arn:)[!-~]{1,253}$", |text| {
+        printable(text) && text.len() <= 253 && !text.starts_with("arn:")
+    });
+pub(crate) const NAMESPACE_NAME_PUBLIC: &Text = &Text::of_length(0, 253).matching(
+    "^([a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?\\.)+[a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?$",
+    |text| {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        text.contains('.') && text.split('.').all(label)
+    },
+);
+pub(crate) const NEXT_TOKEN: &Text = &Text::of_length(0, 4096);
+pub(crate) const OPERATION_ID: &Text = &Text::of_length(0, 255);
+pub(crate) const RESOURCE_DESCRIPTION: &Text = &Text::of_length(0, 1024);
+pub(crate) const RESOURCE_ID: &Text = &Text::of_length(0, 64);
+pub(crate) const RESOURCE_PATH: &Text = &Text::of_length(0, 255);
+pub(crate) const SERVICE_ATTRIBUTE_KEY: &Text = &Text::of_length(0, 255);
+pub(crate) const SERVICE_ATTRIBUTE_VALUE: &Text = &Text::of_length(0, 1024);
+pub(crate) const SERVICE_NAME: &Text = &Text::any().matching(
+    "((?=^.{1,127}$)^([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9])(\\.([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9]))*$)|(^\\.$)",
+    |text| {
+        let label = |label: &str| match label.as_bytes() {
+            [only] => only.is_ascii_alphanumeric(),
+            bytes => {
+                (2..=63).contains(&bytes.len())
+                    && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            }
+        };
+        text == "." || ((1..=127).contains(&text.len()) && text.split('.').all(label))
+    },
+);
+pub(crate) const TAG_KEY: &Text = &Text::of_length(1, 128);
+pub(crate) const TAG_VALUE: &Text = &Text::of_length(0, 256);
+
+fn printable(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+impl Text {
+    /// A text of any length.
+    pub(crate) const fn any() -> Self {
+        Self { min: 0, max: None, pattern: None }
+    }
+
+    /// A text of so many characters, both included.
+    pub(crate) const fn of_length(min: usize, max: usize) -> Self {
+        Self { min, max: Some(max), pattern: None }
+    }
+
+    /// Adds a pattern. `accepts` decides what the regular expression `text` describes.
+    pub(crate) const fn matching(self, text: &'static str, accepts: fn(&str) -> bool) -> Self {
+        Self { pattern: Some(Pattern { text, accepts }), ..self }
+    }
+
+    /// The first constraint that the value breaks.
+    pub(crate) fn check(&self, value: &str) -> Result<(), Constraint> {
+        self.broken(value).next().map_or(Ok(()), Err)
+    }
+
+    /// The constraints that the value breaks, in the order in which the service reports them. Costs one walk of the value.
+    pub(crate) fn broken(&self, value: &str) -> impl Iterator<Item = Constraint> + use<> {
+        // A count of octets bounds the count of characters from above, so the common case needs no walk.
+        let in_range = |count| self.min <= count && self.max.is_none_or(|max| count <= max);
+        let length =
+            if value.is_ascii() && in_range(value.len()) { None } else { Some(value.chars().count()) };
+        let long =
+            self.max.filter(|max| length.is_some_and(|length| *max < length)).map(Constraint::MaxLength);
+        let short = length.is_some_and(|length| length < self.min).then_some(Constraint::MinLength(self.min));
+        let pattern = self.pattern.filter(|pattern| !(pattern.accepts)(value));
+        [long, short, pattern.map(|pattern| Constraint::Pattern(pattern.text))].into_iter().flatten()
+    }
+}
+
+impl Text {
+    /// All constraints, as the service lists them for the members of lists and maps.
+    fn listed(&self, not_null: Option<Constraint>) -> String {
+        let lengths = self.max.map(|max| [Constraint::MaxLength(max), Constraint::MinLength(self.min)]);
+        let pattern = self.pattern.map(|pattern| Constraint::Pattern(pattern.text));
+        let all = lengths.into_iter().flatten().chain(pattern).chain(not_null);
+        all.map(|constraint| constraint.to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |text: &Self| (text.min, text.max, text.pattern.map(|pattern| pattern.text));
+        parts(self) == parts(other)
+    }
+}
+
+impl Eq for Text {}
 
 /// A rule of the service model that a value breaks. [`Violation`] adds the member and the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +162,12 @@ pub enum Constraint {
     Min(i64),
     /// At most this number.
     Max(i64),
-    /// A rule that the service model gives in prose.
-    Format(&'static str),
+    /// These constraints on each item of a list of texts.
+    Items(&'static Text),
+    /// These constraints on each key of a map.
+    Keys(&'static Text),
+    /// These constraints on each value of a map.
+    Values(&'static Text),
 }
 
 impl fmt::Display for Constraint {
@@ -37,14 +180,21 @@ impl fmt::Display for Constraint {
             Self::OneOf(values) => write!(f, "Member must satisfy enum value set: [{}]", values.join(", ")),
             Self::Min(n) => write!(f, "Member must have value greater than or equal to {n}"),
             Self::Max(n) => write!(f, "Member must have value less than or equal to {n}"),
-            Self::Format(rule) => write!(f, "Member must {rule}"),
+            Self::Items(text) => {
+                write!(f, "Member must satisfy constraint: [{}]", text.listed(Some(Self::NotNull)))
+            }
+            Self::Keys(text) => {
+                write!(f, "Map keys must satisfy constraint: [{}]", text.listed(Some(Self::NotNull)))
+            }
+            // The service does not say of values that they must not be null.
+            Self::Values(text) => write!(f, "Map value must satisfy constraint: [{}]", text.listed(None)),
         }
     }
 }
 
 impl std::error::Error for Constraint {}
 
-/// A value, where it stood and the constraint that it breaks.
+/// A value, the member that has it and the constraint that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     member: String,
@@ -54,9 +204,14 @@ pub struct Violation {
 
 impl Violation {
     /// `member` is the path of the member in lower camel case, as the service writes it: `dnsConfig.dnsRecords`.
+    /// At most 1,200 characters of it and of the value are kept.
     #[must_use]
-    pub fn new(member: impl Into<String>, value: Option<&str>, constraint: Constraint) -> Self {
-        Self { member: shortened(&member.into()), value: value.map(shortened), constraint }
+    pub fn new(
+        member: impl fmt::Display,
+        value: Option<&(impl fmt::Display + ?Sized)>,
+        constraint: Constraint,
+    ) -> Self {
+        Self { member: shortened(member), value: value.map(shortened), constraint }
     }
 
     /// The path of the member in lower camel case.
@@ -82,41 +237,85 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A message quotes no more of a value than this many characters.
-const QUOTED: usize = 256;
+/// The violations of a request: the first ones, and how many there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Violations {
+    first: Vec<Violation>,
+    count: usize,
+}
 
-fn shortened(value: &str) -> String {
-    match value.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
+impl Violations {
+    /// At most this many violations are kept, so that a refusal is never longer than a few pages.
+    pub const KEPT: usize = 16;
+
+    /// Counts a violation. `violation` is called only if it is kept.
+    pub(crate) fn push(&mut self, violation: impl FnOnce() -> Violation) {
+        if self.first.len() < Self::KEPT {
+            self.first.push(violation());
+        }
+        self.count += 1;
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The first [`KEPT`](Self::KEPT) of them, in the order of the service model.
+    #[must_use]
+    pub fn first(&self) -> &[Violation] {
+        &self.first
     }
 }
 
-/// Checks a length in characters, as the service model counts it.
-pub(crate) fn length(value: &str, min: usize, max: usize) -> Result<(), Constraint> {
-    // A byte count bounds the character count from above, so the common case needs no walk.
-    let count = if value.len() <= max && value.len() >= min && value.is_ascii() {
-        return Ok(());
-    } else {
-        value.chars().count()
-    };
-    if count < min {
-        Err(Constraint::MinLength(min))
-    } else if count > max {
-        Err(Constraint::MaxLength(max))
-    } else {
-        Ok(())
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.count == 1 { "" } else { "s" };
+        write!(f, "{} validation error{plural} detected: ", self.count)?;
+        for (i, violation) in self.first.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{violation}")?;
+        }
+        match self.count - self.first.len() {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 
-/// Checks every byte of a value against a class that the pattern describes, and that there is one. The service model has
-/// no least length where it has a pattern.
-pub(crate) fn bytes(
-    value: &str,
-    pattern: &'static str,
-    allowed: impl Fn(u8) -> bool,
-) -> Result<(), Constraint> {
-    if !value.is_empty() && value.bytes().all(allowed) { Ok(()) } else { Err(Constraint::Pattern(pattern)) }
+/// A message quotes at most this many characters of a value: more than the longest value of the model that is not a token,
+/// so that most values are quoted in full, as the service does.
+const QUOTED: usize = 1200;
+
+/// The beginning of what it displays as. Costs no more than that, however long the rest is.
+pub(crate) fn shortened(value: impl fmt::Display) -> String {
+    struct Beginning {
+        text: String,
+        room: usize,
+    }
+
+    impl fmt::Write for Beginning {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            match part.char_indices().nth(self.room) {
+                Some((end, _)) => {
+                    self.text.push_str(&part[..end]);
+                    self.text.push('…');
+                    // Ends the formatting.
+                    Err(fmt::Error)
+                }
+                None => {
+                    self.room -= part.chars().count();
+                    self.text.push_str(part);
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    let mut beginning = Beginning { text: String::new(), room: QUOTED };
+    let _ = write!(beginning, "{value}");
+    beginning.text
 }
 
 #[cfg(test)]
@@ -125,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_violation_reads_as_the_service_writes_it() {
-        let missing = Violation::new("id", None, Constraint::NotNull);
+        let missing = Violation::new("id", None::<&str>, Constraint::NotNull);
         assert_eq!(
             missing.to_string(),
             "Value null at 'id' failed to satisfy constraint: Member must not be null"
@@ -139,14 +338,53 @@ mod tests {
 
     #[test]
     fn a_long_value_is_quoted_in_part() {
-        let text = Violation::new("name", Some(&"é".repeat(5000)), Constraint::NotNull).to_string();
-        assert!(text.chars().count() < 400, "{text}");
+        let text = Violation::new("name", Some(&*"é".repeat(5000)), Constraint::NotNull).to_string();
+        assert!(text.chars().count() < QUOTED + 100, "{text}");
+        let whole = "é".repeat(QUOTED);
+        assert_eq!(shortened(&whole), whole);
+        assert_eq!(shortened(format!("{whole}x")), format!("{whole}…"));
+    }
+
+    #[test]
+    fn quoting_stops_at_the_limit() {
+        struct Endless;
+
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                loop {
+                    f.write_str("ab")?;
+                }
+            }
+        }
+
+        assert_eq!(shortened(Endless), format!("{}…", "ab".repeat(QUOTED / 2)));
+    }
+
+    #[test]
+    fn only_the_first_violations_are_kept() {
+        let mut violations = Violations::default();
+        for i in 0..Violations::KEPT + 2 {
+            violations.push(|| Violation::new(format_args!("m{i}"), None::<&str>, Constraint::NotNull));
+        }
+        let text = violations.to_string();
+        assert!(text.starts_with("18 validation errors detected: Value null at 'm0' failed"), "{text}");
+        assert!(text.ends_with(
+            "Value null at 'm15' failed to satisfy constraint: Member must not be null; and 2 more"
+        ));
     }
 
     #[test]
     fn length_counts_characters() {
-        assert_eq!(length("éé", 1, 2), Ok(()));
-        assert_eq!(length("", 1, 2), Err(Constraint::MinLength(1)));
-        assert_eq!(length("abc", 1, 2), Err(Constraint::MaxLength(2)));
+        let text = Text::of_length(1, 2);
+        assert_eq!(text.check("éé"), Ok(()));
+        assert_eq!(text.check(""), Err(Constraint::MinLength(1)));
+        assert_eq!(text.check("abc"), Err(Constraint::MaxLength(2)));
+    }
+
+    #[test]
+    fn all_broken_constraints_are_found_length_first() {
+        let found: Vec<_> = NAMESPACE_NAME_PRIVATE.broken(&"x".repeat(254)).collect();
+        assert_eq!(found, [Constraint::MaxLength(253), Constraint::Pattern("^(?!arn:)[!-~]{1,253}$")]);
+        assert_eq!(NAMESPACE_NAME_PRIVATE.broken("app.local").count(), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 use crate::{
     action::Action,
-    constraint::Violation,
+    constraint::Violations,
     ids::{Arn, CreatorRequestId, NamespaceId, OperationId, ServiceId},
     quotas::{Quota, Rate},
 };
@@ -19,7 +19,7 @@ pub enum Error {
     #[error("{0}")]
     InvalidInput(InvalidInput),
     /// The namespace's name is taken.
-    #[error("namespace {namespace_id} has this name already")]
+    #[error("Namespace already exists.")]
     NamespaceAlreadyExists {
         /// The namespace that has the name.
         namespace_id: NamespaceId,
@@ -45,27 +45,27 @@ pub enum Error {
         duplicate_operation_id: OperationId,
     },
     /// No such namespace in this account and Region.
-    #[error("no namespace {0}")]
+    #[error("Namespace not found")]
     NamespaceNotFound(String),
     /// No such service in this account and Region.
-    #[error("no service {0}")]
+    #[error("Service not found")]
     ServiceNotFound(String),
     /// No such instance in the service.
-    #[error("no instance {instance_id} in service {service_id}")]
+    #[error("Instance not found")]
     InstanceNotFound {
-        /// What was asked for.
+        /// The id that the request gave.
         instance_id: String,
-        /// Where.
-        service_id: ServiceId,
+        /// The service, as the request named it.
+        service_id: String,
     },
     /// The service has no custom health check, so there is nothing to report to.
-    #[error("service {0} has no HealthCheckCustomConfig")]
+    #[error("Service has no custom health check")]
     CustomHealthNotFound(ServiceId),
     /// No such operation in this account and Region.
-    #[error("no operation {0}")]
+    #[error("Operation not found")]
     OperationNotFound(String),
     /// No namespace or service of this account and Region has this ARN.
-    #[error("no resource {0}")]
+    #[error("Resource not found")]
     ResourceNotFound(String),
     /// The resource still holds others.
     #[error("{0}")]
@@ -82,7 +82,7 @@ pub enum Error {
     #[error("too many requests for {}: after {} at once there can be one every {:?}", .0.action, .0.burst, .0.interval)]
     RequestLimitExceeded(&'static Rate),
     /// There are too many requests for an operation whose rate AWS does not publish. The request can be sent again, later.
-    #[error("Rate exceeded: too many requests for {0}")]
+    #[error("Rate exceeded")]
     Throttling(Action),
     /// The service may not have as many attributes as that.
     #[error("a service has at most 30 attributes, and service {service_id} would have {count}")]
@@ -241,8 +241,8 @@ impl fmt::Display for ErrorCode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidInput {
-    /// Members outside the lengths, ranges, patterns and enumerations of the service model: all of them.
-    Constraints(Vec<Violation>),
+    /// Members outside the lengths, ranges, patterns and enumerations of the service model.
+    Constraints(Violations),
     /// A rule of Cloud Map that the model cannot express.
     Rule {
         /// The path of the member that breaks it, in lower camel case.
@@ -255,15 +255,7 @@ pub enum InvalidInput {
 impl fmt::Display for InvalidInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Constraints(violations) => {
-                let plural = if violations.len() == 1 { "" } else { "s" };
-                write!(f, "{} validation error{plural} detected: ", violations.len())?;
-                for (i, violation) in violations.iter().enumerate() {
-                    let separator = if i == 0 { "" } else { "; " };
-                    write!(f, "{separator}{violation}")?;
-                }
-                Ok(())
-            }
+            Self::Constraints(violations) => violations.fmt(f),
             Self::Rule { rule, .. } => f.write_str(rule),
         }
     }

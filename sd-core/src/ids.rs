@@ -14,13 +14,13 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::{
     clock::Timestamp,
-    constraint::{self, Constraint},
+    constraint::{self, Constraint, Text},
     name::ServiceName,
 };
 
 /// Declares a newtype over shared text with one fallible constructor.
 macro_rules! text_newtype {
-    ($(#[$doc:meta])* $name:ident, $parse:expr) => {
+    ($(#[$doc:meta])* $name:ident, $text:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(std::sync::Arc<str>);
@@ -31,9 +31,14 @@ macro_rules! text_newtype {
             /// # Errors
             /// The constraint that the text breaks.
             pub fn parse(text: &str) -> Result<Self, $crate::constraint::Constraint> {
-                let check: fn(&str) -> Result<(), $crate::constraint::Constraint> = $parse;
-                check(text)?;
-                Ok(Self(text.into()))
+                const TEXT: &$crate::constraint::Text = $text;
+                TEXT.check(text)?;
+                Ok(Self::of_checked(text))
+            }
+
+            /// Keeps a text that was checked before.
+            pub(crate) fn of_checked(text: &str) -> Self {
+                Self(text.into())
             }
 
             /// The text.
@@ -97,13 +102,12 @@ pub(crate) fn decode_base32(text: &str) -> Option<Vec<u8>> {
     base32().decode(text.as_bytes()).ok()
 }
 
-fn resource_id(text: &str) -> Result<(), Constraint> {
-    constraint::length(text, 1, 64)
-}
+/// The form of ids that this library gives.
+const ID: &Text = &Text::of_length(1, 64);
 
 text_newtype! {
     /// The identifier of a namespace: `ns-` and 16 characters of `a-z2-7`.
-    NamespaceId, resource_id
+    NamespaceId, ID
 }
 
 text_newtype! {
@@ -111,58 +115,49 @@ text_newtype! {
     ///
     /// It follows from the namespace and the name: a service that is created again has the same id
     /// (terraform-provider-aws issue 46930), so that what points at it, such as ECS, notices nothing.
-    ServiceId, resource_id
+    ServiceId, ID
 }
 
 text_newtype! {
     /// The identifier of an instance, unique in its service: 1–64 characters of `[0-9a-zA-Z_/:.@-]`.
-    InstanceId, |text| {
-        constraint::length(text, 0, 64)?;
-        constraint::bytes(text, "^[0-9a-zA-Z_/:.@-]+$", |b| {
-            b.is_ascii_alphanumeric() || b"_/:.@-".contains(&b)
-        })
-    }
+    InstanceId, constraint::INSTANCE_ID
 }
 
 text_newtype! {
     /// The identifier of an operation: 32 characters of `a-z2-7`, `-`, and its creation time in milliseconds in base 36.
-    OperationId, |text| constraint::length(text, 1, 255)
+    OperationId, &Text::of_length(1, 255)
 }
 
 text_newtype! {
     /// The identifier of the hosted zone of a DNS namespace: `Z` and upper-case alphanumerics.
-    HostedZoneId, resource_id
+    HostedZoneId, ID
 }
 
 text_newtype! {
     /// The identifier of a VPC: at most 64 characters, no format is modelled.
-    VpcId, |text| constraint::length(text, 0, 64)
+    VpcId, constraint::RESOURCE_ID
 }
 
 text_newtype! {
     /// The idempotency token of a create or register request: at most 64 characters.
-    CreatorRequestId, |text| constraint::length(text, 0, 64)
+    CreatorRequestId, constraint::RESOURCE_ID
 }
 
 text_newtype! {
     /// The idempotency token of a request that updates a namespace: at most 64 characters.
-    UpdaterRequestId, |text| constraint::length(text, 0, 64)
+    UpdaterRequestId, constraint::RESOURCE_ID
 }
 
 text_newtype! {
     /// An AWS account: 12 digits.
-    AccountId, |text| {
-        constraint::length(text, 12, 12)?;
-        constraint::bytes(text, "^[0-9]{12}$", |b| b.is_ascii_digit())
-    }
+    AccountId, &Text::of_length(12, 12).matching("^[0-9]{12}$", |text| text.bytes().all(|b| b.is_ascii_digit()))
 }
 
 text_newtype! {
     /// An AWS Region, such as `us-east-1`: 1–64 lower-case letters, digits and hyphens.
-    Region, |text| {
-        constraint::length(text, 1, 64)?;
-        constraint::bytes(text, "^[a-z0-9-]+$", |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    }
+    Region, &Text::of_length(1, 64).matching("^[a-z0-9-]+$", |text| {
+        text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    })
 }
 
 impl Region {
@@ -411,6 +406,16 @@ impl Fresh {
     #[must_use]
     pub fn namespace_id(&self) -> NamespaceId {
         NamespaceId(format!("ns-{}", encode_base32(&self.namespace)).into())
+    }
+
+    /// An id for a request that this one makes of another service, in the form of a UUID (RFC 9562).
+    #[must_use]
+    pub(crate) fn request_id(&self) -> impl fmt::Display + use<> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.operation;
+        let part = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let parts: [&[u8]; 5] =
+            [&[a, b, c, d], &[e, f], &[g & 0x0f | 0x40, h], &[i & 0x3f | 0x80, j], &[k, l, m, n, o, p]];
+        parts.map(part).join("-")
     }
 
     /// The id of the hosted zone that the request creates: `Z` and 20 upper-case alphanumerics.

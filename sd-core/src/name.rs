@@ -12,31 +12,17 @@ text_newtype! {
     ///
     /// This is the widest pattern, that of HTTP namespaces; [`parse_private`](Self::parse_private) and
     /// [`parse_public`](Self::parse_public) are narrower.
-    NamespaceName, |text| {
-        constraint::length(text, 0, 1024)?;
-        printable(text, NamespaceName::HTTP_PATTERN)
-    }
-}
-
-fn printable(text: &str, pattern: &'static str) -> Result<(), Constraint> {
-    constraint::bytes(text, pattern, |b| b.is_ascii_graphic())?;
-    if text.starts_with("arn:") { Err(Constraint::Pattern(pattern)) } else { Ok(()) }
+    NamespaceName, constraint::NAMESPACE_NAME_HTTP
 }
 
 impl NamespaceName {
-    const HTTP_PATTERN: &str = "^(?!arn:)[!-~]{1,1024}$";
-    const PRIVATE_PATTERN: &str = "^(?!arn:)[!-~]{1,253}$";
-    const PUBLIC_PATTERN: &str =
-        "^([a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?\\.)+[a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?$";
-
     /// The name of a private DNS namespace: at most 253 characters.
     ///
     /// # Errors
     /// The constraint that the text breaks.
     pub fn parse_private(text: &str) -> Result<Self, Constraint> {
-        constraint::length(text, 0, 253)?;
-        printable(text, Self::PRIVATE_PATTERN)?;
-        Ok(Self(text.into()))
+        constraint::NAMESPACE_NAME_PRIVATE.check(text)?;
+        Ok(Self::of_checked(text))
     }
 
     /// The name of a public DNS namespace: a domain name with at least one dot, at most 253 characters.
@@ -44,38 +30,15 @@ impl NamespaceName {
     /// # Errors
     /// The constraint that the text breaks.
     pub fn parse_public(text: &str) -> Result<Self, Constraint> {
-        constraint::length(text, 0, 253)?;
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if text.contains('.') && text.split('.').all(label) {
-            Ok(Self(text.into()))
-        } else {
-            Err(Constraint::Pattern(Self::PUBLIC_PATTERN))
-        }
+        constraint::NAMESPACE_NAME_PUBLIC.check(text)?;
+        Ok(Self::of_checked(text))
     }
 }
 
 text_newtype! {
     /// The name of a service: 1–127 characters, labels of 1–63 letters, digits, `_` and `-` with dots between them,
     /// none beginning or ending with `-`; or a single dot, the apex of the namespace.
-    ServiceName, |text| {
-        const PATTERN: &str = "((?=^.{1,127}$)^([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9])(\\.([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9]))*$)|(^\\.$)";
-        let label = |label: &str| match label.as_bytes() {
-            [only] => only.is_ascii_alphanumeric(),
-            bytes => {
-                (2..=63).contains(&bytes.len())
-                    && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')
-                    && !label.starts_with('-')
-                    && !label.ends_with('-')
-            }
-        };
-        let fits = text == "." || ((1..=127).contains(&text.len()) && text.split('.').all(label));
-        if fits { Ok(()) } else { Err(Constraint::Pattern(PATTERN)) }
-    }
+    ServiceName, constraint::SERVICE_NAME
 }
 
 impl ServiceName {

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     fmt,
     hash::{Hash, Hasher},
     sync::{Arc, PoisonError, RwLock},
@@ -18,14 +18,16 @@ pub struct OperationLog {
 
 #[derive(Clone, Default)]
 struct Log {
-    /// In order of age. Most finish in this order, so that they are added at the end or close to it.
-    by_age: VecDeque<(Age, Arc<Operation>)>,
+    /// In the order in which they finished.
+    by_end: VecDeque<Arc<Operation>>,
+    /// Those of each scope in order of age. Most finish in this order, so that they are added at the end or close to it.
+    by_age: HashMap<Scope, VecDeque<(Age, Arc<Operation>)>>,
     by_id: HashSet<ById>,
 }
 
-/// An operation that is found by its id.
+/// An operation that is found by its id, and its age in the log.
 #[derive(Clone)]
-struct ById(Arc<Operation>);
+struct ById(Arc<Operation>, Age);
 
 impl Borrow<str> for ById {
     fn borrow(&self) -> &str {
@@ -47,27 +49,47 @@ impl PartialEq for ById {
 
 impl Eq for ById {}
 
-impl Log {
-    /// How many are not after this age.
-    fn until(&self, age: Age) -> usize {
-        self.by_age.partition_point(|(found, _)| *found <= age)
-    }
+/// How many are not after this age.
+fn until(by_age: &VecDeque<(Age, Arc<Operation>)>, age: Age) -> usize {
+    by_age.partition_point(|(found, _)| *found <= age)
+}
 
-    /// The age itself and its place, or the next ones where that is taken: an operation that changed nothing has the
-    /// revision of the change before it, and comes after that.
-    fn vacant(&self, mut age: Age) -> (usize, Age) {
-        let mut place = self.until(age);
-        while place.checked_sub(1).is_some_and(|before| self.by_age[before].0 == age) {
-            age = age.next();
-            place = self.until(age);
+/// Adds an operation at its age, or at the next one that is vacant: an operation that changed nothing has the revision of the
+/// change before it, and comes after that.
+fn add(by_age: &mut VecDeque<(Age, Arc<Operation>)>, mut age: Age, operation: Arc<Operation>) -> Age {
+    let mut place = until(by_age, age);
+    while place.checked_sub(1).is_some_and(|before| by_age[before].0 == age) {
+        age = age.next();
+        place = until(by_age, age);
+    }
+    by_age.insert(place, (age, operation));
+    age
+}
+
+impl Log {
+    fn remove_oldest(&mut self) {
+        let Some(ById(oldest, age)) =
+            self.by_end.pop_front().and_then(|oldest| self.by_id.take(oldest.id.as_str()))
+        else {
+            return;
+        };
+        if let Some(by_age) = self.by_age.get_mut(&oldest.scope) {
+            if let Ok(place) = by_age.binary_search_by_key(&age, |(found, _)| *found) {
+                by_age.remove(place);
+            }
+            if by_age.is_empty() {
+                self.by_age.remove(&oldest.scope);
+            }
         }
-        (place, age)
     }
 }
 
 impl OperationLog {
     /// How many operations are kept by default.
     pub const CAPACITY: usize = 100_000;
+
+    /// How many operations are copied at a time while they are listed.
+    const BLOCK: usize = 256;
 
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { capacity: capacity.max(1), log: RwLock::default() }
@@ -77,75 +99,79 @@ impl OperationLog {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Operation>> {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        log.by_id.get(id).map(|ById(operation)| Arc::clone(operation))
+        log.by_id.get(id).map(|ById(operation, _)| Arc::clone(operation))
     }
 
     pub(crate) fn push(&self, operation: Arc<Operation>, age: Age) {
         let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let log = &mut *guard;
-        if !log.by_id.insert(ById(Arc::clone(&operation))) {
+        if log.by_id.contains(operation.id.as_str()) {
             // Stored twice by a backend that did not know of the first time.
             return;
         }
-        if log.by_age.len() == self.capacity
-            && let Some((_, oldest)) = log.by_age.pop_front()
-        {
-            log.by_id.remove(oldest.id.as_str());
+        if log.by_end.len() == self.capacity {
+            log.remove_oldest();
         }
-        match log.by_age.back() {
-            Some((newest, _)) if age <= *newest => {
-                let (place, age) = log.vacant(age);
-                log.by_age.insert(place, (age, operation));
-            }
-            _ => log.by_age.push_back((age, operation)),
-        }
+        log.by_end.push_back(Arc::clone(&operation));
+        let by_age = match log.by_age.get_mut(&operation.scope) {
+            Some(by_age) => by_age,
+            None => log.by_age.entry(operation.scope.clone()).or_default(),
+        };
+        let age = add(by_age, age, Arc::clone(&operation));
+        log.by_id.insert(ById(operation, age));
     }
 
-    /// The operations that were started after this one, in order, as long as `take` wants them.
-    pub(crate) fn after(&self, position: Option<Age>, mut take: impl FnMut(Age, &Arc<Operation>) -> bool) {
-        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let start = position.map_or(0, |age| log.until(age));
-        for (age, operation) in log.by_age.range(start..) {
-            if !take(*age, operation) {
-                break;
+    /// The operations of a scope that were started after this one, in order.
+    ///
+    /// They are copied in blocks, so that a write never waits for more than one block.
+    pub(crate) fn after(
+        &self,
+        scope: &Scope,
+        position: Option<Age>,
+    ) -> impl Iterator<Item = (Age, Arc<Operation>)> {
+        let (mut position, mut block) = (position, Vec::new().into_iter());
+        std::iter::from_fn(move || {
+            if block.len() == 0 {
+                block = self.block(scope, position).into_iter();
             }
-        }
+            let next: Option<(Age, Arc<Operation>)> = block.next();
+            position = next.as_ref().map(|(age, _)| *age).or(position);
+            next
+        })
+    }
+
+    fn block(&self, scope: &Scope, position: Option<Age>) -> Vec<(Age, Arc<Operation>)> {
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(by_age) = log.by_age.get(scope) else { return Vec::new() };
+        let start = position.map_or(0, |age| until(by_age, age));
+        by_age.range(start..).take(Self::BLOCK).cloned().collect()
     }
 
     /// The scopes of the operations.
     pub(crate) fn scopes(&self) -> BTreeSet<Scope> {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let mut scopes = BTreeSet::new();
-        for (_, operation) in &log.by_age {
-            if !scopes.contains(&operation.scope) {
-                scopes.insert(operation.scope.clone());
-            }
-        }
-        scopes
+        log.by_age.keys().cloned().collect()
     }
 
     /// Forgets the operations of a scope.
     pub(crate) fn forget(&self, scope: &Scope) {
         let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
-        let log = &mut *guard;
-        let before = log.by_age.len();
-        log.by_age.retain(|(_, operation)| {
-            let kept = operation.scope != *scope;
-            if !kept {
-                log.by_id.remove(operation.id.as_str());
-            }
-            kept
-        });
-        if log.by_age.len() < before / 2 {
-            log.by_age.shrink_to_fit();
-            log.by_id.shrink_to_fit();
+        let Log { by_end, by_age, by_id } = &mut *guard;
+        let Some(forgotten) = by_age.remove(scope) else { return };
+        for (_, operation) in &forgotten {
+            by_id.remove(operation.id.as_str());
+        }
+        by_end.retain(|operation| operation.scope != *scope);
+        if by_end.len() < forgotten.len() {
+            by_end.shrink_to_fit();
+            by_id.shrink_to_fit();
         }
     }
 
     /// How many operations are in the log.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.log.read().unwrap_or_else(PoisonError::into_inner).by_age.len()
+        self.log.read().unwrap_or_else(PoisonError::into_inner).by_end.len()
     }
 
     /// Whether no operation has finished yet.
@@ -217,12 +243,9 @@ mod tests {
             log.push(operation(id), Age::from_parts([created, since]));
         }
         let after = |position: Option<[u64; 2]>| {
-            let mut ids = String::new();
-            log.after(position.map(Age::from_parts), |_, operation| {
-                ids.push_str(operation.id.as_str());
-                true
-            });
-            ids
+            let scope = Scope::default();
+            let found = log.after(&scope, position.map(Age::from_parts));
+            found.map(|(_, operation)| operation.id.to_string()).collect::<String>()
         };
         assert_eq!((log.len(), after(None)), (5, "abcde".into()));
         assert_eq!(after(Some([3, 0])), "cde");
@@ -236,11 +259,9 @@ mod tests {
         for (since, id) in [(1, "z"), (1, "b"), (1, "c"), (2, "a"), (9, "d")] {
             log.push(operation(id), Age::from_parts([7, since]));
         }
-        let mut ids = Vec::new();
-        log.after(None, |_, operation| {
-            ids.push(operation.id.to_string());
-            true
-        });
+        let scope = Scope::default();
+        let found = log.after(&scope, None);
+        let ids: Vec<_> = found.map(|(_, operation)| operation.id.to_string()).collect();
         assert_eq!(ids, ["z", "b", "c", "a", "d"]);
     }
 }

@@ -69,29 +69,34 @@ fn filters_that_do_not_fit_are_refused() {
         assert_eq!(ruled(list(bad.clone())), member, "{bad:?}");
     }
     let enumeration = "satisfy enum value set: [TYPE, NAME, HTTP_NAME, RESOURCE_OWNER]";
-    let length = "have length less than or equal to 255";
+    let length = "satisfy constraint: [Member must have length less than or equal to 255, Member must have length greater \
+                  than or equal to 1, Member must not be null]";
     for (bad, expected) in [
         (
             filter("NAMESPACE_ID", None, &["a"]),
-            one_violation("filters.member.name", Some("NAMESPACE_ID"), enumeration),
+            one_violation("filters.1.member.name", Some("NAMESPACE_ID"), enumeration),
         ),
         (
             filter("NAME", Some("LIKE"), &["a"]),
-            one_violation(condition, Some("LIKE"), "satisfy enum value set: [EQ, IN, BETWEEN, BEGINS_WITH]"),
+            one_violation(
+                "filters.1.member.condition",
+                Some("LIKE"),
+                "satisfy enum value set: [EQ, IN, BETWEEN, BEGINS_WITH]",
+            ),
         ),
-        (
-            filter("NAME", None, &[""]),
-            one_violation("filters.member.values.member", Some(""), "have length greater than or equal to 1"),
-        ),
+        (filter("NAME", None, &[""]), one_violation("filters.1.member.values", Some("[]"), length)),
         (
             filter("NAME", None, &["v".repeat(256).as_str()]),
-            one_violation("filters.member.values.member", Some(&"v".repeat(256)), length),
+            one_violation("filters.1.member.values", Some(&format!("[{}]", "v".repeat(256))), length),
         ),
     ] {
         assert_eq!(invalid(list(bad)), expected);
     }
     let empty = invalid(list(Filter::default()));
-    assert!(empty.starts_with("2 validation errors") && empty.contains("'filters.member.values'"), "{empty}");
+    assert!(
+        empty.starts_with("2 validation errors") && empty.contains("'filters.1.member.values'"),
+        "{empty}"
+    );
 }
 
 #[test]

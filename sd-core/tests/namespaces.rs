@@ -107,7 +107,7 @@ fn members_of_an_http_namespace_are_checked() {
     for (request, expected) in [
         (
             name(1025),
-            "at 'name' failed to satisfy constraint: Member must have length less than or equal to 1024",
+            "at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^(?!arn:)[!-~]{1,1024}$",
         ),
         (
             Http::new("a").with_creator_request_id("t".repeat(65)),
@@ -149,10 +149,6 @@ fn members_of_a_private_namespace_are_checked() {
             Private::new("a", "v".repeat(65)),
             one_violation("vpc", Some(&"v".repeat(65)), "have length less than or equal to 64"),
         ),
-        (
-            Private::new("n".repeat(254), "v"),
-            one_violation("name", Some(&"n".repeat(254)), "have length less than or equal to 253"),
-        ),
         (ttl(None), one_violation(TTL, None, "not be null")),
         (ttl(Some(-1)), one_violation(TTL, Some("-1"), "have value greater than or equal to 0")),
         (
@@ -171,19 +167,27 @@ fn members_of_a_private_namespace_are_checked() {
     for (request, expected) in cases {
         assert_eq!(private(request), expected);
     }
+    let long = private(Private::new("n".repeat(254), "v"));
+    assert!(
+        long.starts_with("2 validation errors detected: ") && long.contains("equal to 253; Value"),
+        "{long}"
+    );
 }
 
 #[test]
 fn all_that_is_wrong_is_reported_at_once() {
-    let mut request = Private::new("a b", "v").with_tags([Tag::new("AWS:x", "y")]);
+    let mut request = Private::new("a b", "v").with_tags([Tag::new("k", "v"), Tag::new("", "y")]);
     request.vpc = None;
     assert_eq!(
         private(request),
         "3 validation errors detected: \
          Value 'a b' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^(?!arn:)[!-~]{1,253}$; \
          Value null at 'vpc' failed to satisfy constraint: Member must not be null; \
-         Value 'AWS:x' at 'tags.member.key' failed to satisfy constraint: Member must not begin with aws:"
+         Value '' at 'tags.2.member.key' failed to satisfy constraint: Member must have length greater than or equal to 1"
     );
+    // A rule between members is looked at when each member is right.
+    let reserved = Private::new("a", "v").with_tags([Tag::new("AWS:x", "y")]);
+    assert_eq!(private(reserved), "Tag keys that begin with aws: are reserved: AWS:x");
 }
 
 #[test]

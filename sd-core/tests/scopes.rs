@@ -264,6 +264,7 @@ fn refusal(action: Action) -> Option<ErrorCode> {
         | Action::UpdateHttpNamespace
         | Action::UpdatePrivateDnsNamespace
         | Action::UpdatePublicDnsNamespace => Some(ErrorCode::NamespaceNotFound),
+        Action::GetInstance => Some(ErrorCode::InstanceNotFound),
         Action::GetOperation => Some(ErrorCode::OperationNotFound),
         Action::ListTagsForResource | Action::TagResource | Action::UntagResource => {
             Some(ErrorCode::ResourceNotFoundException)
@@ -271,7 +272,6 @@ fn refusal(action: Action) -> Option<ErrorCode> {
         Action::DeleteService
         | Action::DeleteServiceAttributes
         | Action::DeregisterInstance
-        | Action::GetInstance
         | Action::GetInstancesHealthStatus
         | Action::GetService
         | Action::GetServiceAttributes

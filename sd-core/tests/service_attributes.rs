@@ -100,9 +100,11 @@ fn a_service_has_at_most_30_attributes() {
     let id = service.id.as_str();
     let keys: Vec<String> = (0..31).map(|i| format!("k{i:02}")).collect();
     let pairs: Vec<_> = keys.iter().map(|key| (key.as_str(), "v")).collect();
+    let all: Vec<_> = keys.iter().map(|key| format!("{key}=v")).collect();
+    let all = format!("{{{}}}", all.join(", "));
     assert_eq!(
         invalid(update(&engine, id, &pairs)),
-        one_violation("attributes", Some("31 attributes"), "have length less than or equal to 30")
+        one_violation("attributes", Some(&all), "have length less than or equal to 30")
     );
     update(&engine, id, &pairs[..30]).unwrap();
     match update(&engine, id, &[("k00", "w"), ("more", "v")]).unwrap_err() {
@@ -138,20 +140,23 @@ fn members_are_checked() {
     assert!(invalid(nothing).starts_with("2 validation errors detected: "));
 
     let at_least_one = "have length greater than or equal to 1";
-    let empty = one_violation("attributes", Some("0 attributes"), at_least_one);
+    let empty = one_violation("attributes", Some("{}"), at_least_one);
     assert_eq!(invalid(update(&engine, id, &[])), empty);
-    assert_eq!(invalid(delete(&engine, id, &[])), one_violation("attributes", Some("0 keys"), at_least_one));
+    assert_eq!(invalid(delete(&engine, id, &[])), one_violation("attributes", Some("[]"), at_least_one));
     let (key, value) = ("é".repeat(255), "é".repeat(1024));
     update(&engine, id, &[(&key, &value), ("", "any text\n")]).unwrap();
     delete(&engine, id, &[&key, ""]).unwrap();
     let long = |text: &str| format!("{text}x");
     let bad_key = invalid(update(&engine, id, &[(&long(&key), "v")]));
-    assert!(bad_key.contains("at 'attributes.key' failed") && bad_key.ends_with("equal to 255"), "{bad_key}");
+    assert!(bad_key.contains("at 'attributes' failed to satisfy constraint: Map keys must"), "{bad_key}");
     let bad_value = invalid(update(&engine, id, &[("k", &long(&value))]));
-    assert!(bad_value.contains("at 'attributes.k' failed") && bad_value.ends_with("to 1024"), "{bad_value}");
+    assert!(
+        bad_value.contains("at 'attributes' failed to satisfy constraint: Map value must"),
+        "{bad_value}"
+    );
     let bad_key = invalid(delete(&engine, id, &[&long(&key)]));
     assert!(
-        bad_key.contains("at 'attributes.member' failed") && bad_key.ends_with("equal to 255"),
+        bad_key.contains("at 'attributes' failed to satisfy constraint: Member must satisfy constraint: ["),
         "{bad_key}"
     );
     let many: Vec<String> = (0..31).map(|i| i.to_string()).collect();

@@ -106,12 +106,13 @@ fn record_sets_follow_the_table() {
 
 #[test]
 fn the_type_follows_from_the_namespace_and_the_request() {
-    let refusal = "When you specify an HTTP service, you can't include a DnsConfig element.";
+    let in_http = "When you create a service using a namespace that has a type of HTTP, you can't include a DnsConfig element.";
+    let of_http = "When you create a service with a type of HTTP, you can't include a DnsConfig element.";
     assert_eq!(create(HTTP, web()).unwrap().service.kind, ServiceKind::Http);
     assert_eq!(create(HTTP, web().with_service_type("HTTP")).unwrap().service.kind, ServiceKind::Http);
     assert_eq!(create(PRIVATE, web().with_service_type("HTTP")).unwrap().service.kind, ServiceKind::Http);
-    assert_eq!(invalid(create(HTTP, web_a())), refusal);
-    assert_eq!(invalid(create(PRIVATE, web_a().with_service_type("HTTP"))), refusal);
+    assert_eq!(invalid(create(HTTP, web_a())), in_http);
+    assert_eq!(invalid(create(PRIVATE, web_a().with_service_type("HTTP"))), of_http);
     assert_eq!(ruled(create(PRIVATE, web())), "dnsConfig");
     for reserved in ["DNS", "DNS_HTTP"] {
         let expected = one_violation("type", Some(reserved), "satisfy enum value set: [HTTP]");
@@ -148,8 +149,8 @@ fn members_are_checked() {
         assert!(create(PRIVATE, accepted.clone()).is_ok(), "{accepted:?}");
     }
 
-    const TTL: &str = "dnsConfig.dnsRecords.member.tTL";
-    const KIND: &str = "dnsConfig.dnsRecords.member.type";
+    const TTL: &str = "dnsConfig.dnsRecords.1.member.tTL";
+    const KIND: &str = "dnsConfig.dnsRecords.1.member.type";
     const THRESHOLD: &str = "healthCheckConfig.failureThreshold";
     let cases = [
         (CreateServiceRequest::default(), one_violation("name", None, "not be null")),
@@ -234,7 +235,7 @@ fn all_that_is_wrong_is_reported_at_once() {
     let text = invalid(create(PRIVATE, request));
     assert!(text.starts_with("4 validation errors detected: "), "{text}");
     for member in
-        ["'name'", "'dnsConfig.dnsRecords.member.tTL'", "'dnsConfig.dnsRecords.member.type'", "'type'"]
+        ["'name'", "'dnsConfig.dnsRecords.1.member.tTL'", "'dnsConfig.dnsRecords.2.member.type'", "'type'"]
     {
         assert!(text.contains(&format!("at {member} failed")), "{member}: {text}");
     }

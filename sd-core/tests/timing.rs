@@ -260,7 +260,7 @@ fn filters_of_operations_are_checked() {
         filter
     };
     for (filter, expected) in [
-        (with("STATUS", "EQ", &["DONE"]), "A value of the filter is none of the API's enumeration."),
+        (with("STATUS", "EQ", &["DONE"]), "The filter STATUS has no value \"DONE\"."),
         (with("STATUS", "EQ", &["FAIL", "SUCCESS"]), "The conditions EQ and BEGINS_WITH take one value."),
         (with("STATUS", "BETWEEN", &["FAIL", "SUCCESS"]), "The filter STATUS takes EQ or IN."),
         (with("TYPE", "BEGINS_WITH", &["CREATE"]), "The filter TYPE takes EQ or IN."),
@@ -274,7 +274,7 @@ fn filters_of_operations_are_checked() {
     ] {
         assert_eq!(refused(filter), expected);
     }
-    assert!(refused(with("NAME", "EQ", &["x"])).contains("filters.member.name"));
+    assert!(refused(with("NAME", "EQ", &["x"])).contains("filters.1.member.name"));
 }
 
 #[test]

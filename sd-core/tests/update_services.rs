@@ -106,7 +106,8 @@ fn records_that_are_left_out_are_deleted() {
     // What is deleted cannot be added again.
     assert_eq!(
         invalid(update(&engine, &service, records(&[(A, 60), (Aaaa, 60)]))),
-        "The service has no AAAA records; none can be added."
+        "The record types in the request must be the same as those present in the existing service. Records in the existing \
+         service are [A], but the records in the request are [A, AAAA]. The record types of a service cannot be changed."
     );
     // Without a DnsConfig there are none at all, and instances are found by the API only.
     update(&engine, &service, change().with_description("api only")).unwrap();
@@ -254,8 +255,8 @@ fn members_of_an_update_are_checked() {
     let record = &mut config.dns_records.as_mut().unwrap()[0];
     (record.kind, record.ttl) = (Some("MX".into()), Some(-1));
     let text = refused(change().with_dns_config(config.clone()));
-    assert!(text.contains("Value 'MX' at 'service.dnsConfig.dnsRecords.member.type'"), "{text}");
-    assert!(text.contains("Value '-1' at 'service.dnsConfig.dnsRecords.member.tTL'"), "{text}");
+    assert!(text.contains("Value 'MX' at 'service.dnsConfig.dnsRecords.1.member.type'"), "{text}");
+    assert!(text.contains("Value '-1' at 'service.dnsConfig.dnsRecords.1.member.tTL'"), "{text}");
     let record = &mut config.dns_records.as_mut().unwrap()[0];
     (record.kind, record.ttl) = (None, None);
     let text = refused(change().with_dns_config(config));

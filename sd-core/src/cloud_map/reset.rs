@@ -20,7 +20,9 @@ impl CloudMap {
     /// [`Error::Unavailable`], [`Error::Rejected`] and [`Error::Contention`], after which some accounts and Regions may be
     /// empty and others not.
     pub async fn reset(&self) -> Result<(), Error> {
-        let held: BTreeSet<Scope> = self.cell().load().scopes().map(|(scope, _)| scope.clone()).collect();
+        let state = self.cell().load();
+        let held = state.scopes().map(|(scope, _)| scope).chain(state.remembered_scopes());
+        let held: BTreeSet<Scope> = held.cloned().collect();
         for scope in held.union(&self.cell().operations().scopes()) {
             self.reset_scope(scope).await?;
         }

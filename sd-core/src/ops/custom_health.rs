@@ -1,15 +1,17 @@
-//! Health: reporting it, and telling it.
+//! Health: reporting it, and reading it.
+
+use std::collections::BTreeSet;
 
 use super::{
     Plan, ReadContext, WriteContext,
     check::Check,
     find_service,
     instances::find_instance,
-    page::{asked, page_of_instances},
+    page::{PageRequest, page_of_chosen, page_of_instances},
 };
 use crate::{
     change::{Change, EntityKey, Precondition},
-    constraint::{self, Constraint},
+    constraint,
     error::Error,
     health::{CustomHealthStatus, HealthCheck, HealthEvent},
     request::{GetInstancesHealthStatusRequest, UpdateInstanceCustomHealthStatusRequest},
@@ -25,11 +27,8 @@ pub(crate) fn update(
     let mut check = Check::default();
     let service = check.reference("serviceId", request.service_id.as_deref());
     let id = check.resource_id("instanceId", request.instance_id.as_deref());
-    if request.status.is_none() {
-        check.violated("status", None, Constraint::NotNull);
-    }
     let values = [CustomHealthStatus::Healthy, CustomHealthStatus::Unhealthy];
-    let status = check.one_of("status", request.status.as_deref(), STATUSES, &values);
+    let status = check.required_one_of("status", request.status.as_deref(), STATUSES, &values);
     let ((service, id), status) = check.finish(service.zip(id).zip(status))?;
 
     let entry = find_service(context.here(), context.scope, service)?;
@@ -82,25 +81,23 @@ pub(crate) fn get(
 ) -> Result<Page<InstanceHealth>, Error> {
     let mut check = Check::default();
     let service = check.reference("serviceId", request.service_id.as_deref());
-    if let Some([]) = request.instances.as_deref() {
-        check.violated("instances", Some("[]"), Constraint::MinLength(1));
-    }
-    for id in request.instances.as_deref().unwrap_or_default() {
-        check.parsed("instances.member", Some(id), |text| constraint::length(text, 0, 64));
-    }
-    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
+    let instances = request.instances.as_deref();
+    let wanted = check.texts("instances", instances, (1, usize::MAX), constraint::RESOURCE_ID);
+    let max_results = check.max_results(request.max_results);
+    let token = check.next_token(request.next_token.as_deref());
     let service = check.finish(service)?;
     let entry = find_service(context.here(), context.scope, service)?;
-    // A token belongs to the list of one service, by whatever name.
+    // A token belongs to the list of one service, however the request names that.
     let list = format!("health of {}", entry.service().id);
-    let page_request = asked.of(&list, context.scope)?;
-    let wanted = request.instances.as_deref();
-    for id in wanted.unwrap_or_default() {
-        find_instance(entry, id)?;
-    }
-    let is_wanted = |entry: &InstanceEntry| {
-        wanted.is_none_or(|ids| ids.iter().any(|id| id == entry.instance().id.as_str()))
+    let page_request = PageRequest::new(&list, context.scope, token, max_results)?;
+    let page = match wanted {
+        None => page_of_instances(&list, context.scope, &page_request, entry),
+        Some(ids) => {
+            // Costs what the ids cost, however many instances the service has.
+            let ids: BTreeSet<_> = ids.iter().map(String::as_str).collect();
+            let chosen = ids.into_iter().map(|id| find_instance(entry, id)).collect::<Result<Vec<_>, _>>()?;
+            page_of_chosen(&list, context.scope, &page_request, chosen)
+        }
     };
-    let page = page_of_instances(&list, context.scope, &page_request, entry, is_wanted);
     Ok(page.map(InstanceHealth::of))
 }

@@ -2,7 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
-use super::{ReadContext, check::Check, endpoint::check_form, find_namespace};
+use super::{
+    ReadContext,
+    check::Check,
+    endpoint::{ANY, ATTRIBUTES},
+    find_namespace,
+};
 use crate::{
     constraint,
     error::Error,
@@ -48,19 +53,17 @@ fn question<'r, 's>(
     let mut check = Check::default();
     let names = names(&mut check, request.namespace_name.as_deref(), request.service_name.as_deref());
     let max_results = check.range("maxResults", request.max_results, 1, 1000).unwrap_or(100);
+    for (member, parameters) in
+        [("queryParameters", &request.query_parameters), ("optionalParameters", &request.optional_parameters)]
+    {
+        check.map(member, parameters.as_ref(), ANY, ATTRIBUTES);
+    }
     let filters =
         [HealthFilter::Healthy, HealthFilter::Unhealthy, HealthFilter::All, HealthFilter::HealthyOrElseAll];
     let health = check
         .one_of("healthStatus", request.health_status.as_deref(), HEALTH_FILTERS, &filters)
         .unwrap_or(HealthFilter::Healthy);
     let owner = check.owner_account(request.owner_account.as_deref());
-    for (member, parameters) in
-        [("queryParameters", &request.query_parameters), ("optionalParameters", &request.optional_parameters)]
-    {
-        if let Some(parameters) = parameters {
-            check_form(&mut check, member, parameters);
-        }
-    }
     let (namespace_name, service_name) = check.finish(names)?;
     let limit = usize::try_from(max_results).unwrap_or(usize::MAX);
 
@@ -166,12 +169,9 @@ fn names<'r>(
     namespace_name: Option<&'r str>,
     service_name: Option<&str>,
 ) -> Option<(&'r str, ServiceName)> {
-    let printable = check.required("namespaceName", namespace_name, |text| {
-        constraint::length(text, 0, 1024)?;
-        constraint::bytes(text, "^[!-~]{1,1024}$", |b| b.is_ascii_graphic())
-    });
-    let service_name = check.required("serviceName", service_name, ServiceName::parse);
-    printable.and(namespace_name).zip(service_name)
+    let namespace_name = check.required("namespaceName", namespace_name, constraint::NAMESPACE_NAME);
+    let service_name = check.required("serviceName", service_name, constraint::SERVICE_NAME);
+    namespace_name.zip(service_name.map(ServiceName::of_checked))
 }
 
 /// The namespace of an `HttpName`, or of an ARN: a name never begins with `arn:`.

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use super::{
     Plan, ReadContext, Starting, WriteContext,
     check::Check,
-    endpoint, find_service,
-    page::{asked, page_of_instances},
+    endpoint::{self, ANY, ATTRIBUTES},
+    find_service,
+    page::{PageRequest, page_of_instances},
 };
 use crate::{
     action::Action,
     change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
-    constraint::Constraint,
+    constraint,
     error::Error,
     health::Health,
     ids::InstanceId,
-    model::{Instance, OperationTargets, OperationType},
+    mode::Leniency,
+    model::{
+        Endpoint, Instance, OperationError, OperationErrorCode, OperationTargets, OperationType, RecordType,
+    },
     quotas::Quota,
     request::{DeregisterInstanceRequest, GetInstanceRequest, ListInstancesRequest, RegisterInstanceRequest},
     response::{InstanceDescription, InstancePage, OperationStarted},
@@ -37,16 +41,11 @@ pub(super) fn register_for(
 ) -> Result<Plan<OperationStarted>, Error> {
     let mut check = Check::default();
     let service = check.reference("serviceId", request.service_id.as_deref());
-    let id = check.required("instanceId", request.instance_id.as_deref(), InstanceId::parse);
+    let id = check.required("instanceId", request.instance_id.as_deref(), constraint::INSTANCE_ID);
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
-    if request.attributes.is_none() {
-        check.violated("attributes", None, Constraint::NotNull);
-    }
-    if let Some(given) = &request.attributes {
-        endpoint::check_form(&mut check, "attributes", given);
-    }
-    let given = request.attributes.as_ref();
+    let given = check.required_map("attributes", request.attributes.as_ref(), ANY, ATTRIBUTES);
     let ((service, id), given) = check.finish(service.zip(id).zip(given))?;
+    let id = InstanceId::of_checked(id);
 
     let here = context.here();
     let entry = find_service(here, context.scope, service)?;
@@ -55,7 +54,7 @@ pub(super) fn register_for(
         .namespace(service.namespace_id.as_str())
         .ok_or(Error::Internal("a service without its namespace"))?;
     let namespace = parent.namespace();
-    let (attributes, endpoint) = endpoint::parse(given, service, namespace)?;
+    let (attributes, endpoint) = endpoint::parse(given, service, namespace, context.mode)?;
 
     let key = EntityKey::Instance(service.id.clone(), id.clone());
     let claims = vec![UniqueKey::Target(key.clone())];
@@ -92,7 +91,7 @@ pub(super) fn register_for(
         kind: OperationType::RegisterInstance,
         targets: OperationTargets::Instance(service.id.clone(), id.clone()),
         namespace: namespace.id.clone(),
-        error: None,
+        error: shared_address(&id, &endpoint, entry, context),
         claims,
     };
     let instance = Instance {
@@ -120,6 +119,33 @@ pub(super) fn register_for(
         .requiring(relied_on)
         .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health });
     Ok(context.conclude(starting, changes))
+}
+
+/// Route 53 takes no two records of one name and type with one value. Looks at every instance of the service, so that only
+/// `Strict` pays for it.
+fn shared_address(
+    id: &InstanceId,
+    endpoint: &Endpoint,
+    entry: &ServiceEntry,
+    context: &WriteContext<'_>,
+) -> Option<Box<OperationError>> {
+    if context.mode.allows(Leniency::SharedAddress) {
+        return None;
+    }
+    let service = entry.service();
+    let has = |kind| service.dns_config().is_some_and(|config| config.ttl(kind).is_some());
+    let (ipv4, ipv6) =
+        (endpoint.ipv4.filter(|_| has(RecordType::A)), endpoint.ipv6.filter(|_| has(RecordType::Aaaa)));
+    let shares = |other: &Instance| {
+        other.id != *id
+            && (ipv4.is_some() && other.endpoint.ipv4 == ipv4
+                || ipv6.is_some() && other.endpoint.ipv6 == ipv6)
+    };
+    let other = entry.instances().iter().map(InstanceEntry::instance).find(|other| shares(other))?;
+    Some(OperationError::new(
+        OperationErrorCode::InvalidChangeBatch,
+        format!("Instance {} of the service has the same address.", other.id),
+    ))
 }
 
 pub(crate) fn deregister(
@@ -157,7 +183,7 @@ pub(crate) fn deregister(
 pub(super) fn find_instance<'s>(entry: &'s ServiceEntry, id: &str) -> Result<&'s InstanceEntry, Error> {
     entry.instances().get(id).ok_or_else(|| Error::InstanceNotFound {
         instance_id: id.to_owned(),
-        service_id: entry.service().id.clone(),
+        service_id: entry.service().id.to_string(),
     })
 }
 
@@ -169,7 +195,10 @@ pub(crate) fn get(
     let service = check.reference("serviceId", request.service_id.as_deref());
     let id = check.resource_id("instanceId", request.instance_id.as_deref());
     let (service, id) = check.finish(service.zip(id))?;
-    let entry = find_service(context.here(), context.scope, service)?;
+    // Terraform's provider takes only InstanceNotFound for the deletion of an instance, also with its service.
+    let entry = find_service(context.here(), context.scope, service).map_err(|_| {
+        Error::InstanceNotFound { instance_id: id.to_owned(), service_id: service.to_owned() }
+    })?;
     let instance = Arc::clone(find_instance(entry, id)?.instance());
     Ok(InstanceDescription::new(context.scope.account().clone(), instance))
 }
@@ -177,13 +206,14 @@ pub(crate) fn get(
 pub(crate) fn list(request: &ListInstancesRequest, context: &ReadContext<'_>) -> Result<InstancePage, Error> {
     let mut check = Check::default();
     let service = check.reference("serviceId", request.service_id.as_deref());
-    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
+    let token = check.next_token(request.next_token.as_deref());
+    let max_results = check.max_results(request.max_results);
     let service = check.finish(service)?;
     let entry = find_service(context.here(), context.scope, service)?;
-    // A token belongs to the list of one service, however that is named.
+    // A token belongs to the list of one service, however the request names that.
     let list = entry.service().id.as_str();
-    let page_request = asked.of(list, context.scope)?;
-    let page = page_of_instances(list, context.scope, &page_request, entry, |_| true);
+    let page_request = PageRequest::new(list, context.scope, token, max_results)?;
+    let page = page_of_instances(list, context.scope, &page_request, entry);
     let page = page.map(|entry| Arc::clone(entry.instance()));
     Ok(InstancePage::new(context.scope.account().clone(), page))
 }

@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod custom_health;
 pub(crate) mod discovery;
 mod endpoint;
+mod filters;
 pub(crate) mod instances;
 pub(crate) mod namespaces;
 pub(crate) mod operations;
@@ -110,6 +111,8 @@ impl WriteContext<'_> {
         let Starting { action, kind, targets, namespace, mut error, claims } = starting;
         if let Some(failure) = self.failure {
             error = Some(Box::new(failure.clone()));
+        }
+        if error.is_some() {
             changes.changes.clear();
         }
         let operation = Operation {

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use super::{
     Plan, ReadContext, Starting, WriteContext,
-    check::Check,
+    check::{Check, new_tags},
+    filters::{self, Among, Checked, Only},
     find_namespace,
-    page::{asked, page},
+    page::{PageRequest, page},
 };
 use crate::{
     action::Action,
     change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
-    constraint::Constraint,
-    error::{Error, InUse, rule},
+    constraint,
+    error::{Error, InUse},
     ids::{CreatorRequestId, HostedZoneId, NamespaceId, VpcId, name_hash},
+    mode::Leniency,
     model::{
         HostedZone, Namespace, NamespaceKind, NamespaceType, OperationError, OperationErrorCode,
         OperationTargets, OperationType, Tags,
@@ -22,7 +24,7 @@ use crate::{
     quotas::Quota,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
-        DeleteNamespaceRequest, DnsNamespaceProperties, Filter, GetNamespaceRequest, ListNamespacesRequest,
+        DeleteNamespaceRequest, DnsNamespaceProperties, GetNamespaceRequest, ListNamespacesRequest,
     },
     response::{NamespaceDescription, OperationStarted, Page},
     state::NamespaceEntry,
@@ -47,12 +49,13 @@ pub(crate) fn create_http(
     context: &WriteContext<'_>,
 ) -> Result<Plan<OperationStarted>, Error> {
     let mut check = Check::default();
-    let name = check.required("name", request.name.as_deref(), NamespaceName::parse);
+    let name = check.required("name", request.name.as_deref(), constraint::NAMESPACE_NAME_HTTP);
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
-    let description = check.description(request.description.as_deref());
-    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
+    let description = check.description("description", request.description.as_deref());
+    let tags = check.tags(request.tags.as_deref());
     let name = check.finish(name)?;
-    let common = Common { name, creator_request_id, description, tags };
+    let tags = new_tags(tags, name)?;
+    let common = Common { name: NamespaceName::of_checked(name), creator_request_id, description, tags };
 
     let replayed =
         |namespace: &Namespace| namespace.kind == NamespaceKind::Http && is_replay(namespace, &common, None);
@@ -79,14 +82,16 @@ pub(crate) fn create_private_dns(
     context: &WriteContext<'_>,
 ) -> Result<Plan<OperationStarted>, Error> {
     let mut check = Check::default();
-    let name = check.required("name", request.name.as_deref(), NamespaceName::parse_private);
-    let vpc = check.required("vpc", request.vpc.as_deref(), VpcId::parse);
+    let name = check.required("name", request.name.as_deref(), constraint::NAMESPACE_NAME_PRIVATE);
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
-    let description = check.description(request.description.as_deref());
+    let description = check.description("description", request.description.as_deref());
+    let vpc = check.required("vpc", request.vpc.as_deref(), constraint::RESOURCE_ID);
+    let tags = check.tags(request.tags.as_deref());
     let soa_ttl = soa_ttl(&mut check, request.properties.as_ref(), &IN_REQUEST).unwrap_or(PRIVATE_SOA_TTL);
-    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
     let (name, vpc) = check.finish(name.zip(vpc))?;
-    let common = Common { name, creator_request_id, description, tags };
+    let vpc = VpcId::of_checked(vpc);
+    let tags = new_tags(tags, name)?;
+    let common = Common { name: NamespaceName::of_checked(name), creator_request_id, description, tags };
 
     let replayed = |namespace: &Namespace| match &namespace.kind {
         NamespaceKind::DnsPrivate { vpc: found, .. } => {
@@ -117,13 +122,14 @@ pub(crate) fn create_public_dns(
     context: &WriteContext<'_>,
 ) -> Result<Plan<OperationStarted>, Error> {
     let mut check = Check::default();
-    let name = check.required("name", request.name.as_deref(), NamespaceName::parse_public);
+    let name = check.required("name", request.name.as_deref(), constraint::NAMESPACE_NAME_PUBLIC);
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
-    let description = check.description(request.description.as_deref());
+    let description = check.description("description", request.description.as_deref());
+    let tags = check.tags(request.tags.as_deref());
     let soa_ttl = soa_ttl(&mut check, request.properties.as_ref(), &IN_REQUEST).unwrap_or(PUBLIC_SOA_TTL);
-    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
     let name = check.finish(name)?;
-    let common = Common { name, creator_request_id, description, tags };
+    let tags = new_tags(tags, name)?;
+    let common = Common { name: NamespaceName::of_checked(name), creator_request_id, description, tags };
 
     let replayed = |namespace: &Namespace| match &namespace.kind {
         NamespaceKind::DnsPublic { .. } => is_replay(namespace, &common, Some(soa_ttl)),
@@ -147,7 +153,7 @@ pub(crate) fn create_public_dns(
     create(Action::CreatePublicDnsNamespace, common, kind, free, context)
 }
 
-/// Where an SOA TTL stands in a request, for what is said of it.
+/// The paths of an SOA TTL and of what it stands in, in a request.
 pub(super) struct SoaMembers {
     dns_properties: &'static str,
     soa: &'static str,
@@ -177,11 +183,11 @@ pub(super) fn soa_ttl(
 ) -> Option<u32> {
     let dns = properties?.dns_properties.as_ref();
     if dns.is_none() {
-        check.violated(members.dns_properties, None, Constraint::NotNull);
+        check.missing(members.dns_properties);
     }
     let soa = dns?.soa.as_ref();
     if soa.is_none() {
-        check.violated(members.soa, None, Constraint::NotNull);
+        check.missing(members.soa);
     }
     let ttl = check.required_range(members.ttl, soa?.ttl, 0, i64::from(i32::MAX))?;
     u32::try_from(ttl).ok()
@@ -255,9 +261,11 @@ fn create(
     Ok(context.conclude(starting, changes))
 }
 
-/// The name itself, or with a hash where another namespace is known by it (API Reference, HttpProperties).
+/// The name itself, or with a hash where another namespace has it or had it (API Reference, HttpProperties).
 fn free_http_name(name: &NamespaceName, id: &NamespaceId, context: &WriteContext<'_>) -> NamespaceName {
-    if context.here().namespace_by_http_name(name.as_str()).is_none() {
+    let is_former = !context.mode.allows(Leniency::HttpNameOfDeletedNamespace)
+        && context.state.was_http_name(context.scope, name.as_str());
+    if !is_former && context.here().namespace_by_http_name(name.as_str()).is_none() {
         return name.clone();
     }
     let hash = name_hash(id);
@@ -281,7 +289,9 @@ fn conflicting_zone(
         OperationErrorCode::CannotCreateHostedZone,
         format!(
             "The VPC {vpc} in region {region} has already been associated with the hosted zone {zone} with the same \
-             domain name. (Service: AmazonRoute53; Status Code: 400; Error Code: ConflictingDomainExists)"
+             domain name. (Service: AmazonRoute53; Status Code: 400; Error Code: ConflictingDomainExists; Request ID: {}; \
+             Proxy: null)",
+            context.fresh.request_id()
         ),
     );
     let id = context.fresh.namespace_id();
@@ -348,153 +358,78 @@ pub(crate) fn list(
     context: &ReadContext<'_>,
 ) -> Result<Page<NamespaceDescription>, Error> {
     const LIST: &str = "ListNamespaces";
+    const NAMES: &[&str] = &["TYPE", "NAME", "HTTP_NAME", "RESOURCE_OWNER"];
     let mut check = Check::default();
-    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
-    let filters = filters(&mut check, request.filters.as_deref().unwrap_or_default());
-    let filters = check.finish(filters)??;
-    let page_request = asked.of(LIST, context.scope)?;
-    let after =
-        page_request.after.as_ref().and_then(|(created, id)| Some((*created, NamespaceId::parse(id).ok()?)));
-    let entries = context
-        .here()
-        .namespaces_after(after.as_ref())
-        .filter(|entry| filters.iter().all(|filter| filter.matches(entry.namespace())));
-    let page = page(LIST, context.scope, &page_request, entries, |entry| {
+    let token = check.next_token(request.next_token.as_deref());
+    let max_results = check.max_results(request.max_results);
+    let filters = filters::checked(&mut check, request.filters.as_deref(), NAMES);
+    let filter = NamespaceFilter::of(check.finish(filters)?)?;
+    let page_request = PageRequest::new(LIST, context.scope, token, max_results)?;
+    let after = page_request.after(|id| NamespaceId::parse(id).ok());
+    let entries = context.here().namespaces_after(after.as_ref());
+    let is_wanted = |entry: &&NamespaceEntry| filter.matches(entry.namespace());
+    let page = page(LIST, context.scope, &page_request, entries, is_wanted, |entry| {
         (entry.age(), entry.namespace().id.as_str())
     });
     Ok(page.map(describe))
 }
 
-/// A condition of ListNamespaces.
-enum NamespaceFilter<'r> {
-    /// The type is one of these.
-    Type(Vec<NamespaceType>),
-    Name(Matcher<'r>),
-    HttpName(Matcher<'r>),
-    /// Own namespaces, or those that others share: there are none.
-    Owner {
-        own: bool,
-    },
+/// The conditions of ListNamespaces, merged.
+struct NamespaceFilter<'r> {
+    kinds: Among<NamespaceType, 3>,
+    name: Only<'r>,
+    http_name: Only<'r>,
+    /// Whether own namespaces are wanted. Others share none.
+    own: bool,
 }
 
-/// How a filter compares texts.
-enum Matcher<'r> {
-    Eq(&'r str),
-    BeginsWith(&'r str),
-}
-
-impl Matcher<'_> {
-    fn matches(&self, text: &str) -> bool {
-        match self {
-            Self::Eq(value) => text == *value,
-            Self::BeginsWith(value) => text.starts_with(value),
-        }
-    }
-}
-
-impl NamespaceFilter<'_> {
-    fn matches(&self, namespace: &Namespace) -> bool {
-        match self {
-            Self::Type(types) => types.contains(&namespace.kind.namespace_type()),
-            Self::Name(matcher) => matcher.matches(namespace.name.as_str()),
-            Self::HttpName(matcher) => matcher.matches(namespace.http_name.as_str()),
-            Self::Owner { own } => *own,
-        }
-    }
-}
-
-/// The filters, if their members are right; then whether they go together.
-#[allow(clippy::type_complexity, reason = "members first, rules between them after")]
-fn filters<'r>(check: &mut Check, filters: &'r [Filter]) -> Option<Result<Vec<NamespaceFilter<'r>>, Error>> {
-    const NAMES: &[&str] = &["TYPE", "NAME", "HTTP_NAME", "RESOURCE_OWNER"];
-    let mut parsed = Vec::with_capacity(filters.len());
-    for filter in filters {
-        parsed.push(members(check, filter, NAMES));
-    }
-    let parsed: Option<Vec<_>> = parsed.into_iter().collect();
-    Some(parsed?.into_iter().map(namespace_filter).collect())
-}
-
-fn namespace_filter((name, condition, values): FilterMembers<'_>) -> Result<NamespaceFilter<'_>, Error> {
+impl<'r> NamespaceFilter<'r> {
     const TYPES: [NamespaceType; 3] =
         [NamespaceType::Http, NamespaceType::DnsPublic, NamespaceType::DnsPrivate];
-    let matcher = match (name, condition) {
-        ("RESOURCE_OWNER", _) => {
-            return Ok(NamespaceFilter::Owner { own: resource_owner(condition, values)? });
+
+    fn of(filters: Vec<Checked<'r>>) -> Result<Self, Error> {
+        let mut merged = Self {
+            kinds: Among::of(Self::TYPES, |_| true),
+            name: Only::default(),
+            http_name: Only::default(),
+            own: true,
+        };
+        for filter in filters {
+            merged.and(&filter)?;
         }
-        (_, "EQ") => Matcher::Eq(single(values)?),
-        (_, "BEGINS_WITH") => Matcher::BeginsWith(single(values)?),
-        _ => {
-            return Err(rule(
-                "filters.member.condition",
-                format!("The filter {name} takes EQ or BEGINS_WITH."),
-            ));
+        Ok(merged)
+    }
+
+    fn and(&mut self, filter: &Checked<'r>) -> Result<(), Error> {
+        if filter.name == "RESOURCE_OWNER" {
+            self.own &= filter.own()?;
+            return Ok(());
         }
-    };
-    Ok(match name {
-        "NAME" => NamespaceFilter::Name(matcher),
-        "HTTP_NAME" => NamespaceFilter::HttpName(matcher),
-        _ => {
-            let types: Vec<_> = TYPES.into_iter().filter(|kind| matcher.matches(kind.as_str())).collect();
-            if types.is_empty() {
-                return Err(rule(
-                    "filters.member.values",
-                    "The filter TYPE takes HTTP, DNS_PUBLIC or DNS_PRIVATE.",
-                ));
+        let mut only = Only::default();
+        let texts = match filter.name {
+            "NAME" => &mut self.name,
+            "HTTP_NAME" => &mut self.http_name,
+            _ => &mut only,
+        };
+        match filter.condition {
+            "EQ" => texts.and_eq(filter.single()?),
+            "BEGINS_WITH" => texts.and_begins_with(filter.single()?),
+            _ => return Err(filter.takes("EQ or BEGINS_WITH")),
+        }
+        if filter.name == "TYPE" {
+            let kinds = Among::of(Self::TYPES, |kind| only.matches(kind.as_str()));
+            if kinds.is_empty() {
+                return Err(filter.unknown_value("HTTP, DNS_PUBLIC or DNS_PRIVATE"));
             }
-            NamespaceFilter::Type(types)
+            self.kinds.narrow(&kinds);
         }
-    })
-}
+        Ok(())
+    }
 
-/// Name, condition and values of a filter.
-pub(super) type FilterMembers<'r> = (&'r str, &'r str, &'r [String]);
-
-/// Checks the members of a filter by themselves. A condition that is absent is EQ.
-pub(super) fn members<'r>(
-    check: &mut Check,
-    filter: &'r Filter,
-    names: &'static [&'static str],
-) -> Option<FilterMembers<'r>> {
-    const CONDITIONS: &[&str] = &["EQ", "IN", "BETWEEN", "BEGINS_WITH"];
-    if filter.name.is_none() {
-        check.violated("filters.member.name", None, Constraint::NotNull);
-    }
-    let name = check.one_of("filters.member.name", filter.name.as_deref(), names, names);
-    let condition =
-        check.one_of("filters.member.condition", filter.condition.as_deref(), CONDITIONS, CONDITIONS);
-    let condition = match (&filter.condition, condition) {
-        (None, _) => Some("EQ"),
-        (Some(_), condition) => condition,
-    };
-    let values = filter.values.as_deref();
-    if values.is_none() {
-        check.violated("filters.member.values", None, Constraint::NotNull);
-    }
-    for value in values.unwrap_or_default() {
-        check.parsed("filters.member.values.member", Some(value), |value| {
-            crate::constraint::length(value, 1, 255)
-        });
-    }
-    Some((name?, condition?, values?))
-}
-
-/// The one value that EQ and BEGINS_WITH take.
-pub(super) fn single(values: &[String]) -> Result<&str, Error> {
-    match values {
-        [value] => Ok(value),
-        _ => Err(rule("filters.member.values", "The conditions EQ and BEGINS_WITH take one value.")),
-    }
-}
-
-/// Whether a RESOURCE_OWNER filter wants the caller's own resources.
-pub(super) fn resource_owner(condition: &str, values: &[String]) -> Result<bool, Error> {
-    if condition != "EQ" {
-        return Err(rule("filters.member.condition", "The filter RESOURCE_OWNER takes EQ."));
-    }
-    match single(values)? {
-        "SELF" => Ok(true),
-        "OTHER_ACCOUNTS" => Ok(false),
-        _ => Err(rule("filters.member.values", "The filter RESOURCE_OWNER takes SELF or OTHER_ACCOUNTS.")),
+    fn matches(&self, namespace: &Namespace) -> bool {
+        self.own
+            && self.kinds.contains(namespace.kind.namespace_type())
+            && self.name.matches(namespace.name.as_str())
+            && self.http_name.matches(namespace.http_name.as_str())
     }
 }

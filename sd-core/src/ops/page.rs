@@ -16,72 +16,128 @@ use crate::{
     state::{Age, InstanceEntry, ServiceEntry},
 };
 
-/// Where the last page ended: the age of its last entry, and its id.
-pub(super) type Position = (Age, String);
+/// The most entries of a list that are looked at for one page.
+pub(super) const LOOKED_AT: usize = 10_000;
 
-/// What a page is asked for: the members are right, whose the token is remains to be seen.
-pub(super) struct Asked<'r> {
-    token: Option<&'r str>,
+/// Where the last page ended: the age of its last entry, and its id.
+type Position = (Age, String);
+
+/// What a page of a list is asked for.
+pub(super) struct PageRequest {
+    after: Option<Position>,
     max_results: usize,
 }
 
-/// What a page is asked for of a list.
-pub(super) struct PageRequest {
-    pub(super) after: Option<Position>,
-    pub(super) max_results: usize,
-}
-
-/// A page of a service's instances, of those that are wanted.
+/// A page of a service's instances.
 pub(super) fn page_of_instances<'s>(
     list: &str,
     scope: &Scope,
     request: &PageRequest,
     service: &'s ServiceEntry,
-    wanted: impl Fn(&InstanceEntry) -> bool,
 ) -> Page<&'s InstanceEntry> {
-    let after = request.after.as_ref().and_then(|(age, id)| Some((*age, InstanceId::parse(id).ok()?)));
+    let after = request.instance();
     // One more than the page holds tells that there is another page.
-    let entries = service.instances().after(after.as_ref(), request.max_results + 1, wanted);
-    page(list, scope, request, entries.into_iter(), |entry| (entry.age(), entry.instance().id.as_str()))
+    let entries = service.instances().after(after.as_ref(), request.max_results + 1);
+    page(
+        list,
+        scope,
+        request,
+        entries.into_iter(),
+        |_| true,
+        |entry| (entry.age(), entry.instance().id.as_str()),
+    )
 }
 
-/// Checks the members that all lists have.
-pub(super) fn asked<'r>(
-    check: &mut Check,
-    next_token: Option<&'r str>,
-    max_results: Option<i64>,
-) -> Asked<'r> {
-    let max_results = check.range("maxResults", max_results, 1, 100).unwrap_or(100);
-    check.parsed("nextToken", next_token, |token| constraint::length(token, 0, 4096));
-    Asked { token: next_token, max_results: usize::try_from(max_results).unwrap_or(1) }
+/// A page of some instances.
+pub(super) fn page_of_chosen<'s>(
+    list: &str,
+    scope: &Scope,
+    request: &PageRequest,
+    mut chosen: Vec<&'s InstanceEntry>,
+) -> Page<&'s InstanceEntry> {
+    if let Some((age, id)) = request.instance() {
+        chosen.retain(|entry| (age, &id) < (entry.age(), &entry.instance().id));
+    }
+    chosen.sort_unstable_by_key(|entry| (entry.age(), &entry.instance().id));
+    page(
+        list,
+        scope,
+        request,
+        chosen.into_iter(),
+        |_| true,
+        |entry| (entry.age(), entry.instance().id.as_str()),
+    )
 }
 
-impl Asked<'_> {
-    /// Reads the token. `list` tells the lists apart: a token of one is none of another.
-    pub(super) fn of(self, list: &str, scope: &Scope) -> Result<PageRequest, Error> {
+impl Check {
+    /// The most entries of a page, 1–100 and by default 100.
+    pub(super) fn max_results(&mut self, value: Option<i64>) -> usize {
+        let number = self.range("maxResults", value, 1, 100).unwrap_or(100);
+        usize::try_from(number).unwrap_or(1)
+    }
+
+    pub(super) fn next_token<'r>(&mut self, value: Option<&'r str>) -> Option<&'r str> {
+        self.text("nextToken", value, constraint::NEXT_TOKEN)
+    }
+}
+
+impl PageRequest {
+    /// Reads the token, once the members are checked. `list` tells the lists apart: a token is good for one of them.
+    pub(super) fn new(
+        list: &str,
+        scope: &Scope,
+        token: Option<&str>,
+        max_results: usize,
+    ) -> Result<Self, Error> {
         let read = |token| {
             decode(token, list, scope)
                 .ok_or_else(|| rule("nextToken", "The specified NextToken is not valid for this request."))
         };
-        Ok(PageRequest { after: self.token.map(read).transpose()?, max_results: self.max_results })
+        Ok(Self { after: token.map(read).transpose()?, max_results })
+    }
+
+    /// Where the last page ended, if the ids of the list are of this type.
+    pub(super) fn after<T>(&self, parse: impl Fn(&str) -> Option<T>) -> Option<(Age, T)> {
+        self.after.as_ref().and_then(|(age, id)| Some((*age, parse(id)?)))
+    }
+
+    fn instance(&self) -> Option<(Age, InstanceId)> {
+        self.after(|id| InstanceId::parse(id).ok())
     }
 }
 
-/// Takes a page from the entries that follow the position.
+/// Takes a page of the wanted entries among those that follow the position.
+///
+/// Looks at no more than [`LOOKED_AT`] entries. A page of a long list of which few entries are wanted is therefore short,
+/// even empty, and has a token that goes on, as the pages of AWS may be.
 pub(super) fn page<T>(
     list: &str,
     scope: &Scope,
     request: &PageRequest,
-    mut entries: impl Iterator<Item = T>,
+    entries: impl Iterator<Item = T>,
+    is_wanted: impl Fn(&T) -> bool,
     position: impl Fn(&T) -> (Age, &str),
 ) -> Page<T> {
-    let items: Vec<T> = entries.by_ref().take(request.max_results).collect();
-    let more = entries.next().is_some();
-    let next_token = items.last().filter(|_| more).map(|last| {
-        let (age, id) = position(last);
+    let token = |entry: &T| {
+        let (age, id) = position(entry);
         encode(age, id, list, scope)
-    });
-    Page::new(items, next_token)
+    };
+    let mut items: Vec<T> = Vec::new();
+    for (count, entry) in (1..).zip(entries) {
+        let wanted = is_wanted(&entry);
+        if wanted && items.len() == request.max_results {
+            let next_token = items.last().map(token);
+            return Page::new(items, next_token);
+        }
+        let next_token = (count == LOOKED_AT).then(|| token(&entry));
+        if wanted {
+            items.push(entry);
+        }
+        if next_token.is_some() {
+            return Page::new(items, next_token);
+        }
+    }
+    Page::new(items, None)
 }
 
 fn encode(age: Age, id: &str, list: &str, scope: &Scope) -> String {

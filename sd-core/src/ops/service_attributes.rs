@@ -3,7 +3,7 @@
 use super::{Plan, ReadContext, WriteContext, check::Check, find_service};
 use crate::{
     change::{Change, EntityKey, Precondition},
-    constraint::{self, Constraint},
+    constraint,
     error::Error,
     model::ServiceAttributes,
     request::{DeleteServiceAttributesRequest, GetServiceAttributesRequest, UpdateServiceAttributesRequest},
@@ -31,19 +31,9 @@ pub(crate) fn update(
 ) -> Result<Plan<()>, Error> {
     let mut check = Check::default();
     let id = check.reference("serviceId", request.service_id.as_deref());
-    if request.attributes.is_none() {
-        check.violated("attributes", None, Constraint::NotNull);
-    }
-    if let Some(given) = &request.attributes {
-        check.entries("attributes", given.len(), (1, PER_SERVICE), "attributes");
-        for (key, value) in given {
-            check.parsed("attributes.key", Some(key), attribute_key);
-            if let Err(broken) = constraint::length(value, 0, 1024) {
-                check.violated(format!("attributes.{key}"), Some(value), broken);
-            }
-        }
-    }
-    let (id, given) = check.finish(id.zip(request.attributes.as_ref()))?;
+    let texts = (constraint::SERVICE_ATTRIBUTE_KEY, constraint::SERVICE_ATTRIBUTE_VALUE);
+    let given = check.required_map("attributes", request.attributes.as_ref(), (1, PER_SERVICE), texts);
+    let (id, given) = check.finish(id.zip(given))?;
     let entry = find_service(context.here(), context.scope, id)?;
     let service = entry.service();
     let attributes = service.attributes.with(given.clone());
@@ -60,17 +50,15 @@ pub(crate) fn delete(
 ) -> Result<Plan<()>, Error> {
     let mut check = Check::default();
     let id = check.reference("serviceId", request.service_id.as_deref());
-    let keys = check.list("attributes", request.attributes.as_deref(), (1, PER_SERVICE), "keys");
-    for key in keys.unwrap_or_default() {
-        check.parsed("attributes.member", Some(key), attribute_key);
-    }
+    let keys = check.required_texts(
+        "attributes",
+        request.attributes.as_deref(),
+        (1, PER_SERVICE),
+        constraint::SERVICE_ATTRIBUTE_KEY,
+    );
     let (id, keys) = check.finish(id.zip(keys))?;
     let entry = find_service(context.here(), context.scope, id)?;
     Ok(put(entry, entry.service().attributes.without(keys), context))
-}
-
-fn attribute_key(key: &str) -> Result<(), Constraint> {
-    constraint::length(key, 0, 255)
 }
 
 /// The plan that gives the service these attributes, unless someone else changes it in the meantime.

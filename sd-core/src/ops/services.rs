@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::{
     Plan, ReadContext, WriteContext,
-    check::Check,
+    check::{Check, new_tags},
+    filters::{self, Checked, Only},
     find_namespace, find_service,
-    namespaces::{members, resource_owner, single},
-    own_id,
-    page::{asked, page},
+    page::{PageRequest, page},
     settings::IN_REQUEST,
 };
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     change::{Change, EntityKey, Precondition, UniqueKey},
     constraint,
     error::{Error, InUse, rule},
-    ids::{NamespaceId, ServiceId},
+    ids::ServiceId,
     model::{
         DnsConfig, DnsRecord, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
         ServiceAttributes, ServiceKind,
@@ -37,17 +36,19 @@ pub(crate) fn create(
     context: &WriteContext<'_>,
 ) -> Result<Plan<ServiceDescription>, Error> {
     let mut check = Check::default();
-    let name = check.required("name", request.name.as_deref(), ServiceName::parse);
-    check.parsed("namespaceId", request.namespace_id.as_deref(), |text| constraint::length(text, 0, 255));
+    let name = check.required("name", request.name.as_deref(), constraint::SERVICE_NAME);
+    check.text("namespaceId", request.namespace_id.as_deref(), constraint::ARN);
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
-    let description = check.description(request.description.as_deref());
+    let description = check.description("description", request.description.as_deref());
     let dns = request.dns_config.as_ref().and_then(|input| dns_config(&mut check, input));
     let route53 =
         request.health_check_config.as_ref().and_then(|input| IN_REQUEST.route53_check(&mut check, input));
     check_custom(&mut check, request.health_check_custom_config.as_ref());
+    let tags = check.tags(request.tags.as_deref());
     let http_only = check.one_of("type", request.service_type.as_deref(), &["HTTP"], &[()]).is_some();
-    let tags = check.tags(request.tags.as_deref(), request.name.as_deref())?;
     let name = check.finish(name)?;
+    let tags = new_tags(tags, name)?;
+    let name = ServiceName::of_checked(name);
 
     let given = namespace_id(request)?;
     let entry = find_namespace(context.here(), context.scope, given)?;
@@ -156,9 +157,7 @@ struct DnsInput {
 }
 
 fn dns_config(check: &mut Check, input: &DnsConfigInput) -> Option<DnsInput> {
-    check.parsed("dnsConfig.namespaceId", input.namespace_id.as_deref(), |text| {
-        constraint::length(text, 0, 64)
-    });
+    check.text("dnsConfig.namespaceId", input.namespace_id.as_deref(), constraint::RESOURCE_ID);
     let routing_policy = check.one_of(
         "dnsConfig.routingPolicy",
         input.routing_policy.as_deref(),
@@ -179,7 +178,18 @@ fn service_kind(namespace: &Namespace, dns: Option<DnsInput>, http_only: bool) -
     let http = http_only || namespace.kind.namespace_type() == NamespaceType::Http;
     let dns = match (http, dns) {
         (true, None) => return Ok(ServiceKind::Http),
-        (true, Some(_)) => return Err(IN_REQUEST.http_with_dns()),
+        (true, Some(_)) if http_only => {
+            return Err(rule(
+                "dnsConfig",
+                "When you create a service with a type of HTTP, you can't include a DnsConfig element.",
+            ));
+        }
+        (true, Some(_)) => {
+            return Err(rule(
+                "dnsConfig",
+                "When you create a service using a namespace that has a type of HTTP, you can't include a DnsConfig element.",
+            ));
+        }
         (false, None) => {
             return Err(rule(
                 "dnsConfig",
@@ -192,7 +202,10 @@ fn service_kind(namespace: &Namespace, dns: Option<DnsInput>, http_only: bool) -
     let cname = dns.records.iter().any(|record| record.kind == RecordType::Cname);
     let policy = dns.routing_policy.unwrap_or(RoutingPolicy::Multivalue);
     if cname && policy != RoutingPolicy::Weighted {
-        return Err(rule("dnsConfig.routingPolicy", "A CNAME record needs the routing policy WEIGHTED."));
+        return Err(rule(
+            "dnsConfig.routingPolicy",
+            "WEIGHTED routing policy must be used with DNS Record Type CNAME",
+        ));
     }
     Ok(ServiceKind::DnsHttp(DnsConfig::new(policy, dns.records)))
 }
@@ -235,55 +248,42 @@ pub(crate) fn list(
 ) -> Result<Page<ServiceDescription>, Error> {
     const LIST: &str = "ListServices";
     let mut check = Check::default();
-    let asked = asked(&mut check, request.next_token.as_deref(), request.max_results);
-    let mut filters = Vec::new();
-    for filter in request.filters.as_deref().unwrap_or_default() {
-        filters.push(members(&mut check, filter, &["NAMESPACE_ID", "RESOURCE_OWNER"]));
-    }
-    let filters: Vec<_> = check.finish(filters.into_iter().collect())?;
-    let filters = filters
-        .into_iter()
-        .map(|filter| service_filter(filter, context))
-        .collect::<Result<Vec<_>, Error>>()?;
-    let page_request = asked.of(LIST, context.scope)?;
-    let after =
-        page_request.after.as_ref().and_then(|(created, id)| Some((*created, ServiceId::parse(id).ok()?)));
-    let entries = context
-        .here()
-        .services_after(after.as_ref())
-        .filter(|entry| filters.iter().all(|filter| filter.matches(entry.service())));
-    let page =
-        page(LIST, context.scope, &page_request, entries, |entry| (entry.age(), entry.service().id.as_str()));
+    let token = check.next_token(request.next_token.as_deref());
+    let max_results = check.max_results(request.max_results);
+    let filters =
+        filters::checked(&mut check, request.filters.as_deref(), &["NAMESPACE_ID", "RESOURCE_OWNER"]);
+    let filter = ServiceFilter::of(check.finish(filters)?, context)?;
+    let page_request = PageRequest::new(LIST, context.scope, token, max_results)?;
+    let after = page_request.after(|id| ServiceId::parse(id).ok());
+    let entries = context.here().services_after(after.as_ref());
+    let is_wanted = |entry: &&ServiceEntry| filter.matches(entry.service());
+    let page = page(LIST, context.scope, &page_request, entries, is_wanted, |entry| {
+        (entry.age(), entry.service().id.as_str())
+    });
     Ok(page.map(describe))
 }
 
-/// A condition of ListServices.
-enum ServiceFilter {
-    /// In this namespace; in none if what was given names no namespace of this scope.
-    Namespace(Option<NamespaceId>),
-    /// Own services, or those that others share: there are none.
-    Owner { own: bool },
+/// The conditions of ListServices, merged.
+struct ServiceFilter<'r> {
+    namespace: Only<'r>,
+    /// Whether own services are wanted. Others share none.
+    own: bool,
 }
 
-impl ServiceFilter {
-    fn matches(&self, service: &Service) -> bool {
-        match self {
-            Self::Namespace(id) => id.as_ref() == Some(&service.namespace_id),
-            Self::Owner { own } => *own,
+impl<'r> ServiceFilter<'r> {
+    fn of(filters: Vec<Checked<'r>>, context: &ReadContext<'_>) -> Result<Self, Error> {
+        let mut merged = Self { namespace: Only::default(), own: true };
+        for filter in filters {
+            if filter.name == "RESOURCE_OWNER" {
+                merged.own &= filter.own()?;
+            } else {
+                merged.namespace.and_id(&filter, "namespace", context)?;
+            }
         }
+        Ok(merged)
     }
-}
 
-fn service_filter(
-    (name, condition, values): super::namespaces::FilterMembers<'_>,
-    context: &ReadContext<'_>,
-) -> Result<ServiceFilter, Error> {
-    if name == "RESOURCE_OWNER" {
-        return Ok(ServiceFilter::Owner { own: resource_owner(condition, values)? });
+    fn matches(&self, service: &Service) -> bool {
+        self.own && self.namespace.matches(service.namespace_id.as_str())
     }
-    if condition != "EQ" {
-        return Err(rule("filters.member.condition", "The filter NAMESPACE_ID takes EQ."));
-    }
-    let id = own_id(context.scope, single(values)?, "namespace");
-    Ok(ServiceFilter::Namespace(id.and_then(|id| NamespaceId::parse(id).ok())))
 }

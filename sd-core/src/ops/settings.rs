@@ -2,9 +2,12 @@
 
 use std::num::NonZeroU8;
 
-use super::{WriteContext, check::Check};
+use super::{
+    WriteContext,
+    check::{Check, Entry},
+};
 use crate::{
-    constraint::{self, Constraint},
+    constraint,
     error::{Error, rule},
     health::{HealthCheck, HealthCheckConfig, HealthCheckType},
     mode::Leniency,
@@ -15,12 +18,15 @@ use crate::{
 const RECORD_TYPES: &[&str] = &["SRV", "A", "AAAA", "CNAME"];
 const HEALTH_CHECK_TYPES: &[&str] = &["HTTP", "HTTPS", "TCP"];
 
-/// Where the settings stand in a request, for what is said of them.
+/// The threshold of a Route 53 check if the request gives none.
+const FAILURE_THRESHOLD: NonZeroU8 = NonZeroU8::MIN;
+/// The path of an HTTP or HTTPS check if the request gives none.
+const RESOURCE_PATH: &str = "/";
+
+/// The paths of the settings in a request.
 pub(super) struct Members {
     dns_config: &'static str,
     pub(super) dns_records: &'static str,
-    record_type: &'static str,
-    record_ttl: &'static str,
     health_check_config: &'static str,
     pub(super) check_type: &'static str,
     resource_path: &'static str,
@@ -32,8 +38,6 @@ macro_rules! members_in {
         Members {
             dns_config: concat!($path, "dnsConfig"),
             dns_records: concat!($path, "dnsConfig.dnsRecords"),
-            record_type: concat!($path, "dnsConfig.dnsRecords.member.type"),
-            record_ttl: concat!($path, "dnsConfig.dnsRecords.member.tTL"),
             health_check_config: concat!($path, "healthCheckConfig"),
             check_type: concat!($path, "healthCheckConfig.type"),
             resource_path: concat!($path, "healthCheckConfig.resourcePath"),
@@ -62,17 +66,15 @@ impl Members {
         input: Option<&[DnsRecordInput]>,
     ) -> Option<Vec<DnsRecord>> {
         if input.is_none() {
-            check.violated(self.dns_records, None, Constraint::NotNull);
+            check.missing(self.dns_records);
         }
         let mut records = Vec::new();
-        for record in input? {
-            if record.kind.is_none() {
-                check.violated(self.record_type, None, Constraint::NotNull);
-            }
+        for (number, record) in (1..).zip(input?) {
+            let at = Entry { list: self.dns_records, number };
             let types = [RecordType::Srv, RecordType::A, RecordType::Aaaa, RecordType::Cname];
-            let kind = check.one_of(self.record_type, record.kind.as_deref(), RECORD_TYPES, &types);
-            let ttl = check.required_range(self.record_ttl, record.ttl, 0, i64::from(i32::MAX));
-            // Goes on after a bad record, since all that is wrong is reported.
+            let kind = check.required_one_of(at.member("type"), record.kind.as_deref(), RECORD_TYPES, &types);
+            let ttl = check.required_range(at.member("tTL"), record.ttl, 0, i64::from(i32::MAX));
+            // Goes on after a bad record: all violations are reported.
             if let (Some(kind), Some(ttl)) = (kind, ttl.and_then(|ttl| u32::try_from(ttl).ok())) {
                 records.push(DnsRecord::new(kind, ttl));
             }
@@ -85,22 +87,16 @@ impl Members {
         check: &mut Check,
         input: &HealthCheckConfigInput,
     ) -> Option<Route53Input> {
-        if input.kind.is_none() {
-            check.violated(self.check_type, None, Constraint::NotNull);
-        }
         let types = [HealthCheckType::Http, HealthCheckType::Https, HealthCheckType::Tcp];
-        let kind = check.one_of(self.check_type, input.kind.as_deref(), HEALTH_CHECK_TYPES, &types);
-        let path = check.parsed(self.resource_path, input.resource_path.as_deref(), |path| {
-            constraint::length(path, 0, 255)?;
-            Ok(Box::from(path))
-        });
+        let kind = check.required_one_of(self.check_type, input.kind.as_deref(), HEALTH_CHECK_TYPES, &types);
+        let path = check.text(self.resource_path, input.resource_path.as_deref(), constraint::RESOURCE_PATH);
         let threshold = check.range(self.failure_threshold, input.failure_threshold, 1, 10);
         let failure_threshold =
-            threshold.and_then(|n| NonZeroU8::new(u8::try_from(n).ok()?)).unwrap_or(NonZeroU8::MIN);
-        Some(Route53Input { kind: kind?, resource_path: path, failure_threshold })
+            threshold.and_then(|n| NonZeroU8::new(u8::try_from(n).ok()?)).unwrap_or(FAILURE_THRESHOLD);
+        Some(Route53Input { kind: kind?, resource_path: path.map(Box::from), failure_threshold })
     }
 
-    /// That records were given for a service that DNS has no part in.
+    /// An update gave records to a service that is discovered by the API only.
     pub(super) fn http_with_dns(&self) -> Error {
         rule(self.dns_config, "When you specify an HTTP service, you can't include a DnsConfig element.")
     }
@@ -108,19 +104,22 @@ impl Members {
     /// Whether the records go together.
     pub(super) fn check_records(&self, records: &[DnsRecord]) -> Result<(), Error> {
         let count = |kind| records.iter().filter(|record| record.kind == kind).count();
-        let broken = if records.is_empty() {
-            "A DnsConfig element needs at least one record."
-        } else if RecordType::ALL.into_iter().any(|kind| count(kind) > 1) {
-            "A DnsConfig element can have each record type only once."
-        } else if count(RecordType::Cname) > 0 && records.len() > 1 {
-            "A CNAME record can't be combined with records of other types."
-        } else {
-            return Ok(());
-        };
-        Err(rule(self.dns_records, broken))
+        if records.is_empty() {
+            return Err(rule(self.dns_records, "A DnsConfig element needs at least one record."));
+        }
+        if let Some(twice) = RecordType::ALL.into_iter().find(|kind| count(*kind) > 1) {
+            // The service leaves out the blank.
+            let text =
+                format!("Duplicate resource record type{}in DNS config is not expected", twice.as_str());
+            return Err(rule(self.dns_records, text));
+        }
+        if count(RecordType::Cname) > 0 && records.len() > 1 {
+            return Err(rule(self.dns_records, "DnsRecord Type CNAME cannot be combined with other types"));
+        }
+        Ok(())
     }
 
-    /// What the instances of a service of this kind are checked by.
+    /// How the health of instances of such a service is determined.
     pub(super) fn health_check(
         &self,
         namespace: &Namespace,
@@ -144,7 +143,7 @@ impl Members {
         if cname {
             return Err(rule(
                 self.health_check_config,
-                "A service with a CNAME record can't have a HealthCheckConfig element.",
+                "Health check config must not be used. Health checks are not supported for CNAME",
             ));
         }
         if namespace.kind.namespace_type() == NamespaceType::DnsPrivate
@@ -152,16 +151,19 @@ impl Members {
         {
             return Err(rule(
                 self.health_check_config,
-                "A service in a private DNS namespace can't have a HealthCheckConfig element; use HealthCheckCustomConfig.",
+                "Health check config cannot be applied to a service with private namespace",
             ));
         }
         let resource_path = match (input.kind, input.resource_path) {
             (HealthCheckType::Tcp, Some(_)) => {
-                return Err(rule(self.resource_path, "A TCP health check can't have a ResourcePath."));
+                return Err(rule(
+                    self.resource_path,
+                    "TCP health checks must not have a resource path specified.",
+                ));
             }
             (HealthCheckType::Tcp, None) => None,
             (HealthCheckType::Http | HealthCheckType::Https, path) => {
-                Some(path.unwrap_or_else(|| "/".into()))
+                Some(path.unwrap_or_else(|| RESOURCE_PATH.into()))
             }
         };
         Ok(HealthCheck::Route53(HealthCheckConfig {

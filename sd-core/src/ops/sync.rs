@@ -56,7 +56,8 @@ fn is_in_step(
     let (Some(id), Some(attributes), Some(namespace)) = (id, &request.attributes, namespace) else {
         return Ok(false);
     };
-    let Ok((attributes, _)) = endpoint::parse(attributes, service, namespace.namespace()) else {
+    let Ok((attributes, _)) = endpoint::parse(attributes, service, namespace.namespace(), context.mode)
+    else {
         return Ok(false);
     };
     let as_wanted = |found: &Instance| found.attributes == attributes && found.owner.as_ref() == Some(owner);

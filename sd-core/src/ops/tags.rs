@@ -2,7 +2,11 @@
 //!
 //! They are named by their ARNs. An id, and the ARN of anything else or of another account or Region, names no resource.
 
-use super::{Plan, ReadContext, WriteContext, check::Check, own_id};
+use super::{
+    Plan, ReadContext, WriteContext,
+    check::{Check, check_tag_keys},
+    own_id,
+};
 use crate::{
     change::{Change, EntityKey, Precondition},
     constraint,
@@ -56,6 +60,7 @@ pub(crate) fn tag(request: &TagResourceRequest, context: &WriteContext<'_>) -> R
     let arn = resource_arn(&mut check, request.resource_arn.as_deref());
     let given = check.required_tags(request.tags.as_deref());
     let (arn, given) = check.finish(arn.zip(given))?;
+    check_tag_keys(&given)?;
     let resource = find(context.here(), context.scope, arn)?;
     let tags = limited(resource.tags().with(given), arn)?;
     Ok(resource.retag(tags, context))
@@ -64,10 +69,7 @@ pub(crate) fn tag(request: &TagResourceRequest, context: &WriteContext<'_>) -> R
 pub(crate) fn untag(request: &UntagResourceRequest, context: &WriteContext<'_>) -> Result<Plan<()>, Error> {
     let mut check = Check::default();
     let arn = resource_arn(&mut check, request.resource_arn.as_deref());
-    let keys = check.list("tagKeys", request.tag_keys.as_deref(), (0, 200), "keys");
-    for key in keys.unwrap_or_default() {
-        check.parsed("tagKeys.member", Some(key), |key| constraint::length(key, 1, 128));
-    }
+    let keys = check.required_texts("tagKeys", request.tag_keys.as_deref(), (0, 200), constraint::TAG_KEY);
     let (arn, keys) = check.finish(arn.zip(keys))?;
     let resource = find(context.here(), context.scope, arn)?;
     Ok(resource.retag(resource.tags().without(keys), context))
@@ -88,10 +90,9 @@ pub(super) fn limited(tags: Tags, resource_name: &str) -> Result<Tags, Error> {
     Ok(tags)
 }
 
-/// A required ARN. Its form is not checked: what is none names nothing.
+/// A required ARN. Its form is not checked; a malformed ARN is simply not found.
 fn resource_arn<'v>(check: &mut Check, value: Option<&'v str>) -> Option<&'v str> {
-    check.required("resourceARN", value, |text| constraint::length(text, 1, 1011))?;
-    value
+    check.required("resourceARN", value, constraint::AMAZON_RESOURCE_NAME)
 }
 
 fn find<'s>(state: &'s ScopeState, scope: &Scope, arn: &str) -> Result<Resource<'s>, Error> {

@@ -11,7 +11,6 @@ use super::{
 use crate::{
     action::Action,
     change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
-    constraint::Constraint,
     error::{Error, rule},
     ids::UpdaterRequestId,
     model::{Namespace, NamespaceType, OperationTargets, OperationType},
@@ -42,9 +41,9 @@ pub(crate) fn http(
     let change = required(&mut check, request.namespace.as_ref());
     let given = change.and_then(|change| change.description.as_deref());
     if change.is_some() && given.is_none() {
-        check.violated(DESCRIPTION, None, Constraint::NotNull);
+        check.missing(DESCRIPTION);
     }
-    let description = check.description_at(DESCRIPTION, given);
+    let description = check.description(DESCRIPTION, given);
     let id = check.finish(id)?;
     let update = Update { updater_request_id, description, soa_ttl: None };
     change_namespace(Action::UpdateHttpNamespace, NamespaceType::Http, id, update, context)
@@ -78,8 +77,7 @@ fn dns<'r>(
     let id = check.reference("id", id);
     let updater_request_id = check.updater_request_id(updater_request_id);
     let change = required(&mut check, change);
-    let description =
-        check.description_at(DESCRIPTION, change.and_then(|change| change.description.as_deref()));
+    let description = check.description(DESCRIPTION, change.and_then(|change| change.description.as_deref()));
     let soa_ttl = soa_ttl(&mut check, change.and_then(|change| change.properties.as_ref()), &IN_CHANGE);
     let id = check.finish(id)?;
     Ok((id, Update { updater_request_id, description, soa_ttl }))
@@ -87,7 +85,7 @@ fn dns<'r>(
 
 fn required<'r, T>(check: &mut Check, change: Option<&'r T>) -> Option<&'r T> {
     if change.is_none() {
-        check.violated(NAMESPACE, None, Constraint::NotNull);
+        check.missing(NAMESPACE);
     }
     change
 }

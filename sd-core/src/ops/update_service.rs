@@ -5,7 +5,6 @@ use super::{Plan, Starting, WriteContext, check::Check, find_service, settings::
 use crate::{
     action::Action,
     change::{Change, EntityKey, Precondition, UniqueKey},
-    constraint::Constraint,
     error::{Error, rule},
     health::HealthCheck,
     model::{DnsConfig, DnsRecord, NamespaceType, OperationTargets, OperationType, ServiceKind},
@@ -21,10 +20,10 @@ pub(crate) fn update(
     let id = check.reference("id", request.id.as_deref());
     let change = request.service.as_ref();
     if change.is_none() {
-        check.violated("service", None, Constraint::NotNull);
+        check.missing("service");
     }
     let description = change.and_then(|change| change.description.as_deref());
-    let description = check.description_at("service.description", description);
+    let description = check.description("service.description", description);
     let dns = change.and_then(|change| change.dns_config.as_ref());
     let records = dns.and_then(|dns| IN_CHANGE.dns_records(&mut check, dns.dns_records.as_deref()));
     let route53 = change.and_then(|change| change.health_check_config.as_ref());
@@ -45,7 +44,7 @@ pub(crate) fn update(
     if let (HealthCheck::Route53(check), Some(input)) = (&before.health_check, &route53)
         && check.kind != input.kind
     {
-        return Err(rule(IN_CHANGE.check_type, "The type of a health check can't be changed."));
+        return Err(rule(IN_CHANGE.check_type, "Type of health check cannot be changed"));
     }
     let custom = before.health_check == HealthCheck::Custom;
     let health_check = IN_CHANGE.health_check(namespace, &kind, route53, custom, context)?;
@@ -83,11 +82,19 @@ fn remaining(before: &ServiceKind, records: Option<Vec<DnsRecord>>) -> Result<Se
         (ServiceKind::DnsHttp(config), Some(records)) => (config, records),
     };
     IN_CHANGE.check_records(&records)?;
-    if let Some(new) = records.iter().find(|record| config.ttl(record.kind).is_none()) {
-        let kind = new.kind.as_str();
+    if records.iter().any(|record| config.ttl(record.kind).is_none()) {
+        let kinds = |records: &[DnsRecord]| {
+            records.iter().map(|record| record.kind.as_str()).collect::<Vec<_>>().join(", ")
+        };
         return Err(rule(
             IN_CHANGE.dns_records,
-            format!("The service has no {kind} records; none can be added."),
+            format!(
+                "The record types in the request must be the same as those present in the existing service. Records in \
+                 the existing service are [{}], but the records in the request are [{}]. The record types of a service \
+                 cannot be changed.",
+                kinds(&config.records),
+                kinds(&records)
+            ),
         ));
     }
     Ok(ServiceKind::DnsHttp(DnsConfig::new(config.routing_policy, records)))

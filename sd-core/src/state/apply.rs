@@ -36,8 +36,12 @@ impl State {
         if let Some(unmet) = set.preconditions.iter().find(|precondition| !before.holds(precondition)) {
             return Err(Unmet::Precondition(unmet.clone()));
         }
+        let mut state = self.clone();
+        if set.reset {
+            state.former_names.forget(&set.scope);
+        }
         if set.changes.is_empty() && !(set.reset && is_there) {
-            return Ok(self.clone());
+            return Ok(state);
         }
         let revision = self.revision.next();
         let mut after = if set.reset { before.emptied() } else { before.clone() };
@@ -47,7 +51,7 @@ impl State {
         for change in &set.changes {
             after.change(change, revision, set.at).map_err(Unmet::Parent)?;
         }
-        let mut state = Self { revision, ..self.clone() };
+        state.revision = revision;
         state.replace(&set.scope, before, after);
         Ok(state)
     }
@@ -154,6 +158,7 @@ impl ScopeState {
                 self.namespaces.remove(id);
                 self.namespaces_by_age.remove(&(age, id.clone()));
                 remove_name(&mut self.http_names, namespace.http_name.as_str(), id);
+                self.released.push(namespace.http_name.as_str().into());
             }
             Change::PutService(service) => self.put_service(service, revision, at)?,
             Change::DeleteService(id) => {

@@ -132,19 +132,14 @@ impl Instances {
         self.all.iter()
     }
 
-    /// The first of those that are wanted and were registered after this one, at most `count`, in order of registration.
+    /// The first of those that were registered after this one, at most `count`, in order of registration.
     ///
     /// Looks through all of them: an index by age would cost every registration, for the sake of lists that are seldom
     /// asked for.
-    pub(crate) fn after(
-        &self,
-        position: Option<&(Age, InstanceId)>,
-        count: usize,
-        wanted: impl Fn(&InstanceEntry) -> bool,
-    ) -> Vec<&InstanceEntry> {
+    pub(crate) fn after(&self, position: Option<&(Age, InstanceId)>, count: usize) -> Vec<&InstanceEntry> {
         let after = position.map(|(age, id)| (*age, id));
         let follows = |entry: &&InstanceEntry| after.is_none_or(|after| after < entry.position());
-        let mut found: Vec<_> = self.all.iter().filter(follows).filter(|entry| wanted(entry)).collect();
+        let mut found: Vec<_> = self.all.iter().filter(follows).collect();
         if count < found.len() {
             found.select_nth_unstable_by_key(count, |entry| entry.position());
             found.truncate(count);

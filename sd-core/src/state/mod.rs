@@ -2,6 +2,7 @@
 
 mod apply;
 mod diff;
+mod former_names;
 mod instances;
 mod persistent;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod vector;
 use std::{fmt, ops::Bound, sync::Arc};
 
 pub use apply::Unmet;
+use former_names::FormerNames;
 pub use instances::{InstanceEntry, Instances};
 use persistent::{OrdMap, OrdSet};
 use time::Deadline;
@@ -98,6 +100,7 @@ pub struct State {
     last_instances_revision: InstancesRevision,
     /// The next deadline of each scope that has one.
     deadlines: OrdSet<(Timestamp, Scope)>,
+    former_names: FormerNames,
 }
 
 /// Everything of one account and Region.
@@ -116,6 +119,8 @@ pub struct ScopeState {
     /// What the operations under way claim.
     busy: OrdMap<UniqueKey, OperationId>,
     deadlines: OrdSet<(Timestamp, Deadline)>,
+    /// The `HttpName`s of namespaces that were deleted since this state replaced another one.
+    released: Vec<Arc<str>>,
 }
 
 /// A namespace as the state holds it.
@@ -160,6 +165,17 @@ impl State {
     pub fn scope(&self, scope: &Scope) -> &ScopeState {
         static EMPTY: std::sync::LazyLock<ScopeState> = std::sync::LazyLock::new(ScopeState::default);
         self.scopes.get(scope).map_or(&EMPTY, |state| &**state)
+    }
+
+    /// Whether a deleted namespace of the scope had this `HttpName`. The state remembers the newest 1,000 names of a scope,
+    /// and the newest 10,000 of all scopes.
+    pub(crate) fn was_http_name(&self, scope: &Scope, name: &str) -> bool {
+        self.former_names.contains(scope, name)
+    }
+
+    /// The scopes whose former names are remembered.
+    pub(crate) fn remembered_scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.former_names.scopes()
     }
 
     /// The scopes that hold anything: a namespace, or an operation under way.

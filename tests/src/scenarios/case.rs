@@ -73,6 +73,9 @@ pub struct Call {
     /// What the step shows, if the title of the case does not say it.
     #[serde(default)]
     pub title: Option<String>,
+    /// Where this step is known from, if the source of the case does not say it.
+    #[serde(default)]
+    pub source: Option<String>,
     /// The name of the operation.
     pub call: String,
     /// The members of the request.

@@ -422,9 +422,7 @@ fn accepts(service: &Service, http_namespace: bool, attributes: &BTreeMap<String
         && six.is_none_or(|text| text.parse::<Ipv6Addr>().is_ok())
         && port.is_none_or(|text| digits(text) && text.parse::<u16>().is_ok_and(|port| port > 0));
     let initial = get("AWS_INIT_HEALTH_STATUS");
-    if !well_formed
-        || service.check == Check::Custom && !matches!(initial, None | Some("HEALTHY" | "UNHEALTHY"))
-    {
+    if !well_formed || !matches!(initial, None | Some("HEALTHY" | "UNHEALTHY")) {
         return false;
     }
     let has = |wanted: &str| {
@@ -436,9 +434,7 @@ fn accepts(service: &Service, http_namespace: bool, attributes: &BTreeMap<String
         return alone && weighted && !has("SRV") && !has("CNAME");
     }
     if get("AWS_EC2_INSTANCE_ID").is_some() {
-        let alone = attributes
-            .keys()
-            .all(|key| ["AWS_EC2_INSTANCE_ID", "AWS_INIT_HEALTH_STATUS"].contains(&key.as_str()));
+        let alone = four.or(six).or(port).or(cname).is_none();
         return http_namespace && alone;
     }
     let address = match (has("A"), has("AAAA")) {

@@ -1,0 +1,238 @@
+//! The filters of lists. All filters of a request must hold, so they are merged into one condition for each property: what
+//! an entry costs does not depend on the number of filters.
+
+use std::ops::RangeInclusive;
+
+use super::{
+    ReadContext,
+    check::{Check, Entry},
+    own_id,
+};
+use crate::{
+    constraint,
+    error::{Error, rule},
+    request::Filter,
+};
+
+const CONDITION: &str = "filters.member.condition";
+const VALUES: &str = "filters.member.values";
+
+/// A filter, its members checked: a name of the API's enumeration, its condition and its values.
+pub(super) struct Checked<'r> {
+    pub(super) name: &'static str,
+    pub(super) condition: &'static str,
+    pub(super) values: &'r [String],
+}
+
+/// Checks the members of filters. A condition that is absent is EQ.
+pub(super) fn checked<'r>(
+    check: &mut Check,
+    filters: Option<&'r [Filter]>,
+    names: &'static [&'static str],
+) -> Option<Vec<Checked<'r>>> {
+    const CONDITIONS: &[&str] = &["EQ", "IN", "BETWEEN", "BEGINS_WITH"];
+    let mut all = Some(Vec::new());
+    for (number, filter) in (1..).zip(filters.unwrap_or_default()) {
+        let at = Entry { list: "filters", number };
+        let name = check.required_one_of(at.member("name"), filter.name.as_deref(), names, names);
+        if filter.values.is_none() {
+            check.missing(at.member("values"));
+        }
+        let values = check.texts(
+            at.member("values"),
+            filter.values.as_deref(),
+            (0, usize::MAX),
+            constraint::FILTER_VALUE,
+        );
+        let condition = filter.condition.as_deref().or(Some("EQ"));
+        let condition = check.one_of(at.member("condition"), condition, CONDITIONS, CONDITIONS);
+        all = all.zip(name.zip(condition).zip(values)).map(|(mut all, ((name, condition), values))| {
+            all.push(Checked { name, condition, values });
+            all
+        });
+    }
+    all
+}
+
+impl<'r> Checked<'r> {
+    /// The value of a filter that takes only EQ.
+    pub(super) fn eq(&self) -> Result<&'r str, Error> {
+        if self.condition != "EQ" {
+            return Err(self.takes("EQ"));
+        }
+        self.single()
+    }
+
+    /// The one value that EQ and BEGINS_WITH take.
+    pub(super) fn single(&self) -> Result<&'r str, Error> {
+        match self.values {
+            [value] => Ok(value),
+            _ => Err(rule(VALUES, "The conditions EQ and BEGINS_WITH take one value.")),
+        }
+    }
+
+    /// The values of EQ, which takes one, or of IN: those of `all` whose name `is_named` by a value.
+    pub(super) fn among<T: Copy, const N: usize>(
+        &self,
+        all: [T; N],
+        is_named: impl Fn(T, &str) -> bool,
+    ) -> Result<Among<T, N>, Error> {
+        match self.condition {
+            "EQ" => drop(self.single()?),
+            "IN" => {}
+            _ => return Err(self.takes("EQ or IN")),
+        }
+        let mut found = Among { all, is_wanted: [false; N] };
+        for value in self.values {
+            let place = all
+                .iter()
+                .position(|candidate| is_named(*candidate, value))
+                .ok_or_else(|| rule(VALUES, format!("The filter {} has no value {value:?}.", self.name)))?;
+            found.is_wanted[place] = true;
+        }
+        if self.values.is_empty() {
+            return Err(rule(VALUES, "The condition IN takes at least one value."));
+        }
+        Ok(found)
+    }
+
+    /// The two values of BETWEEN, in seconds since the Unix epoch.
+    pub(super) fn between(&self) -> Result<RangeInclusive<f64>, Error> {
+        if self.condition != "BETWEEN" {
+            return Err(self.takes("BETWEEN"));
+        }
+        let [start, end] = self.values else {
+            return Err(rule(VALUES, "The condition BETWEEN takes two values."));
+        };
+        match (start.parse(), end.parse()) {
+            (Ok(start), Ok(end)) => Ok(start..=end),
+            _ => Err(rule(VALUES, format!("The filter {} takes seconds since the Unix epoch.", self.name))),
+        }
+    }
+
+    /// Whether a RESOURCE_OWNER filter wants the caller's own resources.
+    pub(super) fn own(&self) -> Result<bool, Error> {
+        match self.eq()? {
+            "SELF" => Ok(true),
+            "OTHER_ACCOUNTS" => Ok(false),
+            _ => Err(rule(VALUES, "The filter RESOURCE_OWNER takes SELF or OTHER_ACCOUNTS.")),
+        }
+    }
+
+    pub(super) fn takes(&self, conditions: &str) -> Error {
+        rule(CONDITION, format!("The filter {} takes {conditions}.", self.name))
+    }
+
+    pub(super) fn unknown_value(&self, known: &str) -> Error {
+        rule(VALUES, format!("The filter {} takes {known}.", self.name))
+    }
+}
+
+/// Some values of an enumeration.
+pub(super) struct Among<T, const N: usize> {
+    all: [T; N],
+    is_wanted: [bool; N],
+}
+
+impl<T: Copy + PartialEq, const N: usize> Among<T, N> {
+    /// All values that are `wanted`.
+    pub(super) fn of(all: [T; N], wanted: impl Fn(T) -> bool) -> Self {
+        Self { all, is_wanted: all.map(wanted) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.is_wanted.contains(&true)
+    }
+
+    pub(super) fn contains(&self, value: T) -> bool {
+        self.all.iter().zip(self.is_wanted).any(|(candidate, is_wanted)| is_wanted && *candidate == value)
+    }
+
+    /// Leaves only what is in both.
+    pub(super) fn narrow(&mut self, other: &Self) {
+        for (is_wanted, other) in self.is_wanted.iter_mut().zip(other.is_wanted) {
+            *is_wanted &= other;
+        }
+    }
+}
+
+/// The condition that all filters put on a text or an id.
+#[derive(Default)]
+pub(super) enum Only<'r> {
+    /// No filter: any value.
+    #[default]
+    Any,
+    /// A value that begins so.
+    BeginsWith(&'r str),
+    /// This value.
+    Eq(&'r str),
+    /// Filters exclude each other.
+    Nothing,
+}
+
+impl<'r> Only<'r> {
+    pub(super) fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::BeginsWith(start) => text.starts_with(start),
+            Self::Eq(value) => text == *value,
+            Self::Nothing => false,
+        }
+    }
+
+    /// Also equal to this.
+    pub(super) fn and_eq(&mut self, value: &'r str) {
+        *self = if self.matches(value) { Self::Eq(value) } else { Self::Nothing };
+    }
+
+    /// Also beginning with this.
+    pub(super) fn and_begins_with(&mut self, start: &'r str) {
+        match self {
+            Self::Any => *self = Self::BeginsWith(start),
+            Self::BeginsWith(found) if start.starts_with(*found) => *self = Self::BeginsWith(start),
+            Self::BeginsWith(found) if found.starts_with(start) => {}
+            Self::Eq(value) if value.starts_with(start) => {}
+            _ => *self = Self::Nothing,
+        }
+    }
+
+    /// Also the id in a reference that EQ takes. Nothing belongs to a resource of another scope.
+    pub(super) fn and_id(
+        &mut self,
+        filter: &Checked<'r>,
+        kind: &str,
+        context: &ReadContext<'_>,
+    ) -> Result<(), Error> {
+        match own_id(context.scope, filter.eq()?, kind) {
+            Some(id) => self.and_eq(id),
+            None => *self = Self::Nothing,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_conditions_match_what_each_of_them_matches() {
+        let values = ["", "a", "ab", "abc", "b"];
+        for one in values {
+            for other in values {
+                for kinds in [[true, true], [true, false], [false, true], [false, false]] {
+                    let mut merged = Only::default();
+                    for (is_eq, value) in kinds.into_iter().zip([one, other]) {
+                        if is_eq { merged.and_eq(value) } else { merged.and_begins_with(value) }
+                    }
+                    for text in values {
+                        let each = kinds.into_iter().zip([one, other]).all(|(is_eq, value)| {
+                            if is_eq { text == value } else { text.starts_with(value) }
+                        });
+                        assert_eq!(merged.matches(text), each, "{one} {other} {kinds:?} {text}");
+                    }
+                }
+            }
+        }
+    }
+}
