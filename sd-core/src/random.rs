@@ -6,7 +6,9 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
+    fs::File,
     hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+    io::Read,
     sync::{Mutex, PoisonError},
 };
 
@@ -67,7 +69,7 @@ struct Seeded {
 
 impl Seeded {
     fn new(process: u32) -> Self {
-        Self { process, generator: Xoshiro256PlusPlus::from_seed(os_seed()) }
+        Self { process, generator: Xoshiro256PlusPlus::from_seed(os_seed(process)) }
     }
 
     /// The generator for use in this process. After `fork` parent and child have the same one: the child
@@ -95,15 +97,16 @@ pub(crate) fn fill_unique(bytes: &mut [u8]) {
     SEEDED.with_borrow_mut(|seeded| seeded.of(std::process::id()).fill_bytes(bytes));
 }
 
-/// Random numbers of the system.
-fn os_seed() -> [u8; 32] {
+/// Random numbers of the system, other ones in each process.
+fn os_seed(process: u32) -> [u8; 32] {
     let mut seed = [0; 32];
-    if getrandom::fill(&mut seed).is_err() {
-        // The keys of std's hash maps are random numbers of the system as well, though a process forked from
-        // this one has the same.
+    let read = File::open("/dev/urandom").and_then(|mut numbers| numbers.read_exact(&mut seed));
+    if read.is_err() {
+        // Another system, or a jail. The keys of std's hash maps are random numbers of the system as well, but a fork
+        // starts with those of its parent.
         let keys = RandomState::new();
         for (i, part) in seed.chunks_exact_mut(8).enumerate() {
-            part.copy_from_slice(&keys.hash_one((std::process::id(), i)).to_ne_bytes());
+            part.copy_from_slice(&keys.hash_one((process, i)).to_ne_bytes());
         }
     }
     seed

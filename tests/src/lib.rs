@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod largest;
+pub mod model;
 pub mod scenarios;
 
 /// The examples of README.md.

@@ -20,8 +20,10 @@ use sd_tests::scenarios::{Answer, AsyncDoor, Case, CborDoor, Door, House, JsonDo
 
 /// The errors that the service model lists for each operation. `tests/shapes` compares it with botocore's.
 const MODELLED: &str = "modelled-errors.json";
-/// Which of them nothing is known to trigger, and why.
+/// The listed errors that no known request triggers, and why.
 const UNTRIGGERED: &str = "untriggered.json";
+/// The members of the requests in the service model: see `tests/tests/constraints.rs`.
+const MEMBERS: &str = "modelled-members.json";
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
@@ -37,7 +39,7 @@ fn cases() -> Vec<(String, Case)> {
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
     files.sort();
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    let files = files.into_iter().filter(|path| ![MODELLED, UNTRIGGERED].contains(&&*name(path)));
+    let files = files.into_iter().filter(|path| ![MODELLED, MEMBERS, UNTRIGGERED].contains(&&*name(path)));
     files
         .map(|path| match Case::read(&path) {
             Ok(case) => (name(&path), case),

@@ -38,7 +38,7 @@ impl State {
         }
         let mut state = self.clone();
         if set.reset {
-            state.former_names.forget(&set.scope);
+            Arc::make_mut(&mut state.former_names).forget(&set.scope);
         }
         if set.changes.is_empty() && !(set.reset && is_there) {
             return Ok(state);

@@ -100,7 +100,7 @@ pub struct State {
     last_instances_revision: InstancesRevision,
     /// The next deadline of each scope that has one.
     deadlines: OrdSet<(Timestamp, Scope)>,
-    former_names: FormerNames,
+    former_names: Arc<FormerNames>,
 }
 
 /// Everything of one account and Region.

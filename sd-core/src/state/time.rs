@@ -85,7 +85,7 @@ impl State {
     /// Puts a scope's new state in the place of the one before. A scope that holds nothing is dropped.
     pub(super) fn replace(&mut self, scope: &Scope, before: &ScopeState, mut after: ScopeState) {
         for name in std::mem::take(&mut after.released) {
-            self.former_names.insert(scope, &name);
+            Arc::make_mut(&mut self.former_names).insert(scope, &name);
         }
         let first = |state: &ScopeState| state.deadlines.get_min().map(|(due, _)| *due);
         let (was, is) = (first(before), first(&after));
