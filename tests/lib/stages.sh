@@ -5,12 +5,16 @@
 # does not let it run. A stage that counts nothing and names nothing is a failure.
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sd-tests.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+limit=30m       # the longest that a command may take
+child=          # the command that runs
+trap 'end_child; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 stage=          # the current one
 log=$work/log   # its output
+output=         # the output of its last command
+commands=0
 shown=          # not empty when the log has been on the screen
 passed=0        # what it has counted
 failed=0
@@ -31,22 +35,53 @@ cannot() {
 }
 
 # The output of a stage goes to its log. The log is shown as it comes on a terminal, and else when the stage is not
-# ok. CI ends a command that hangs, so that the table is printed all the same.
+# ok.
 logged() {
-  local limit=()
-  [ "${CI:-}" != true ] || limit=(timeout --kill-after=10 30m)
   if [ -t 1 ]; then
-    shown=yes
-    ${limit[@]+"${limit[@]}"} "$@" </dev/null 2>&1 | tee -a "$log"
+    streamed "$@"
   else
-    ${limit[@]+"${limit[@]}"} "$@" </dev/null >>"$log" 2>&1
+    limited "$@"
   fi
 }
 
 # As `logged`, and shown in any case: for commands that print a line per step.
 streamed() {
   shown=yes
-  "$@" </dev/null 2>&1 | tee -a "$log"
+  limited --show "$@"
+}
+
+# limited [--show] COMMAND: ends a command that hangs, so that the table is printed all the same. Each command has a file
+# for its output, which a process that outlives the command can hold open without holding up anything here.
+limited() {
+  local status show='' follower=''
+  if [ "$1" = --show ]; then
+    show=yes
+    shift
+  fi
+  commands=$((commands + 1)) output=$work/output-$commands
+  : >"$output"
+  # In the background, so that a signal interrupts the wait; such commands would ignore SIGINT.
+  env --default-signal=INT,QUIT timeout --kill-after=30 "$limit" "$@" </dev/null >>"$output" 2>&1 &
+  child=$!
+  if [ -n "$show" ]; then
+    tail -n +1 -f -s 0.1 --pid="$child" "$output" 2>/dev/null &
+    follower=$!
+  fi
+  wait "$child"
+  status=$?
+  child=
+  [ -z "$follower" ] || wait "$follower"
+  # A command can end with 124 or 137 by itself; then the line says too much.
+  case $status in
+    124 | 137) echo "ended after $limit, or killed: $*" | tee -a "$output" ;;
+  esac
+  cat "$output" >>"$log"
+  return "$status"
+}
+
+# timeout passes the signal on to the command.
+end_child() {
+  [ -z "$child" ] || kill "$child" 2>/dev/null
 }
 
 # A command that passes or fails as a whole.
@@ -54,22 +89,28 @@ check() {
   if logged "$@"; then count 1 0; else count 0 1; fi
 }
 
-# count_steps STATUS: counts by the closing line `N passed, N failed` of a command that ended with STATUS.
+# count_steps STATUS: counts by the closing line `N passed, N failed` of the last command, which ended with STATUS.
 count_steps() {
-  count_log "$1" "$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)"
+  count_output "$1" "$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$output" | tail -n 1)"
 }
 
 # count_tests STATUS: counts by the result lines of cargo test. An ignored test counts as failed: there is to be none.
 count_tests() {
-  count_log "$1" "$(awk '/^test result: /{ p += $4; f += $6 + $8 } END { print p + 0, f + 0 }' "$log")"
-  sed -n 's/^test \(.*\) \.\.\. ignored.*/ignored, which counts as failed: \1/p' "$log"
+  count_output "$1" "$(awk '/^test result: /{ p += $4; f += $6 + $8 } END { print p + 0, f + 0 }' "$output")"
+  sed -n 's/^test \(.*\) \.\.\. ignored.*/ignored, which counts as failed: \1/p' "$output"
 }
 
-# count_log STATUS "PASSED FAILED"; a failure that has not been counted, such as one to compile, counts as one.
-count_log() {
+# count_output STATUS "PASSED FAILED": a failure that the command has not counted, such as one to compile or a crash, counts
+# as one, and so does a command that has counted nothing.
+count_output() {
+  local ran=${2:-0 0}
   # shellcheck disable=SC2086 # two words
-  count ${2:-0 0}
-  if [ "$1" != 0 ] && [ "$failed" = 0 ]; then count 0 1; fi
+  count $ran
+  if [ "$ran" = "0 0" ]; then
+    count 0 1
+  elif [ "$1" != 0 ] && [ "${ran#* }" = 0 ]; then
+    count 0 1
+  fi
 }
 
 add_row() {
