@@ -22,7 +22,6 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -30,7 +29,7 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 
 from relay import Relay  # noqa: E402
-from session import Report, Server, SessionLost, environment, has_ipv6  # noqa: E402
+from session import Report, environment, has_ipv6, serving  # noqa: E402
 
 CHECKS: dict[str, str] = json.loads((HERE / "checks.json").read_text())
 NOT_APPLICABLE: dict[str, dict[str, str]] = json.loads((HERE / "not-applicable.json").read_text())
@@ -38,24 +37,6 @@ PAGE = ROOT / "sd-http" / "docs" / "clients.md"
 REGION = "us-east-1"
 LONGEST = 600  # seconds that a client may take
 VARIABLES = ("XDG_CACHE_HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR", "GOPATH", "GOCACHE", "GOFLAGS", "GOPROXY")
-
-
-@contextlib.contextmanager
-def server(binary: str, directory: Path, host: str, *flags: str) -> Iterator[tuple[str, int]]:
-    """The address of the API of a server of its own."""
-    ports = ["--http", f"{host}:0", "--admin", "127.0.0.1:0", "--dns", "127.0.0.1:0"]
-    log = Path(tempfile.mkstemp(suffix=".log", dir=directory)[1])
-    running = Server([binary, *ports, *flags], log, environment(directory))
-    try:
-        deadline = time.monotonic() + 30
-        while not (address := re.search(r"^  API +\S*:(\d+)$", running.output, re.MULTILINE)):
-            running.check_alive()
-            if time.monotonic() > deadline:
-                raise SessionLost(f"the server does not say where it listens: {running.output}")
-            time.sleep(0.02)  # a poll, bounded by the deadline
-        yield host.strip("[]"), int(address[1])
-    finally:
-        running.stop()
 
 
 class Evidence:
@@ -148,10 +129,10 @@ def main() -> int:
         report.fail("this machine has no IPv6 loopback address")
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        api = stack.enter_context(server(binary, directory, "127.0.0.1"))
-        timed = stack.enter_context(server(binary, directory, "127.0.0.1", "--timing", "aws"))
-        quotas = stack.enter_context(server(binary, directory, "127.0.0.1", "--quotas", "aws"))
-        ipv6 = stack.enter_context(server(binary, directory, "[::1]"))
+        api = stack.enter_context(serving(binary, directory))
+        timed = stack.enter_context(serving(binary, directory, "--timing", "aws"))
+        quotas = stack.enter_context(serving(binary, directory, "--quotas", "aws"))
+        ipv6 = stack.enter_context(serving(binary, directory, host="[::1]"))
         for number, client in enumerate(clients):
             name, command = client.split("=", 1)
             evidence = Evidence(api)

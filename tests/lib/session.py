@@ -1,17 +1,27 @@
-"""What the checks share: a bash session that is given one command at a time, a server, a report."""
+"""What the checks share: a bash session that is given one command at a time, a server, a report.
+
+A check that is told to end (SIGTERM, by the time limit of tests/run) ends its servers and shells first.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shlex
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+# An exception, unlike the signal itself, runs what stands in `finally`.
+signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def environment(home: Path, *path: Path) -> dict[str, str]:
@@ -131,6 +141,24 @@ class Server:
         except subprocess.TimeoutExpired:
             end_group(self._process, signal.SIGKILL)
             return None
+
+
+@contextlib.contextmanager
+def serving(binary: str, directory: Path, *flags: str, host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+    """Runs an sd-server on free ports. Yields host and port of its API, the host without brackets."""
+    ports = ["--http", f"{host}:0", "--admin", "127.0.0.1:0", "--dns", "127.0.0.1:0"]
+    log = Path(tempfile.mkstemp(suffix=".log", dir=directory)[1])
+    running = Server([binary, *ports, *flags], log, environment(directory))
+    try:
+        deadline = time.monotonic() + 30
+        while not (address := re.search(r"^  API +\S*:(\d+)$", running.output, re.MULTILINE)):
+            running.check_alive()
+            if time.monotonic() > deadline:
+                raise SessionLost(f"the server does not say where it listens: {running.output}")
+            time.sleep(0.02)  # a poll, bounded by the deadline
+        yield host.strip("[]"), int(address[1])
+    finally:
+        running.stop()
 
 
 def end_group(process: subprocess.Popen, number: int) -> None:

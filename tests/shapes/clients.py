@@ -43,13 +43,14 @@ def forced(protocol: str) -> botocore.session.Session:
 class Client:
     """boto3 over one protocol. What comes back is compared with the service model, and remembered."""
 
-    def __init__(self, address: str, protocol: str):
+    def __init__(self, address: tuple[str, int], protocol: str):
+        self.address = address
         self.protocol = protocol
         self.complaints: list[str] = []
         self.seen: set[str] = set()
         self._client = boto3.Session(botocore_session=forced(protocol)).client(
             SERVICE,
-            endpoint_url=f"http://{address}",
+            endpoint_url="http://%s:%d" % address,
             region_name=REGION,
             aws_access_key_id="123456789012",
             aws_secret_access_key="none",
@@ -66,16 +67,18 @@ class Client:
             self.complaints.append(f"{operation} {request}: {error}")
             return {}
 
-    def refused(self, code: str, operation: str, **request: Any) -> None:
-        """The operation has to end in this error."""
+    def code(self, operation: str, **request: Any) -> str:
+        """The code of the error that the operation ends in, or what is there instead."""
         try:
             self._client._make_api_call(operation, request)
-            got = "a response"
         except botocore.exceptions.ClientError as error:
-            got = error.response["Error"]["Code"]
-            if got == code and not error.response["Error"]["Message"]:
-                got += " without a message"
-        if got != code:
+            got = error.response["Error"]
+            return got["Code"] if got["Message"] else f"{got['Code']} without a message"
+        return "a response"
+
+    def refused(self, code: str, operation: str, **request: Any) -> None:
+        """The operation has to end in this error."""
+        if (got := self.code(operation, **request)) != code:
             self.complaints.append(f"{operation} {request}: expected {code}, got {got}")
 
     def _look_at(self, operation_model, response_dict, **_: Any) -> None:
@@ -89,9 +92,13 @@ class Client:
         if void:
             if response_dict["body"]:
                 self.complaints.append(f"{name}: a body, where the operation has no output")
+            self.seen.add(name)
             return
         body = self._decoded(response_dict["body"])
         if status == 200:
+            self.seen.add(name)
+            if operation_model.output_shape is None and body:
+                self.complaints.append(f"{name}: {body}, where the operation has no output")
             self._walk(operation_model.output_shape, body, name)
             return
         shape = self._errors.get(body.pop("__type", "").rpartition("#")[2])
@@ -102,6 +109,7 @@ class Client:
         modelled = 400 if self.protocol == "json" else shape.metadata["error"]["httpStatusCode"]
         if status != modelled:
             self.complaints.append(f"{shape.name}: status {status}, not {modelled}")
+        self.seen.add(shape.name)
         self._walk(shape, body, shape.name)
 
     def _decoded(self, body: bytes) -> Any:
@@ -140,8 +148,8 @@ class Client:
 class Wire:
     """Sends a body as it is given and returns the code of the answer, or None for a response."""
 
-    def __init__(self, address: str):
-        self._connection = http.client.HTTPConnection(address)
+    def __init__(self, address: tuple[str, int]):
+        self._connection = http.client.HTTPConnection(*address)
 
     def code(self, protocol: str, operation: str, body: Any) -> str | None:
         name = "Route53AutoNaming_v20170314"

@@ -1,9 +1,12 @@
-"""Calls that bring every member of every output onto the wire, and every error. Operations that are not in the build are
-passed over, so that they count from the day that they are."""
+"""Calls that bring every member of every output onto the wire, and every error."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from clients import Client
@@ -141,3 +144,50 @@ def play_slow(client: Client, seconds: float = 30) -> None:
     namespace = client.call("ListNamespaces")["Namespaces"][0]["Id"]
     client.call("DeleteNamespace", Id=namespace)
     client.refused("DuplicateRequest", "DeleteNamespace", Id=namespace)
+
+
+def play_quotas(client: Client, seconds: float = 60) -> None:
+    """Against a server with the quotas of AWS: one namespace too many, and discovery that is asked for too often."""
+    for number in range(50):
+        client.call("CreateHttpNamespace", Name=f"n{number}.test")
+    client.refused("ResourceLimitExceeded", "CreateHttpNamespace", Name="one-more.test")
+    deadline = time.monotonic() + seconds
+    with _flood(client.address):
+        while client.code("DiscoverInstances", NamespaceName="n0.test", ServiceName="s") != "RequestLimitExceeded":
+            if time.monotonic() > deadline:
+                client.complaints.append(f"DiscoverInstances is not refused in {seconds} s of more than AWS allows")
+                return
+
+
+@contextlib.contextmanager
+def _flood(address: tuple[str, int]) -> Iterator[None]:
+    """Asks for instances without waiting for answers, meanwhile: boto3 is slower than what the quota lets it have."""
+    body = b'{"NamespaceName": "n0.test", "ServiceName": "s"}'
+    head = (
+        f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        "X-Amz-Target: Route53AutoNaming_v20170314.DiscoverInstances\r\n"
+        # Of the account and Region of the client.
+        "Authorization: AWS4-HMAC-SHA256 Credential=123456789012/20260101/us-east-1/servicediscovery/aws4_request, "
+        "SignedHeaders=host, Signature=0\r\n\r\n"
+    )
+    with socket.create_connection(address) as connection:
+
+        def send() -> None:
+            with contextlib.suppress(OSError):  # until it is shut down
+                while True:
+                    connection.sendall((head.encode() + body) * 100)
+
+        def drop() -> None:
+            with contextlib.suppress(OSError):
+                while connection.recv(1 << 16):
+                    pass
+
+        threads = [threading.Thread(target=target) for target in (send, drop)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            connection.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
