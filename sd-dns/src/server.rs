@@ -12,7 +12,7 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 pub use self::bind::BindError;
@@ -197,9 +197,14 @@ impl DnsServer {
         true
     }
 
-    /// Stops listening, answers what has arrived, and returns when that is done; a client that does not read its answers
-    /// is waited for no longer than 5 s.
+    /// [Drains](Self::drain) within 5 s.
     pub async fn shutdown(self) {
+        self.drain(Instant::now() + Self::DRAIN).await;
+    }
+
+    /// Stops listening, answers the messages that have arrived, and returns when that is done: at the deadline at the
+    /// latest, even if a client has not read its answers. Servers that drain together share one deadline.
+    pub async fn drain(self, deadline: Instant) {
         let Self { mut listeners, accepted, mut connections, .. } = self;
         for listener in &listeners {
             listener.stop.send_replace(true);
@@ -212,7 +217,7 @@ impl DnsServer {
             }
             while connections.join_next().await.is_some() {}
         };
-        if timeout(Self::DRAIN, done).await.is_err() {
+        if timeout_at(deadline, done).await.is_err() {
             tracing::debug!("connections are closed with answers unread");
         }
     }

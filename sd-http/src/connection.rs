@@ -36,7 +36,7 @@ use crate::{
 /// The shortest limit for a head that hyper takes, in octets.
 const LEAST_HEAD: usize = 8192;
 /// The longest time that is waited for: a century, which a moment can be put off by, unlike [`time::Duration::MAX`].
-const LONGEST: time::Duration = time::Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(crate) const LONGEST: time::Duration = time::Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Serves connections: HTTP/1.0, HTTP/1.1, and HTTP/2 by prior knowledge.
 #[derive(Clone, Debug)]
@@ -74,30 +74,37 @@ impl Connections {
     }
 
     /// Serves a connection until it ends, takes too long, or is `stopped` and has finished what it was at.
-    pub(crate) async fn serve<I, S, B>(&self, stream: I, service: S, mut stopped: watch::Receiver<()>)
-    where
+    pub(crate) async fn serve<I, S, B>(
+        &self,
+        stream: I,
+        service: S,
+        mut stopped: watch::Receiver<Option<Instant>>,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Limits { request_time, drain_time, head_time, .. } = self.limits;
+        let Limits { request_time, head_time, .. } = self.limits;
         let activity = Arc::new(Activity::default());
         let service = Attended { service, activity: activity.clone(), refused: self.refused, request_time };
         let stream = TokioIo::new(Watched { stream, activity: activity.clone() });
         let mut connection = pin!(self.builder.serve_connection(stream, TowerToHyperService::new(service)));
-        let left = tokio::select! {
+        let deadline = tokio::select! {
             biased;
             ended = connection.as_mut() => return log(ended),
             overdue = activity.overdue(&self.limits) => match overdue {
                 Overdue::Head => return tracing::debug!("the head of a request took too long"),
-                Overdue::Idle => head_time,
+                Overdue::Idle => Instant::now() + head_time,
             },
-            _ = stopped.changed() => drain_time,
+            // Without the server's handle there is nothing to wait for.
+            deadline = stopped.wait_for(Option::is_some) => {
+                deadline.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now)
+            }
         };
         connection.as_mut().graceful_shutdown();
-        match time::timeout(left, connection).await {
+        match time::timeout_at(deadline, connection).await {
             Ok(ended) => log(ended),
             Err(_) => tracing::debug!("a connection was busy for too long and is closed"),
         }
@@ -385,19 +392,23 @@ mod tests {
         stream: DuplexStream,
         served: JoinHandle<()>,
         started: Instant,
-        stop: Option<watch::Sender<()>>,
+        stop: watch::Sender<Option<Instant>>,
     }
 
     impl Client {
         fn of(connections: Connections) -> Self {
             let (stream, server) = duplex(1024);
-            let (stop, stopped) = watch::channel(());
+            let (stop, stopped) = watch::channel(None);
             let served = tokio::spawn(async move { connections.serve(server, Reader, stopped).await });
-            Self { stream, served, started: Instant::now(), stop: Some(stop) }
+            Self { stream, served, started: Instant::now(), stop }
         }
 
         fn new() -> Self {
             Self::of(Connections::new(limits()))
+        }
+
+        fn drain(&self) {
+            self.stop.send_replace(Some(Instant::now() + Duration::from_secs(10)));
         }
 
         async fn send(&mut self, text: &str) {
@@ -457,7 +468,7 @@ mod tests {
             client.send("xx").await;
             assert!(client.answer().await.starts_with("HTTP/1.1 200 OK"));
         }
-        client.stop.take();
+        client.drain();
         assert_eq!(client.end().await.0, "");
     }
 
@@ -510,7 +521,7 @@ mod tests {
         let mut client = Client::new();
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx").await;
         time::sleep(Duration::from_secs(1)).await;
-        client.stop.take();
+        client.drain();
         time::sleep(Duration::from_secs(8)).await;
         client.send("x").await;
         let (answer, at) = client.end().await;
@@ -520,7 +531,7 @@ mod tests {
         let mut client = Client::new();
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx").await;
         time::sleep(Duration::from_secs(1)).await;
-        client.stop.take();
+        client.drain();
         assert_eq!(client.end().await, (String::new(), 11));
     }
 

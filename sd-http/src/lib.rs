@@ -42,6 +42,8 @@ pub mod fuzzing;
 mod limits;
 mod origin;
 mod protocol;
+#[cfg(feature = "admin")]
+mod readiness;
 mod reset;
 mod server;
 mod service;
@@ -51,8 +53,10 @@ pub mod typed;
 mod wire;
 
 #[cfg(feature = "admin")]
-pub use admin::admin_routes;
+pub use admin::AdminRoutes;
 pub use caller::Caller;
 pub use limits::Limits;
+#[cfg(feature = "admin")]
+pub use readiness::Readiness;
 pub use server::{BindError, HttpServer};
 pub use service::{BODY_LIMIT, CloudMapService};

@@ -24,7 +24,8 @@ pub struct Limits {
     /// How long a connection may be without a request and without an octet of an answer that its client takes, by default
     /// 75 s. Then it is closed.
     pub idle_time: Duration,
-    /// How long connections may take to finish what they are at when the server ends, by default 10 s.
+    /// How long connections may take to finish their requests in [`HttpServer::shutdown`](crate::HttpServer::shutdown), by
+    /// default 10 s.
     pub drain_time: Duration,
 }
 

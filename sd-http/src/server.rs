@@ -16,11 +16,14 @@ use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
-    time,
+    time::{self, Instant},
 };
 use tower_service::Service;
 
-use crate::{connection::Connections, limits::Limits};
+use crate::{
+    connection::{Connections, LONGEST},
+    limits::Limits,
+};
 
 /// The most connections beyond the limit that are told so at once.
 const REFUSED: usize = 64;
@@ -44,7 +47,8 @@ pub struct BindError {
 #[derive(Debug)]
 pub struct HttpServer {
     addresses: Vec<SocketAddr>,
-    stop: watch::Sender<()>,
+    stop: watch::Sender<Option<Instant>>,
+    drain_time: Duration,
     tasks: JoinSet<()>,
 }
 
@@ -86,7 +90,8 @@ impl HttpServer {
     {
         let listeners =
             listen(address).await.map_err(|source| BindError { address: address.to_owned(), source })?;
-        let (stop, stopped) = watch::channel(());
+        let (stop, stopped) = watch::channel(None);
+        let drain_time = limits.drain_time;
         let mut tasks = JoinSet::new();
         let mut addresses = Vec::with_capacity(listeners.len());
         let slots = Slots::new(&limits);
@@ -96,7 +101,7 @@ impl HttpServer {
             addresses.push(local);
             tasks.spawn(accept(listener, service.clone(), limits.clone(), slots.clone(), stopped.clone()));
         }
-        Ok(Self { addresses, stop, tasks })
+        Ok(Self { addresses, stop, drain_time, tasks })
     }
 
     /// Where the server listens.
@@ -105,9 +110,16 @@ impl HttpServer {
         &self.addresses
     }
 
-    /// Takes no more connections, lets those that are busy finish their request, and returns when all are closed.
-    pub async fn shutdown(mut self) {
-        drop(self.stop);
+    /// [Drains](Self::drain) within the [`drain_time`](Limits::drain_time) of the limits.
+    pub async fn shutdown(self) {
+        let deadline = Instant::now() + self.drain_time.min(LONGEST);
+        self.drain(deadline).await;
+    }
+
+    /// Stops listening, lets the requests in progress finish, and returns when all connections are closed: at the deadline
+    /// at the latest. Servers that drain together share one deadline.
+    pub async fn drain(mut self, deadline: Instant) {
+        self.stop.send_replace(Some(deadline));
         while self.tasks.join_next().await.is_some() {}
     }
 }
@@ -183,7 +195,7 @@ async fn accept<S, B>(
     service: S,
     limits: Limits,
     slots: Slots,
-    mut stopped: watch::Receiver<()>,
+    mut stopped: watch::Receiver<Option<Instant>>,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,

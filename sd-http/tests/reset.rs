@@ -10,7 +10,7 @@ use sd_core::{
     CloudMap, Scope,
     request::{CreateHttpNamespaceRequest, ListNamespacesRequest, ListOperationsRequest},
 };
-use sd_http::{CloudMapService, admin_routes};
+use sd_http::{AdminRoutes, CloudMapService, Readiness};
 use tower_service::Service;
 
 /// One registry behind both doors, with a namespace in two accounts.
@@ -55,7 +55,11 @@ impl Doors {
         let request = request.body(Full::<Bytes>::default()).unwrap();
         let (parts, body) = match path {
             ADMIN => {
-                let answer = admin_routes(self.cloud_map.clone()).call(request).await.unwrap();
+                let answer = AdminRoutes::new(self.cloud_map.clone(), Readiness::new())
+                    .into_router()
+                    .call(request)
+                    .await
+                    .unwrap();
                 let (parts, body) = answer.into_parts();
                 (parts, body.collect().await.unwrap().to_bytes())
             }

@@ -18,7 +18,7 @@ use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{Action, CloudMap, Fault, ManualClock, Scope, request::ListNamespacesRequest};
-use sd_http::{BODY_LIMIT, CloudMapService, HttpServer, Limits, admin_routes};
+use sd_http::{AdminRoutes, BODY_LIMIT, CloudMapService, HttpServer, Limits, Readiness};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -294,11 +294,30 @@ async fn shutdown_finishes_the_request_that_is_under_way() {
 }
 
 #[tokio::test]
-async fn the_admin_port_tells_that_the_process_serves() {
-    let server =
-        HttpServer::bind("127.0.0.1:0", admin_routes(CloudMap::new(MemoryRegistry::new()))).await.unwrap();
-    let get = b"GET /_sd/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let answer = exchange(server.local_addrs()[0], get).await;
-    assert!(answer.contains("200 OK") && answer.ends_with(r#"{"status":"ok","revision":0}"#), "{answer}");
+async fn health_is_200_and_readiness_follows_the_switch() {
+    let readiness = Readiness::new();
+    let routes = AdminRoutes::new(CloudMap::new(MemoryRegistry::new()), readiness.clone()).into_router();
+    let server = HttpServer::bind("127.0.0.1:0", routes).await.unwrap();
+    let address = server.local_addrs()[0];
+    let get = async |path: &str| {
+        let get = format!("GET /_sd/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        exchange(address, get.as_bytes()).await
+    };
+    let expect = async |line: &str, status: &str| {
+        let ready = get("ready").await;
+        assert!(
+            ready.starts_with(line) && ready.ends_with(&format!(r#"{{"status":"{status}"}}"#)),
+            "{ready}"
+        );
+        let health = get("health").await;
+        assert!(health.starts_with("HTTP/1.1 200") && health.ends_with(r#"{"status":"ok","revision":0}"#));
+    };
+    expect("HTTP/1.1 503", "starting").await;
+    readiness.ready();
+    expect("HTTP/1.1 200", "ready").await;
+    readiness.draining();
+    expect("HTTP/1.1 503", "draining").await;
+    readiness.ready();
+    expect("HTTP/1.1 503", "draining").await;
     server.shutdown().await;
 }

@@ -12,7 +12,7 @@ use clap::Parser;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::CloudMap;
 use sd_dns::{DnsServer, NameTable};
-use sd_http::{CloudMapService, HttpServer, admin_routes};
+use sd_http::{AdminRoutes, CloudMapService, HttpServer, Readiness};
 use settings::{Cli, Command, Exports, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -75,9 +75,13 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
         dns = dns.with_forwarder(forwarder.clone());
     }
     let dns = Arc::new(dns.bind(settings.dns.iter().copied()).await?);
-    let routes = admin_routes(cloud_map.clone()).merge(dns_report::routes(table, Arc::downgrade(&dns)));
+    let readiness = Readiness::new();
+    let routes = AdminRoutes::new(cloud_map.clone(), readiness.clone())
+        .with_routes(dns_report::routes(table, Arc::downgrade(&dns)))
+        .into_router();
     let admin = HttpServer::bind(&settings.admin, routes).await.map_err(StartError::Admin)?;
 
+    readiness.ready();
     let timer = tokio::spawn(cloud_map.keep_time(tokio::time::sleep));
 
     println!("sd-server {} (memory, {:?})", env!("CARGO_PKG_VERSION"), settings.mode());
@@ -99,6 +103,7 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
 
     signals.received().await;
     tracing::info!("draining");
+    readiness.draining();
     timer.abort();
     http.shutdown().await;
     admin.shutdown().await;
