@@ -1,18 +1,40 @@
-//! What DNS does, on the admin port.
+//! The report of DNS on the admin port.
 
-use std::{collections::BTreeMap, sync::Weak};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use sd_dns::{Counters, DnsServer, HiddenZone, NameTable};
 use serde::Serialize;
 
-/// `GET /_sd/dns`: the zones that are never answered from, because another one of their name is, and what has been answered.
-pub(crate) fn routes(table: NameTable, server: Weak<DnsServer>) -> Router {
+/// The DNS server, until it drains.
+#[derive(Clone)]
+pub(crate) struct Running(Arc<Mutex<Option<DnsServer>>>);
+
+impl Running {
+    pub(crate) fn new(server: DnsServer) -> Self {
+        Self(Arc::new(Mutex::new(Some(server))))
+    }
+
+    /// Takes the server out, to shut it down.
+    pub(crate) fn take(&self) -> Option<DnsServer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(DnsServer::counters)
+    }
+}
+
+/// `GET /_sd/dns`: zones that never answer, because another zone has their name, and counters of answers. 503
+/// while the server drains.
+pub(crate) fn routes(table: NameTable, server: Running) -> Router {
     let report = move || async move {
-        // It is gone when the process is about to end.
-        let server = server.upgrade().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        let counters = server.counters().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
         let hidden_zones = table.hidden_zones().iter().map(Hidden::new).collect();
-        Ok::<_, StatusCode>(Json(Report { hidden_zones, answers: Answers::new(&server.counters()) }))
+        Ok::<_, StatusCode>(Json(Report { hidden_zones, answers: Answers::new(&counters) }))
     };
     Router::new().route("/_sd/dns", get(report))
 }
@@ -30,7 +52,7 @@ struct Hidden {
     answering: Place,
 }
 
-/// Where a namespace lives.
+/// A namespace.
 #[derive(Serialize)]
 struct Place {
     account: String,
@@ -64,9 +86,10 @@ struct Answers {
     by_rcode: BTreeMap<u16, u64>,
     by_zone: BTreeMap<String, u64>,
     ignored: u64,
-    /// How long all of them took together.
+    /// Duration of all answers together.
     microseconds: u64,
-    /// How many took less than so many microseconds, and no less than the one before.
+    /// Upper bound of the duration in microseconds, and the number of answers from the bound before up to
+    /// this one.
     by_microseconds: Vec<(Option<u64>, u64)>,
 }
 

@@ -1,42 +1,82 @@
 //! `sd-server`: AWS Cloud Map in one process. The HTTP API, DNS for what is registered, a registry in memory.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program with a terminal")]
 
+mod dns;
 mod dns_report;
+mod listen;
 mod settings;
+mod terminal;
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{fmt, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::CloudMap;
-use sd_dns::{DnsServer, NameTable};
+use sd_dns::{DnsServer, Forwarder, NameTable};
 use sd_http::{AdminRoutes, CloudMapService, HttpServer, Readiness};
-use settings::{Cli, Command, Exports, Settings};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
 
-/// What the settings ask for cannot be had: a port is taken, an address is none.
+use crate::{
+    dns_report::Running,
+    listen::Listen,
+    settings::{Cli, Command, Exports, Settings},
+    terminal::{complain, print, start_log, unless_closed},
+};
+
+/// Exit code: standard output cannot be written to.
+const UNUSABLE_OUTPUT: u8 = 1;
+/// Exit code: a setting is invalid, or the system does not allow it, such as a port that is taken.
 const UNUSABLE_SETTINGS: u8 = 2;
+/// Exit code: this and the number of the signal, as a shell has it.
+const SIGNALLED: u8 = 128;
+
+/// The longest that requests in progress delay the end. `docker stop` kills after 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let _ = error.print();
+            return ExitCode::from(UNUSABLE_SETTINGS);
+        }
+        Err(help) => return exit_code(unless_closed(help.print())),
+    };
     if let Some(Command::Env(settings)) = &cli.command {
-        print!("{}", Exports { settings, http: &settings.http });
-        return ExitCode::SUCCESS;
+        return exit_code(print(Exports { settings, http: &settings.http }));
     }
-    let filter = EnvFilter::try_from_env("SD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    // Shells give out fewer descriptors than this server has places for connections; what they allow in all is enough.
+    if let Err(error) = start_log() {
+        complain(error);
+        return ExitCode::from(UNUSABLE_SETTINGS);
+    }
+    // Shells allow fewer descriptors than this server accepts connections; the hard limit is enough.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::debug!(%error, "the number of descriptors stays as it is");
+        tracing::debug!(%error, "cannot raise the limit of descriptors");
     }
     match run(&cli.settings) {
+        Ok(End::Drained) => ExitCode::SUCCESS,
+        Ok(End::Signalled(number)) => ExitCode::from(SIGNALLED + number),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(match error {
+                StartError::Output(_) => UNUSABLE_OUTPUT,
+                _ => UNUSABLE_SETTINGS,
+            })
+        }
+    }
+}
+
+/// The exit code of a command that only prints.
+fn exit_code(printed: io::Result<()>) -> ExitCode {
+    match printed.map_err(StartError::Output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sd-server: {error}");
-            ExitCode::from(UNUSABLE_SETTINGS)
+            complain(error);
+            ExitCode::from(UNUSABLE_OUTPUT)
         }
     }
 }
@@ -49,15 +89,25 @@ enum StartError {
     #[error("--admin: {0}")]
     Admin(sd_http::BindError),
     #[error("--dns: {0}")]
-    Dns(#[from] sd_dns::BindError),
+    Dns(#[from] dns::BindError),
     #[error("--forward system: {0}")]
     Forward(#[from] sd_dns::SystemResolverError),
-    #[error("no runtime: {0}")]
+    #[error("cannot start the runtime: {0}")]
     Runtime(#[from] io::Error),
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+}
+
+/// How the server ended.
+enum End {
+    /// After a signal, with requests in progress answered, or given up after [`DRAIN`].
+    Drained,
+    /// At once, by this second signal.
+    Signalled(u8),
 }
 
 #[tokio::main]
-async fn run(settings: &Settings) -> Result<(), StartError> {
+async fn run(settings: &Settings) -> Result<End, StartError> {
     // Caught before the ports are open, so that a signal after the first answer always drains.
     let mut signals = Signals::new()?;
     let cloud_map = CloudMap::builder(MemoryRegistry::new())
@@ -68,71 +118,120 @@ async fn run(settings: &Settings) -> Result<(), StartError> {
     let service = CloudMapService::new(cloud_map.clone()).with_default_scope(settings.scope());
     let table = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(table.clone()));
-    let http = HttpServer::bind(&settings.http, service).await.map_err(StartError::Http)?;
     let mut dns = DnsServer::builder(table.clone());
     let forwarder = settings.forwarder()?;
     if let Some(forwarder) = &forwarder {
         dns = dns.with_forwarder(forwarder.clone());
     }
-    let dns = Arc::new(dns.bind(settings.dns.iter().copied()).await?);
+    let dns = dns::bind(dns, &settings.dns).await?;
+    let dns_addresses = dns.local_addrs().to_vec();
+    let dns = Running::new(dns);
     let readiness = Readiness::new();
     let routes = AdminRoutes::new(cloud_map.clone(), readiness.clone())
-        .with_routes(dns_report::routes(table, Arc::downgrade(&dns)))
+        .with_routes(dns_report::routes(table, dns.clone()))
         .into_router();
-    let admin = HttpServer::bind(&settings.admin, routes).await.map_err(StartError::Admin)?;
-
+    let admin = HttpServer::bind(&settings.admin.to_string(), routes).await.map_err(StartError::Admin)?;
+    let http = HttpServer::bind(&settings.http.to_string(), service).await.map_err(StartError::Http)?;
     readiness.ready();
-    let timer = tokio::spawn(cloud_map.keep_time(tokio::time::sleep));
 
-    println!("sd-server {} (memory, {:?})", env!("CARGO_PKG_VERSION"), settings.mode());
-    println!("  API    {}", addresses(http.local_addrs()));
-    println!("  admin  {}", addresses(admin.local_addrs()));
-    println!("  DNS    {}", addresses(dns.local_addrs()));
-    if let Some(forwarder) = &forwarder {
-        println!(
-            "         other names are asked of {}",
-            addresses(&forwarder.upstreams().collect::<Vec<_>>())
-        );
-    }
-    println!("In another terminal, for the AWS CLI and SDKs:");
-    let bound = match http.local_addrs() {
-        [first, ..] if settings.http.ends_with(":0") => first.to_string(),
-        _ => settings.http.clone(),
+    let timer = tokio::spawn(cloud_map.keep_time(tokio::time::sleep));
+    let banner = Banner {
+        settings,
+        http: http.local_addrs(),
+        admin: admin.local_addrs(),
+        dns: &dns_addresses,
+        forwarder: forwarder.as_ref(),
     };
-    print!("{}", Exports { settings, http: &bound });
+    tracing::info!(
+        api = addresses(banner.http),
+        admin = addresses(banner.admin),
+        dns = addresses(banner.dns),
+        "listening"
+    );
+    print(banner).map_err(StartError::Output)?;
 
     signals.received().await;
-    tracing::info!("draining");
     readiness.draining();
+    tracing::info!("draining");
     timer.abort();
-    http.shutdown().await;
-    admin.shutdown().await;
-    // Nobody else has it: the admin port, which looks at it, is closed.
-    if let Some(dns) = Arc::into_inner(dns) {
-        dns.shutdown().await;
+    let deadline = Instant::now() + DRAIN;
+    let drain = async {
+        let dns = async {
+            if let Some(dns) = dns.take() {
+                dns.drain(deadline).await;
+            }
+        };
+        tokio::join!(http.drain(deadline), dns);
+        // Last, so that it reports until the end.
+        admin.drain(deadline).await;
+    };
+    tokio::select! {
+        biased;
+        number = signals.received() => Ok(End::Signalled(number)),
+        () = drain => Ok(End::Drained),
     }
-    Ok(())
+}
+
+/// What the server prints when it listens.
+struct Banner<'a> {
+    settings: &'a Settings,
+    http: &'a [SocketAddr],
+    admin: &'a [SocketAddr],
+    dns: &'a [SocketAddr],
+    forwarder: Option<&'a Forwarder>,
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { settings, http, admin, dns, forwarder } = self;
+        writeln!(f, "sd-server {} (memory, {:?})", env!("CARGO_PKG_VERSION"), settings.mode())?;
+        writeln!(f, "  API    {}", addresses(http))?;
+        writeln!(f, "  admin  {}", addresses(admin))?;
+        writeln!(f, "  DNS    {}", addresses(dns))?;
+        if let Some(forwarder) = forwarder {
+            let upstreams: Vec<_> = forwarder.upstreams().collect();
+            writeln!(f, "         forwards other names to {}", addresses(&upstreams))?;
+        }
+        if http.iter().chain(*dns).all(|address| address.ip().is_loopback()) {
+            writeln!(
+                f,
+                "Other machines cannot connect. To let them: --http 0.0.0.0:{} --dns 0.0.0.0:{}",
+                http.first().map_or(0, SocketAddr::port),
+                dns.first().map_or(0, SocketAddr::port),
+            )?;
+        }
+        writeln!(f, "In another terminal, for the AWS CLI and SDKs:")?;
+        let bound = match http.first() {
+            Some(first) if settings.http.port() == 0 => &Listen::Address(*first),
+            _ => &settings.http,
+        };
+        Exports { settings, http: bound }.fmt(f)
+    }
 }
 
 fn addresses(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-/// The signals that end the server in order.
+/// The signals that end the server.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
+    const TERMINATE: u8 = 15;
+    const INTERRUPT: u8 = 2;
+
     fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn received(&mut self) {
+    /// The number of the next signal.
+    async fn received(&mut self) -> u8 {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Self::TERMINATE,
+            _ = self.interrupt.recv() => Self::INTERRUPT,
         }
     }
 }

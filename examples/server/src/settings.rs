@@ -1,4 +1,4 @@
-//! What can be set: every flag is also a variable.
+//! Command line and environment: every flag is also a variable.
 
 use std::{
     fmt,
@@ -13,9 +13,14 @@ use sd_core::{
 };
 use sd_dns::{Forwarder, SystemResolverError};
 
-/// AWS Cloud Map in one process: the HTTP API, DNS for what is registered, and a registry in memory.
+use crate::listen::Listen;
+
+const LOG: &str =
+    "SD_LOG is the log level, such as debug, or a filter, such as sd_dns=debug,warn [default: warn]";
+
+/// AWS Cloud Map in one process: the HTTP API, DNS, and a registry in memory.
 #[derive(Debug, Parser)]
-#[command(name = "sd-server", version, args_conflicts_with_subcommands = true)]
+#[command(name = "sd-server", version, args_conflicts_with_subcommands = true, after_help = LOG)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) settings: Settings,
@@ -25,19 +30,20 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Print the exports that the AWS CLI and SDKs need to talk to a server with these settings, and nothing else.
+    /// Print the shell exports that the AWS CLI and SDKs need to reach a server with these settings.
     Env(Settings),
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Settings {
-    /// Where the HTTP API listens; localhost is both loopback addresses.
+    /// Address of the HTTP API: HOST:PORT, or :PORT for localhost, which is 127.0.0.1 and ::1. Port 0: any
+    /// free port.
     #[arg(long, env = "SD_HTTP", value_name = "ADDR", default_value = "localhost:5373")]
-    pub(crate) http: String,
-    /// Where the admin port listens (GET /_sd/health, GET /_sd/dns, POST /_sd/reset).
+    pub(crate) http: Listen,
+    /// Address of the admin port: GET /_sd/health, /_sd/ready, /_sd/dns; POST /_sd/reset.
     #[arg(long, env = "SD_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:5374")]
-    pub(crate) admin: String,
-    /// Where DNS listens, UDP and TCP; several addresses with commas between them.
+    pub(crate) admin: Listen,
+    /// Addresses of DNS, UDP and TCP, separated by commas.
     #[arg(
         long,
         env = "SD_DNS",
@@ -45,31 +51,44 @@ pub(crate) struct Settings {
         default_value = "127.0.0.1:8053",
         value_delimiter = ','
     )]
-    pub(crate) dns: Vec<SocketAddr>,
-    /// Who is asked for names that are in no namespace: addresses with commas between them, of port 53 unless they say
-    /// otherwise, or `system` for the servers that this machine's programs ask. Without it such names are refused.
+    pub(crate) dns: Vec<Listen>,
+    /// Upstream resolvers for all other names, separated by commas: IP[:PORT], or `system` for
+    /// /etc/resolv.conf. Unset: REFUSED.
     #[arg(long, env = "SD_FORWARD", value_name = "ADDR", value_delimiter = ',')]
     pub(crate) forward: Vec<Upstream>,
-    /// The account of requests that name none: 12 digits.
-    #[arg(long, env = "SD_ACCOUNT", value_name = "ID", default_value = "123456789012", value_parser = AccountId::parse)]
+    /// Account of requests without an access key of 12 digits.
+    #[arg(
+        long,
+        env = "SD_ACCOUNT",
+        value_name = "ID",
+        default_value = "123456789012",
+        value_parser = AccountId::parse
+    )]
     pub(crate) account: AccountId,
-    /// The Region of requests that name none.
-    #[arg(long, env = "SD_REGION", value_name = "NAME", default_value = "us-east-1", value_parser = Region::parse)]
+    /// Region of requests without a signature.
+    #[arg(
+        long,
+        env = "SD_REGION",
+        value_name = "NAME",
+        default_value = "us-east-1",
+        value_parser = Region::parse
+    )]
     pub(crate) region: Region,
-    /// How long operations and reports of health take: nothing at all, or about as long as AWS takes.
+    /// Duration of operations and health reports: none, or about that of AWS.
     #[arg(long, env = "SD_TIMING", value_name = "HOW", default_value = "instant")]
     pub(crate) timing: TimingChoice,
-    /// How much an account may have and how often it may ask: as it likes, or as AWS lets it by default.
+    /// Service quotas and throttling: none, or AWS defaults.
     #[arg(long, env = "SD_QUOTAS", value_name = "WHICH", default_value = "none")]
     pub(crate) quotas: QuotasChoice,
-    /// Refuse whatever AWS refuses.
+    /// Refuse every request that AWS refuses.
     #[arg(long, env = "SD_STRICT")]
     pub(crate) strict: bool,
 }
 
-/// Whom questions are forwarded to.
+/// A value of `--forward`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upstream {
+    /// The resolvers of `/etc/resolv.conf`.
     System,
     Address(SocketAddr),
 }
@@ -83,7 +102,7 @@ impl FromStr for Upstream {
             return Ok(Self::System);
         }
         let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| (ip, PORT).into()));
-        address.map(Self::Address).map_err(|_| "neither an IP address, with or without :PORT, nor system")
+        address.map(Self::Address).map_err(|_| "expected IP, IP:PORT, [IPv6]:PORT or system")
     }
 }
 
@@ -100,7 +119,10 @@ pub(crate) enum QuotasChoice {
 }
 
 impl Settings {
-    /// Who is asked for names that are not ours; nobody unless it is wanted.
+    /// The upstream resolvers, if any are set.
+    ///
+    /// # Errors
+    /// `/etc/resolv.conf` is needed and cannot be read.
     pub(crate) fn forwarder(&self) -> Result<Option<Forwarder>, SystemResolverError> {
         let mut upstreams = Vec::new();
         for upstream in &self.forward {
@@ -138,15 +160,15 @@ impl Settings {
 /// The exports that a client needs, for a shell to evaluate.
 pub(crate) struct Exports<'a> {
     pub(crate) settings: &'a Settings,
-    /// Where the API listens, host and port.
-    pub(crate) http: &'a str,
+    /// Address of the API.
+    pub(crate) http: &'a Listen,
 }
 
-/// The address that reaches a server which listens on all addresses.
-fn reachable(address: &str) -> String {
-    match address.rsplit_once(':') {
-        Some(("0.0.0.0" | "[::]", port)) => format!("localhost:{port}"),
-        _ => address.to_owned(),
+/// The address for clients on this machine.
+fn reachable(listen: &Listen) -> Listen {
+    match listen {
+        Listen::Address(address) if address.ip().is_unspecified() => Listen::Localhost(address.port()),
+        listen => listen.clone(),
     }
 }
 
@@ -155,9 +177,10 @@ impl fmt::Display for Exports<'_> {
         let Settings { account, region, .. } = self.settings;
         let exports = [
             ("AWS_ENDPOINT_URL_SERVICEDISCOVERY", format!("http://{}", reachable(self.http))),
-            // DiscoverInstances would go to data-localhost, which is no host.
+            // DiscoverInstances would go to data-localhost, which does not resolve.
             ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true".to_owned()),
-            // An access key of twelve digits is the account. Keys of another account are not sent here by mistake.
+            // An access key of twelve digits is the account. Keys of another account are not sent here by
+            // mistake.
             ("AWS_ACCESS_KEY_ID", account.to_string()),
             ("AWS_SECRET_ACCESS_KEY", "none".to_owned()),
             ("AWS_REGION", region.to_string()),

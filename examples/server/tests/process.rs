@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
-    process::{Child, Command, Stdio},
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 fn server() -> Command {
@@ -20,9 +22,17 @@ fn server() -> Command {
 
 /// Exit code, standard output and standard error of a run that ends by itself.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = server().args(arguments).output().unwrap();
+    ended(server().args(arguments).output().unwrap())
+}
+
+fn ended(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
 }
 
 const ANY_PORTS: [&str; 6] = ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--dns", "127.0.0.1:0"];
@@ -69,9 +79,7 @@ fn the_banner_tells_where_it_listens_and_a_signal_ends_it() {
         let banner = banner(&mut child);
         assert_eq!(banner.lines().filter(|line| line.contains("  127.0.0.1:")).count(), 3, "{banner}");
         assert!(!banner.contains(":0\n"), "{banner}");
-        let kill =
-            Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
+        self::signal(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
 }
@@ -92,6 +100,17 @@ fn it_takes_as_many_descriptors_as_it_may() {
     assert_eq!(soft, hard);
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// The log on standard error, read up to a line with this text, which is returned.
+fn logged(log: &mut impl BufRead, text: &str) -> String {
+    for line in log.lines() {
+        let line = line.unwrap();
+        if line.contains(text) {
+            return line;
+        }
+    }
+    panic!("the log ends without {text:?}")
 }
 
 /// Creates a private namespace in this VPC through the API at this address: the answer, head and body.
@@ -174,7 +193,7 @@ fn a_taken_port_is_one_clear_line_and_code_2() {
 fn names_are_forwarded_to_others_but_not_in_a_circle() {
     let mut child = server().args(with("--forward", "192.0.2.1,[2001:db8::1]:5353")).spawn().unwrap();
     let banner = banner(&mut child);
-    assert!(banner.contains("192.0.2.1:53 and [2001:db8::1]:5353\n"), "{banner}");
+    assert!(banner.contains("forwards other names to 192.0.2.1:53 and [2001:db8::1]:5353\n"), "{banner}");
     child.kill().unwrap();
     child.wait().unwrap();
     let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -189,8 +208,10 @@ fn a_bad_flag_is_named_with_code_2() {
         ("--account", "12"),
         ("--region", "US EAST"),
         ("--http", "nowhere"),
+        ("--http", ":x"),
         ("--admin", "127.0.0.1"),
         ("--dns", "127.0.0.1:65536"),
+        ("--dns", "127.0.0.1:0,::1:0"),
         ("--timing", "slow"),
         ("--quotas", "many"),
         ("--forward", "resolver.example"),
@@ -213,4 +234,193 @@ fn a_flag_is_also_a_variable() {
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(errors, "");
+}
+
+#[test]
+fn every_listening_flag_takes_the_same_addresses() {
+    for (value, first) in [(":0", "127.0.0.1:"), ("localhost:0", "127.0.0.1:"), ("127.1:0", "127.0.0.1:")] {
+        let mut child = server().args(["--http", value, "--admin", value, "--dns", value]).spawn().unwrap();
+        let banner = banner(&mut child);
+        let families = ["API", "admin", "DNS"].map(|port| {
+            let line = banner.lines().find(|line| line.trim_start().starts_with(port)).unwrap();
+            let addresses: Vec<SocketAddr> =
+                line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            assert!(addresses[0].to_string().starts_with(first), "{value}: {banner}");
+            assert!(addresses.iter().all(|address| address.port() == addresses[0].port()), "{banner}");
+            addresses.len()
+        });
+        // Both loopback addresses, or one on a machine that has no IPv6.
+        assert!(families.iter().all(|count| *count == families[0] && *count <= 2), "{value}: {banner}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (code, out, _) = run(&["env", "--http", ":5373"]);
+    assert!(code == Some(0) && out.contains("=http://localhost:5373\n"), "{out}");
+}
+
+#[test]
+fn a_host_that_does_not_resolve_is_one_clear_line_and_code_2() {
+    for flag in ["--http", "--admin", "--dns"] {
+        // No resolver is asked for it: its second label is empty.
+        let (code, out, err) = run(&with(flag, "a..b:0"));
+        assert_eq!((code, out.as_str(), err.lines().count()), (Some(2), "", 1), "{err}");
+        assert!(err.contains(flag) && err.contains("a..b"), "{err}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    let closed = || io::pipe().unwrap().1;
+    for arguments in ["env", "--help", "--version"] {
+        let run = server().arg(arguments).stdout(closed()).output().unwrap();
+        assert_eq!(ended(run), (Some(0), String::new(), String::new()), "{arguments}");
+    }
+    let mut child = server().args(ANY_PORTS).env("SD_LOG", "info").stdout(closed()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let listening = logged(&mut log, "listening");
+    let admin = listening.split("admin=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let health = send(admin, "GET /_sd/health", "\r\n");
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_is_one_clear_line_and_code_1() {
+    for arguments in [&["env"][..], &["--help"], &ANY_PORTS] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (code, _, err) = ended(server().args(arguments).stdout(full).output().unwrap());
+        assert_eq!((code, err.lines().count()), (Some(1), 1), "{arguments:?}: {err}");
+        assert!(err.starts_with("sd-server: cannot write to standard output: "), "{err}");
+    }
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let run = server().args(with("--http", "127.0.0.1")).stderr(full).output().unwrap();
+    assert_eq!(run.status.code(), Some(2));
+}
+
+#[test]
+fn a_log_that_nobody_reads_disturbs_nothing() {
+    let mut child =
+        server().args(ANY_PORTS).env("SD_LOG", "trace").stderr(io::pipe().unwrap().1).spawn().unwrap();
+    let banner = banner(&mut child);
+    // The second one is a hidden zone, which is logged.
+    for vpc in ["vpc-1", "vpc-2"] {
+        let answer = create_namespace(address(&banner, "API"), "app.local", vpc);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_bad_log_filter_is_one_clear_line_and_code_2() {
+    for value in ["loud", "sd_dns=loud"] {
+        let (code, out, err) = ended(server().args(ANY_PORTS).env("SD_LOG", value).output().unwrap());
+        assert_eq!((code, out.as_str(), err.lines().count()), (Some(2), "", 1), "{value}: {err}");
+        assert!(err.contains("SD_LOG") && err.contains(value) && err.contains("debug"), "{err}");
+    }
+}
+
+/// An A query for `app.local`: its response code.
+fn rcode(dns: &UdpSocket) -> u8 {
+    let query = b"\x12\x34\0\0\0\x01\0\0\0\0\0\0\x03app\x05local\0\0\x01\0\x01";
+    let mut answer = [0; 512];
+    dns.send(query).unwrap();
+    let length = dns.recv(&mut answer).unwrap();
+    assert!(length >= query.len() && answer[..2] == query[..2], "{answer:02x?}");
+    answer[3] & 0xF
+}
+
+#[test]
+fn what_comes_due_is_in_dns_although_nobody_calls_the_api() {
+    let mut child = server().args([&ANY_PORTS[..], &["--timing", "aws"]].concat()).spawn().unwrap();
+    let banner = banner(&mut child);
+    let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
+    dns.connect(address(&banner, "DNS")).unwrap();
+    dns.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    const REFUSED: u8 = 5;
+    assert_eq!(rcode(&dns), REFUSED);
+    let answer = create_namespace(address(&banner, "API"), "app.local", "vpc-1");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // The operation takes its time, and is not asked for: that would bring the state to the moment.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while rcode(&dns) == REFUSED {
+        assert!(Instant::now() < deadline, "the namespace does not come to DNS by itself");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A server that drains, with a request whose body has yet to arrive.
+struct Draining {
+    child: Child,
+    admin: String,
+    request: TcpStream,
+}
+
+impl Draining {
+    const BODY: &str = r#"{"Name": "late.example"}"#;
+    const SENT: usize = 9;
+
+    fn new(first_signal: &str) -> Self {
+        let mut child = server().args(ANY_PORTS).spawn().unwrap();
+        let banner = banner(&mut child);
+        let admin = address(&banner, "admin").to_owned();
+        let ready = send(&admin, "GET /_sd/ready", "\r\n");
+        assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
+        let mut request = TcpStream::connect(address(&banner, "API")).unwrap();
+        let (target, length) = ("Route53AutoNaming_v20170314.CreateHttpNamespace", Self::BODY.len());
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: {target}\r\nContent-Length: {length}");
+        // The server says 100 once it reads the body: the request is in progress.
+        write!(request, "{head}\r\nExpect: 100-continue\r\n\r\n").unwrap();
+        let mut first = [0; 25];
+        request.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+        request.write_all(&Self::BODY.as_bytes()[..Self::SENT]).unwrap();
+        signal(&child, first_signal);
+        // Once the server is not ready the signal has arrived; the request in progress keeps the port open.
+        while send(&admin, "GET /_sd/ready", "\r\n").starts_with("HTTP/1.1 200 ") {}
+        Self { child, admin, request }
+    }
+}
+
+#[test]
+fn a_server_that_drains_answers_what_is_in_progress_and_is_alive_but_not_ready() {
+    for name in ["TERM", "INT"] {
+        let Draining { mut child, admin, mut request } = Draining::new(name);
+        let ready = send(&admin, "GET /_sd/ready", "\r\n");
+        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("draining"), "{ready}");
+        let health = send(&admin, "GET /_sd/health", "\r\n");
+        assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+        request.write_all(&Draining::BODY.as_bytes()[Draining::SENT..]).unwrap();
+        let mut answer = String::new();
+        request.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("OperationId"), "{answer}");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (first, second, code) in [("TERM", "TERM", 143), ("INT", "INT", 130), ("TERM", "INT", 130)] {
+        let Draining { mut child, mut request, .. } = Draining::new(first);
+        signal(&child, second);
+        // Had it drained, it would have ended with 0.
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let mut answer = Vec::new();
+        let _ = request.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[test]
+fn a_request_that_never_ends_is_given_up_before_a_container_is_killed() {
+    let Draining { mut child, mut request, .. } = Draining::new("TERM");
+    // The exit code of a server that is killed would be another one.
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut answer = Vec::new();
+    let _ = request.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
