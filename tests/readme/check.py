@@ -7,7 +7,8 @@ A ```sh block counts when one of these comments is right before it, which a read
     <!-- tested: server -->      starts the server; there is one such block
     <!-- tested: shell -->       what to type next in another terminal
 
-Every command has to end with status 0, and the last dig has to print an address that was registered.
+Every command has to end with status 0 and leave what README.md says of it, which is in EXPECTED. What the text around the
+blocks mentions is asked afterwards: the routes of the admin port, and the reset.
 """
 
 from __future__ import annotations
@@ -22,11 +23,49 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
+from expect import Json, Sets, Text  # noqa: E402
 from session import Report, Server, SessionLost, Shell, environment  # noqa: E402
 
 MARK = re.compile(r"^<!-- tested:.*", re.MULTILINE)
 BLOCK = re.compile(r"^<!-- tested: (server|shell) -->\n+```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PORTS = [("127.0.0.1", 5373), ("127.0.0.1", 8053)]
+PORTS = [("127.0.0.1", 5373), ("127.0.0.1", 8053), ("127.0.0.1", 5374)]
+
+STARTED = Json({"OperationId": re.compile(r"\S")})
+ATTRIBUTES = {"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "8080"}
+WEB_1 = {
+    "InstanceId": "web-1",
+    "NamespaceName": "app.local",
+    "ServiceName": "web",
+    "HealthStatus": "UNKNOWN",  # the service has no health check
+    "Attributes": ATTRIBUTES,
+}
+# What each command leaves, by how it begins. A command without a row is a failure, and a row without a command.
+EXPECTED = [
+    (
+        "eval",
+        [
+            Sets("AWS_ENDPOINT_URL_SERVICEDISCOVERY", "http://localhost:5373"),
+            Sets("AWS_DISABLE_HOST_PREFIX_INJECTION", "true"),
+            Sets("AWS_ACCESS_KEY_ID", re.compile(r"^\d{12}$")),
+        ],
+    ),
+    ("aws servicediscovery create-private-dns-namespace", [STARTED]),
+    ("NAMESPACE_ID=", [Sets("NAMESPACE_ID", re.compile("^ns-[a-z2-7]{16}$"))]),
+    ("SERVICE_ID=", [Sets("SERVICE_ID", re.compile("^srv-[a-z2-7]{16}$"))]),
+    ("aws servicediscovery register-instance", [STARTED]),
+    ("aws servicediscovery discover-instances", [Json({"Instances": [WEB_1]})]),
+    ("dig", [Text(r"\A10\.0\.0\.1\n\Z")]),
+]
+# What stands in the text, and what is left when it is typed.
+MENTIONED = [
+    ("The last line prints `10.0.0.1`.", "dig +short @127.0.0.1 -p 8053 web.app.local", Text(r"\A10\.0\.0\.1\n\Z")),
+    ("`GET /_sd/health`", "curl -sf http://127.0.0.1:5374/_sd/health", Json({"status": "ok"})),
+    ("`GET /_sd/ready`", "curl -sf http://127.0.0.1:5374/_sd/ready", Json({"status": "ready"})),
+    ("`GET /_sd/dns`", "curl -sf http://127.0.0.1:5374/_sd/dns", Json({"hidden_zones": []})),
+    ("`curl -X POST http://localhost:5373/moto-api/reset`", None, Json({"status": "ok"})),
+    ("deletes everything at once", "aws servicediscovery list-namespaces", Json({"Namespaces": []})),
+    ("`POST /_sd/reset`", "curl -sf -X POST http://127.0.0.1:5374/_sd/reset", Json({"status": "ok"})),
+]
 
 
 def commands(block: str) -> Iterator[str]:
@@ -62,25 +101,37 @@ def unreadable(text: str) -> list[str]:
     return complaints
 
 
-def play(block: list[str], shell: Shell, report: Report) -> None:
-    """Runs the commands one by one; after a failure the rest would prove nothing."""
-    answer = ""
-    for command in block:
+def play(steps: list[tuple[str, list]], shell: Shell, report: Report) -> bool:
+    """Runs the commands one by one; after a failure the rest would prove nothing. Returns whether all of them passed."""
+    for command, expectations in steps:
         try:
             reply = shell.run(command, seconds=300)
+            complaints = [line for expected in expectations for line in expected.complaints(reply, shell)]
         except SessionLost as loss:
             report.fail(command, str(loss))
-            return
-        if reply.status != 0:
-            report.fail(command, f"exit status {reply.status}", reply.out + reply.err)
-            return
-        report.ok(command)
-        if re.match(r"dig\b", command):
-            answer = reply.out
-    registered = re.findall(r"AWS_INSTANCE_IPV4=([0-9.]+)", "\n".join(block))
-    found = any(ip in answer.split() for ip in registered)
-    complaint = f"expected  one of {registered}\ngot       {answer.strip() or 'no answer'}"
-    report.check("the last dig prints a registered address", [] if found else [complaint])
+            return False
+        report.check(command, complaints, reply.out + reply.err)
+        if complaints:
+            return False
+    return True
+
+
+def steps_of(typed: list[str], report: Report) -> list[tuple[str, list]]:
+    """The commands with what each leaves. `report` counts whether each has one row of EXPECTED, and each row a command."""
+    rows = [[row for row in EXPECTED if command.startswith(row[0])] for command in typed]
+    complaints = [f"{len(found)} rows of EXPECTED for {command}" for command, found in zip(typed, rows) if len(found) != 1]
+    used = [row for found in rows for row in found]
+    complaints += [f"no command for the row {row[0]!r} of EXPECTED" for row in EXPECTED if row not in used]
+    report.check("every command of README.md has its expectation", complaints)
+    return [] if complaints else [(command, found[0][1]) for command, found in zip(typed, rows)]
+
+
+def mentioned(text: str, report: Report) -> list[tuple[str, list]]:
+    """What the text says besides, as steps."""
+    words = " ".join(text.split())
+    missing = [f"not there: {saying}" for saying, *_ in MENTIONED if saying not in words]
+    report.check("README.md mentions what is asked", missing)
+    return [(command or saying.strip("`"), [expected]) for saying, command, expected in MENTIONED]
 
 
 def main(readme: Path, aws_bin: Path) -> int:
@@ -92,6 +143,10 @@ def main(readme: Path, aws_bin: Path) -> int:
         return report.close()
     starting = next(block for kind, block in BLOCK.findall(text) if kind == "server")
     typed = [command for kind, block in BLOCK.findall(text) if kind == "shell" for command in commands(block)]
+    steps = steps_of(typed, report)
+    besides = mentioned(text, report)
+    if report.failed:
+        return report.close()
 
     # The session gets an empty home; cargo keeps its own, and must not look for news on the network.
     for name in ("cargo", "rustup"):
@@ -107,7 +162,8 @@ def main(readme: Path, aws_bin: Path) -> int:
         try:
             server.wait_for(PORTS, seconds=120)
             report.ok(starting.strip())
-            play(typed, shell, report)
+            if play(steps, shell, report):
+                play(besides, shell, report)
         except SessionLost as loss:
             report.fail(starting.strip(), str(loss))
         finally:
