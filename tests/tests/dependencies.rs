@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 /// The names of the crates that are built for a crate of the workspace with these features, itself left out.
 fn built_for(package: &str, features: &str) -> BTreeSet<String> {
@@ -42,4 +42,36 @@ fn of_aws_the_feature_for_its_sdk_has_the_traits_only() {
     let of_aws: Vec<_> = crates.iter().filter(|name| name.starts_with("aws-")).collect();
     assert_eq!(of_aws, ["aws-smithy-async", "aws-smithy-runtime-api", "aws-smithy-types"]);
     assert!(!crates.contains("ring") && !crates.contains("rustls"), "{crates:?}");
+}
+
+/// Major, minor and patch of a version of Rust, as manifests give it: `1.88` is 1.88.0.
+fn version(text: &str) -> Vec<u32> {
+    let mut parts: Vec<_> = text.split('.').map(|part| part.parse().unwrap()).collect();
+    parts.resize(3, 0);
+    parts
+}
+
+/// No test compiles with the oldest Rust that is promised, but the locked crates say what they need.
+#[test]
+fn no_locked_crate_asks_for_a_newer_rust_than_this_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned());
+    let output = Command::new(cargo)
+        .args(["metadata", "--locked", "--offline", "--all-features", "--format-version", "1"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let oldest = env!("CARGO_PKG_RUST_VERSION");
+    let packages = metadata["packages"].as_array().unwrap();
+    let asked: Vec<_> = packages
+        .iter()
+        .filter_map(|package| Some((&package["name"], &package["version"], package["rust_version"].as_str()?)))
+        .collect();
+    assert!(asked.len() > packages.len() / 2, "{} of {} say what they need", asked.len(), packages.len());
+    let newer: Vec<_> = asked.iter().filter(|(.., needed)| version(needed) > version(oldest)).collect();
+    assert!(newer.is_empty(), "newer than {oldest}: {newer:?}");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.contains(&format!("({oldest} or newer)")), "README.md says otherwise than {oldest}");
 }
