@@ -7,6 +7,7 @@ awscli=1.46.3
 boto3=1.44.5 # the first whose model has rpc-v2-cbor and the statuses of errors is 1.44.1
 node_js=20.19.0 # for machines whose own is older
 cargo_deny=0.20.2
+cargo_mutants=27.1.0 # for tests/mutants
 go_toolchain=1.26.8 # where the machine's is too old
 dnspython=2.9.2
 moto=5.2.5 # what tests/bench/http is compared with
@@ -92,6 +93,12 @@ need_cargo_deny() {
   local version
   version=$("$cache/cargo-deny/bin/cargo-deny" --version 2>&1) && [ "$version" = "cargo-deny $cargo_deny" ] && return
   logged cargo install --locked --quiet --root "$cache/cargo-deny" --version "$cargo_deny" cargo-deny
+}
+
+need_cargo_mutants() {
+  local version
+  version=$("$cache/cargo-mutants/bin/cargo-mutants" mutants --version 2>&1) && [ "$version" = "cargo-mutants $cargo_mutants" ] && return
+  logged cargo install --locked --quiet --root "$cache/cargo-mutants" --version "$cargo_mutants" cargo-mutants
 }
 
 # Sets `go` to a Go that the client's go.mod allows. Where Debian's or Ubuntu's Go is too old, it gets a newer toolchain, which

@@ -67,7 +67,9 @@ fn no_locked_crate_asks_for_a_newer_rust_than_this_one() {
     let packages = metadata["packages"].as_array().unwrap();
     let asked: Vec<_> = packages
         .iter()
-        .filter_map(|package| Some((&package["name"], &package["version"], package["rust_version"].as_str()?)))
+        .filter_map(|package| {
+            Some((&package["name"], &package["version"], package["rust_version"].as_str()?))
+        })
         .collect();
     assert!(asked.len() > packages.len() / 2, "{} of {} say what they need", asked.len(), packages.len());
     let newer: Vec<_> = asked.iter().filter(|(.., needed)| version(needed) > version(oldest)).collect();
