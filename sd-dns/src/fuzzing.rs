@@ -155,3 +155,9 @@ pub fn upstream(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
     }
     Ok(true)
 }
+
+/// Whether another server may have sent this in answer to [`QUESTION`] with the id 0.
+#[must_use]
+pub fn is_response(packet: &[u8]) -> bool {
+    Response::read(packet.to_vec(), 0, QUESTION).is_ok()
+}

@@ -27,8 +27,24 @@ pub fn cbor(body: &[u8]) -> Result<bool, String> {
     read_all(Protocol::Cbor, body)
 }
 
+/// Reads a JSON body as a request of every operation, as a server does, and returns of how many it can be one.
+#[must_use]
+pub fn decoded_json(body: &[u8]) -> usize {
+    decoded_all(Protocol::Json, body)
+}
+
+/// The same with a CBOR body.
+#[must_use]
+pub fn decoded_cbor(body: &[u8]) -> usize {
+    decoded_all(Protocol::Cbor, body)
+}
+
 fn read_all(protocol: Protocol, body: &[u8]) -> Result<bool, String> {
     Action::ALL.iter().try_fold(false, |any, action| Ok(read(*action, protocol, body)? || any))
+}
+
+fn decoded_all(protocol: Protocol, body: &[u8]) -> usize {
+    Action::ALL.iter().filter(|action| decoded(**action, protocol, body)).count()
 }
 
 macro_rules! read {
@@ -40,6 +56,13 @@ macro_rules! read {
             match action {
                 $(Action::$write => round_trip::<request::$wq>(protocol, body),)*
                 $(Action::$read => round_trip::<request::$rq>(protocol, body),)*
+            }
+        }
+
+        fn decoded(action: Action, protocol: Protocol, body: &[u8]) -> bool {
+            match action {
+                $(Action::$write => can_be::<request::$wq>(protocol, body),)*
+                $(Action::$read => can_be::<request::$rq>(protocol, body),)*
             }
         }
     };
@@ -60,4 +83,8 @@ fn round_trip<T: FromWire + Debug + PartialEq>(protocol: Protocol, body: &[u8]) 
         }
     }
     Ok(true)
+}
+
+fn can_be<T: FromWire>(protocol: Protocol, body: &[u8]) -> bool {
+    protocol.decode(body).map(T::from_wire).is_ok()
 }

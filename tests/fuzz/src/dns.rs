@@ -1,6 +1,10 @@
-//! What the queries of the corpus are asked of: each kind of name there is.
+//! The zones that the queries of the corpus are asked of, with each kind of name.
 
-use std::{array, sync::LazyLock};
+use std::{
+    array,
+    cell::{OnceCell, RefCell},
+    sync::LazyLock,
+};
 
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
@@ -14,19 +18,60 @@ use sd_core::{
         RegisterInstanceRequest,
     },
 };
-use sd_dns::NameTable;
+use sd_dns::{Answerer, NameTable, Reply, Transport};
+
+use crate::contents::Contents;
 
 struct Fixture {
     table: NameTable,
+    contents: Contents,
     _attached: Attached,
 }
 
 static FIXTURE: LazyLock<Result<Fixture, Error>> = LazyLock::new(fixture);
 
-/// Answers a message by both ways; `Ok` is whether both may be taken.
+/// Answers a message by both ways, and compares the contents with what the engine resolves. `Ok` is whether
+/// the message is a usual query.
 pub(crate) fn query(packet: &[u8]) -> Result<bool, String> {
     let fixture = FIXTURE.as_ref().map_err(ToString::to_string)?;
-    sd_dns::fuzzing::query(&fixture.table, packet)
+    let is_usual = sd_dns::fuzzing::query(&fixture.table, packet)?;
+    let transport = transport(packet);
+    let mut answer = Vec::new();
+    if let Reply::Written = answerer(&fixture.table).answer(packet, transport, &mut answer) {
+        fixture.contents.compare(packet, &answer).map_err(|fault| format!("{fault}: {answer:02x?}"))?;
+    }
+    Ok(is_usual)
+}
+
+/// The work of the server for a message. Returns whether it is refused.
+pub(crate) fn answer(packet: &[u8]) -> bool {
+    const NO_ERROR: u8 = 0;
+    const NX_DOMAIN: u8 = 3;
+    let Ok(fixture) = FIXTURE.as_ref() else { return true };
+    OUT.with_borrow_mut(|out| {
+        out.clear();
+        let reply = answerer(&fixture.table).answer(packet, transport(packet), out);
+        reply == Reply::Nothing || ![NO_ERROR, NX_DOMAIN].contains(&(out[3] & 0xF))
+    })
+}
+
+/// The work for what another server has answered. Returns whether it is refused.
+pub(crate) fn read_response(packet: &[u8]) -> bool {
+    !sd_dns::fuzzing::is_response(packet)
+}
+
+thread_local! {
+    static ANSWERER: OnceCell<Answerer> = const { OnceCell::new() };
+    static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn answerer(table: &NameTable) -> Answerer {
+    ANSWERER.with(|kept| kept.get_or_init(|| Answerer::new(table.clone())).clone())
+}
+
+/// Most clients ask in datagrams.
+fn transport(packet: &[u8]) -> Transport {
+    if packet.first().is_some_and(|octet| octet % 4 == 0) { Transport::Tcp } else { Transport::Udp }
 }
 
 /// Passes on what another server has answered; `Ok` is whether it may be.
@@ -38,8 +83,8 @@ pub(crate) fn upstream(packet: &[u8]) -> Result<bool, String> {
 /// A service, with what each of its instances has.
 type Service<'a> = (&'a str, RoutingPolicy, &'a [RecordType], Vec<Vec<(&'a str, String)>>);
 
-/// In `app.local`: addresses, hosts, CNAME records that lead on, out and round, and the target of a load balancer. Beside it
-/// `app.local` of another VPC, which is hidden, and a zone below.
+/// In `app.local`: addresses, hosts, CNAME records that lead on, out and round, and the target of a load
+/// balancer. Beside it `app.local` of another VPC, which is hidden, and a zone below.
 fn fixture() -> Result<Fixture, Error> {
     let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
     let table = NameTable::new();
@@ -82,5 +127,6 @@ fn fixture() -> Result<Fixture, Error> {
             }
         }
     }
-    Ok(Fixture { table, _attached: attached })
+    let contents = Contents::new(cloud_map.cloud_map().state().clone());
+    Ok(Fixture { table, contents, _attached: attached })
 }

@@ -1,38 +1,52 @@
-//! Mutates a corpus of what comes from outside, and gives it to whoever reads it first.
+//! Mutates a corpus of what comes from outside, and gives it to what reads it first.
 //!
 //! ```text
-//! sd-fuzz TARGET CORPUS INPUTS SEED FAILED
+//! sd-fuzz mutate TARGET CORPUS INPUTS SEED OUT
+//! sd-fuzz replay TARGET FILE...
 //! ```
 //!
-//! TARGET is json or cbor: bodies of requests; dns: queries; upstream: what other DNS servers answer.
+//! TARGET is json or cbor: bodies of requests; dns: queries; upstream: answers of other DNS servers.
 //!
-//! First the corpus itself, then INPUTS mutations of it, half of them in each of two threads; the same seed gives the same
-//! inputs. An input that is well-formed joins those that are mutated. The first that shows a fault is written to the file
-//! FAILED: it belongs into the corpus.
+//! `mutate` reads the corpus itself, then INPUTS mutations of it, half of them in each of two threads; the
+//! same seed gives the same inputs. An input that is well-formed joins those that are mutated. All of the
+//! corpus is well-formed but the files whose names begin with `bad-`, and so is a share of the mutations that
+//! the target states. The first input that shows a fault is written to OUT/failed: it belongs into the
+//! corpus. The slowest inputs are written to OUT too, by kind.
+//!
+//! `replay` does the work for each file once, for slowest.py, which counts instructions.
 
+mod contents;
 mod dns;
+mod slowest;
 
 use std::{
     env, fs,
+    hint::black_box,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     process::ExitCode,
     thread,
 };
 
 use fastrand::Rng;
 
-/// Reads an input; `Ok` is whether it is well-formed.
-type Target = fn(&[u8]) -> Result<bool, String>;
+use crate::slowest::{Slowest, Work};
 
 /// What shows a fault, and which.
 type Fault = (Vec<u8>, String);
 
 /// How many inputs are mutated further.
 const POOL: usize = 4096;
-/// The longest input.
+/// The longest input, but for a few.
 const LONGEST: usize = 4096;
+/// The longest message over TCP. One of so many mutations may have that length.
+const LONGEST_OF_ALL: usize = 65_535;
+const RARE: u64 = 8192;
+/// Longer inputs of the corpus are rarely mutated, since they cost so much more than others.
+const LONG: usize = 1024;
 
-/// What JSON and CBOR treat in a way of its own: marks, heads and ends of items, edges of integers.
+/// Octets with a meaning in JSON and CBOR: marks, heads and ends of items, edges of integers.
 #[rustfmt::skip]
 const BODIES: &[&[u8]] = &[
     b"{", b"}", b"[", b"]", b":", b",", b"\"", b"\\", b"\\u0000", b"\\ud800", b"null", b"-", b"1e999", b"0.0",
@@ -42,7 +56,7 @@ const BODIES: &[&[u8]] = &[
     b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff", b"\x7b\x00\x00\x00\x00\x00\x00\x10\x00",
 ];
 
-/// The same of DNS: names, pointers, labels that are none, types, classes, counts, EDNS with options and without.
+/// The same of DNS: names, pointers, invalid labels, types, classes, counts, EDNS with options and without.
 #[rustfmt::skip]
 const MESSAGES: &[&[u8]] = &[
     b"\x00", b"\xc0\x0c", b"\xc0\x00", b"\xff\xff", b"\x40", b"\x80", b"\x3f", b"\x03app\x05local\x00", b"\x03WEB\x03App\x05locaL\x00",
@@ -55,98 +69,260 @@ const MESSAGES: &[&[u8]] = &[
     b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01", b"\x01\x20", b"\x81\x80", b"\x83\x80", b"\x28\x00", b"\x7f\xff\xff\xff",
 ];
 
+/// What reads the inputs.
+#[derive(Clone, Copy)]
+struct Target {
+    /// Reads an input in all ways and compares them; `Ok` is whether it is well-formed.
+    check: fn(&[u8]) -> Result<bool, String>,
+    /// What a server does with it.
+    work: Work,
+    pieces: &'static [&'static [u8]],
+    /// The fewest of a thousand mutations that are well-formed. With fewer, what follows reading is hardly
+    /// tested.
+    floor: u64,
+    /// The slowest inputs are those that cost most for each octet. Inputs of fewer octets than this count as
+    /// this long.
+    free: usize,
+}
+
+impl Target {
+    fn named(name: &str) -> Option<Self> {
+        let (json, cbor) = (sd_http::fuzzing::json, sd_http::fuzzing::cbor);
+        Some(match name {
+            "json" => Self { check: json, work: read_json, pieces: BODIES, floor: 50, free: 128 },
+            "cbor" => Self { check: cbor, work: read_cbor, pieces: BODIES, floor: 50, free: 128 },
+            "dns" => Self {
+                check: dns::query,
+                work: dns::answer,
+                pieces: MESSAGES,
+                floor: 150,
+                free: LONGEST_OF_ALL,
+            },
+            "upstream" => Self {
+                check: dns::upstream,
+                work: dns::read_response,
+                pieces: MESSAGES,
+                floor: 150,
+                free: 128,
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn read_json(body: &[u8]) -> bool {
+    sd_http::fuzzing::decoded_json(body) == 0
+}
+
+fn read_cbor(body: &[u8]) -> bool {
+    sd_http::fuzzing::decoded_cbor(body) == 0
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [name, corpus, inputs, seed, failed] = &arguments[..] else {
-        eprintln!("sd-fuzz TARGET CORPUS INPUTS SEED FAILED");
-        return ExitCode::from(2);
-    };
-    let (target, pieces): (Target, _) = match name.as_str() {
-        "json" => (sd_http::fuzzing::json, BODIES),
-        "cbor" => (sd_http::fuzzing::cbor, BODIES),
-        "dns" => (dns::query, MESSAGES),
-        "upstream" => (dns::upstream, MESSAGES),
-        _ => return ExitCode::from(2),
-    };
-    let (Ok(inputs), Ok(seed)) = (inputs.parse(), seed.parse()) else {
-        return ExitCode::from(2);
-    };
-    let fuzz = Fuzz { target, pieces };
-    match fuzz.run(corpus, inputs, seed) {
-        Ok((pool, well_formed)) => {
-            println!(
-                "{name}: {pool} of the corpus, {inputs} mutations by seed {seed}, {well_formed} were well-formed"
-            );
-            ExitCode::SUCCESS
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["mutate", name, corpus, inputs, seed, out] => {
+            let (Some(target), Ok(inputs), Ok(seed)) = (Target::named(name), inputs.parse(), seed.parse())
+            else {
+                return ExitCode::from(2);
+            };
+            match mutate(name, target, corpus, inputs, seed, Path::new(out)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(fault) => {
+                    println!("{name}: {fault}");
+                    ExitCode::FAILURE
+                }
+            }
         }
-        Err((input, fault)) => {
-            println!("{name}: {fault}\n{name}: the input is in {failed}");
-            let _ = fs::write(failed, input);
-            ExitCode::FAILURE
+        ["replay", name, ref files @ ..] => {
+            let Some(target) = Target::named(name) else { return ExitCode::from(2) };
+            match replay(target, files) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{name}: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        _ => {
+            eprintln!("sd-fuzz mutate TARGET CORPUS INPUTS SEED OUT\nsd-fuzz replay TARGET FILE...");
+            ExitCode::from(2)
         }
     }
+}
+
+fn mutate(
+    name: &str,
+    target: Target,
+    corpus: &str,
+    inputs: u64,
+    seed: u64,
+    out: &Path,
+) -> Result<(), String> {
+    let unusable = |place: &str| {
+        let place = place.to_owned();
+        move |error: io::Error| format!("{place}: {error}")
+    };
+    let corpus = read(corpus).map_err(unusable(corpus))?;
+    let write = |file: &str, input: &[u8]| {
+        let file = out.join(file);
+        fs::write(&file, input).map_err(unusable(&file.display().to_string()))
+    };
+    // Nothing is left of a run before.
+    if out.exists() {
+        fs::remove_dir_all(out).map_err(unusable(&out.display().to_string()))?;
+    }
+    fs::create_dir_all(out).map_err(unusable(&out.display().to_string()))?;
+    let count = corpus.len();
+    let (well_formed, slowest) = match (Fuzz { target }).run(corpus, inputs, seed) {
+        Ok(ran) => ran,
+        Err((input, fault)) => {
+            write("failed", &input)?;
+            return Err(format!("{fault}\n{name}: the input is in {}", out.join("failed").display()));
+        }
+    };
+    for (file, input) in slowest.files() {
+        write(&file, &input)?;
+    }
+    println!(
+        "{name}: {count} of the corpus, {inputs} mutations by seed {seed}, {well_formed} were well-formed"
+    );
+    match well_formed * 1000 >= inputs * target.floor {
+        true => Ok(()),
+        false => Err(format!("at least {} of 1000 have to be well-formed", target.floor)),
+    }
+}
+
+/// Once before, so that what is made once does not count.
+fn replay(target: Target, files: &[&str]) -> io::Result<()> {
+    for file in files {
+        let input = fs::read(file)?;
+        (target.work)(&input);
+        replayed(target.work, &input);
+    }
+    Ok(())
+}
+
+/// What is counted: slowest.py knows the name.
+#[inline(never)]
+fn replayed(work: Work, input: &[u8]) {
+    black_box(work(black_box(input)));
 }
 
 struct Fuzz {
     target: Target,
-    pieces: &'static [&'static [u8]],
 }
 
 impl Fuzz {
-    /// How many inputs the corpus has, and how many mutations are well-formed.
-    fn run(&self, corpus: &str, inputs: u64, seed: u64) -> Result<(usize, u64), Fault> {
-        let pool = read(corpus).map_err(|error| (Vec::new(), format!("{corpus}: {error}")))?;
-        let count = pool.len();
-        for input in &pool {
-            self.attempt(input).map_err(|fault| (input.clone(), fault))?;
+    /// How many mutations are well-formed, and the inputs that cost most.
+    fn run(&self, corpus: Vec<(String, Vec<u8>)>, inputs: u64, seed: u64) -> Result<(u64, Slowest), Fault> {
+        let mut slowest = Slowest::new(self.target.work, self.target.free);
+        for (name, input) in &corpus {
+            let is_expected = match self.attempt(input) {
+                Ok(well_formed) => well_formed != name.starts_with("bad-"),
+                Err(fault) => return Err((input.clone(), fault)),
+            };
+            if !is_expected {
+                let fault = format!("{name} has to be well-formed, unless its name begins with bad-");
+                return Err((input.clone(), fault));
+            }
+            slowest.look_at(input);
         }
-        let shares = [(inputs / 2, 2 * seed), (inputs.div_ceil(2), 2 * seed + 1)];
+        let mut pool: Vec<_> = corpus.into_iter().map(|(_, input)| input).collect();
+        pool.sort_by_key(|input| input.len() > LONG);
+        let usual = pool.partition_point(|input| input.len() <= LONG);
+        let long = pool.split_off(usual);
+        let shares = [(inputs / 2, seed.wrapping_mul(2)), (inputs.div_ceil(2), seed.wrapping_mul(2) + 1)];
         thread::scope(|scope| {
             let threads = shares.map(|(inputs, seed)| {
-                let pool = pool.clone();
-                scope.spawn(move || self.mutate(pool, inputs, seed))
+                let (pool, long) = (pool.clone(), &long);
+                scope.spawn(move || self.mutate(pool, long, inputs, seed))
             });
-            threads.into_iter().try_fold((count, 0), |(count, sum), thread| {
+            let mut sum = 0;
+            for thread in threads {
                 let stopped = |_| (Vec::new(), "a thread has stopped".to_owned());
-                Ok((count, sum + thread.join().map_err(stopped)??))
-            })
+                let (well_formed, slow) = thread.join().map_err(stopped)??;
+                sum += well_formed;
+                slowest.merge(slow);
+            }
+            Ok((sum, slowest))
         })
     }
 
-    fn mutate(&self, mut pool: Vec<Vec<u8>>, inputs: u64, seed: u64) -> Result<u64, Fault> {
+    fn mutate(
+        &self,
+        mut pool: Vec<Vec<u8>>,
+        long: &[Vec<u8>],
+        inputs: u64,
+        seed: u64,
+    ) -> Result<(u64, Slowest), Fault> {
         let count = pool.len();
         let mut rng = Rng::with_seed(seed);
+        let mut slowest = Slowest::new(self.target.work, self.target.free);
         let mut well_formed = 0;
-        for _ in 0..inputs {
-            let input = self.mutation(&mut rng, &pool, count);
+        for number in 1..=inputs {
+            let input = match number % RARE {
+                0 => self.long_mutation(&mut rng, long, &pool),
+                _ => self.mutation(&mut rng, &pool, count),
+            };
             match self.attempt(&input) {
-                Ok(false) => {}
-                Ok(true) => {
-                    well_formed += 1;
-                    if pool.len() < POOL {
-                        pool.push(input);
-                    } else {
-                        // The corpus stays.
-                        let replaced = rng.usize(count..pool.len());
-                        pool[replaced] = input;
+                Ok(is_well_formed) => {
+                    slowest.look_at(&input);
+                    if is_well_formed {
+                        well_formed += 1;
+                        if input.len() > LONGEST {
+                            // It would be mutated as often as others.
+                        } else if pool.len() < POOL {
+                            pool.push(input);
+                        } else {
+                            // The corpus stays.
+                            let replaced = rng.usize(count..pool.len());
+                            pool[replaced] = input;
+                        }
                     }
                 }
                 Err(fault) => return Err((input, fault)),
             }
         }
-        Ok(well_formed)
+        Ok((well_formed, slowest))
     }
 
     fn attempt(&self, input: &[u8]) -> Result<bool, String> {
-        catch_unwind(AssertUnwindSafe(|| (self.target)(input)))
+        catch_unwind(AssertUnwindSafe(|| (self.target.check)(input)))
             .unwrap_or_else(|_| Err("it panicked, see above".to_owned()))
     }
 
-    /// The first `corpus` of the pool are the corpus.
+    /// A mutation of an input of the pool, whose first `corpus` are the corpus.
     fn mutation(&self, rng: &mut Rng, pool: &[Vec<u8>], corpus: usize) -> Vec<u8> {
         // Every other input comes of the corpus itself, which the pool would hide.
         let among = if rng.bool() { corpus } else { pool.len() };
         let mut input = pool[rng.usize(..among)].clone();
+        self.change(rng, pool, &mut input);
+        input.truncate(LONGEST);
+        input
+    }
+
+    /// A mutation of a long input of the corpus, or of another one with a part of it again and again.
+    fn long_mutation(&self, rng: &mut Rng, long: &[Vec<u8>], pool: &[Vec<u8>]) -> Vec<u8> {
+        let chosen = rng.usize(..=long.len());
+        let mut input = match long.get(chosen) {
+            Some(input) => input.clone(),
+            None => {
+                let mut input = pool[rng.usize(..pool.len())].clone();
+                let from = rng.usize(..=input.len());
+                let part = input[from..from + rng.usize(..=(input.len() - from).min(64))].to_vec();
+                let times = rng.usize(..LONGEST_OF_ALL) / part.len().max(1);
+                input.splice(from..from, part.repeat(times));
+                input
+            }
+        };
+        self.change(rng, pool, &mut input);
+        input.truncate(LONGEST_OF_ALL);
+        input
+    }
+
+    fn change(&self, rng: &mut Rng, pool: &[Vec<u8>], input: &mut Vec<u8>) {
         for _ in 0..rng.usize(1..=4) {
             let at = rng.usize(..=input.len());
             let end = at + rng.usize(..=(input.len() - at).min(32));
@@ -164,24 +340,26 @@ impl Fuzz {
                 }
                 6 => input.truncate(at),
                 _ => {
-                    let piece = self.pieces[rng.usize(..self.pieces.len())];
+                    let piece = self.target.pieces[rng.usize(..self.target.pieces.len())];
                     let end = end.min(at + piece.len());
                     input.splice(at..end, piece.iter().copied());
                 }
             }
         }
-        input.truncate(LONGEST);
-        input
     }
 }
 
-/// The files of a directory in the order of their names.
-fn read(corpus: &str) -> std::io::Result<Vec<Vec<u8>>> {
-    let mut paths =
-        fs::read_dir(corpus)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    paths.sort();
-    if paths.is_empty() {
-        return Err(std::io::Error::other("there is nothing in it"));
+/// The files of a directory with their names, in the order of these.
+fn read(corpus: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = fs::read_dir(corpus)?
+        .map(|entry| {
+            let entry = entry?;
+            Ok((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?))
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    files.sort();
+    if files.is_empty() {
+        return Err(io::Error::other("there is nothing in it"));
     }
-    paths.iter().map(fs::read).collect()
+    Ok(files)
 }
