@@ -27,7 +27,7 @@ pub fn cbor(body: &[u8]) -> Result<bool, String> {
     read_all(Protocol::Cbor, body)
 }
 
-/// Reads a JSON body as a request of every operation, as a server does, and returns of how many it can be one.
+/// Reads a JSON body as a request of every operation, as a server does. Returns of how many it can be one.
 #[must_use]
 pub fn decoded_json(body: &[u8]) -> usize {
     decoded_all(Protocol::Json, body)

@@ -64,7 +64,8 @@ impl<'p> Question<'p> {
     /// nothing before it that a pointer could point to.
     pub(crate) fn read(packet: &'p [u8]) -> Option<Self> {
         let mut end = HEADER;
-        loop {
+        // A longer name is refused, however many more labels follow.
+        while end < HEADER + LookupName::MAX {
             match *packet.get(end)? {
                 0 => break,
                 len @ 1..=63 => end += 1 + usize::from(len),
