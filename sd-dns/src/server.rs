@@ -7,10 +7,11 @@ mod udp;
 
 use std::{fmt, net::SocketAddr, num::NonZero, sync::Arc, thread::available_parallelism, time::Duration};
 
+use sd_net::{Connections, Drain};
 use tokio::{
     net::{TcpListener, UdpSocket},
     runtime::Handle,
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
@@ -42,9 +43,8 @@ pub struct DnsServer {
     addresses: Vec<SocketAddr>,
     /// Those of the addresses, in their order.
     listeners: Vec<Listener>,
-    accepted: mpsc::Sender<tcp::Accepted>,
-    /// One task, for all of them.
-    connections: JoinSet<()>,
+    /// Those of all addresses.
+    connections: Connections,
     tcp: Arc<WorkerCounters>,
     /// What was counted on addresses that are no longer listened on.
     before: Counts,
@@ -54,6 +54,7 @@ pub struct DnsServer {
 #[derive(Debug)]
 struct Listener {
     stop: watch::Sender<bool>,
+    drain: Drain,
     tasks: JoinSet<()>,
     counters: Vec<Arc<WorkerCounters>>,
 }
@@ -162,7 +163,8 @@ impl DnsServer {
         let bound = Bound::new(address, self.settings.udp_workers)?;
         let address = bound.address;
         let (stop, stopped) = watch::channel(false);
-        let mut listener = Listener { stop, tasks: JoinSet::new(), counters: Vec::new() };
+        let drain = Drain::new();
+        let mut listener = Listener { stop, drain, tasks: JoinSet::new(), counters: Vec::new() };
         for socket in bound.udp {
             let socket = UdpSocket::from_std(socket).map_err(BindError::on(address, Transport::Udp))?;
             let counters = Arc::new(WorkerCounters::new());
@@ -171,25 +173,35 @@ impl DnsServer {
             listener.tasks.spawn(udp::serve::<System>(socket, answerer, counters, stopped.clone()));
         }
         let tcp = TcpListener::from_std(bound.tcp).map_err(BindError::on(address, Transport::Tcp))?;
-        listener.tasks.spawn(tcp::accept(tcp, self.accepted.clone(), stopped));
+        let protocol = tcp::Protocol {
+            answerer: Answerer::new(self.table.clone()).with_others(self.others.clone()),
+            idle_timeout: self.settings.idle_timeout,
+            counters: Arc::clone(&self.tcp),
+        };
+        let (connections, draining) = (self.connections.clone(), listener.drain.signal());
+        listener.tasks.spawn(async move {
+            let serve = move |stream, place, draining| protocol.serve(stream, place, draining);
+            connections.accept(tcp, draining, serve).await;
+        });
         self.addresses.push(address);
         self.listeners.push(listener);
         Ok(address)
     }
 
-    /// Stops listening on one of [its addresses](Self::local_addrs), and returns when what has arrived there in datagrams is
-    /// answered and the port is free; connections end when what has arrived in them is answered. `false` if it is none of
-    /// them.
+    /// Stops listening on one of [its addresses](Self::local_addrs), and returns when the messages that have
+    /// arrived there are answered, its connections are closed and the port is free: after 5 s at the latest.
+    /// `false` if the server does not listen on the address.
     pub async fn close(&mut self, address: SocketAddr) -> bool {
         let Some(place) = self.addresses.iter().position(|found| *found == address) else {
             return false;
         };
         let listener = &mut self.listeners[place];
-        listener.stop.send_replace(true);
-        if timeout(Self::DRAIN, listener.ended()).await.is_err() {
+        let deadline = Instant::now() + Self::DRAIN;
+        listener.begin_to_drain(deadline);
+        if timeout_at(deadline, listener.ended()).await.is_err() {
             tracing::debug!(%address, "answers that wait are given up");
         }
-        // Not before: whoever has not waited for this may do so again.
+        // Removed last, so that a cancelled `close` can be retried.
         self.addresses.remove(place);
         for counters in self.listeners.remove(place).counters {
             self.before.merge(&counters.lock());
@@ -205,17 +217,14 @@ impl DnsServer {
     /// Stops listening, answers the messages that have arrived, and returns when that is done: at the deadline at the
     /// latest, even if a client has not read its answers. Servers that drain together share one deadline.
     pub async fn drain(self, deadline: Instant) {
-        let Self { mut listeners, accepted, mut connections, .. } = self;
+        let Self { mut listeners, .. } = self;
         for listener in &listeners {
-            listener.stop.send_replace(true);
+            listener.begin_to_drain(deadline);
         }
-        // With those of the listeners it is the last one, after which no connections come.
-        drop(accepted);
         let done = async {
             for listener in &mut listeners {
                 listener.ended().await;
             }
-            while connections.join_next().await.is_some() {}
         };
         if timeout_at(deadline, done).await.is_err() {
             tracing::debug!("connections are closed with answers unread");
@@ -224,6 +233,11 @@ impl DnsServer {
 }
 
 impl Listener {
+    fn begin_to_drain(&self, deadline: Instant) {
+        self.stop.send_replace(true);
+        self.drain.begin(deadline);
+    }
+
     async fn ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
@@ -279,14 +293,8 @@ impl DnsServerBuilder {
     #[allow(clippy::unused_async, reason = "servers are bound asynchronously, and this needs a runtime")]
     pub async fn bind(self, addresses: impl IntoIterator<Item = SocketAddr>) -> Result<DnsServer, BindError> {
         let Self { table, others, settings } = self;
-        let (accepted, incoming) = mpsc::channel(1);
-        let tcp = Arc::new(WorkerCounters::new());
-        let answerer = Answerer::new(table.clone()).with_others(others.clone());
-        let Settings { max_connections, idle_timeout, .. } = settings;
-        let mut connections = JoinSet::new();
-        connections.spawn(
-            tcp::Connections::new(answerer, max_connections, idle_timeout, Arc::clone(&tcp)).serve(incoming),
-        );
+        // Answers are small, and a connection holds few of them: only the number of connections is limited.
+        let connections = Connections::new(settings.max_connections.get(), usize::MAX);
         let mut server = DnsServer {
             table,
             others,
@@ -294,9 +302,8 @@ impl DnsServerBuilder {
             runtime: Handle::current(),
             addresses: Vec::new(),
             listeners: Vec::new(),
-            accepted,
             connections,
-            tcp,
+            tcp: Arc::new(WorkerCounters::new()),
             before: Counts::new(),
         };
         for address in addresses {

@@ -26,8 +26,10 @@ pub(crate) enum ProtocolError {
         "the request is of two protocols: rpc-v2-cbor has its operation in the path, without a header X-Amz-Target"
     )]
     TwoProtocols,
-    #[error("a page of another machine needs the header smithy-protocol: rpc-v2-cbor")]
+    #[error("pages of this origin may not call: allow the origin in the server's settings")]
     ForeignPage,
+    #[error("GET and HEAD need a loopback name or an IP address as host: use POST")]
+    UnknownHost,
     #[error("the body cannot be read: {0}")]
     Serialization(String),
     #[error("the body has more than {0} octets")]
@@ -46,7 +48,7 @@ impl ProtocolError {
             Self::NoOperation | Self::UnknownOperation(_) | Self::UnknownProtocol(_) => {
                 "UnknownOperationException"
             }
-            Self::ForeignPage => "AccessDeniedException",
+            Self::ForeignPage | Self::UnknownHost => "AccessDeniedException",
             Self::TwoProtocols => "MalformedHttpRequestException",
             Self::Serialization(_) | Self::Incomplete => "SerializationException",
             Self::TooLarge(_) => "RequestEntityTooLargeException",
@@ -57,7 +59,7 @@ impl ProtocolError {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::ForeignPage => StatusCode::FORBIDDEN,
+            Self::ForeignPage | Self::UnknownHost => StatusCode::FORBIDDEN,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
@@ -71,8 +73,9 @@ impl ProtocolError {
     }
 }
 
-/// The status of an error. For what is not the caller's fault it is what HTTP says. The errors of the service model have
-/// 400 under awsJson1.1 (API Reference) and the status of their trait `httpError` under rpc-v2-cbor.
+/// The status of an error. For what is not the caller's fault it is what HTTP says. The errors of the service
+/// model have 400 under awsJson1.1 (API Reference) and the status of their trait `httpError` under
+/// rpc-v2-cbor.
 pub(crate) fn status(protocol: Protocol, code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -141,6 +144,7 @@ mod tests {
             ProtocolError::UnknownProtocol(String::new()),
             ProtocolError::TwoProtocols,
             ProtocolError::ForeignPage,
+            ProtocolError::UnknownHost,
             ProtocolError::Serialization(String::new()),
             ProtocolError::TooLarge(0),
             ProtocolError::Timeout,

@@ -32,6 +32,7 @@ mod admin;
 #[cfg(feature = "aws-sdk")]
 pub mod aws_sdk;
 pub mod behaviour;
+mod body;
 mod caller;
 pub mod clients;
 mod connection;
@@ -54,9 +55,11 @@ mod wire;
 
 #[cfg(feature = "admin")]
 pub use admin::AdminRoutes;
+pub use body::RequestBody;
 pub use caller::Caller;
 pub use limits::Limits;
+pub use origin::{InvalidOrigin, Origin};
 #[cfg(feature = "admin")]
 pub use readiness::Readiness;
-pub use server::{BindError, HttpServer};
+pub use server::{BindError, HttpServer, ServerService};
 pub use service::{BODY_LIMIT, CloudMapService};

@@ -1,11 +1,11 @@
-//! The two protocols of the API: how a request tells which one it speaks, where its operation is, and how bodies are read
-//! and written. What the bodies hold is in `wire`, once for both.
+//! The two protocols of the API: how a request tells which one it speaks, where its operation is, and how
+//! bodies are read and written. What the bodies hold is in `wire`, once for both.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sd_core::{Action, Error};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{error::ProtocolError, origin, wire::cbor};
+use crate::{error::ProtocolError, wire::cbor};
 
 /// The name of the service in the model: the prefix of `X-Amz-Target`, a segment of the path.
 macro_rules! service {
@@ -20,7 +20,8 @@ pub(crate) static SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-
 /// The header that names the operation in awsJson1.1.
 pub(crate) static TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// A protocol of the API. A request is answered in its own, whatever is wrong with it: its client can read no other.
+/// A protocol of the API. A request is answered in its own, whatever is wrong with it: its client can read no
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// awsJson1.1
@@ -43,13 +44,10 @@ impl Protocol {
     pub(crate) fn action(self, headers: &HeaderMap, path: &str) -> Result<Action, ProtocolError> {
         let name = match self {
             Self::Json => target_operation(headers)?,
-            // "Server-side implementations MUST reject such requests for security reasons" (Smithy RPC v2 CBOR, Requests).
+            // "Server-side implementations MUST reject such requests for security reasons" (Smithy RPC v2
+            // CBOR, Requests).
             Self::Cbor if headers.contains_key(&TARGET) || headers.contains_key("x-amzn-target") => {
                 return Err(ProtocolError::TwoProtocols);
-            }
-            // Such a request needs no header that a browser would ask us about first.
-            Self::Cbor if !headers.contains_key(&SMITHY_PROTOCOL) && origin::foreign(headers).is_some() => {
-                return Err(ProtocolError::ForeignPage);
             }
             Self::Cbor => path_operation(path).ok_or(ProtocolError::NoOperation)?,
         };
@@ -102,8 +100,8 @@ fn target_operation(headers: &HeaderMap) -> Result<&str, ProtocolError> {
     }
 }
 
-/// The operation in a path `{prefix}/service/{service}/operation/{operation}`, whose service may have its namespace before
-/// it (Smithy RPC v2 CBOR, Requests).
+/// The operation in a path `{prefix}/service/{service}/operation/{operation}`, whose service may have its
+/// namespace before it (Smithy RPC v2 CBOR, Requests).
 pub(crate) fn path_operation(path: &str) -> Option<&str> {
     let (rest, operation) = path.rsplit_once("/operation/")?;
     let (_, service) = rest.rsplit_once("/service/")?;

@@ -7,8 +7,8 @@ use std::sync::{
 
 /// Whether a process is ready for requests: the switch behind `GET /_sd/ready`.
 ///
-/// Clones share the switch. It starts as *starting*. Liveness is separate: `GET /_sd/health` answers 200 as long as the
-/// admin port is served.
+/// Clones share the switch. It starts as *starting*. Liveness is separate: `GET /_sd/health` answers 200 as
+/// long as the admin port is served.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicU8>);
 
@@ -23,13 +23,14 @@ impl Readiness {
         Self::default()
     }
 
-    /// Reports *ready* from now on: every server is bound. Does nothing once [`draining`](Self::draining) was called.
+    /// Reports *ready* from now on: every server is bound. Does nothing once [`draining`](Self::draining) was
+    /// called.
     pub fn ready(&self) {
         let _ = self.0.compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Reports *draining* from now on, for good. Call it before the servers drain, and drain the admin port last, so that
-    /// probes see it.
+    /// Reports *draining* from now on, for good. Call it before the servers drain, and drain the admin port
+    /// last, so that probes see it.
     pub fn draining(&self) {
         self.0.store(DRAINING, Ordering::Release);
     }

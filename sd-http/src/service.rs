@@ -12,17 +12,19 @@ use std::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CONTENT_TYPE, ORIGIN, RETRY_AFTER},
     request::Parts,
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use sd_core::{Action, CloudMap, Error, Scope, ScopedCloudMap};
 use tower_service::Service;
+use tracing::{Instrument, Span};
 
 use crate::{
     caller::{Caller, CredentialScope, scope_of},
     error::{ProtocolError, retry_after, status},
+    origin::{self, Origin, Origins, Page},
     protocol::{Protocol, SMITHY_PROTOCOL, TARGET, path_operation, service},
     reset,
     wire::{
@@ -35,39 +37,46 @@ use crate::{
 /// The name of the service in credential scopes.
 const SIGNING_NAME: &str = "servicediscovery";
 
-/// The header that names an answer.
+/// The header with the id of a request, which SDKs print with errors.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The most octets of a request's body.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
-/// The most octets of a body that is too long that are read before the connection is closed.
+/// The most octets of a body that are read if the request is refused.
 const DROP_LIMIT: usize = 16 * BODY_LIMIT;
 
 /// AWS Cloud Map's HTTP API, awsJson1.1 and rpc-v2-cbor, as a [`tower_service::Service`].
 ///
-/// Any method and `Host` are accepted, and any path: an SDK puts `data-` before the host of two operations, and an endpoint
-/// may have a path. What counts is the header `X-Amz-Target` (awsJson1.1), or the last four segments of the path
-/// (rpc-v2-cbor). A request is answered in the protocol that it speaks. Signatures are read, for the account and Region
-/// (see [`Caller`]), and never verified.
+/// The operation is in the header `X-Amz-Target` (awsJson1.1), or in the last four segments of the path
+/// (rpc-v2-cbor). A request is answered in its own protocol. Any method, `Host` and path are accepted from
+/// programs: an SDK puts `data-` before the host of two operations, and an endpoint may have a path.
+/// Signatures are read, for the account and Region (see [`Caller`]), and never verified.
 ///
-/// A page in a browser that is not from a loopback address has to send a header that its browser asks about first, and is
-/// not allowed to: `X-Amz-Target`, or `smithy-protocol`, which rpc-v2-cbor may lack otherwise (403).
+/// Pages in browsers are refused with 403 before their body is read, unless they are from a loopback name or
+/// address (`localhost`, names below it, `127.0.0.0/8`, `::1`) or from an [allowed
+/// origin](Self::with_allowed_origins). A request is refused if it has an `Origin` that is another one,
+/// `null`, or more than one; if it has none, but a `Sec-Fetch-Site: cross-site`; or if it is a GET or HEAD,
+/// with which browsers omit `Origin`, and its `Host` is neither a loopback name nor an IP address. So a name
+/// that is pointed at this machine (DNS rebinding) gives a page no access. Allowed pages get the answers of
+/// CORS.
 ///
-/// A request that names no operation and whose path is `/moto-api/reset` is not of AWS's API: as a POST it deletes
-/// everything ([`CloudMap::reset`]), for tests that did so with moto's server. Pages in a browser may do it only from a
-/// loopback address (403). A host that passes on what is [claimed](Self::claims) only does not have it.
+/// A request that names no operation and whose path is `/moto-api/reset` is not of AWS's API: as a POST it
+/// deletes everything ([`CloudMap::reset`]), for tests that did so with moto's server. A host that passes on
+/// only what is [claimed](Self::claims) does not have it.
 #[derive(Clone)]
 pub struct CloudMapService {
     cloud_map: CloudMap,
     default_scope: Arc<Scope>,
+    origins: Origins,
 }
 
 impl CloudMapService {
-    /// The API over this handle. A request that tells neither account nor Region is for 123456789012 in us-east-1.
+    /// The API over this handle. A request that tells neither account nor Region is for 123456789012 in
+    /// us-east-1.
     #[must_use]
     pub fn new(cloud_map: CloudMap) -> Self {
-        Self { cloud_map, default_scope: Arc::default() }
+        Self { cloud_map, default_scope: Arc::default(), origins: Origins::default() }
     }
 
     /// Sets the scope of requests that tell neither account nor Region.
@@ -77,8 +86,15 @@ impl CloudMapService {
         self
     }
 
-    /// Whether a request is meant for Cloud Map: by its target, its path or the service that it is signed for. For hosts
-    /// that emulate several services on one port.
+    /// Sets the origins whose pages may call, besides loopback names and addresses.
+    #[must_use]
+    pub fn with_allowed_origins(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
+        self.origins = origins.into_iter().collect();
+        self
+    }
+
+    /// Whether a request is meant for Cloud Map: by its target, its path or the service that it is signed
+    /// for. For hosts that emulate several services on one port.
     #[must_use]
     pub fn claims<B>(request: &Request<B>) -> bool {
         let target = request.headers().get(&TARGET).and_then(|target| target.to_str().ok());
@@ -98,7 +114,7 @@ impl CloudMapService {
             return protocol_error(Protocol::Json, &error);
         }
         if parts.method == Method::POST {
-            return reset::reset(&self.cloud_map, &parts.headers).await;
+            return reset::reset(&self.cloud_map).await;
         }
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
@@ -112,21 +128,54 @@ impl CloudMapService {
         request: Request<B>,
     ) -> impl Future<Output = Response<Bytes>> + use<B> {
         let (parts, body) = request.into_parts();
-        let head =
-            if is_reset(&parts) { Head::Reset(self.clone(), Box::new(parts)) } else { self.asked(&parts) };
-        async move {
-            match head {
+        let id = request_id();
+        let page = self.origins.page(&parts.headers);
+        let head = self.head(parts, &page);
+        let span = head.span(&id);
+        let answer = async move {
+            let mut response = match head {
                 Head::Asked(asked) => asked.answer(body).await,
-                Head::Refused(protocol, error) => protocol_error(protocol, &error),
+                Head::Refused(protocol, error) => {
+                    discard(body).await;
+                    tracing::debug!(%error, "refused");
+                    protocol_error(protocol, &error)
+                }
                 Head::Reset(service, parts) => service.reset(&parts, body).await,
+                Head::Preflight(response) => response,
+            };
+            let headers = response.headers_mut();
+            headers.insert(REQUEST_ID.clone(), id);
+            if let Page::Allowed(origin) = page {
+                origin::share(headers, origin);
             }
+            response
+        };
+        answer.instrument(span)
+    }
+
+    fn head(&self, parts: Parts, page: &Page) -> Head {
+        match page {
+            Page::Foreign => {
+                let protocol = Protocol::of(&parts.headers, parts.uri.path());
+                return Head::Refused(protocol, ProtocolError::ForeignPage);
+            }
+            Page::Allowed(_) => {
+                if let Some(response) = origin::preflight(&parts) {
+                    return Head::Preflight(response.map(|()| Bytes::new()));
+                }
+            }
+            Page::None => {}
         }
+        if is_reset(&parts) { Head::Reset(self.clone(), Box::new(parts)) } else { self.asked(&parts) }
     }
 
     /// What the head of a request asks for.
     fn asked(&self, parts: &Parts) -> Head {
         let path = parts.uri.path();
         let protocol = Protocol::of(&parts.headers, path);
+        if !parts.headers.contains_key(ORIGIN) && origin::may_be_rebound(parts) {
+            return Head::Refused(protocol, ProtocolError::UnknownHost);
+        }
         let scope = match parts.extensions.get::<Caller>() {
             Some(caller) => caller.scope.clone(),
             None => scope_of(&parts.headers, &self.default_scope),
@@ -138,11 +187,26 @@ impl CloudMapService {
     }
 }
 
-/// What the head of a request has told.
+/// What the head of a request asks for.
 enum Head {
     Asked(Asked),
     Refused(Protocol, ProtocolError),
     Reset(CloudMapService, Box<Parts>),
+    /// A browser asks for a page.
+    Preflight(Response<Bytes>),
+}
+
+impl Head {
+    /// The span of everything that the request does.
+    fn span(&self, id: &HeaderValue) -> Span {
+        let id = id.to_str().unwrap_or_default();
+        match self {
+            Self::Asked(Asked { action, cloud_map, .. }) => {
+                tracing::debug_span!("request", id, %action, scope = %cloud_map.scope())
+            }
+            _ => tracing::debug_span!("request", id),
+        }
+    }
 }
 
 /// An operation, whose request is still to be read.
@@ -159,15 +223,14 @@ impl Asked {
             Ok(body) => body,
             Err(error) => return protocol_error(protocol, &error),
         };
-        let span = tracing::debug_span!("request", %action, scope = %cloud_map.scope());
         match dispatch(protocol, action, &cloud_map, &body).await {
             Ok(body) => {
-                span.in_scope(|| tracing::debug!(octets = body.len(), "answered"));
+                tracing::debug!(octets = body.len(), "answered");
                 success(protocol, action, body)
             }
             Err(Failure::Protocol(error)) => protocol_error(protocol, &error),
             Err(Failure::Api(error)) => {
-                span.in_scope(|| tracing::debug!(code = %error.code(), %error, "refused"));
+                tracing::debug!(code = %error.code(), %error, "refused");
                 api_error(protocol, &error)
             }
         }
@@ -224,8 +287,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// Reads a body. What is beyond the limit is read to be dropped, up to a point: a client that is still sending when the
-/// connection closes never sees why.
+/// Reads a body. What is beyond the limit is read to be dropped, up to a point: a client that is still
+/// sending when the connection closes never sees why.
 pub(crate) async fn read<B: Body>(body: B) -> Result<Bytes, ProtocolError> {
     let mut body = pin!(body);
     let mut kept = Bytes::new();
@@ -256,6 +319,18 @@ pub(crate) async fn read<B: Body>(body: B) -> Result<Bytes, ProtocolError> {
         0..=BODY_LIMIT if more.is_empty() => Ok(kept),
         0..=BODY_LIMIT => Ok(more.freeze()),
         _ => Err(ProtocolError::TooLarge(BODY_LIMIT)),
+    }
+}
+
+/// Reads the body of a request that is refused, up to [`DROP_LIMIT`]: a client that is still sending when the
+/// connection closes never sees why.
+pub(crate) async fn discard<B: Body>(body: B) {
+    let mut body = pin!(body);
+    let mut read = 0;
+    while read <= DROP_LIMIT
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        read += frame.data_ref().map_or(0, Buf::remaining);
     }
 }
 
@@ -310,7 +385,8 @@ macro_rules! dispatch {
 
 sd_core::for_each_action!(dispatch);
 
-/// "Responses for operations with no defined output type MUST NOT contain bodies" (Smithy RPC v2 CBOR, Responses).
+/// "Responses for operations with no defined output type MUST NOT contain bodies" (Smithy RPC v2 CBOR,
+/// Responses).
 fn success(protocol: Protocol, action: Action, body: Vec<u8>) -> Response<Bytes> {
     let void = protocol == Protocol::Cbor && is_void(action);
     let mut response = response(protocol, StatusCode::OK, if void { Vec::new() } else { body });
@@ -325,14 +401,20 @@ fn response(protocol: Protocol, status: StatusCode, body: Vec<u8>) -> Response<B
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, protocol.content_type());
-    headers.insert(REQUEST_ID.clone(), request_id());
     if protocol == Protocol::Cbor {
         headers.insert(SMITHY_PROTOCOL.clone(), HeaderValue::from_static("rpc-v2-cbor"));
     }
     response
 }
 
-/// A random UUID. Nobody guesses it, nobody needs to be kept from it.
+/// An answer of the server itself.
+pub(crate) fn server_error(protocol: Protocol, error: &ProtocolError) -> Response<Bytes> {
+    let mut response = protocol_error(protocol, error);
+    response.headers_mut().insert(REQUEST_ID.clone(), request_id());
+    response
+}
+
+/// A random UUID. It is not a secret.
 fn request_id() -> HeaderValue {
     let uuid = uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid();
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];

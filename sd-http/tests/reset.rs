@@ -104,7 +104,7 @@ async fn other_methods_delete_nothing() {
 }
 
 #[tokio::test]
-async fn pages_of_other_machines_delete_nothing() {
+async fn pages_of_other_origins_delete_nothing() {
     let mut doors = Doors::new();
     doors.fill().await;
     for path in [MOTO, ADMIN] {

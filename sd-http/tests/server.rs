@@ -6,19 +6,23 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use hyper::{body::Incoming, client::conn::http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{Action, CloudMap, Fault, ManualClock, Scope, request::ListNamespacesRequest};
-use sd_http::{AdminRoutes, BODY_LIMIT, CloudMapService, HttpServer, Limits, Readiness};
+use sd_http::{AdminRoutes, BODY_LIMIT, CloudMapService, HttpServer, Limits, Readiness, RequestBody};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -101,29 +105,137 @@ async fn a_head_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_limit_is_told_to_come_again() {
-    let service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
+async fn a_connection_beyond_the_limit_is_refused_while_all_others_are_busy() {
+    let clock = Arc::new(ManualClock::default());
+    let cloud_map = CloudMap::new(MemoryRegistry::new());
+    let service = CloudMapService::new(cloud_map.clone());
     let server = HttpServer::bind_with("127.0.0.1:0", service, Limits::default().with_connections(2)).await;
     let server = server.unwrap();
     let address = server.local_addrs()[0];
     let ask = request(r#"{"Name":"a"}"#, 12);
-    let mut open = Vec::new();
+    let delay = Fault::delay(Action::CreateHttpNamespace, &clock, Duration::from_secs(3600));
+    cloud_map.faults().inject(delay.times(2));
+    let mut busy = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(ask.as_bytes()).await.unwrap();
-        stream.read_u8().await.unwrap();
-        open.push(stream);
+        busy.push(stream);
+    }
+    while !cloud_map.faults().open().is_empty() {
+        tokio::task::yield_now().await;
     }
     let answer = exchange(address, ask.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
     assert!(answer.contains(r#""__type":"ServiceUnavailable""#), "{answer}");
-    // Once one of the others is gone there is room. When the server sees that it is, nobody knows: ask until then.
-    drop(open.pop());
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !exchange(address, ask.as_bytes()).await.starts_with("HTTP/1.1 400") {
-        assert!(Instant::now() < deadline, "there is no room");
+}
+
+#[tokio::test]
+async fn silent_connections_give_way() {
+    let service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
+    let server = HttpServer::bind_with("127.0.0.1:0", service, Limits::default().with_connections(4)).await;
+    let server = server.unwrap();
+    let address = server.local_addrs()[0];
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(address).await.unwrap());
     }
+    for name in ["a", "b"] {
+        let answer = exchange(address, request(&format!(r#"{{"Name":"{name}"}}"#), 12).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    // The oldest of them were closed.
+    assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap(), 0);
     server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_seen_by_a_client_that_is_still_sending() {
+    let (server, address, cloud_map) = start().await;
+    let body = "x".repeat(3_000_000);
+    for _ in 0..20 {
+        for (target, status) in
+            [("CreateHttpNamespace", "413"), ("NoSuchOperation", "400"), ("GetService", "403")]
+        {
+            let ask = request(&body, body.len()).replace("CreateHttpNamespace", target);
+            let ask = match status {
+                "403" => ask.replacen("Host", "Origin: http://evil.example\r\nHost", 1),
+                _ => ask,
+            };
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // It fails if the server resets the connection.
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {answer}");
+        }
+    }
+    assert_eq!(namespaces(&cloud_map), 0);
+    server.shutdown().await;
+}
+
+/// A body without end, which counts what is read of it.
+#[derive(Clone, Default)]
+struct Endless(Arc<AtomicUsize>);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+        self.0.fetch_add(PIECE.len(), Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE)))))
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_read_to_a_limit_whatever_is_wrong_with_the_request() {
+    let mut service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
+    for (path, target, origin, status) in [
+        ("/", "CreateHttpNamespace", "http://localhost", StatusCode::PAYLOAD_TOO_LARGE),
+        ("/", "NoSuchOperation", "http://localhost", StatusCode::BAD_REQUEST),
+        ("/", "CreateHttpNamespace", "http://evil.example", StatusCode::FORBIDDEN),
+        ("/moto-api/reset", "", "http://localhost", StatusCode::PAYLOAD_TOO_LARGE),
+        ("/moto-api/reset", "", "http://evil.example", StatusCode::FORBIDDEN),
+    ] {
+        let body = Endless::default();
+        let request = Request::post(format!("http://localhost{path}")).header("origin", origin);
+        let request = match target {
+            "" => request,
+            _ => request.header("x-amz-target", format!("Route53AutoNaming_v20170314.{target}")),
+        };
+        let answer = service.call(request.body(body.clone()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{path} {target} {origin}");
+        let read = body.0.load(Ordering::Relaxed);
+        assert!((BODY_LIMIT..=17 * BODY_LIMIT).contains(&read), "{path} {target} {origin}: {read}");
+    }
+}
+
+#[tokio::test]
+async fn http2_heads_have_the_limit_of_the_server() {
+    let service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
+    let server = HttpServer::bind("127.0.0.1:0", service).await.unwrap();
+    let stream = TokioIo::new(TcpStream::connect(server.local_addrs()[0]).await.unwrap());
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let (mut client, connection) = builder.max_header_list_size(1 << 20).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut status = async |octets: usize| {
+        let mut request =
+            Request::post("http://x/").header("X-Amz-Target", "Route53AutoNaming_v20170314.ListNamespaces");
+        for _ in 0..octets / 1024 {
+            request = request.header("x-pad", "x".repeat(1024));
+        }
+        client.ready().await.unwrap();
+        let answer = client.send_request(request.body(Full::<Bytes>::default()).unwrap()).await;
+        answer.map(|answer| answer.status().as_u16())
+    };
+    assert_eq!(status(24 * 1024).await.unwrap(), 200);
+    assert_eq!(status(40 * 1024).await.unwrap(), 431);
+    assert_eq!(status(24 * 1024).await.unwrap(), 200);
 }
 
 #[tokio::test]
@@ -201,7 +313,7 @@ async fn http2_is_spoken_by_prior_knowledge() {
     assert_eq!(namespaces(&cloud_map), 2);
     // Its answer has no body, which a client would not take.
     for target in ["Route53AutoNaming_v20170314.ListNamespaces", "none"] {
-        let request = Request::head("http://x/").header("X-Amz-Target", target);
+        let request = Request::head("http://localhost/").header("X-Amz-Target", target);
         let answer = client.send_request(request.body(Full::default()).unwrap()).await.unwrap();
         let length = answer.headers()["content-length"].to_str().unwrap().parse::<usize>().unwrap();
         assert!(length > 20, "{length}");
@@ -243,16 +355,16 @@ async fn a_service_may_answer_with_bodies_of_any_kind() {
     #[derive(Clone)]
     struct Boxed(CloudMapService);
 
-    impl Service<Request<Incoming>> for Boxed {
+    impl Service<Request<RequestBody>> for Boxed {
         type Response = Response<BoxBody<Bytes, Infallible>>;
         type Error = Infallible;
         type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
         fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Service::<Request<Incoming>>::poll_ready(&mut self.0, context)
+            Service::<Request<RequestBody>>::poll_ready(&mut self.0, context)
         }
 
-        fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
             let answer = self.0.call(request);
             Box::pin(async move { Ok(answer.await?.map(BodyExt::boxed)) })
         }

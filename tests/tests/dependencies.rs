@@ -24,6 +24,26 @@ fn built_for(package: &str, features: &str) -> BTreeSet<String> {
 fn the_engine_is_light() {
     let crates = built_for("sd-core", "");
     assert!(crates.len() < 25, "{} crates: {crates:?}", crates.len());
+    for heavy in ["tokio", "serde", "http", "hyper", "hickory-proto", "sd-net"] {
+        assert!(!crates.contains(heavy), "{heavy}: {crates:?}");
+    }
+}
+
+#[test]
+fn connections_are_accepted_without_the_engine_or_a_protocol() {
+    let crates = built_for("sd-net", "");
+    for other in ["sd-core", "http", "hyper", "hickory-proto"] {
+        assert!(!crates.contains(other), "{other}: {crates:?}");
+    }
+}
+
+#[test]
+fn doors_know_nothing_of_each_other_nor_of_backends() {
+    for door in ["sd-http", "sd-dns"] {
+        let crates = built_for(door, "");
+        let ours: Vec<_> = crates.iter().filter(|name| name.starts_with("sd-")).collect();
+        assert_eq!(ours, ["sd-core", "sd-net"], "{door}");
+    }
 }
 
 #[test]

@@ -115,7 +115,9 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
         .timing(settings.timing())
         .quotas(settings.quotas())
         .build();
-    let service = CloudMapService::new(cloud_map.clone()).with_default_scope(settings.scope());
+    let service = CloudMapService::new(cloud_map.clone())
+        .with_default_scope(settings.scope())
+        .with_allowed_origins(settings.allow_origin.iter().cloned());
     let table = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(table.clone()));
     let mut dns = DnsServer::builder(table.clone());
@@ -128,6 +130,7 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
     let dns = Running::new(dns);
     let readiness = Readiness::new();
     let routes = AdminRoutes::new(cloud_map.clone(), readiness.clone())
+        .with_allowed_origins(settings.allow_origin.iter().cloned())
         .with_routes(dns_report::routes(table, dns.clone()))
         .into_router();
     let admin = HttpServer::bind(&settings.admin.to_string(), routes).await.map_err(StartError::Admin)?;

@@ -12,6 +12,7 @@ use sd_core::{
     ids::{AccountId, Region},
 };
 use sd_dns::{Forwarder, SystemResolverError};
+use sd_http::Origin;
 
 use crate::listen::Listen;
 
@@ -80,6 +81,9 @@ pub(crate) struct Settings {
     /// Service quotas and throttling: none, or AWS defaults.
     #[arg(long, env = "SD_QUOTAS", value_name = "WHICH", default_value = "none")]
     pub(crate) quotas: QuotasChoice,
+    /// Origins of browser pages that may call, besides loopback: SCHEME://HOST[:PORT], separated by commas.
+    #[arg(long, env = "SD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) allow_origin: Vec<Origin>,
     /// Refuse every request that AWS refuses.
     #[arg(long, env = "SD_STRICT")]
     pub(crate) strict: bool,

@@ -1,23 +1,14 @@
 //! Connections (RFC 7766): messages with their length before them, as many as come. They are answered in order, but for
 //! those that wait for somebody else.
 
-use std::{
-    collections::HashMap,
-    io,
-    num::NonZero,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
+use sd_net::Draining;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
-    task::{AbortHandle, Id, JoinError, JoinSet},
-    time::{Instant, sleep, timeout, timeout_at},
+    net::TcpStream,
+    task::{JoinError, JoinSet},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{DRAIN_PAUSE, DRAIN_TURNS, complete};
@@ -27,140 +18,45 @@ use crate::{
     wire::{Transport, answer::Waiting},
 };
 
-/// After a failed accept, which may well fail again at once: no file descriptor may be left.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// A connection, which ends with its listener.
-pub(super) type Accepted = (TcpStream, watch::Receiver<bool>);
-
-/// Hands on the connections of a listener until it is told to stop.
-pub(super) async fn accept(
-    listener: TcpListener,
-    accepted: mpsc::Sender<Accepted>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    loop {
-        let connection = tokio::select! {
-            connection = listener.accept() => connection,
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-        };
-        match connection {
-            Ok((stream, _)) => {
-                if accepted.send((stream, stopped.clone())).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept a connection");
-                sleep(PAUSE).await;
-            }
-        }
-    }
+/// Serves the connections of DNS.
+pub(super) struct Protocol {
+    pub(super) answerer: Answerer,
+    pub(super) idle_timeout: Duration,
+    /// Those of all connections.
+    pub(super) counters: Arc<WorkerCounters>,
 }
 
-/// All connections of a server.
-pub(super) struct Connections {
-    answerer: Answerer,
-    limit: NonZero<usize>,
-    idle_timeout: Duration,
-    counters: Arc<WorkerCounters>,
-    uses: Arc<AtomicU64>,
-    tasks: JoinSet<()>,
-    open: HashMap<Id, Open>,
-}
-
-struct Open {
-    task: AbortHandle,
-    activity: Arc<Activity>,
-}
-
-/// When a connection was last of use, as a place in the order of all connections' uses.
-struct Activity {
-    uses: Arc<AtomicU64>,
-    last: AtomicU64,
-}
-
-impl Activity {
-    fn new(uses: &Arc<AtomicU64>) -> Arc<Self> {
-        let activity = Self { uses: Arc::clone(uses), last: AtomicU64::new(0) };
-        activity.now();
-        Arc::new(activity)
-    }
-
-    fn now(&self) {
-        self.last.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-    }
-}
-
-impl Connections {
-    pub(super) fn new(
-        answerer: Answerer,
-        limit: NonZero<usize>,
-        idle_timeout: Duration,
-        counters: Arc<WorkerCounters>,
-    ) -> Self {
-        let uses = Arc::new(AtomicU64::new(0));
-        Self { answerer, limit, idle_timeout, counters, uses, tasks: JoinSet::new(), open: HashMap::new() }
-    }
-
-    /// Serves the connections that come in, until no more can come and those that came are done.
-    pub(super) async fn serve(mut self, mut incoming: mpsc::Receiver<Accepted>) {
-        loop {
-            tokio::select! {
-                // Those that have ended first: they make room.
-                biased;
-                Some(ended) = self.tasks.join_next_with_id() => {
-                    let id = match ended {
-                        Ok((id, ())) => id,
-                        Err(error) => error.id(),
-                    };
-                    self.open.remove(&id);
-                }
-                accepted = incoming.recv() => match accepted {
-                    Some((stream, stopped)) => self.add(stream, stopped),
-                    None => break,
-                },
-            }
-        }
-        while self.tasks.join_next().await.is_some() {}
-    }
-
-    fn add(&mut self, stream: TcpStream, stopped: watch::Receiver<bool>) {
-        if self.open.len() >= self.limit.get()
-            && let Some(id) = self.idlest()
-            && let Some(idlest) = self.open.remove(&id)
-        {
-            idlest.task.abort();
-        }
-        let activity = Activity::new(&self.uses);
+impl Protocol {
+    /// Serves a connection until it ends, is idle for too long, or drains.
+    pub(super) fn serve(
+        &self,
+        stream: TcpStream,
+        place: sd_net::Connection,
+        draining: Draining,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let connection = Connection {
             stream,
             answerer: self.answerer.clone(),
-            activity: Arc::clone(&activity),
+            place,
             idle_timeout: self.idle_timeout,
             counters: Arc::clone(&self.counters),
             received: Vec::new(),
             answers: Vec::new(),
             waiting: JoinSet::new(),
         };
-        let task = self.tasks.spawn(async move {
-            if let Err(error) = connection.serve(stopped).await {
+        async move {
+            if let Err(error) = connection.serve(draining).await {
                 tracing::debug!(%error, "a connection has failed");
             }
-        });
-        self.open.insert(task.id(), Open { task, activity });
-    }
-
-    fn idlest(&self) -> Option<Id> {
-        let last = |open: &Open| open.activity.last.load(Ordering::Relaxed);
-        self.open.iter().min_by_key(|(_, open)| last(open)).map(|(id, _)| *id)
+        }
     }
 }
 
 struct Connection {
     stream: TcpStream,
     answerer: Answerer,
-    activity: Arc<Activity>,
+    /// Its place among all connections.
+    place: sd_net::Connection,
     idle_timeout: Duration,
     /// Those of all connections.
     counters: Arc<WorkerCounters>,
@@ -194,8 +90,7 @@ impl Connection {
     /// The most answers that wait: no more is received before one of them is there.
     const MAX_WAITING: usize = 128;
 
-    async fn serve(mut self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
-        self.stream.set_nodelay(true)?;
+    async fn serve(mut self, mut draining: Draining) -> io::Result<()> {
         let mut deadline = Instant::now() + self.idle_timeout;
         loop {
             self.received.reserve(Self::READ);
@@ -204,7 +99,7 @@ impl Connection {
                 read = timeout_at(deadline, self.stream.read_buf(&mut self.received)), if self.has_room() => {
                     read.map_or(Event::Late, Event::Read)
                 }
-                _ = stopped.wait_for(|stopped| *stopped) => Event::Stopped,
+                _ = draining.begun() => Event::Stopped,
             };
             let progress = match event {
                 Event::Waited(waited) => {
@@ -225,7 +120,7 @@ impl Connection {
                 Event::Stopped => return self.drain().await,
             };
             if progress == Progress::Some {
-                self.activity.now();
+                self.place.used();
                 deadline = Instant::now() + self.idle_timeout;
             }
         }

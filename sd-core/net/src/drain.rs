@@ -1,0 +1,44 @@
+//! The signal to drain.
+
+use tokio::{sync::watch, time::Instant};
+
+/// Tells listeners and connections to drain. Dropping it means: at once.
+#[derive(Debug)]
+pub struct Drain(watch::Sender<Option<Instant>>);
+
+/// Waits for a [`Drain`].
+#[derive(Clone, Debug)]
+pub struct Draining(watch::Receiver<Option<Instant>>);
+
+impl Drain {
+    /// A signal that has not been given.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    /// Gives the signal: finish by the deadline.
+    pub fn begin(&self, deadline: Instant) {
+        self.0.send_replace(Some(deadline));
+    }
+
+    /// A receiver of the signal.
+    #[must_use]
+    pub fn signal(&self) -> Draining {
+        Draining(self.0.subscribe())
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Draining {
+    /// Waits for the signal, and returns the deadline. Cancel safe.
+    pub async fn begun(&mut self) -> Instant {
+        let deadline = self.0.wait_for(Option::is_some).await;
+        deadline.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now)
+    }
+}
