@@ -75,14 +75,8 @@ impl Connections {
 
     /// How many connections are open, without those beyond the limit.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         lock(&self.0.open).within.len()
-    }
-
-    /// Whether no connection is open.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The octets that all connections hold together.
@@ -153,11 +147,15 @@ impl Shared {
         entry.evicted.notify_one();
     }
 
+    fn hold_too_much(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.octets
+    }
+
     /// Evicts the connections that hold most, the idlest first if they hold the same, until the rest is
     /// within the limit.
     fn evict_largest(&self) {
         let mut open = lock(&self.open);
-        while self.held.load(Ordering::Relaxed) > self.octets {
+        while self.hold_too_much() {
             let entries = open.within.values().chain(open.beyond.values());
             let largest = entries.max_by_key(|entry| (lock(&entry.held).count, Reverse(entry.last_use())));
             let Some(id) = largest.map(|entry| entry.id) else { break };
@@ -254,7 +252,7 @@ impl Connection {
             }
         }
         let held = Held { connection: self.clone(), octets };
-        if self.shared.held.load(Ordering::Relaxed) > self.shared.octets {
+        if self.shared.hold_too_much() {
             self.shared.evict_largest();
         }
         Some(held)

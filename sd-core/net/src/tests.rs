@@ -110,7 +110,21 @@ async fn one_connection_too_many_evicts_the_idlest() {
     assert_eq!(served.next(1).await, [Event::Ended(2, 0)]);
     served.nothing().await;
     more.nothing().await;
-    assert_eq!(connections.len(), 2);
+    assert_eq!(connections.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_ended_leaves_its_place() {
+    let connections = Connections::new(2, usize::MAX);
+    let mut served = serve(&connections, [Ok(0), Ok(2)]);
+    served.next(2).await;
+    served.drain.begin(Instant::now());
+    served.task.await.unwrap();
+    assert_eq!(connections.count(), 0);
+    let mut more = serve(&connections, [Ok(4), Ok(6)]);
+    more.next(2).await;
+    more.nothing().await;
+    assert_eq!(connections.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,8 +136,12 @@ async fn busy_connections_are_not_evicted_and_one_more_is_beyond_the_limit() {
     let mut more = serve(&connections, (0..100).map(|stream| Ok(2 * stream + 100)));
     // Places beyond the limit are limited as well, and their idlest gives way.
     let events = more.next(136).await;
-    let begun = events.iter().filter(|event| matches!(event, Event::Begun(..))).count();
-    assert_eq!((begun, events.len() - begun), (100, 36));
+    let (begun, ended): (Vec<_>, Vec<_>) =
+        events.into_iter().partition(|event| matches!(event, Event::Begun(..)));
+    assert_eq!(begun.len(), 100);
+    let first: Vec<_> = (0..36).map(|stream| Event::Ended(2 * stream + 100, 0)).collect();
+    assert_eq!(ended, first);
+    more.nothing().await;
     assert!(more.open.lock().unwrap().iter().all(Connection::is_beyond_limit));
     served.nothing().await;
     drop(busy);
