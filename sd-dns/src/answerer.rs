@@ -13,9 +13,9 @@ use crate::{
     forward::{self, Forwarder},
     name_table::{NameTable, Published},
     random::WorkerRandom,
-    slow,
+    unusual,
     wire::{
-        Transport,
+        MAX_UDP_PAYLOAD, Transport,
         answer::{self, Alias, Waiting, Wants},
         query::{Query, QueryHeader},
     },
@@ -134,7 +134,7 @@ impl Answerer {
                 let limit = transport.limit(edns);
                 answer::answer(published, header, &question, edns, limit, &*self.random, out)
             }
-            None => slow::answer(published, header, packet, transport, &*self.random, out),
+            None => unusual::answer(published, header, packet, transport, &*self.random, out),
         };
         match answered {
             Ok(answered) => Begun::Done(answered),
@@ -145,6 +145,8 @@ impl Answerer {
 
     /// Whether a query has come back from where it was sent by the forwarder.
     fn is_loop(&self, packet: &[u8], waiting: &Waiting) -> bool {
+        // Our queries are short; what a client appends to its own is not searched.
+        let packet = &packet[..packet.len().min(usize::from(MAX_UDP_PAYLOAD))];
         self.others.forwarder.as_ref().is_some_and(|to| to.has_sent(packet, &waiting.asked()))
     }
 

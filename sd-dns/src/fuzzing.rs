@@ -1,29 +1,30 @@
 //! What a fuzz target may ask of the answer path.
 
 use hickory_proto::{
-    op::Message as ParsedMessage,
+    op::{Edns as ParsedEdns, Message as ParsedMessage, OpCode, Query as ParsedQuery, ResponseCode},
+    rr::{DNSClass, RecordType},
     serialize::binary::{BinDecodable, BinDecoder},
 };
 use sd_core::random::SeededRandom;
 
 use crate::{
     name_table::NameTable,
-    slow,
+    unusual,
     wire::{
-        Edns, HEADER, MAX_UDP_PAYLOAD, MIN_UDP_PAYLOAD, Transport, answer,
+        Edns, HEADER, MAX_UDP_PAYLOAD, MIN_UDP_PAYLOAD, Rcode, Transport, answer,
         query::{Query, QueryHeader, Question},
         response::Response,
+        sections,
     },
 };
 
-/// Answers a message, by both ways if both take it, and tells whether it is a usual query.
+/// Answers a message, by both ways if both take it, and returns whether it is a usual query.
 ///
-/// The long way does not take what hickory-proto cannot read, such as options of EDNS with contents that are none, which
-/// the short way ignores. Where both take it they give the same answer. It belongs to the message, is well-formed and no
-/// longer than the client can receive.
+/// Both ways give the same answer. It belongs to the message, is well-formed, no longer than the client can receive, and
+/// has the code and EDNS that follow from how hickory-proto reads the message, if that can read it.
 ///
 /// # Errors
-/// It is not so.
+/// What is wrong with an answer.
 pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
     // Most clients ask in datagrams.
     let is_stream = packet.first().is_some_and(|octet| octet % 4 == 0);
@@ -35,29 +36,22 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
     let published = table.read();
     let seed = packet.iter().fold(0, |seed: u64, octet| seed.rotate_left(5) ^ u64::from(*octet));
     let random = || SeededRandom::new(seed);
-    let parsed = ParsedMessage::from_vec(packet).ok();
     let usual = Query::read(header, packet);
     // Answers stand one after the other in a buffer.
     const BEFORE: &[u8] = b"another answer";
-    let mut answers = Vec::new();
+    let mut long = BEFORE.to_vec();
+    let mut slowly = unusual::answer(&published, header, packet, transport, &random(), &mut long);
+    if let Err(waiting) = &mut slowly {
+        let _ = waiting.fail(&mut long);
+    }
     if let Some(Query { header, question, edns }) = &usual {
-        let mut out = BEFORE.to_vec();
+        let mut short = BEFORE.to_vec();
         let limit = transport.limit(*edns);
-        let answered = answer::answer(&published, *header, question, *edns, limit, &random(), &mut out);
-        answers.push((out, answered));
-    }
-    if parsed.is_some() || usual.is_none() {
-        let mut out = BEFORE.to_vec();
-        let answered = slow::answer(&published, header, packet, transport, &random(), &mut out);
-        answers.push((out, answered));
-    }
-    for (out, answered) in &mut answers {
-        if let Err(waiting) = answered {
-            let _ = waiting.fail(out);
+        let mut at_once = answer::answer(&published, *header, question, *edns, limit, &random(), &mut short);
+        if let Err(waiting) = &mut at_once {
+            let _ = waiting.fail(&mut short);
         }
-    }
-    if let [(short, at_once), (long, slowly)] = &answers[..] {
-        let same = match (at_once, slowly) {
+        let same = match (&at_once, &slowly) {
             (Ok(at_once), Ok(slowly)) => at_once == slowly,
             (Err(at_once), Err(slowly)) => at_once.asked() == slowly.asked(),
             _ => false,
@@ -67,21 +61,43 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
             return Err(format!("{answers}\n{at_once:?}\n{slowly:?}"));
         }
     }
-    let payload = match (&usual, &parsed) {
-        (Some(usual), _) => usual.edns.map(|edns| edns.payload),
-        (None, parsed) => {
-            let edns = parsed.as_ref().and_then(|parsed| parsed.edns.as_ref());
-            edns.map(hickory_proto::op::Edns::max_payload)
-        }
-    };
-    for (out, _) in answers {
-        check(packet, transport, payload, &out[BEFORE.len()..])
-            .map_err(|fault| format!("{fault}: {out:02x?}"))?;
-    }
+    let answer = &long[BEFORE.len()..];
+    check(packet, transport, answer).map_err(|fault| format!("{fault}: {answer:02x?}"))?;
     Ok(usual.is_some())
 }
 
-fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8]) -> Result<(), String> {
+/// The payload that the client says by EDNS and the code that the message is refused with, as hickory-proto reads it: 0 if it
+/// is answered. `None` if hickory-proto cannot read it, or if it may be too long for us.
+fn expected(packet: &[u8]) -> Option<(Option<u16>, u16)> {
+    let parsed = ParsedMessage::from_vec(packet).ok()?;
+    let records = [&parsed.answers, &parsed.authorities, &parsed.additionals].into_iter().flatten();
+    let questions = parsed.queries.iter().map(ParsedQuery::name);
+    let names = records.map(|record| &record.name).chain(questions);
+    // Wildcards are not among the labels.
+    let steps: usize = names.map(|name| usize::from(name.num_labels()) + 5).sum();
+    let edns = parsed.edns.as_ref();
+    if steps + edns.map_or(0, |_| 4) > sections::MAX_STEPS {
+        return None;
+    }
+    let code = match &parsed.queries[..] {
+        _ if parsed.metadata.op_code != OpCode::Query => Rcode::NotImp,
+        // Compressed: no name stands before it, so it points into the header.
+        [_] if Question::read(packet).is_none() => Rcode::FormErr,
+        [query] => match (edns.map_or(0, ParsedEdns::version), query.query_class(), query.query_type()) {
+            (1.., ..) => Rcode::BadVers,
+            (_, _, RecordType::OPT | RecordType::ZERO | RecordType::Unknown(0)) => Rcode::FormErr,
+            (_, DNSClass::IN, RecordType::AXFR | RecordType::IXFR) => Rcode::Refused,
+            (_, DNSClass::IN, RecordType::ANY) => Rcode::NoError,
+            (_, DNSClass::IN, kind) if (128..255).contains(&u16::from(kind)) => Rcode::NotImp,
+            (_, DNSClass::IN, _) => Rcode::NoError,
+            _ => Rcode::Refused,
+        },
+        _ => Rcode::FormErr,
+    };
+    Some((edns.map(ParsedEdns::max_payload), code.into()))
+}
+
+fn check(packet: &[u8], transport: Transport, answer: &[u8]) -> Result<(), String> {
     let mut decoder = BinDecoder::new(answer);
     let parsed = ParsedMessage::read(&mut decoder).map_err(|error| error.to_string())?;
     if !decoder.is_empty() {
@@ -95,8 +111,20 @@ fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8
     if answer[2] & 0xF9 != 0x80 | packet[2] & 0x79 || answer[3] & 0xF0 != recursion_available {
         return Err("other flags".into());
     }
-    if parsed.edns.is_some() != payload.is_some() {
-        return Err("EDNS is answered with EDNS, and nothing else is".into());
+    let expected = expected(packet);
+    if let Some((payload, code)) = expected {
+        if parsed.edns.is_some() != payload.is_some() {
+            return Err("EDNS is answered with EDNS, and nothing else is".into());
+        }
+        let found = u16::from(parsed.metadata.response_code);
+        if code != 0 && found != code {
+            return Err(format!("{found} instead of {code}"));
+        }
+        let is_refusal =
+            matches!(parsed.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp);
+        if code == 0 && is_refusal {
+            return Err(format!("{found} for a query that can be answered"));
+        }
     }
     let question = Question::read(packet).filter(|_| packet[4..6] == [0, 1]);
     let question = question.as_ref().map_or(&[][..], |question| question.raw);
@@ -105,7 +133,13 @@ fn check(packet: &[u8], transport: Transport, payload: Option<u16>, answer: &[u8
     {
         return Err("another question".into());
     }
-    let limit = payload.map_or(MIN_UDP_PAYLOAD, |payload| payload.clamp(MIN_UDP_PAYLOAD, MAX_UDP_PAYLOAD));
+    // What hickory-proto cannot read may have EDNS with any payload.
+    let payload = match (expected, &parsed.edns) {
+        (Some((Some(payload), _)), _) => payload,
+        (None, Some(_)) => MAX_UDP_PAYLOAD,
+        (Some((None, _)) | None, _) => MIN_UDP_PAYLOAD,
+    };
+    let limit = payload.clamp(MIN_UDP_PAYLOAD, MAX_UDP_PAYLOAD);
     if transport == Transport::Udp && answer.len() > usize::from(limit) {
         return Err(format!("longer than {limit} octets"));
     }

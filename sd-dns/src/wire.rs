@@ -6,6 +6,7 @@ mod external;
 mod message;
 pub(crate) mod query;
 pub(crate) mod response;
+pub(crate) mod sections;
 
 use sd_core::records::SRV_PRIORITY_AND_WEIGHT;
 

@@ -1,4 +1,4 @@
-//! Usual queries are answered without allocating. hickory-proto, which takes the others apart, does allocate.
+//! Messages are answered without allocating, whatever they are.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -88,6 +88,32 @@ fn negative_answers_are_given_without_allocating() {
     assert_eq!((answer.metadata.response_code, answer.authorities.len()), (ResponseCode::NoError, 1));
     let answer = check(&fixture, &question("nobody.example.com", Kind::A));
     assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
+}
+
+/// A query with a name of 255 octets and as many records with a pointer to it as fit.
+fn pointers(opcode: u8, octets: usize) -> Vec<u8> {
+    const RECORD: [u8; 14] = [0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, 2, 0xC0, 12];
+    let question = [&b"\x01a".repeat(127)[..], &[0, 0, 1, 0, 1]].concat();
+    let count = (octets - 12 - question.len()) / RECORD.len();
+    let [high, low] = (count as u16).to_be_bytes();
+    [&[0x12, 0x34, opcode << 3, 0, 0, 1, high, low, 0, 0, 0, 0], &question[..], &RECORD.repeat(count)]
+        .concat()
+}
+
+#[test]
+fn unusual_packets_are_answered_without_allocating() {
+    let fixture = hosts(8);
+    let refused = |packet: &[u8]| check(&fixture, packet).metadata.response_code;
+    for opcode in [4, 5] {
+        assert_eq!(refused(&pointers(opcode, 1220)), ResponseCode::NotImp);
+        assert_eq!(refused(&pointers(opcode, 65_522)), ResponseCode::NotImp);
+    }
+    // More records than are looked at.
+    assert_eq!(refused(&pointers(0, 1220)), ResponseCode::FormErr);
+    assert_eq!(refused(&pointers(0, 65_522)), ResponseCode::FormErr);
+    assert_eq!(refused(&pointers(0, 800)), ResponseCode::Refused);
+    assert_eq!(refused(&question("hosts.app.local", Kind::AXFR)), ResponseCode::Refused);
+    assert_eq!(refused(&question("hosts.app.local", Kind::OPT)), ResponseCode::FormErr);
 }
 
 #[test]

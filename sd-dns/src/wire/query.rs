@@ -1,4 +1,4 @@
-use super::{CLASS_IN, Edns, HEADER, flag, kind, u16_at};
+use super::{CLASS_IN, Edns, HEADER, flag, kind, sections::Opt, u16_at};
 use crate::name_table::LookupName;
 
 /// Id and flags of a query.
@@ -115,26 +115,16 @@ impl<'p> Query<'p> {
         }
         let edns = match additionals {
             0 => None,
-            _ => Some(edns(packet.get(HEADER + question.raw.len()..)?)?),
+            _ => {
+                let opt = Opt::read(packet.get(HEADER + question.raw.len()..)?)?;
+                if opt.version > 0 {
+                    return None;
+                }
+                Some(opt.edns)
+            }
         };
         Some(Self { header, question, edns })
     }
-}
-
-/// Reads an OPT record of version 0. Its options are checked for their lengths only: none is known here, and unknown
-/// ones are ignored (RFC 6891 section 6.1.2).
-fn edns(record: &[u8]) -> Option<Edns> {
-    let (fixed, options) = record.split_first_chunk::<11>()?;
-    let [0, 0, 41, payload @ .., _, 0, flags, _, len_high, len_low] = *fixed else {
-        return None;
-    };
-    let len = usize::from(u16::from_be_bytes([len_high, len_low]));
-    let mut options = options.get(..len)?;
-    while !options.is_empty() {
-        let len = usize::from(u16_at(options, 2)?);
-        options = options.get(4 + len..)?;
-    }
-    Some(Edns { payload: u16::from_be_bytes(payload), dnssec_ok: flags & 0x80 != 0 })
 }
 
 #[cfg(test)]
