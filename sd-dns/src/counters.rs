@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use sd_core::name::DnsName;
 
 use crate::{
-    name_table::ZoneKey,
+    name_table::{ZoneKey, Zones},
     wire::{Rcode, Transport},
 };
 
@@ -33,7 +33,7 @@ pub struct Counters {
     pub by_zone: BTreeMap<DnsName, u64>,
     /// Answers of other servers that were passed on: see [`Forwarder`](crate::Forwarder). They are among the answers above.
     pub forwarded: u64,
-    /// Messages that are not answered: too short for a header, or responses.
+    /// Messages that are not answered: shorter than a header, responses, or from an address that no answer can reach.
     pub ignored: u64,
     /// Datagrams that the system refused to send, of the answers above.
     pub unsent: u64,
@@ -115,6 +115,7 @@ pub(crate) struct Counts {
     types: [u64; Self::USUAL_TYPES],
     other_types: HashMap<u16, u64>,
     rcodes: [u64; Self::RCODES],
+    /// Rows of deleted zones are dropped when there are more than [`Self::max_zones`].
     zones: HashMap<ZoneKey, u64>,
     forwarded: u64,
     ignored: u64,
@@ -125,8 +126,13 @@ pub(crate) struct Counts {
 impl Counts {
     const USUAL_TYPES: usize = 260;
     const RCODES: usize = Rcode::BadVers as usize + 1;
-    /// Whoever asks for all types there are does not fill the memory.
+    /// Bounds the memory that clients can fill with unusual types.
     const MAX_OTHER_TYPES: usize = 1000;
+
+    /// The most rows of zones for a table: dropping rows takes as many steps as there are, so it happens rarely.
+    fn max_zones(zones: &Zones) -> usize {
+        2 * zones.keys_len() + 64
+    }
 
     pub(crate) fn new() -> Self {
         Self {
@@ -143,7 +149,8 @@ impl Counts {
         }
     }
 
-    pub(crate) fn answered(&mut self, transport: Transport, answered: Answered) {
+    /// Counts an answer. `zones` are those that there are now.
+    pub(crate) fn answered(&mut self, transport: Transport, answered: Answered, zones: &Zones) {
         match transport {
             Transport::Udp => self.udp += 1,
             Transport::Tcp => self.tcp += 1,
@@ -165,6 +172,14 @@ impl Counts {
         self.forwarded += u64::from(answered.forwarded);
         if let Some(zone) = answered.zone {
             *self.zones.entry(zone).or_default() += 1;
+            self.drop_deleted(zones);
+        }
+    }
+
+    /// Drops the rows of deleted zones if there are too many rows.
+    fn drop_deleted(&mut self, zones: &Zones) {
+        if self.zones.len() > Self::max_zones(zones) {
+            self.zones.retain(|zone, _| zones.has_key(*zone));
         }
     }
 
@@ -182,8 +197,8 @@ impl Counts {
         }
     }
 
-    /// Adds what another one has counted.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds what another one has counted. `zones` are those that there are now.
+    pub(crate) fn merge(&mut self, other: &Self, zones: &Zones) {
         self.udp += other.udp;
         self.tcp += other.tcp;
         let add =
@@ -198,15 +213,16 @@ impl Counts {
         for (zone, count) in &other.zones {
             *self.zones.entry(*zone).or_default() += count;
         }
+        self.drop_deleted(zones);
         self.forwarded += other.forwarded;
         self.ignored += other.ignored;
         self.unsent += other.unsent;
     }
 
-    /// All of it, with the names of zones by their keys.
-    pub(crate) fn snapshot(self, zones: impl Iterator<Item = (ZoneKey, DnsName)>) -> Counters {
+    /// All of it. `zones` are those that there are now.
+    pub(crate) fn snapshot(self, zones: &Zones) -> Counters {
         let usual = (0..).zip(self.types).filter(|(_, count)| *count > 0);
-        let by_zone = zones.filter_map(|(key, name)| Some((name, *self.zones.get(&key)?)));
+        let by_zone = zones.names().filter_map(|(key, name)| Some((name, *self.zones.get(&key)?)));
         Counters {
             udp: self.udp,
             tcp: self.tcp,
@@ -240,8 +256,17 @@ mod tests {
         assert!(latency.sum() > Duration::from_nanos(u64::MAX));
     }
 
+    fn name(key: ZoneKey) -> DnsName {
+        DnsName::parse(&format!("zone-{key}.local")).unwrap()
+    }
+
+    fn answer(zone: ZoneKey) -> Answered {
+        Answered { kind: Some(1), zone: Some(zone), rcode: Rcode::NoError.into(), forwarded: false }
+    }
+
     #[test]
     fn counts_of_workers_add_up_and_unusual_types_are_bounded() {
+        let zones = Zones::with_keys([3, 4]);
         let mut sum = Counts::new();
         for _ in 0..2 {
             let mut counts = Counts::new();
@@ -252,25 +277,46 @@ mod tests {
                     rcode: Rcode::NxDomain.into(),
                     forwarded: true,
                 };
-                counts.answered(Transport::Udp, answered);
+                counts.answered(Transport::Udp, answered, &zones);
             }
             counts.answered(
                 Transport::Tcp,
                 Answered { kind: None, zone: None, rcode: Rcode::BadVers.into(), forwarded: false },
+                &zones,
             );
             counts.ignored();
             counts.unsent();
             counts.took(Duration::from_secs(1), 7);
-            sum.merge(&counts);
+            sum.merge(&counts, &zones);
         }
-        let zones = [(3, DnsName::root()), (4, DnsName::root())];
-        let counters = sum.snapshot(zones.into_iter());
+        let counters = sum.snapshot(&zones);
         assert_eq!((counters.udp, counters.tcp), (10_000, 2));
         assert_eq!((counters.forwarded, counters.ignored, counters.unsent), (10_000, 2, 2));
         assert_eq!(counters.by_type.len(), Counts::USUAL_TYPES + Counts::MAX_OTHER_TYPES);
         assert!(counters.by_type.values().all(|count| *count == 2));
         assert_eq!(counters.by_rcode, [(3, 10_000), (16, 2)].into());
-        assert_eq!(counters.by_zone, [(DnsName::root(), 10_000)].into());
+        assert_eq!(counters.by_zone, [(name(3), 10_000)].into());
         assert_eq!((counters.latency.count(), counters.latency.sum()), (14, Duration::from_secs(14)));
+    }
+
+    #[test]
+    fn counts_of_deleted_zones_are_dropped_and_the_others_stay() {
+        // A test suite that makes a zone, asks and deletes it, beside zones that stay.
+        let (mut counts, mut closed) = (Counts::new(), Counts::new());
+        let mut most = 0;
+        for key in 10..500 {
+            let zones = Zones::with_keys([1, 2, key]);
+            for zone in [1, key] {
+                counts.answered(Transport::Udp, answer(zone), &zones);
+            }
+            let mut worker = Counts::new();
+            worker.answered(Transport::Udp, answer(key), &zones);
+            closed.merge(&worker, &zones);
+            most = most.max(counts.zones.len()).max(closed.zones.len());
+        }
+        assert!(most <= 2 * 3 + 64, "{most}");
+        let zones = Zones::with_keys([1, 2]);
+        counts.answered(Transport::Udp, answer(2), &zones);
+        assert_eq!(counts.snapshot(&zones).by_zone, [(name(1), 490), (name(2), 1)].into());
     }
 }

@@ -7,7 +7,7 @@ mod entry;
 mod lookup_name;
 mod record_set;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod zones;
 
 use std::{
@@ -17,7 +17,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use sd_core::{
     Change, Observer, Scope, State,
     ids::{InstanceId, NamespaceId, ServiceId},
@@ -32,13 +32,13 @@ pub(crate) use self::{
     entry::{Addresses, Candidate, Entry},
     lookup_name::LookupName,
     record_set::{RecordSet, Srv as SrvData},
-    zones::ZoneKey,
+    zones::{ZoneKey, Zones},
 };
 use self::{
     entry::{Data, Given},
     lookup_name::{ancestors, key_of},
     record_set::{Labels, Srv, Term},
-    zones::Zones,
+    zones::Candidate as ZoneCandidate,
 };
 
 /// The records that DNS answers come from, by zone and name. A handle: copies show the same.
@@ -74,8 +74,18 @@ type Names = DashMap<Box<[u8]>, Entry, DefaultHashBuilder>;
 
 #[derive(Debug, Default)]
 struct Writer {
-    keys: HashMap<(Scope, NamespaceId), ZoneKey>,
+    /// Of the namespaces that there are.
+    known: HashMap<(Scope, NamespaceId), Known>,
     next_key: ZoneKey,
+    /// The contested names that were logged as a warning.
+    warned: HashSet<DnsName>,
+}
+
+#[derive(Debug)]
+struct Known {
+    key: ZoneKey,
+    /// The zone of the namespace as it was added, with its name; `None` if the view does not show it.
+    shown: Option<(DnsName, Arc<Namespace>)>,
 }
 
 impl NameTable {
@@ -95,7 +105,7 @@ impl NameTable {
     /// The zones that the view shows but that are never answered from, in order of their names.
     #[must_use]
     pub fn hidden_zones(&self) -> Vec<HiddenZone> {
-        self.read().zones.hidden().to_vec()
+        self.read().zones.hidden().collect()
     }
 
     pub(crate) fn read(&self) -> Guard<Arc<Published>> {
@@ -106,16 +116,22 @@ impl NameTable {
         self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, state: &State, names: Arc<Names>, writer: &mut Writer) {
-        let zones = writer.zones(state, &self.0.view);
-        let before = self.0.published.load();
-        for hidden in zones.hidden() {
-            if !before.zones.hidden().contains(hidden) {
-                let HiddenZone { name, scope, namespace, answering_scope, answering_namespace } = hidden;
-                tracing::warn!(%name, %scope, %namespace, %answering_scope, %answering_namespace, "zone is hidden by another");
+    /// Updates the zones of these namespaces of a scope.
+    fn publish(&self, scope: &Scope, namespaces: &[NamespaceId], after: &ScopeState, writer: &mut Writer) {
+        let published = self.0.published.load();
+        let (mut zones, mut changes) = (published.zones.clone(), false);
+        for id in namespaces {
+            let namespace = after.namespace(id.as_str()).map(NamespaceEntry::namespace);
+            let update = writer.update(&mut zones, &self.0.view, scope, id, namespace);
+            changes |= update.changes;
+            if let Some(hidden) = &update.hides {
+                writer.log_hidden(hidden);
             }
         }
-        self.0.published.store(Arc::new(Published { zones, names }));
+        if changes {
+            let names = Arc::clone(&published.names);
+            self.0.published.store(Arc::new(Published { zones, names }));
+        }
     }
 }
 
@@ -157,48 +173,61 @@ impl Observer for NameTable {
                 replace(&names, removed, added);
             }
         }
-        if touched.zones {
-            self.publish(new, names, &mut writer);
+        if !touched.namespaces.is_empty() {
+            self.publish(scope, &touched.namespaces, after, &mut writer);
         }
     }
 
     fn rebuild(&self, new: &State) {
         let mut writer = self.writer();
         // Beside the table that is read, which stays whole until the new one is.
-        let names = Arc::<Names>::default();
+        let (names, mut zones) = (Arc::<Names>::default(), Zones::default());
+        for known in writer.known.values_mut() {
+            known.shown = None;
+        }
         for (scope, state) in new.scopes() {
-            for namespace in state.namespaces() {
-                for service in state.services_of(namespace) {
-                    let key = writer.key(scope, namespace.namespace());
+            for entry in state.namespaces() {
+                let namespace = entry.namespace();
+                for service in state.services_of(entry) {
+                    let key = writer.key(scope, &namespace.id);
                     for instance in service.instances().iter() {
-                        replace(&names, Vec::new(), given(instance, service, namespace.namespace(), key));
+                        replace(&names, Vec::new(), given(instance, service, namespace, key));
                     }
                 }
+                writer.update(&mut zones, &self.0.view, scope, &namespace.id, Some(namespace));
             }
         }
-        self.publish(new, names, &mut writer);
+        writer.known.retain(|(scope, id), _| new.scope(scope).namespace(id.as_str()).is_some());
+        let contested = zones.contested();
+        if contested > 0 {
+            tracing::warn!(
+                names = contested,
+                "several namespaces have the same zone name: one of each name answers"
+            );
+        }
+        self.0.published.store(Arc::new(Published { zones, names }));
     }
 }
 
 /// What changes concern: their order does not matter, since both the state before and the one after are known.
 struct Touched {
-    zones: bool,
+    namespaces: Vec<NamespaceId>,
     instances: Vec<(ServiceId, InstanceId)>,
 }
 
 impl Touched {
     fn by(changes: &[Change], before: &ScopeState, after: &ScopeState) -> Self {
-        let mut touched = Self { zones: false, instances: Vec::new() };
+        let mut touched = Self { namespaces: Vec::new(), instances: Vec::new() };
         for change in changes {
             match change {
                 Change::PutNamespace(namespace) => {
-                    touched.zones = true;
+                    touched.namespaces.push(namespace.id.clone());
                     touched.namespace(namespace, before, after);
                 }
                 // Its effect comes as changes of its own.
                 Change::BeginOperation(_) | Change::EndOperation(_) => {}
                 // Its services, and their instances, have changes of their own.
-                Change::DeleteNamespace(_) => touched.zones = true,
+                Change::DeleteNamespace(id) => touched.namespaces.push(id.clone()),
                 Change::PutService(service) => touched.service(service, before, after),
                 Change::DeleteService(_) => {}
                 Change::PutInstance { service, instance, .. } => {
@@ -256,27 +285,78 @@ impl Touched {
     }
 }
 
+/// What became of the zone of a namespace.
+#[derive(Debug, Default)]
+struct ZoneUpdate {
+    changes: bool,
+    hides: Option<HiddenZone>,
+}
+
 impl Writer {
-    fn key(&mut self, scope: &Scope, namespace: &Namespace) -> ZoneKey {
-        *self.keys.entry((scope.clone(), namespace.id.clone())).or_insert_with(|| {
+    /// The most names that are remembered as logged. Zones of more names are logged for debugging only.
+    const MAX_WARNED: usize = 1000;
+
+    fn known(&mut self, scope: &Scope, namespace: &NamespaceId) -> &mut Known {
+        self.known.entry((scope.clone(), namespace.clone())).or_insert_with(|| {
             self.next_key += 1;
-            self.next_key
+            Known { key: self.next_key, shown: None }
         })
     }
 
-    /// The zones of the state, and no keys but those of its namespaces.
-    fn zones(&mut self, state: &State, view: &View) -> Zones {
-        self.keys.retain(|(scope, id), _| state.scope(scope).namespace(id.as_str()).is_some());
-        for (scope, found) in state.scopes() {
-            for namespace in found.namespaces().map(NamespaceEntry::namespace) {
-                if namespace.hosted_zone().is_some() {
-                    self.key(scope, namespace);
-                }
+    fn key(&mut self, scope: &Scope, namespace: &NamespaceId) -> ZoneKey {
+        self.known(scope, namespace).key
+    }
+
+    /// Brings the zone of a namespace up to date with what it is now, `None` if it was deleted.
+    fn update(
+        &mut self,
+        zones: &mut Zones,
+        view: &View,
+        scope: &Scope,
+        id: &NamespaceId,
+        now: Option<&Arc<Namespace>>,
+    ) -> ZoneUpdate {
+        let known = self.known(scope, id);
+        let key = known.key;
+        let shown = now.filter(|namespace| view.shows(namespace)).and_then(|namespace| {
+            let name = namespace.zone_name()?.ok()?;
+            Some((name, Arc::clone(namespace)))
+        });
+        let is_same = match (&known.shown, &shown) {
+            (Some((_, old)), Some((_, new))) => {
+                old.name == new.name && old.kind == new.kind && old.created == new.created
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        let mut update = ZoneUpdate { changes: !is_same, hides: None };
+        if !is_same {
+            if let Some((name, namespace)) = known.shown.take() {
+                zones.remove(name, &ZoneCandidate { namespace, key });
+            }
+            known.shown = shown;
+            if let Some((name, namespace)) = &known.shown {
+                let namespace = Arc::clone(namespace);
+                update.hides = zones.add(name.clone(), &ZoneCandidate { namespace, key });
             }
         }
-        Zones::of(state, view, |namespace| {
-            self.keys.get(&(namespace.scope.clone(), namespace.id.clone())).copied()
-        })
+        if now.is_none() {
+            self.known.remove(&(scope.clone(), id.clone()));
+        }
+        update
+    }
+
+    /// Logs a hidden zone: the first one of each name as a warning.
+    fn log_hidden(&mut self, hidden: &HiddenZone) {
+        let HiddenZone { name, scope, namespace, answering_scope, answering_namespace } = hidden;
+        if self.warned.len() < Self::MAX_WARNED && self.warned.insert(name.clone()) {
+            tracing::warn!(
+                %name, %scope, %namespace, %answering_scope, %answering_namespace,
+                "zone is hidden: an older or private namespace with the same name answers"
+            );
+        } else {
+            tracing::debug!(%name, %scope, %namespace, %answering_scope, %answering_namespace, "zone is hidden");
+        }
     }
 
     /// The records of an instance in a state; none if it is not there.
@@ -299,7 +379,7 @@ impl Writer {
         let Some(instance) = service.instances().get(id.as_str()) else {
             return Vec::new();
         };
-        let key = self.key(scope, namespace);
+        let key = self.key(scope, &namespace.id);
         given(instance, service, namespace, key)
     }
 }

@@ -142,12 +142,13 @@ impl DnsServer {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let mut counts = Counts::new();
-        counts.merge(&self.before);
+        let published = self.table.read();
+        counts.merge(&self.before, &published.zones);
         let workers = self.listeners.iter().flat_map(|listener| &listener.counters);
         for worker in workers.chain([&self.tcp]) {
-            counts.merge(&worker.lock());
+            counts.merge(&worker.lock(), &published.zones);
         }
-        counts.snapshot(self.table.read().zones.names())
+        counts.snapshot(&published.zones)
     }
 
     /// Listens on one more address, as [`DnsServerBuilder::bind`] does, and returns it with the port that was chosen for 0.
@@ -204,7 +205,7 @@ impl DnsServer {
         // Removed last, so that a cancelled `close` can be retried.
         self.addresses.remove(place);
         for counters in self.listeners.remove(place).counters {
-            self.before.merge(&counters.lock());
+            self.before.merge(&counters.lock(), &self.table.read().zones);
         }
         true
     }

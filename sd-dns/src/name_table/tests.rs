@@ -31,14 +31,14 @@ use super::*;
 use crate::{AliasAddresses, AliasResolver, Answerer, Reply, Transport};
 
 /// One of each entity, to make others of.
-struct Prototypes {
-    namespace: Namespace,
+pub(crate) struct Prototypes {
+    pub(crate) namespace: Namespace,
     service: Service,
     record: DnsRecord,
     instance: Instance,
 }
 
-fn prototypes() -> Prototypes {
+pub(crate) fn prototypes() -> Prototypes {
     let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
     let api = cloud_map.at(Scope::default());
     api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1")).unwrap();
@@ -216,7 +216,7 @@ fn dump(table: &NameTable) -> BTreeMap<String, String> {
     let writer = table.writer();
     let zone = |key: &[u8]| {
         let number = ZoneKey::from_be_bytes(*key.first_chunk().unwrap());
-        let (scope, id) = writer.keys.iter().find(|(_, found)| **found == number).unwrap().0;
+        let (scope, id) = writer.known.iter().find(|(_, known)| known.key == number).unwrap().0;
         format!("{scope} {id} {:?}", &key[4..])
     };
     let published = table.read();
@@ -224,6 +224,11 @@ fn dump(table: &NameTable) -> BTreeMap<String, String> {
     let mut dumped: BTreeMap<_, _> =
         names.map(|entry| (zone(entry.key()), dump_entry(entry.value()))).collect();
     dumped.insert("hidden".into(), format!("{:?}", table.hidden_zones()));
+    dumped.insert("zones".into(), published.zones.dump());
+    // Each namespace is known, and nothing else.
+    let mut known: Vec<_> = writer.known.keys().map(|(scope, id)| format!("{scope} {id}")).collect();
+    known.sort();
+    dumped.insert("known".into(), known.join(", "));
     dumped
 }
 

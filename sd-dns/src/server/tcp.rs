@@ -172,7 +172,8 @@ impl Connection {
                     self.waiting.spawn(wait(self.answerer.clone(), waiting, begun));
                 }
                 Begun::Done(answered) => {
-                    self.counters.lock().answered(Transport::Tcp, answered);
+                    let zones = &self.answerer.read().zones;
+                    self.counters.lock().answered(Transport::Tcp, answered, zones);
                     count += 1;
                     if self.answers.len() >= Self::WRITE {
                         self.send().await?;
@@ -192,7 +193,7 @@ impl Connection {
         append(&mut self.answers, |out| out.extend_from_slice(&octets));
         self.send().await?;
         let mut counts = self.counters.lock();
-        counts.answered(Transport::Tcp, answered);
+        counts.answered(Transport::Tcp, answered, &self.answerer.read().zones);
         counts.took(begun.elapsed(), 1);
         Ok(())
     }

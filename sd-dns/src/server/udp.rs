@@ -125,7 +125,7 @@ impl<D: Datagrams> Worker<D> {
                 Begun::Waits(waiting) => waiting.fail(out),
             };
             self.answers.end(number);
-            counts.answered(Transport::Udp, answered);
+            counts.answered(Transport::Udp, answered, &published.zones);
         }
     }
 
@@ -165,7 +165,7 @@ impl<D: Datagrams> Later<D> {
         let answered = complete(&self.answerer, &waiting, &mut answer).await;
         let sent = self.send(&answer).await;
         let mut counts = self.counters.lock();
-        counts.answered(Transport::Udp, answered);
+        counts.answered(Transport::Udp, answered, &self.answerer.read().zones);
         counts.took(self.begun.elapsed(), 1);
         if let Err(error) = sent {
             counts.unsent();

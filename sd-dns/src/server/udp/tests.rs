@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, net::Ipv4Addr, sync::Mutex};
 
 use super::*;
-use crate::{counters::Counts, name_table::NameTable};
+use crate::{
+    counters::Counts,
+    name_table::{NameTable, Zones},
+};
 
 /// Has received a batch of queries, and sends as it is told: so many, or with this error.
 struct Stubborn {
@@ -58,8 +61,9 @@ async fn check(outcomes: &[Result<usize, io::ErrorKind>], expected: &[usize]) {
     assert_eq!(*worker.datagrams.sent.lock().unwrap(), expected);
     assert!(worker.datagrams.outcomes.lock().unwrap().is_empty());
     let mut counts = Counts::new();
-    counts.merge(&worker.counters.lock());
-    let counters = counts.snapshot(std::iter::empty());
+    let zones = Zones::default();
+    counts.merge(&worker.counters.lock(), &zones);
+    let counters = counts.snapshot(&zones);
     assert_eq!((counters.udp, counters.ignored, counters.unsent), (4, 1, 4 - expected.len() as u64));
     assert_eq!(counters.latency.count(), 4);
 }
