@@ -34,20 +34,20 @@ pub struct Answerer {
     others: Others,
 }
 
-/// Who is asked for what is not in the table.
+/// Other servers, for names that are not in the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Others {
     pub(crate) resolver: Option<Arc<dyn AliasResolver>>,
     pub(crate) forwarder: Option<Forwarder>,
 }
 
-/// What is known of an answer without waiting.
+/// An answer as far as it is known without waiting.
 pub(crate) enum Begun {
     /// Nothing is to be sent.
     Nothing,
-    /// All of it: it was appended to the buffer.
+    /// The whole answer was appended to the buffer.
     Done(Answered),
-    /// Nothing was written: it waits for somebody else.
+    /// Nothing was written: the answer waits for another server.
     Waits(Box<Waiting>),
 }
 
@@ -143,14 +143,14 @@ impl Answerer {
         }
     }
 
-    /// Whether a query has come back from where it was sent by the forwarder.
+    /// Whether a query is one that the forwarder has sent to an upstream.
     fn is_loop(&self, packet: &[u8], waiting: &Waiting) -> bool {
         // Our queries are short; what a client appends to its own is not searched.
         let packet = &packet[..packet.len().min(usize::from(MAX_UDP_PAYLOAD))];
         self.others.forwarder.as_ref().is_some_and(|to| to.has_sent(packet, &waiting.asked()))
     }
 
-    /// Appends the answer that has waited for somebody else.
+    /// Appends an answer that waits for another server.
     pub(crate) async fn complete(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
         if let Wants::Addresses(_) = waiting.wants() {
             return self.alias(waiting, out).await;
@@ -170,7 +170,7 @@ impl Answerer {
             Ok(found) => waiting.finish(alias, &found, out),
             Err(error) => {
                 let (target, kind) = (alias.target(), alias.kind().as_str());
-                tracing::debug!(%target, kind, %error, "the target of an alias cannot be resolved");
+                tracing::debug!(%target, kind, %error, "cannot resolve alias target");
                 waiting.fail(out)
             }
         }
@@ -212,9 +212,9 @@ impl Answerer {
             }
             (Begun::Waits(beyond), resolver) => match (beyond.wants(), resolver) {
                 (Wants::Everything, Some(resolver)) => return resolver.resolve(target, kind).await,
-                (Wants::Addresses(_), _) => return Err("it is an alias itself".into()),
+                (Wants::Addresses(_), _) => return Err("the target is an alias itself".into()),
                 (Wants::Everything | Wants::Rest(_), _) => {
-                    self.relay(&beyond, &mut answer).await.map_err(|_| "it leads to an alias")?;
+                    self.relay(&beyond, &mut answer).await.map_err(|_| "the target leads to an alias")?;
                 }
             },
             (Begun::Done(_) | Begun::Nothing, _) => {}

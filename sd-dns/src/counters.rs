@@ -33,7 +33,8 @@ pub struct Counters {
     pub by_zone: BTreeMap<DnsName, u64>,
     /// Answers of other servers that were passed on: see [`Forwarder`](crate::Forwarder). They are among the answers above.
     pub forwarded: u64,
-    /// Messages that are not answered: shorter than a header, responses, or from an address that no answer can reach.
+    /// Messages that are not answered: shorter than a header, responses, or from an address that no answer
+    /// can reach.
     pub ignored: u64,
     /// Datagrams that the system refused to send, of the answers above.
     pub unsent: u64,
@@ -129,7 +130,8 @@ impl Counts {
     /// Bounds the memory that clients can fill with unusual types.
     const MAX_OTHER_TYPES: usize = 1000;
 
-    /// The most rows of zones for a table: dropping rows takes as many steps as there are, so it happens rarely.
+    /// The most rows of zones for a table: dropping rows takes as many steps as there are, so it happens
+    /// rarely.
     fn max_zones(zones: &Zones) -> usize {
         2 * zones.keys_len() + 64
     }

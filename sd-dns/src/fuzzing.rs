@@ -20,8 +20,9 @@ use crate::{
 
 /// Answers a message, by both ways if both take it, and returns whether it is a usual query.
 ///
-/// Both ways give the same answer. It belongs to the message, is well-formed, no longer than the client can receive, and
-/// has the code and EDNS that follow from how hickory-proto reads the message, if that can read it.
+/// Both ways give the same answer. It belongs to the message, is well-formed, no longer than the client can
+/// receive, and has the code and EDNS that follow from how hickory-proto reads the message, if that can read
+/// it.
 ///
 /// # Errors
 /// What is wrong with an answer.
@@ -66,8 +67,8 @@ pub fn query(table: &NameTable, packet: &[u8]) -> Result<bool, String> {
     Ok(usual.is_some())
 }
 
-/// The payload that the client says by EDNS and the code that the message is refused with, as hickory-proto reads it: 0 if it
-/// is answered. `None` if hickory-proto cannot read it, or if it may be too long for us.
+/// The payload that the client says by EDNS and the code that the message is refused with, as hickory-proto
+/// reads it: 0 if it is answered. `None` if hickory-proto cannot read it, or if it may be too long for us.
 fn expected(packet: &[u8]) -> Option<(Option<u16>, u16)> {
     let parsed = ParsedMessage::from_vec(packet).ok()?;
     let records = [&parsed.answers, &parsed.authorities, &parsed.additionals].into_iter().flatten();

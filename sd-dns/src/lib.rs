@@ -48,9 +48,9 @@
 //! - **The records stand ready.** The table is told of every change inside the call that makes it, and a query is one look
 //!   at the entry of its name. So an instance that is registered is answered, whoever asks next, and what a query costs
 //!   does not depend on how many instances there are.
-//! - **A packet costs what a query costs.** Messages are read and answered as the bytes they are, without allocating. The
-//!   header and the question decide what is refused; at most 40 records beside the question are stepped over, and names in
-//!   them are never decompressed. A query with more is a format error.
+//! - **A packet costs what a query costs.** Messages are read and answered as the bytes they are, without
+//!   allocating. The header and the question decide what is refused; at most 40 records beside the question
+//!   are stepped over, and names in them are never decompressed. A query with more is a format error.
 //! - **The rules are the core's.** Which records an instance gives is [`sd_core::records::records_of`], which of them are
 //!   answered [`sd_core::records::select`]; the table is held against [`sd_core::records::resolve`] by a property test.
 //!

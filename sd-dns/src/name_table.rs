@@ -355,7 +355,10 @@ impl Writer {
                 "zone is hidden: an older or private namespace with the same name answers"
             );
         } else {
-            tracing::debug!(%name, %scope, %namespace, %answering_scope, %answering_namespace, "zone is hidden");
+            tracing::debug!(
+                %name, %scope, %namespace, %answering_scope, %answering_namespace,
+                "zone is hidden"
+            );
         }
     }
 

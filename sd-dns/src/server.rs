@@ -1,4 +1,4 @@
-//! Sockets: UDP workers and TCP connections that put messages before an [`Answerer`].
+//! The UDP workers and TCP connections of a server.
 
 mod bind;
 mod datagrams;
@@ -41,16 +41,16 @@ pub struct DnsServer {
     settings: Settings,
     runtime: Handle,
     addresses: Vec<SocketAddr>,
-    /// Those of the addresses, in their order.
+    /// In the order of the addresses.
     listeners: Vec<Listener>,
     /// Those of all addresses.
     connections: Connections,
     tcp: Arc<WorkerCounters>,
-    /// What was counted on addresses that are no longer listened on.
+    /// What was counted on closed addresses.
     before: Counts,
 }
 
-/// What listens on an address.
+/// The tasks of one address.
 #[derive(Debug)]
 struct Listener {
     stop: watch::Sender<bool>,
@@ -75,28 +75,27 @@ struct Settings {
     idle_timeout: Duration,
 }
 
-/// What has arrived before the end is known only after the runtime has looked at the system once more, which it does
-/// within this time.
+/// How long a draining socket is polled: the runtime needs this time to see what the system has received.
 const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// A client that goes on sending is not answered for ever: this many turns at most.
+/// The most turns of a draining socket, in case its client never stops sending.
 const DRAIN_TURNS: usize = 64;
 
-/// How long the target of an alias is waited for: less than clients wait before they ask again.
+/// How long the target of an alias is waited for: less than the time after which clients retry.
 const ALIAS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Appends the answer that waits for somebody else.
+/// Appends an answer that waits for another server.
 async fn complete(answerer: &Answerer, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
     let limit = match waiting.wants() {
         Wants::Addresses(_) => ALIAS_TIMEOUT,
-        // All questions together that a chain through our zones and others needs.
+        // For all questions of a chain of aliases together.
         Wants::Everything | Wants::Rest(_) => forward::DEADLINE,
     };
     if let Ok(answered) = timeout(limit, answerer.complete(waiting, out)).await {
         return answered;
     }
     if let Wants::Addresses(alias) = waiting.wants() {
-        tracing::debug!(target = %alias.target(), "the target of an alias was not resolved in time");
+        tracing::debug!(target = %alias.target(), "alias target not resolved in time");
     }
     waiting.fail(out)
 }
@@ -200,7 +199,7 @@ impl DnsServer {
         let deadline = Instant::now() + Self::DRAIN;
         listener.begin_to_drain(deadline);
         if timeout_at(deadline, listener.ended()).await.is_err() {
-            tracing::debug!(%address, "answers that wait are given up");
+            tracing::debug!(%address, "gave up waiting answers");
         }
         // Removed last, so that a cancelled `close` can be retried.
         self.addresses.remove(place);
@@ -228,7 +227,7 @@ impl DnsServer {
             }
         };
         if timeout_at(deadline, done).await.is_err() {
-            tracing::debug!("connections are closed with answers unread");
+            tracing::debug!("closed connections with unread answers");
         }
     }
 }

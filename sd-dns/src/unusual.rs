@@ -1,5 +1,5 @@
-//! Messages that are not queries of the usual kind. Most are refused, and none costs much more than a usual query: the
-//! header and the question decide, and of the records only the OPT record is looked for.
+//! Messages that are not queries of the usual kind. Most are refused, and none costs much more than a usual
+//! query: the header and the question decide, and of the records only the OPT record is looked for.
 
 use sd_core::random::RandomSource;
 
@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// Appends the answer to a message that has the header of a query. The error is an answer that has to wait for another
-/// server.
+/// Appends the answer to a message that has the header of a query. The error is an answer that has to wait
+/// for another server.
 pub(crate) fn answer(
     published: &Published,
     header: QueryHeader,

@@ -474,7 +474,7 @@ async fn a_server_does_not_ask_itself() {
         let forwarder = Forwarder::new([(upstream, port).into()]);
         let error = builder.with_forwarder(forwarder).bind([(address, port).into()]).await.unwrap_err();
         let expected =
-            format!("cannot listen on {address}:{port}: names would be asked of this server itself");
+            format!("cannot listen on {address}:{port}: it is also an upstream of the forwarder (loop)");
         assert_eq!(error.to_string(), expected);
     }
 }

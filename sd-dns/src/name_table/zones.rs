@@ -14,7 +14,8 @@ type HashSet<T> = GenericHashSet<T, DefaultHashBuilder, DefaultSharedPtr>;
 
 /// The zones that are answered for, found by the longest suffix of a name.
 ///
-/// A copy shares all with its original. A change takes O(log n) of n zones, and as many steps as the zone's name has labels.
+/// A copy shares all with its original. A change takes O(log n) of n zones, and as many steps as the zone's
+/// name has labels.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Zones {
     by_name: HashMap<Arc<[u8]>, Zone>,
@@ -72,7 +73,8 @@ pub struct HiddenZone {
 }
 
 impl Zones {
-    /// Adds a zone of this name. Returns the zone that this hides: itself, or the one that has answered before.
+    /// Adds a zone of this name. Returns the zone that this hides: itself, or the one that has answered
+    /// before.
     pub(super) fn add(&mut self, name: DnsName, added: &Candidate) -> Option<HiddenZone> {
         self.keys.insert(added.key);
         let mut candidates = self.candidates.get(&name).cloned().unwrap_or_default();

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::datagrams;
 use crate::wire::Transport;
 
-/// An address cannot be listened on.
+/// The server cannot listen on an address.
 #[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
@@ -30,13 +30,14 @@ impl BindError {
         self.address
     }
 
-    /// Over which transport.
+    /// The transport.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport
     }
 
-    /// What the system says; of an address that the forwarder would ask, that it is not valid.
+    /// The kind of the system's error; `InvalidInput` for an address that is also an upstream of the
+    /// forwarder.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match &self.reason {
@@ -49,18 +50,18 @@ impl BindError {
         move |error| Self { address, transport, reason: Reason::System(error) }
     }
 
-    /// The address is one that questions are forwarded to.
+    /// The address is also an upstream of the forwarder.
     pub(super) fn own_upstream(address: SocketAddr) -> Self {
         Self { address, transport: Transport::Udp, reason: Reason::OwnUpstream }
     }
 }
 
 impl fmt::Display for BindError {
-    /// One line that says it all for the usual reasons; for others the source tells more.
+    /// One line. For unusual reasons the source has the details.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, transport, reason } = self;
         let Reason::System(error) = reason else {
-            return write!(f, "cannot listen on {address}: names would be asked of this server itself");
+            return write!(f, "cannot listen on {address}: it is also an upstream of the forwarder (loop)");
         };
         let reason = match error.kind() {
             io::ErrorKind::AddrInUse => "the port is taken",

@@ -1,5 +1,5 @@
-//! Connections (RFC 7766): messages with their length before them, as many as come. They are answered in order, but for
-//! those that wait for somebody else.
+//! TCP connections (RFC 7766): each message has its length before it. Messages are answered in order, except
+//! those that wait for another server.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use sd_net::Draining;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, yield_now},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -60,10 +60,11 @@ struct Connection {
     idle_timeout: Duration,
     /// Those of all connections.
     counters: Arc<WorkerCounters>,
-    /// Received and not yet answered: at most one message that is not complete, after each turn, unless too many wait.
+    /// Received and not yet answered: after each turn at most one incomplete message, unless too many answers
+    /// wait.
     received: Vec<u8>,
     answers: Vec<u8>,
-    /// Answers that wait for somebody else. Others overtake them (RFC 7766 section 6.2.1.1).
+    /// Answers that wait for another server. Others overtake them (RFC 7766 section 6.2.1.1).
     waiting: JoinSet<Waited>,
 }
 
@@ -85,10 +86,12 @@ struct Waited {
 impl Connection {
     /// The least room for what is received next.
     const READ: usize = 4096;
-    /// Answers are sent at the latest when there are so many octets of them.
+    /// Answers of this many octets are sent at once.
     const WRITE: usize = 64 * 1024;
-    /// The most answers that wait: no more is received before one of them is there.
+    /// The most answers that wait. Nothing more is received until one of them is complete.
     const MAX_WAITING: usize = 128;
+    /// How many messages are answered before other tasks have their turn.
+    const TURNS: usize = 64;
 
     async fn serve(mut self, mut draining: Draining) -> io::Result<()> {
         let mut deadline = Instant::now() + self.idle_timeout;
@@ -155,16 +158,18 @@ impl Connection {
         self.stream.shutdown().await
     }
 
-    /// Answers all complete messages, in one write unless the answers are many; those that wait when they are there.
+    /// Answers all complete messages, in one write unless the answers are many; those that wait are answered
+    /// later.
     async fn answer(&mut self) -> io::Result<Progress> {
         let (begun, mut count) = (std::time::Instant::now(), 0);
-        let mut done = 0;
+        let (mut done, mut turns) = (0, 0);
         while self.has_room()
             && let Some(message) = first_message(&self.received[done..])
         {
             done += LENGTH + message.len();
+            let published = self.answerer.read();
             let answered = append(&mut self.answers, |out| {
-                self.answerer.begin(&self.answerer.read(), message, Transport::Tcp, out)
+                self.answerer.begin(&published, message, Transport::Tcp, out)
             });
             match answered {
                 Begun::Nothing => self.counters.lock().ignored(),
@@ -172,13 +177,17 @@ impl Connection {
                     self.waiting.spawn(wait(self.answerer.clone(), waiting, begun));
                 }
                 Begun::Done(answered) => {
-                    let zones = &self.answerer.read().zones;
-                    self.counters.lock().answered(Transport::Tcp, answered, zones);
+                    self.counters.lock().answered(Transport::Tcp, answered, &published.zones);
                     count += 1;
-                    if self.answers.len() >= Self::WRITE {
-                        self.send().await?;
-                    }
                 }
+            }
+            drop(published);
+            if self.answers.len() >= Self::WRITE {
+                self.send().await?;
+            }
+            turns += 1;
+            if turns % Self::TURNS == 0 {
+                yield_now().await;
             }
         }
         self.received.drain(..done);
@@ -240,3 +249,6 @@ fn append<T>(answers: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T 
     }
     written
 }
+
+#[cfg(test)]
+mod tests;

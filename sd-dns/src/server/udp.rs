@@ -1,5 +1,6 @@
 use std::{
     fmt, io,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,10 +23,10 @@ use crate::{
     wire::{MAX_UDP_PAYLOAD, Transport, answer::Waiting},
 };
 
-/// After an error of the socket that may well come again at once.
+/// The wait after a socket error, which may come again at once.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Answers the datagrams of one socket until it is told to stop, and then what is waiting.
+/// Answers the datagrams of one socket until it is stopped, and then those that have arrived.
 pub(super) async fn serve<D: Datagrams>(
     socket: UdpSocket,
     answerer: Answerer,
@@ -47,6 +48,7 @@ pub(super) async fn serve<D: Datagrams>(
                 Err(error) => Err(error),
             };
             match done {
+                // More may be waiting: other tasks have their turn first.
                 Ok(BATCH..) => yield_now().await,
                 Ok(_) => {}
                 Err(error) => {
@@ -73,19 +75,19 @@ struct Worker<D> {
     counters: Arc<WorkerCounters>,
     datagrams: D,
     answers: Answers,
-    /// Answers that wait for somebody else, each in a task of its own.
+    /// Answers that wait for another server, each in its own task.
     waiting: JoinSet<()>,
 }
 
 impl<D: Datagrams> Worker<D> {
-    /// The most answers that wait.
+    /// The most answers that wait at a time.
     const MAX_WAITING: usize = 1024;
 
     fn new(answerer: Answerer, counters: Arc<WorkerCounters>) -> Self {
         Self { answerer, counters, datagrams: D::new(), answers: Answers::new(), waiting: JoinSet::new() }
     }
 
-    /// Answers what waits at the socket, and returns how many datagrams that were.
+    /// Receives and answers one batch, and returns its length.
     async fn turn(&mut self, socket: &Arc<UdpSocket>) -> io::Result<usize> {
         while self.waiting.try_join_next().is_some() {}
         let received = self.datagrams.receive(socket)?;
@@ -98,12 +100,16 @@ impl<D: Datagrams> Worker<D> {
         Ok(received)
     }
 
-    /// Writes the answers to what was received, but for those that wait.
+    /// Writes the answers to a batch, except those that wait.
     fn answer(&mut self, received: usize, begun: Instant, socket: &Arc<UdpSocket>) {
         self.answers.clear();
         let published = self.answerer.read();
         let mut counts = self.counters.lock();
         for number in 0..received {
+            if !self.datagrams.source(number).is_some_and(is_answerable) {
+                counts.ignored();
+                continue;
+            }
             let (packet, out) = (self.datagrams.octets(number), &mut self.answers.octets);
             let answered = match self.answerer.begin(&published, packet, Transport::Udp, out) {
                 Begun::Nothing => {
@@ -129,7 +135,7 @@ impl<D: Datagrams> Worker<D> {
         }
     }
 
-    /// Sends the answers. Those that cannot be sent are left out.
+    /// Sends the answers, and skips those that cannot be sent.
     async fn send(&self, socket: &UdpSocket) {
         let mut sent = 0;
         while sent < self.answers.len() {
@@ -141,7 +147,7 @@ impl<D: Datagrams> Worker<D> {
                     }
                 }
                 Err(error) => {
-                    tell(&error, self.datagrams.peer(self.answers.to(sent)));
+                    log_unsent(&error, self.datagrams.peer(self.answers.to(sent)));
                     self.counters.lock().unsent();
                     sent += 1;
                 }
@@ -169,7 +175,7 @@ impl<D: Datagrams> Later<D> {
         counts.took(self.begun.elapsed(), 1);
         if let Err(error) = sent {
             counts.unsent();
-            tell(&error, self.peer);
+            log_unsent(&error, self.peer);
         }
     }
 
@@ -184,9 +190,21 @@ impl<D: Datagrams> Later<D> {
     }
 }
 
-/// If the client is out of reach, that is its own affair, and so is what the system has no room for: it asks again.
-fn tell(error: &io::Error, client: impl fmt::Display) {
-    tracing::debug!(%error, %client, "cannot answer");
+/// Send errors are treated as packet loss; the client retries.
+fn log_unsent(error: &io::Error, client: impl fmt::Display) {
+    tracing::debug!(%error, %client, "cannot send an answer");
+}
+
+/// Whether an answer can reach the client at this address, and nobody else: no client sends from port 0 or
+/// from an address that is not its own, so such a source is forged.
+fn is_answerable(source: SocketAddr) -> bool {
+    let is_host = match source.ip() {
+        IpAddr::V4(address) => {
+            !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+        }
+        IpAddr::V6(address) => !(address.is_unspecified() || address.is_multicast()),
+    };
+    source.port() != 0 && is_host
 }
 
 /// The answers of a turn, one after the other.
@@ -198,7 +216,7 @@ struct Answers {
 
 impl Answers {
     fn new() -> Self {
-        // One more, since the last one may be too long before it is cut.
+        // One more, because the last one may be too long before it is cut.
         let room = (BATCH + 1) * usize::from(MAX_UDP_PAYLOAD);
         Self { octets: Vec::with_capacity(room), ends: Vec::with_capacity(BATCH) }
     }
@@ -208,7 +226,7 @@ impl Answers {
         self.ends.clear();
     }
 
-    /// What was written since the last one is an answer.
+    /// Ends an answer: what was written since the end of the one before.
     fn end(&mut self, number: usize) {
         self.ends.push((self.octets.len(), number));
     }
@@ -222,7 +240,7 @@ impl Answers {
         self.ends[answer].1
     }
 
-    /// All but the first ones.
+    /// The answers from this one on.
     fn from(&self, first: usize) -> impl Iterator<Item = Answer<'_>> {
         let mut start = first.checked_sub(1).map_or(0, |before| self.ends[before].0);
         self.ends[first..].iter().map(move |&(end, to)| {

@@ -1,13 +1,13 @@
 //! The sections of a query: finds its OPT record without following compression pointers.
 //!
-//! Nobody needs the other records. A pointer costs its sender two octets and a reader up to 255, so following pointers
-//! would make a packet cost many times its size.
+//! Nobody needs the other records. A pointer costs its sender two octets and a reader up to 255, so following
+//! pointers would make a packet cost many times its size.
 
 use super::{Edns, HEADER, kind, query::Question, u16_at};
 use crate::name_table::LookupName;
 
-/// The most steps through one query: up to 40 records, a name of any length among few. A longer query is malformed; clients
-/// send a record or two. This bounds what a message of 65 535 octets costs.
+/// The most steps through one query: up to 40 records, a name of any length among few. A longer query is
+/// malformed; clients send a record or two. This bounds what a message of 65 535 octets costs.
 pub(crate) const MAX_STEPS: usize = 160;
 
 /// The steps of a record besides those of its owner's name, in proportion to the work.
@@ -42,10 +42,12 @@ impl Opt {
     }
 }
 
-/// The OPT record of a query. `question` is its only question; `None` if there are several, or one with another form.
+/// The OPT record of a query. `question` is its only question; `None` if there are several, or one with
+/// another form.
 ///
 /// # Errors
-/// The sections are not well-formed, have more than one OPT record or one in the wrong section, or are too long.
+/// The sections are not well-formed, have more than one OPT record or one in the wrong section, or are too
+/// long.
 pub(crate) fn opt(packet: &[u8], question: Option<&Question<'_>>) -> Result<Option<Opt>, Malformed> {
     find_opt(packet, question, &mut { MAX_STEPS })
 }

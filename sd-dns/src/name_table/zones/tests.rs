@@ -137,7 +137,8 @@ fn hidden_zones_are_warned_of_once_for_each_name() {
         assert!(counts.is_empty(), "{counts:?}");
         found
     };
-    // Of a single dispatcher, tracing asks only that of the thread that comes to an event first, which may be another test's.
+    // Of a single dispatcher, tracing asks only that of the thread that comes to an event first, which may be
+    // another test's.
     let [dispatch, _other] = array::from_fn(|_| Dispatch::new(Events(events.clone())));
     with_default(&dispatch, || {
         let table = NameTable::new();

@@ -1,4 +1,4 @@
-//! A system call for each datagram: what every system has.
+//! One system call for each datagram, for systems other than Linux.
 
 use std::{io, net::SocketAddr};
 
@@ -9,7 +9,7 @@ use super::{Answer, BATCH, Datagrams, ROOM};
 pub(in crate::server) struct Each {
     received: Vec<(usize, SocketAddr)>,
     octets: Box<[u8]>,
-    /// As long as datagrams may be: to receive less than there is fails on some systems.
+    /// Room for the longest datagram: on some systems it is an error to receive less than there is.
     longest: Box<[u8]>,
 }
 
@@ -35,7 +35,7 @@ impl Datagrams for Each {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if self.received.is_empty() => return Err(error),
-                // What has come is answered. If the error lasts, it comes again.
+                // The datagrams before it are answered. A lasting error comes again.
                 Err(_) => break,
             }
         }
@@ -49,6 +49,10 @@ impl Datagrams for Each {
 
     fn peer(&self, number: usize) -> SocketAddr {
         self.received[number].1
+    }
+
+    fn source(&self, number: usize) -> Option<SocketAddr> {
+        self.received.get(number).map(|(_, source)| *source)
     }
 
     fn send<'a>(&self, socket: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {

@@ -1,7 +1,10 @@
-//! Many datagrams in a system call of Linux: recvmmsg(2) and sendmmsg(2), with the addresses that ip(7) and ipv6(7) tell.
+//! Receives and sends many datagrams in one system call of Linux, recvmmsg(2) and sendmmsg(2), with the local
+//! addresses of ip(7) and ipv6(7).
 //!
-//! The one module with `unsafe` code: no crate has these calls but `libc`. What the system reads and writes is described
-//! anew before each call, by pointers into what is borrowed for as long as the call.
+//! The only module with `unsafe` code. `nix` wraps these calls, too, but its `sendmmsg` gives all messages of a
+//! call the same control messages, so that answers could not be sent from different addresses, and it converts
+//! every address; `rustix` has no `recvmmsg`. Before each call the module writes new headers, whose pointers
+//! lead into what it borrows until the call returns.
 
 #![allow(unsafe_code)]
 
@@ -25,17 +28,17 @@ pub(in crate::server) struct Many {
     received: usize,
 }
 
-/// What the system writes beside the octets of a datagram.
+/// What the system writes for a datagram besides its octets.
 struct Slot {
     len: usize,
-    name: Name,
+    name: SockAddrBuf,
     control: Control,
 }
 
-/// An address as the system has it, of either family.
+/// A `sockaddr_in` or `sockaddr_in6` as the system wrote it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Name {
+struct SockAddrBuf {
     octets: [u8; Self::MAX],
     len: socklen_t,
 }
@@ -50,22 +53,22 @@ struct Control {
     len: usize,
 }
 
-/// The address of ours that a datagram was sent to.
+/// The local address that a datagram was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum LocalAddr {
     V4(Ipv4Addr),
-    /// With the interface, if the address means nothing without.
+    /// With the interface if the address is link-local, else 0.
     V6(Ipv6Addr, u32),
 }
 
 /// The addresses of a datagram.
 #[derive(Clone, Copy)]
 pub(in crate::server) struct Peer {
-    name: Name,
-    asked: Option<Asked>,
+    name: SockAddrBuf,
+    local: Option<LocalAddr>,
 }
 
-/// Has the socket tell which address of ours each datagram was sent to.
+/// Makes the socket report the local address that each datagram was sent to.
 pub(super) fn tell_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
@@ -84,7 +87,7 @@ impl Datagrams for Many {
     type Peer = Peer;
 
     fn new() -> Self {
-        let slots = (0..BATCH).map(|_| Slot { len: 0, name: Name::ROOM, control: Control::room() });
+        let slots = (0..BATCH).map(|_| Slot { len: 0, name: SockAddrBuf::ROOM, control: Control::room() });
         Self { octets: vec![0; BATCH * ROOM].into(), slots: slots.collect(), received: 0 }
     }
 
@@ -92,8 +95,8 @@ impl Datagrams for Many {
         self.received = 0;
         let done = socket.try_io(Interest::READABLE, || {
             self.received = receive(socket.as_fd(), &mut self.slots, &mut self.octets)?;
-            // The system has found nothing after the last one: what comes next makes the socket readable again. To say so
-            // now saves a call that would find nothing.
+            // The socket is empty, and the next datagram makes it readable again. Saying so now saves a call
+            // that would find nothing.
             if self.received < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         match done {
@@ -109,31 +112,35 @@ impl Datagrams for Many {
 
     fn peer(&self, number: usize) -> Peer {
         let Slot { name, control, .. } = &self.slots[number];
-        Peer { name: *name, asked: control.asked() }
+        Peer { name: *name, local: control.local() }
+    }
+
+    fn source(&self, number: usize) -> Option<SocketAddr> {
+        self.slots[..self.received].get(number)?.name.address()
     }
 
     fn send<'a>(&self, socket: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
         let letters = answers.map(|Answer { to, octets }| {
             let Slot { name, control, .. } = &self.slots[to];
-            Letter { octets, name, asked: control.asked() }
+            Letter { octets, name, local: control.local() }
         });
         socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), letters))
     }
 
     fn send_to(socket: &UdpSocket, octets: &[u8], peer: &Peer) -> io::Result<()> {
-        let letter = Letter { octets, name: &peer.name, asked: peer.asked };
+        let letter = Letter { octets, name: &peer.name, local: peer.local };
         socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), [letter].into_iter())).map(drop)
     }
 }
 
-/// What is sent, and where to and from.
+/// A datagram to send, with its remote and local address.
 struct Letter<'a> {
     octets: &'a [u8],
-    name: &'a Name,
-    asked: Option<Asked>,
+    name: &'a SockAddrBuf,
+    local: Option<LocalAddr>,
 }
 
-/// Receives what waits at a socket that does not block, into as many slots.
+/// Receives from a non-blocking socket, at most one datagram for each slot.
 #[allow(clippy::unnecessary_cast, reason = "lengths have other types with musl")]
 fn receive(socket: BorrowedFd<'_>, slots: &mut [Slot], octets: &mut [u8]) -> io::Result<usize> {
     let mut vectors = no_vectors();
@@ -147,7 +154,7 @@ fn receive(socket: BorrowedFd<'_>, slots: &mut [Slot], octets: &mut [u8]) -> io:
         header.msg_iov = vector;
         header.msg_iovlen = 1;
         header.msg_name = slot.name.octets.as_mut_ptr().cast();
-        header.msg_namelen = Name::MAX as socklen_t;
+        header.msg_namelen = SockAddrBuf::MAX as socklen_t;
         header.msg_control = (&raw mut slot.control).cast();
         header.msg_controllen = Control::MAX as _;
         count += 1;
@@ -165,7 +172,7 @@ fn receive(socket: BorrowedFd<'_>, slots: &mut [Slot], octets: &mut [u8]) -> io:
     Ok(received)
 }
 
-/// Sends to a socket that does not block, and returns how many it took: at least one.
+/// Sends to a non-blocking socket, and returns how many datagrams it took: at least one.
 fn send<'a>(socket: BorrowedFd<'_>, letters: impl Iterator<Item = Letter<'a>>) -> io::Result<usize> {
     let mut vectors = no_vectors();
     let mut headers = no_headers();
@@ -179,8 +186,8 @@ fn send<'a>(socket: BorrowedFd<'_>, letters: impl Iterator<Item = Letter<'a>>) -
         header.msg_iovlen = 1;
         header.msg_name = letter.name.octets.as_ptr().cast_mut().cast();
         header.msg_namelen = letter.name.len;
-        if let Some(asked) = letter.asked {
-            *control = Control::from(asked);
+        if let Some(local) = letter.local {
+            *control = Control::from(local);
             header.msg_control = (&raw mut *control).cast();
             header.msg_controllen = control.len as _;
         }
@@ -194,7 +201,7 @@ fn send<'a>(socket: BorrowedFd<'_>, letters: impl Iterator<Item = Letter<'a>>) -
     })
 }
 
-/// The number that a call returns, or the error that it tells by a negative one.
+/// The number that a call returns; an error if it is negative. Interrupted calls are repeated.
 fn retried(mut call: impl FnMut() -> c_int) -> io::Result<usize> {
     loop {
         if let Ok(done) = usize::try_from(call()) {
@@ -216,7 +223,7 @@ fn no_headers() -> [mmsghdr; BATCH] {
     unsafe { zeroed() }
 }
 
-impl Name {
+impl SockAddrBuf {
     const MAX: usize = size_of::<sockaddr_in6>();
     const ROOM: Self = Self { octets: [0; Self::MAX], len: 0 };
 
@@ -255,20 +262,20 @@ impl Control {
         unsafe { libc::CMSG_SPACE(data as u32) as usize }
     }
 
-    /// What the message tells, if it is one of those that were asked for. The fields of the data are where `in_pktinfo` and
+    /// The local address, if the message has one. The fields of the data stand where `in_pktinfo` and
     /// `in6_pktinfo` have them.
-    fn asked(&self) -> Option<Asked> {
+    fn local(&self) -> Option<LocalAddr> {
         if self.len == 0 {
             return None;
         }
         match (self.header.cmsg_level, self.header.cmsg_type) {
-            // Between the interface and the address in the packet, which may be that of many hosts, stands ours.
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => Some(Asked::V4(Ipv4Addr::from(self.field::<4>(4)))),
+            // `ipi_spec_dst`: unlike `ipi_addr` it is never a multicast or broadcast address.
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => Some(LocalAddr::V4(Ipv4Addr::from(self.field::<4>(4)))),
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 let address = Ipv6Addr::from(self.field::<16>(0));
                 let interface = if address.is_unicast_link_local() { self.field(16) } else { [0; 4] };
-                // What was sent to many hosts cannot be answered from their address.
-                (!address.is_multicast()).then_some(Asked::V6(address, u32::from_ne_bytes(interface)))
+                // Nothing can be sent from a multicast address.
+                (!address.is_multicast()).then_some(LocalAddr::V6(address, u32::from_ne_bytes(interface)))
             }
             _ => None,
         }
@@ -293,16 +300,16 @@ impl Control {
 
 const _: () = assert!(Control::space(0) == size_of::<cmsghdr>(), "the data stands right after the header");
 
-/// The message that has an answer sent from this address.
-impl From<Asked> for Control {
-    fn from(asked: Asked) -> Self {
+/// The message that makes the system send an answer from this address.
+impl From<LocalAddr> for Control {
+    fn from(local: LocalAddr) -> Self {
         let mut control = Self::room();
-        match asked {
-            // No interface: the way back need not be the way that the question came.
-            Asked::V4(address) => {
+        match local {
+            // No interface: the answer may take another route than the query.
+            LocalAddr::V4(address) => {
                 control.put(libc::IPPROTO_IP, libc::IP_PKTINFO, &[&[0; 4], &address.octets(), &[0; 4]]);
             }
-            Asked::V6(address, interface) => {
+            LocalAddr::V6(address, interface) => {
                 let fields: [&[u8]; 2] = [&address.octets(), &interface.to_ne_bytes()];
                 control.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &fields);
             }
@@ -315,7 +322,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.address() {
             Some(address) => address.fmt(f),
-            None => f.write_str("a client without an address"),
+            None => f.write_str("unknown address"),
         }
     }
 }
@@ -325,17 +332,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_sent_from_the_address_that_was_told() {
-        let told = |asked: Asked| Control::from(asked).asked();
-        let ipv4 = Asked::V4(Ipv4Addr::new(192, 0, 2, 1));
+    fn an_answer_is_sent_from_the_address_that_was_asked() {
+        let told = |local: LocalAddr| Control::from(local).local();
+        let ipv4 = LocalAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         assert_eq!(told(ipv4), Some(ipv4));
         let of = |address: &str| -> Ipv6Addr { address.parse().unwrap() };
-        assert_eq!(told(Asked::V6(of("2001:db8::1"), 7)), Some(Asked::V6(of("2001:db8::1"), 0)));
+        assert_eq!(told(LocalAddr::V6(of("2001:db8::1"), 7)), Some(LocalAddr::V6(of("2001:db8::1"), 0)));
         // It means nothing without its interface.
-        assert_eq!(told(Asked::V6(of("fe80::1"), 7)), Some(Asked::V6(of("fe80::1"), 7)));
+        assert_eq!(told(LocalAddr::V6(of("fe80::1"), 7)), Some(LocalAddr::V6(of("fe80::1"), 7)));
         // That of many hosts.
-        assert_eq!(told(Asked::V6(of("ff02::1"), 7)), None);
-        assert_eq!(Control::room().asked(), None);
+        assert_eq!(told(LocalAddr::V6(of("ff02::1"), 7)), None);
+        assert_eq!(Control::room().local(), None);
     }
 
     #[test]
@@ -343,12 +350,12 @@ mod tests {
         for text in ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%7]:5353"] {
             let address: SocketAddr = text.parse().unwrap();
             let system = socket2::SockAddr::from(address);
-            let mut name = Name::ROOM;
+            let mut name = SockAddrBuf::ROOM;
             // SAFETY: a storage is larger than an address, and made of octets.
-            let octets: &[u8; Name::MAX] = unsafe { &*system.as_ptr().cast() };
+            let octets: &[u8; SockAddrBuf::MAX] = unsafe { &*system.as_ptr().cast() };
             name.octets.copy_from_slice(octets);
             assert_eq!(name.address(), Some(address));
         }
-        assert_eq!(Name::ROOM.address(), None);
+        assert_eq!(SockAddrBuf::ROOM.address(), None);
     }
 }

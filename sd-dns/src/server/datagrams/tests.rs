@@ -41,16 +41,15 @@ for_each_way![
     what_comes_after_a_batch_is_told,
 ];
 
-fn loopbacks() -> impl Iterator<Item = SocketAddr> {
-    [IPV4, IPV6].into_iter().filter(|address| std::net::UdpSocket::bind(address).is_ok())
-}
+/// The loopback addresses. These tests need IPv6 and fail without it.
+const LOOPBACKS: [SocketAddr; 2] = [IPV4, IPV6];
 
 /// A socket as a server binds it.
 fn bound(address: SocketAddr) -> UdpSocket {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
     prepare(&socket, address).unwrap();
     socket.set_nonblocking(true).unwrap();
-    socket.bind(&address.into()).unwrap();
+    socket.bind(&address.into()).unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
     UdpSocket::from_std(socket.into()).unwrap()
 }
 
@@ -90,10 +89,11 @@ async fn full_batches_come_in_order<D: Datagrams>() {
         for number in 0..expected {
             assert_eq!(datagrams.octets(number), format!("number {seen}").as_bytes());
             assert_eq!(datagrams.peer(number).to_string(), client.local_addr().unwrap().to_string());
+            assert_eq!(datagrams.source(number), Some(client.local_addr().unwrap()));
             seen += 1;
         }
     }
-    assert_eq!(datagrams.octets(3), b"", "no longer there");
+    assert_eq!((datagrams.octets(3), datagrams.source(3)), (&b""[..], None), "no longer there");
     assert_eq!(datagrams.receive(&socket).unwrap(), 0);
     assert_eq!(datagrams.octets(0), b"", "no longer there");
 }
@@ -123,7 +123,7 @@ async fn an_empty_datagram_is_one<D: Datagrams>() {
 }
 
 async fn answers_go_to_whom_they_answer<D: Datagrams>() {
-    for address in loopbacks() {
+    for address in LOOPBACKS {
         let (socket, mut datagrams) = (bound(address), D::new());
         let mut clients = JoinSet::new();
         for number in 0..BATCH as u8 {
@@ -146,17 +146,16 @@ async fn answers_go_to_whom_they_answer<D: Datagrams>() {
 }
 
 async fn ipv6_is_served<D: Datagrams>() {
-    for address in loopbacks().filter(SocketAddr::is_ipv6) {
-        for address in [address, (Ipv6Addr::UNSPECIFIED, 0).into()] {
-            let (socket, mut datagrams) = (bound(address), D::new());
-            let client = UdpSocket::bind(IPV6).await.unwrap();
-            client.connect((Ipv6Addr::LOCALHOST, socket.local_addr().unwrap().port())).await.unwrap();
-            client.send(b"x").await.unwrap();
-            assert_eq!(receive(&mut datagrams, &socket).await, 1);
-            assert_eq!(datagrams.peer(0).to_string(), client.local_addr().unwrap().to_string());
-            datagrams.send(&socket, [Answer { to: 0, octets: b"y" }].into_iter()).unwrap();
-            assert_eq!(received(&client).await, b"y");
-        }
+    for address in [IPV6, (Ipv6Addr::UNSPECIFIED, 0).into()] {
+        let (socket, mut datagrams) = (bound(address), D::new());
+        let client = UdpSocket::bind(IPV6).await.unwrap();
+        client.connect((Ipv6Addr::LOCALHOST, socket.local_addr().unwrap().port())).await.unwrap();
+        client.send(b"x").await.unwrap();
+        assert_eq!(receive(&mut datagrams, &socket).await, 1);
+        assert_eq!(datagrams.peer(0).to_string(), client.local_addr().unwrap().to_string());
+        assert_eq!(datagrams.source(0), Some(client.local_addr().unwrap()));
+        datagrams.send(&socket, [Answer { to: 0, octets: b"y" }].into_iter()).unwrap();
+        assert_eq!(received(&client).await, b"y");
     }
 }
 

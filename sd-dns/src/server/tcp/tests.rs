@@ -1,0 +1,127 @@
+//! How much a connection does before others have their turn.
+
+use std::{
+    net::Ipv4Addr,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use sd_backend_memory::MemoryRegistry;
+use sd_core::{
+    Scope, SyncCloudMap,
+    model::{RecordType, RoutingPolicy},
+    request::{
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, RegisterInstanceRequest,
+    },
+};
+
+use super::*;
+use crate::{
+    AliasResolver,
+    answerer::Others,
+    counters::Counts,
+    name_table::{NameTable, Zones},
+};
+
+/// A connection that has received messages, and the end of its client.
+async fn connection(answerer: Answerer, messages: &[&[u8]]) -> (Connection, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let framed = messages.iter().map(|message| [&(message.len() as u16).to_be_bytes()[..], message].concat());
+    let connection = Connection {
+        stream,
+        answerer,
+        activity: Activity::new(&Arc::default()),
+        idle_timeout: Duration::from_secs(30),
+        counters: Arc::new(WorkerCounters::new()),
+        received: framed.flatten().collect(),
+        answers: Vec::new(),
+        waiting: JoinSet::new(),
+    };
+    (connection, client)
+}
+
+fn answered(connection: &WorkerCounters) -> u64 {
+    let zones = Zones::default();
+    let mut counts = Counts::new();
+    counts.merge(&connection.lock(), &zones);
+    counts.snapshot(&zones).tcp
+}
+
+/// For the root, in no zone: it is refused.
+const REFUSED: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
+
+#[tokio::test]
+async fn other_tasks_have_their_turn_between_many_messages() {
+    let messages = 3 * Connection::TURNS;
+    let (mut connection, _client) =
+        connection(Answerer::new(NameTable::new()), &vec![REFUSED; messages]).await;
+    let counters = Arc::clone(&connection.counters);
+    let mut answer = pin!(connection.answer());
+    for turn in 1..=3 {
+        assert!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(answered(&counters), (turn * Connection::TURNS) as u64);
+    }
+    assert!(matches!(answer.await, Ok(Progress::Some)));
+}
+
+/// A table with an alias of a load balancer, and a query for its address.
+fn aliased() -> (NameTable, Vec<u8>) {
+    let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+    let table = NameTable::new();
+    let _attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
+    let api = cloud_map.at(Scope::default());
+    api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1")).unwrap();
+    let state = cloud_map.cloud_map().state();
+    let namespace = state.scope(api.scope()).namespaces().next().unwrap().namespace().id.clone();
+    let config = DnsConfigInput::new([(RecordType::A, 60)]).with_routing_policy(RoutingPolicy::Weighted);
+    let service =
+        CreateServiceRequest::new("lb").with_namespace_id(namespace.as_str()).with_dns_config(config);
+    let service = api.create_service(service).unwrap().service;
+    let instance = RegisterInstanceRequest::new(service.id.as_str(), "i")
+        .with_attribute("AWS_ALIAS_DNS_NAME", "lb.example.com");
+    api.register_instance(instance).unwrap();
+    let query = b"\x12\x34\0\0\0\x01\0\0\0\0\0\0\x02lb\x03app\x05local\0\0\x01\0\x01";
+    (table, query.to_vec())
+}
+
+/// Never answers.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait::async_trait]
+impl AliasResolver for Silent {
+    async fn resolve(
+        &self,
+        _: &sd_core::name::DnsName,
+        _: RecordType,
+    ) -> Result<crate::AliasAddresses, Box<dyn std::error::Error + Send + Sync>> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_bounded_number_of_answers_waits() {
+    let (table, query) = aliased();
+    let others = Others { resolver: Some(Arc::new(Silent)), forwarder: None };
+    let (mut connection, _client) =
+        connection(Answerer::new(table).with_others(others), &vec![&query[..]; 3 * Connection::MAX_WAITING])
+            .await;
+    assert!(matches!(connection.answer().await, Ok(Progress::Some)));
+    assert_eq!(connection.waiting.len(), Connection::MAX_WAITING);
+    assert_eq!(connection.received.len(), 2 * Connection::MAX_WAITING * (LENGTH + query.len()));
+    assert!(!connection.has_room(), "and no more is received");
+    // No message is taken out of turn.
+    assert!(matches!(connection.answer().await, Ok(Progress::None)));
+    assert_eq!(connection.waiting.len(), Connection::MAX_WAITING);
+    assert_eq!(answered(&connection.counters), 0);
+
+    // Where one ends, the next one has its place.
+    connection.waiting.abort_all();
+    while connection.waiting.join_next().await.is_some() {}
+    assert!(matches!(connection.answer().await, Ok(Progress::Some)));
+    assert_eq!(connection.waiting.len(), Connection::MAX_WAITING);
+    let mut drained = pin!(connection.waiting.join_next());
+    assert!(matches!(drained.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+}
