@@ -321,4 +321,18 @@ mod tests {
         counts.answered(Transport::Udp, answer(2), &zones);
         assert_eq!(counts.snapshot(&zones).by_zone, [(name(1), 490), (name(2), 1)].into());
     }
+
+    #[test]
+    fn rows_of_deleted_zones_are_dropped_only_when_they_are_more_than_the_others() {
+        let zones = Zones::with_keys(0..100);
+        let mut counts = Counts::new();
+        let mut rows = Vec::new();
+        for key in 0..300 {
+            counts.answered(Transport::Udp, answer(key), &zones);
+            rows.push(counts.zones.len());
+        }
+        // Each drop takes as many steps as there are rows, and 164 zones must come and go before the next one.
+        assert_eq!(rows[..264], (1..=264).collect::<Vec<_>>());
+        assert_eq!(rows[264..], (100..136).collect::<Vec<_>>());
+    }
 }
