@@ -12,8 +12,19 @@ use std::{
 
 fn server() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sd-server"));
-    for name in ["HTTP", "ADMIN", "DNS", "ACCOUNT", "REGION", "STRICT", "TIMING", "QUOTAS", "FORWARD", "LOG"]
-    {
+    for name in [
+        "HTTP",
+        "ADMIN",
+        "DNS",
+        "ACCOUNT",
+        "REGION",
+        "STRICT",
+        "TIMING",
+        "QUOTAS",
+        "FORWARD",
+        "ALLOW_ORIGIN",
+        "LOG",
+    ] {
         command.env_remove(format!("SD_{name}"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

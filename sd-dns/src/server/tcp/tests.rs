@@ -15,6 +15,8 @@ use sd_core::{
     },
 };
 
+use tokio::net::TcpListener;
+
 use super::*;
 use crate::{
     AliasResolver,
@@ -32,7 +34,7 @@ async fn connection(answerer: Answerer, messages: &[&[u8]]) -> (Connection, TcpS
     let connection = Connection {
         stream,
         answerer,
-        activity: Activity::new(&Arc::default()),
+        place: sd_net::Connections::new(1, usize::MAX).connect().0,
         idle_timeout: Duration::from_secs(30),
         counters: Arc::new(WorkerCounters::new()),
         received: framed.flatten().collect(),
