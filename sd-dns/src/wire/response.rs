@@ -59,8 +59,7 @@ impl Response {
         let rcode = flags & flag::RCODE;
         let question_end = HEADER + question.len();
         match (questions, octets.get(HEADER..question_end)) {
-            // The case of the name is up to the server.
-            (1, Some(found)) if found.eq_ignore_ascii_case(question) => {}
+            (1, Some(found)) if is_same(found, question) => {}
             // Whoever does not understand a query need not repeat it.
             (0, _) if rcode != Rcode::NoError.into() => return Err(Unusable::Rcode(rcode)),
             _ => return Err(Unusable::Foreign),
@@ -152,6 +151,14 @@ impl Response {
     }
 }
 
+/// Whether a question is the one that was asked. Servers may change the case of the name, and of nothing else.
+fn is_same(found: &[u8], asked: &[u8]) -> bool {
+    let split = asked.len().saturating_sub(4);
+    found.len() == asked.len()
+        && found[..split].eq_ignore_ascii_case(&asked[..split])
+        && found[split..] == asked[split..]
+}
+
 /// What is between the name and the data of a record: type, class, TTL and length.
 const FIXED: usize = 10;
 
@@ -234,9 +241,23 @@ mod tests {
     }
 
     #[test]
-    fn the_name_may_come_in_any_case() {
-        let question = QUESTION.to_ascii_uppercase();
+    fn only_the_name_may_come_in_another_case() {
+        let question = [b"\x03WEB\x03COM\x00", &QUESTION[9..]].concat();
         assert_eq!(read(message(0x8183, [1, 0, 0, 0], &[&question])).unwrap().rcode, 3);
+        // HTTPS is 65 ("A"), and 97 is "a"; the same in the class.
+        for (at, asked, found) in [(10, 65, 97), (12, 65, 97), (9, 90, 122), (11, 90, 122)] {
+            let with = |octet| {
+                let mut question = QUESTION.to_vec();
+                question[at] = octet;
+                question
+            };
+            for (asked, found) in [(asked, found), (found, asked)] {
+                let octets = message(0x8180, [1, 0, 0, 0], &[&with(found)]);
+                assert_eq!(Response::read(octets, 0xABCD, &with(asked)).unwrap_err(), Unusable::Foreign);
+                let octets = message(0x8180, [1, 0, 0, 0], &[&with(asked)]);
+                assert!(Response::read(octets, 0xABCD, &with(asked)).is_ok());
+            }
+        }
     }
 
     #[test]
@@ -262,7 +283,7 @@ mod tests {
     #[test]
     fn an_alias_is_found_wherever_it_stands_and_its_name_without_pointers() {
         let alias = |parts: &[&[u8]], counts, name: &[u8]| {
-            let question = QUESTION.to_ascii_uppercase();
+            let question = [b"\x03WEB\x03COM\x00", &QUESTION[9..]].concat();
             let response = read(message(0x8180, counts, &[&question, &parts.concat()])).unwrap();
             response.alias(&LookupName::folded(name))
         };
