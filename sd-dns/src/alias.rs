@@ -10,8 +10,8 @@ use sd_core::{model::RecordType, name::DnsName};
 ///
 /// It is asked for each question that an alias is drawn for, but for targets in zones of the table itself; to keep what was
 /// found, for its TTL, is its own affair. Without one, a [`Forwarder`](crate::Forwarder) is asked.
-/// - [`DnsServer`](crate::DnsServer) waits up to 2 s, and holds up nobody. Up to 1024 questions at a time wait for each UDP
-///   worker, and 128 in a TCP connection; of others in datagrams the answer is SERVFAIL at once.
+/// - [`DnsServer`](crate::DnsServer#answers-that-wait) waits up to 2 s, and holds up nobody. It bounds how
+///   many answers wait.
 /// - [`Answerer::answer`](crate::Answerer::answer) waits for nothing: it takes an answer that is there when the future is
 ///   first polled, so that a resolver that knows its answers needs no runtime.
 ///

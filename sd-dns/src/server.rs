@@ -2,6 +2,7 @@
 
 mod bind;
 mod datagrams;
+mod pending;
 mod tcp;
 mod udp;
 
@@ -17,7 +18,11 @@ use tokio::{
 };
 
 pub use self::bind::BindError;
-use self::{bind::Bound, datagrams::System};
+use self::{
+    bind::Bound,
+    datagrams::System,
+    pending::{Pending, Ticket},
+};
 use crate::{
     alias::AliasResolver,
     answerer::{Answerer, Others},
@@ -33,6 +38,15 @@ use crate::{
 /// A DNS server on some addresses, each with UDP and TCP. It serves until it is shut down or dropped.
 ///
 /// It needs a tokio runtime with I/O and time, and runs as tasks of the runtime that it was bound in.
+///
+/// # Answers that wait
+/// Answers that need a [`Forwarder`] or an [`AliasResolver`] wait, at most 4,096 at a time over all sockets
+/// and connections. A client, which is an IPv4 address or an IPv6 network of 64 bits, may have as many of
+/// them as there are places left: 2,048 while it is alone, a third beside another such client, and so on. One
+/// more takes the place of the oldest answer of the client that has the most, or, if that is the client
+/// itself, of its own oldest. That one, or the new one if the oldest has waited for less than 200 ms, is
+/// SERVFAIL. Other clients do not notice. A TCP connection is read on when fewer than 128 of its answers
+/// wait.
 #[derive(Debug)]
 #[must_use = "the server stops when this is dropped"]
 pub struct DnsServer {
@@ -46,6 +60,7 @@ pub struct DnsServer {
     /// Those of all addresses.
     connections: Connections,
     tcp: Arc<WorkerCounters>,
+    pending: Arc<Pending>,
     /// What was counted on closed addresses.
     before: Counts,
 }
@@ -84,14 +99,23 @@ const DRAIN_TURNS: usize = 64;
 /// How long the target of an alias is waited for: less than the time after which clients retry.
 const ALIAS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Appends an answer that waits for another server.
-async fn complete(answerer: &Answerer, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
+/// Appends an answer that waits for another server; SERVFAIL if its place goes to another client.
+async fn complete(
+    answerer: &Answerer,
+    waiting: &Waiting,
+    ticket: &mut Ticket,
+    out: &mut Vec<u8>,
+) -> Answered {
     let limit = match waiting.wants() {
         Wants::Addresses(_) => ALIAS_TIMEOUT,
         // For all questions of a chain of aliases together.
         Wants::Everything | Wants::Rest(_) => forward::DEADLINE,
     };
-    if let Ok(answered) = timeout(limit, answerer.complete(waiting, out)).await {
+    let answered = tokio::select! {
+        answered = timeout(limit, answerer.complete(waiting, out)) => answered.ok(),
+        () = ticket.dropped() => None,
+    };
+    if let Some(answered) = answered {
         return answered;
     }
     if let Wants::Addresses(alias) = waiting.wants() {
@@ -170,12 +194,19 @@ impl DnsServer {
             let counters = Arc::new(WorkerCounters::new());
             listener.counters.push(Arc::clone(&counters));
             let answerer = Answerer::new(self.table.clone()).with_others(self.others.clone());
-            listener.tasks.spawn(udp::serve::<System>(socket, answerer, counters, stopped.clone()));
+            listener.tasks.spawn(udp::serve::<System>(
+                socket,
+                answerer,
+                Arc::clone(&self.pending),
+                counters,
+                stopped.clone(),
+            ));
         }
         let tcp = TcpListener::from_std(bound.tcp).map_err(BindError::on(address, Transport::Tcp))?;
         let protocol = tcp::Protocol {
             answerer: Answerer::new(self.table.clone()).with_others(self.others.clone()),
             idle_timeout: self.settings.idle_timeout,
+            pending: Arc::clone(&self.pending),
             counters: Arc::clone(&self.tcp),
         };
         let (connections, draining) = (self.connections.clone(), listener.drain.signal());
@@ -265,15 +296,15 @@ impl DnsServerBuilder {
         self
     }
 
-    /// Finds what the targets of aliases have by this resolver, unless they are in zones of the table. Without one the
-    /// forwarder is asked; those that nobody finds are answered with SERVFAIL.
+    /// Resolves the targets of aliases with this resolver, unless they are in zones of the table. Without
+    /// one, the forwarder does. Targets that cannot be resolved are SERVFAIL.
     pub fn with_alias_resolver(mut self, resolver: impl AliasResolver) -> Self {
         self.others.resolver = Some(Arc::new(resolver));
         self
     }
 
-    /// Asks other servers for names in none of the zones, for clients that desire recursion (RD is 1). Without one they are
-    /// refused.
+    /// Forwards questions for names in none of the zones, if the client desires recursion (RD is 1). Without
+    /// a forwarder they are refused.
     pub fn with_forwarder(mut self, forwarder: Forwarder) -> Self {
         self.others.forwarder = Some(forwarder);
         self
@@ -295,6 +326,7 @@ impl DnsServerBuilder {
         let Self { table, others, settings } = self;
         // Answers are small, and a connection holds few of them: only the number of connections is limited.
         let connections = Connections::new(settings.max_connections.get(), usize::MAX);
+        let pending = Arc::new(Pending::default());
         let mut server = DnsServer {
             table,
             others,
@@ -304,6 +336,7 @@ impl DnsServerBuilder {
             listeners: Vec::new(),
             connections,
             tcp: Arc::new(WorkerCounters::new()),
+            pending,
             before: Counts::new(),
         };
         for address in addresses {

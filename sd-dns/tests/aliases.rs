@@ -227,17 +227,26 @@ async fn a_resolver_that_never_answers_is_not_waited_for_for_ever() {
     assert_eq!(counters.by_rcode, [(2, 2)].into());
 }
 
-#[tokio::test]
-async fn no_more_than_so_many_questions_wait() {
+#[tokio::test(start_paused = true)]
+async fn answers_that_wait_are_shared_among_clients() {
+    // Half of 4,096 for a client that is alone.
+    const SHARE: usize = 2048;
     let served = Served::start().await;
-    for _ in 0..1025 {
+    let other = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).await.unwrap();
+    other.connect(served.server.local_addrs()[0]).await.unwrap();
+    for _ in 0..=SHARE {
         served.send("app.app.local").await;
     }
     assert_fails(&served.receive().await);
-    for _ in 0..1024 {
+    other.send(&question("app.app.local", Kind::A)).await.unwrap();
+    for _ in 0..SHARE {
         served.balancers.gate.add_permits(1);
         assert_eq!(data(&served.receive().await), LB);
     }
+    served.balancers.gate.add_permits(1);
+    let mut buffer = [0; 512];
+    let len = other.recv(&mut buffer).await.unwrap();
+    assert_eq!(data(&parse(&buffer[..len])), LB, "the other client has its own share");
     served.balancers.gate.add_permits(1);
     served.send("app.app.local").await;
     assert_eq!(data(&served.receive().await), LB, "there is room again");

@@ -1,7 +1,12 @@
 //! TCP connections (RFC 7766): each message has its length before it. Messages are answered in order, except
 //! those that wait for another server.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use sd_net::Draining;
 use tokio::{
@@ -11,7 +16,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{DRAIN_PAUSE, DRAIN_TURNS, complete};
+use super::{
+    DRAIN_PAUSE, DRAIN_TURNS, complete,
+    pending::{Pending, Ticket},
+};
 use crate::{
     answerer::{Answerer, Begun},
     counters::{Answered, WorkerCounters},
@@ -22,6 +30,7 @@ use crate::{
 pub(super) struct Protocol {
     pub(super) answerer: Answerer,
     pub(super) idle_timeout: Duration,
+    pub(super) pending: Arc<Pending>,
     /// Those of all connections.
     pub(super) counters: Arc<WorkerCounters>,
 }
@@ -34,11 +43,15 @@ impl Protocol {
         place: sd_net::Connection,
         draining: Draining,
     ) -> impl Future<Output = ()> + Send + use<> {
+        // Unknown of a connection that has failed already, where it does not matter.
+        let client = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
         let connection = Connection {
             stream,
+            client,
             answerer: self.answerer.clone(),
             place,
             idle_timeout: self.idle_timeout,
+            pending: Arc::clone(&self.pending),
             counters: Arc::clone(&self.counters),
             received: Vec::new(),
             answers: Vec::new(),
@@ -54,10 +67,12 @@ impl Protocol {
 
 struct Connection {
     stream: TcpStream,
+    client: IpAddr,
     answerer: Answerer,
     /// Its place among all connections.
     place: sd_net::Connection,
     idle_timeout: Duration,
+    pending: Arc<Pending>,
     /// Those of all connections.
     counters: Arc<WorkerCounters>,
     /// Received and not yet answered: after each turn at most one incomplete message, unless too many answers
@@ -171,15 +186,24 @@ impl Connection {
             let answered = append(&mut self.answers, |out| {
                 self.answerer.begin(&published, message, Transport::Tcp, out)
             });
-            match answered {
-                Begun::Nothing => self.counters.lock().ignored(),
+            let answered = match answered {
+                Begun::Nothing => {
+                    self.counters.lock().ignored();
+                    None
+                }
                 Begun::Waits(waiting) => {
-                    self.waiting.spawn(wait(self.answerer.clone(), waiting, begun));
+                    if let Some(ticket) = self.pending.admit(self.client) {
+                        self.waiting.spawn(wait(self.answerer.clone(), ticket, waiting, begun));
+                        None
+                    } else {
+                        Some(append(&mut self.answers, |out| waiting.fail(out)))
+                    }
                 }
-                Begun::Done(answered) => {
-                    self.counters.lock().answered(Transport::Tcp, answered, &published.zones);
-                    count += 1;
-                }
+                Begun::Done(answered) => Some(answered),
+            };
+            if let Some(answered) = answered {
+                self.counters.lock().answered(Transport::Tcp, answered, &published.zones);
+                count += 1;
             }
             drop(published);
             if self.answers.len() >= Self::WRITE {
@@ -216,9 +240,14 @@ impl Connection {
     }
 }
 
-async fn wait(answerer: Answerer, waiting: Box<Waiting>, begun: std::time::Instant) -> Waited {
+async fn wait(
+    answerer: Answerer,
+    mut ticket: Ticket,
+    waiting: Box<Waiting>,
+    begun: std::time::Instant,
+) -> Waited {
     let mut octets = Vec::new();
-    let answered = complete(&answerer, &waiting, &mut octets).await;
+    let answered = complete(&answerer, &waiting, &mut ticket, &mut octets).await;
     Waited { octets, answered, begun }
 }
 

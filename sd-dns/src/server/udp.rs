@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     DRAIN_PAUSE, DRAIN_TURNS, complete,
     datagrams::{Answer, BATCH, Datagrams},
+    pending::{Pending, Ticket},
 };
 use crate::{
     answerer::{Answerer, Begun},
@@ -30,11 +31,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) async fn serve<D: Datagrams>(
     socket: UdpSocket,
     answerer: Answerer,
+    pending: Arc<Pending>,
     counters: Arc<WorkerCounters>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let socket = Arc::new(socket);
-    let mut worker = Worker::<D>::new(answerer, counters);
+    let mut worker = Worker::<D>::new(answerer, pending, counters);
     {
         let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
         loop {
@@ -72,6 +74,7 @@ pub(super) async fn serve<D: Datagrams>(
 /// Receives, answers and sends many datagrams in a turn.
 struct Worker<D> {
     answerer: Answerer,
+    pending: Arc<Pending>,
     counters: Arc<WorkerCounters>,
     datagrams: D,
     answers: Answers,
@@ -80,11 +83,9 @@ struct Worker<D> {
 }
 
 impl<D: Datagrams> Worker<D> {
-    /// The most answers that wait at a time.
-    const MAX_WAITING: usize = 1024;
-
-    fn new(answerer: Answerer, counters: Arc<WorkerCounters>) -> Self {
-        Self { answerer, counters, datagrams: D::new(), answers: Answers::new(), waiting: JoinSet::new() }
+    fn new(answerer: Answerer, pending: Arc<Pending>, counters: Arc<WorkerCounters>) -> Self {
+        let (datagrams, answers, waiting) = (D::new(), Answers::new(), JoinSet::new());
+        Self { answerer, pending, counters, datagrams, answers, waiting }
     }
 
     /// Receives and answers one batch, and returns its length.
@@ -117,18 +118,22 @@ impl<D: Datagrams> Worker<D> {
                     continue;
                 }
                 Begun::Done(answered) => answered,
-                Begun::Waits(waiting) if self.waiting.len() < Self::MAX_WAITING => {
-                    let later = Later::<D> {
-                        socket: Arc::clone(socket),
-                        peer: self.datagrams.peer(number),
-                        answerer: self.answerer.clone(),
-                        counters: Arc::clone(&self.counters),
-                        begun,
-                    };
-                    self.waiting.spawn(later.answer(waiting));
-                    continue;
+                Begun::Waits(waiting) => {
+                    let peer = self.datagrams.peer(number);
+                    if let Some(ticket) = self.pending.admit(D::client(&peer)) {
+                        let later = Later::<D> {
+                            socket: Arc::clone(socket),
+                            peer,
+                            answerer: self.answerer.clone(),
+                            ticket,
+                            counters: Arc::clone(&self.counters),
+                            begun,
+                        };
+                        self.waiting.spawn(later.answer(waiting));
+                        continue;
+                    }
+                    waiting.fail(out)
                 }
-                Begun::Waits(waiting) => waiting.fail(out),
             };
             self.answers.end(number);
             counts.answered(Transport::Udp, answered, &published.zones);
@@ -161,14 +166,15 @@ struct Later<D: Datagrams> {
     socket: Arc<UdpSocket>,
     peer: D::Peer,
     answerer: Answerer,
+    ticket: Ticket,
     counters: Arc<WorkerCounters>,
     begun: Instant,
 }
 
 impl<D: Datagrams> Later<D> {
-    async fn answer(self, waiting: Box<Waiting>) {
+    async fn answer(mut self, waiting: Box<Waiting>) {
         let mut answer = Vec::new();
-        let answered = complete(&self.answerer, &waiting, &mut answer).await;
+        let answered = complete(&self.answerer, &waiting, &mut self.ticket, &mut answer).await;
         let sent = self.send(&answer).await;
         let mut counts = self.counters.lock();
         counts.answered(Transport::Udp, answered, &self.answerer.read().zones);

@@ -1,6 +1,9 @@
 //! One system call for each datagram, for systems other than Linux.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use tokio::net::UdpSocket;
 
@@ -53,6 +56,10 @@ impl Datagrams for Each {
 
     fn source(&self, number: usize) -> Option<SocketAddr> {
         self.received.get(number).map(|(_, source)| *source)
+    }
+
+    fn client(peer: &SocketAddr) -> IpAddr {
+        peer.ip()
     }
 
     fn send<'a>(&self, socket: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {

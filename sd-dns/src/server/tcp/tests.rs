@@ -33,7 +33,9 @@ async fn connection(answerer: Answerer, messages: &[&[u8]]) -> (Connection, TcpS
     let framed = messages.iter().map(|message| [&(message.len() as u16).to_be_bytes()[..], message].concat());
     let connection = Connection {
         stream,
+        client: Ipv4Addr::LOCALHOST.into(),
         answerer,
+        pending: Arc::default(),
         place: sd_net::Connections::new(1, usize::MAX).connect().0,
         idle_timeout: Duration::from_secs(30),
         counters: Arc::new(WorkerCounters::new()),

@@ -4,7 +4,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::Mutex,
     task::{Context, Waker},
 };
@@ -49,6 +49,10 @@ impl Datagrams for Stubborn {
         Some((Ipv4Addr::LOCALHOST, 5353).into())
     }
 
+    fn client(_: &usize) -> IpAddr {
+        Ipv4Addr::LOCALHOST.into()
+    }
+
     fn send<'a>(&self, _: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
         let taken = self.outcomes.lock().unwrap().pop_front().unwrap()?;
         let answers = answers.take(taken).inspect(|answer| assert_eq!(answer.octets.len(), 17));
@@ -65,8 +69,11 @@ impl Datagrams for Stubborn {
 
 async fn check(outcomes: &[Result<usize, io::ErrorKind>], expected: &[usize]) {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
-    let mut worker =
-        Worker::<Stubborn>::new(Answerer::new(NameTable::new()), Arc::new(WorkerCounters::new()));
+    let mut worker = Worker::<Stubborn>::new(
+        Answerer::new(NameTable::new()),
+        Arc::default(),
+        Arc::new(WorkerCounters::new()),
+    );
     worker.datagrams.outcomes = Mutex::new(outcomes.iter().copied().collect());
     assert_eq!(worker.turn(&socket).await.unwrap(), 5);
     assert_eq!(*worker.datagrams.sent.lock().unwrap(), expected);
