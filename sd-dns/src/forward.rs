@@ -1,12 +1,15 @@
-//! Questions that are none of ours, asked of other servers.
+//! Questions for names in none of the zones, forwarded to other servers.
 
+mod edns;
 mod exchange;
+mod sockets;
 mod upstream;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt, fs, io,
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,30 +27,42 @@ use crate::{
     wire::{asked::Asked, response::Response},
 };
 
-/// Asks other servers, the upstreams, for what is in none of the zones here. With one, a [`DnsServer`](crate::DnsServer) is
-/// the resolver of a whole machine: [`with_forwarder`](crate::DnsServerBuilder::with_forwarder).
+/// Forwards questions for names in none of the zones to other servers, the upstreams. With one, a
+/// [`DnsServer`](crate::DnsServer) can be the resolver of a whole machine:
+/// [`with_forwarder`](crate::DnsServerBuilder::with_forwarder).
 ///
-/// - Names in zones of the table are never asked for, whether they exist or not. Nor is anything for a client that does not
-///   desire recursion (RD is 0): it is refused. The targets of aliases are asked for in any case, since what they have is the
-///   answer of a zone here.
-/// - The first upstream is asked; the next one when it fails, or has said nothing for 1 s; all of them in turns up to 4 s, after
-///   which the client is told SERVFAIL, before it gives up by itself (5 s in most resolvers). An upstream that cannot be
-///   reached or is slow is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP and FORMERR are no answers; its FORMERR or
-///   NOTIMP to EDNS is not the last word, since it is asked again without (RFC 6891 section 7).
-/// - Each query has a socket of its own, whose port the system chooses, and an id of the system's random source (RFC 5452).
-///   What comes from elsewhere, with another id or another question is not an answer.
-/// - Answers pass as the bytes that they are, whatever their types are (RFC 3597). EDNS is between two neighbours: an
-///   upstream is told of 1232 octets, the client's DO bit is passed on, options are not. An answer that is cut is asked for
-///   again over TCP. A client that cannot receive all of it gets the first records and the TC bit; additional ones
-///   are left out before (RFC 2181 section 9).
-/// - Where the CNAME records of an answer lead into a zone of the table, the zone has the last word, as if the chain had begun
-///   there; what the answer says of the zone's names is left out. All of a chain takes no more than the 4 s.
-/// - Clients that ask the same at the same time wait for one query. 256 different questions at a time are asked; others fail
-///   at once. Nothing is kept: that is for the upstreams to do.
-/// - A query of ours that an upstream hands back to us fails: an option of EDNS goes with all of them, to know them again. Other
-///   names may still be asked of it, since it may do so for a zone that is to be here. Whether it does for all names is found
-///   out by a question for one below `sd-loop`, which goes with the first query, after failures, and after one that came back:
-///   if that comes back as well, the upstream is left alone for 30 s, and told of in the log as an error.
+/// - Names in zones of the table are never forwarded, whether they exist or not. Clients that do
+///   not desire recursion (RD is 0) are refused. The targets of aliases are forwarded in any case, since they
+///   belong to the answer of a zone here.
+/// - **Upstreams.** The first one is asked; the next one when it fails or has not answered for 1 s; all of
+///   them in turn for up to 4 s. Then the client gets SERVFAIL, before it gives up (5 s in most resolvers).
+///   An upstream that is slow or cannot be reached is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP
+///   and FORMERR count as failures.
+/// - **Cache.** Nothing is cached: upstreams do that.
+/// - **In flight.** Clients that ask the same at the same time wait for one query, which ends when none of
+///   them waits any more. The [`DnsServer`](crate::DnsServer#answers-that-wait) bounds how many answers wait,
+///   and divides them among clients.
+/// - **Spoofing.** A query goes out of one of 32 connected sockets per upstream, drawn at random, with a
+///   random id. The system draws the port of each socket; a socket is replaced after 64 queries or unexpected
+///   datagrams, and after 30 s. Responses from elsewhere, with another id or to another question are ignored
+///   (RFC 5452). So there are at most 64 sockets per upstream, half of them for last responses only, and 32
+///   TCP connections.
+/// - **Bytes.** Records are passed on byte for byte, whatever their types are (RFC 3597). EDNS is hop by hop:
+///   upstreams are told 1232 octets and get the client's DO bit, options are not passed on. An upstream
+///   that refuses EDNS, or does not answer queries with EDNS within 500 ms, is asked without (RFC 6891
+///   section 7); after three such failures in a row, it is asked without EDNS at once for ten minutes.
+/// - **Truncation.** A truncated answer is asked for again over TCP, for up to 2 s; if that fails, it is
+///   passed on with the TC bit. An answer that is too long for the client loses its additional records first,
+///   then all but the first answers, with the TC bit (RFC 2181 section 9).
+/// - **Chains.** Where the CNAME records of an answer lead into a zone of the table, the zone has the last
+///   word, as if the chain had begun there; what the answer says about names of the zone is left out. A whole
+///   chain takes at most 4 s.
+/// - **Loops.** Every query with EDNS has an option 65001 (for local use, RFC 6891 section 9) of 8 random
+///   octets. A query that an upstream sends back is recognized by it, and fails. Its name may belong to a
+///   zone that does not exist here yet, so other names are still forwarded. A probe, a question for a name of
+///   16 hexadecimal digits below `sd-loop.`, finds out whether all queries come back. It is sent beside the
+///   first query and after failures. If it comes back, the upstream is ignored for 30 s, and an error is
+///   logged. Upstreams see the option and the probes.
 ///
 /// It is a handle: servers that share one share its queries.
 #[derive(Clone)]
@@ -55,26 +70,26 @@ pub struct Forwarder(Arc<Inner>);
 
 struct Inner {
     upstreams: Vec<Upstream>,
-    in_flight: Mutex<HashMap<Asked, watch::Receiver<Option<Outcome>>>>,
+    in_flight: Mutex<HashMap<Asked, Arc<watch::Sender<Option<Outcome>>>>>,
 }
 
-/// What all upstreams together say: `None` if none of them has answered.
+/// What the upstreams answer: `None` if all of them fail.
 type Outcome = Option<Arc<Response>>;
 
-/// The upstreams of this system cannot be found.
+/// The resolvers of this system cannot be found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SystemResolverError {
-    /// There is no such file, or it cannot be read.
+    /// The file does not exist or cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
         path: &'static str,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// No line of it names a server.
-    #[error("{path} names no server")]
+    /// The file has no usable `nameserver` line.
+    #[error("no nameserver in {path}")]
     NoServer {
         /// The file.
         path: &'static str,
@@ -82,29 +97,27 @@ pub enum SystemResolverError {
 }
 
 impl Forwarder {
-    /// The most questions that are asked at a time. Each takes a descriptor for each upstream that is asked, of which many
-    /// processes have 1,024.
-    const MAX_IN_FLIGHT: usize = 256;
     const RESOLV_CONF: &str = "/etc/resolv.conf";
     const PORT: u16 = 53;
 
-    /// Asks these servers, preferring the first ones. Without any, every question fails.
+    /// Forwards to these servers with the default settings, preferring the first ones. Without any, every
+    /// question fails.
     #[must_use]
     pub fn new(upstreams: impl IntoIterator<Item = SocketAddr>) -> Self {
         let upstreams = upstreams.into_iter().map(Upstream::new).collect();
         Self(Arc::new(Inner { upstreams, in_flight: Mutex::default() }))
     }
 
-    /// Asks the servers that this machine's programs ask: those that `/etc/resolv.conf` names now.
+    /// Forwards to the resolvers of this system: the `nameserver` lines that `/etc/resolv.conf` has now.
     ///
     /// # Errors
-    /// The file cannot be read, or names no server.
+    /// The file cannot be read, or has no usable `nameserver` line.
     pub fn system() -> Result<Self, SystemResolverError> {
         let path = Self::RESOLV_CONF;
         let text = fs::read(path).map_err(|source| SystemResolverError::Unreadable { path, source })?;
         let (config, faults) = Config::parse_with_errors(&text);
         for fault in faults {
-            tracing::debug!(path, %fault, "a line is left out");
+            tracing::debug!(path, error = %fault, "ignoring a line of resolv.conf");
         }
         let addresses: Vec<_> = config.nameservers.iter().filter_map(address).collect();
         if addresses.is_empty() {
@@ -114,43 +127,36 @@ impl Forwarder {
         }
     }
 
-    /// The servers that are asked.
+    /// The upstreams, the preferred one first.
     pub fn upstreams(&self) -> impl Iterator<Item = SocketAddr> {
         self.0.upstreams.iter().map(|upstream| upstream.address)
     }
 
-    /// Waits for the answer to a question, which may be in flight already. `None` if there is none.
+    /// Waits for the answer to a question, which may be in flight already. `None` if all upstreams fail.
     pub(crate) async fn ask(&self, asked: Asked) -> Outcome {
-        let mut outcome = self.join(asked)?;
+        let mut outcome = self.join(asked);
         // The error: the runtime has ended.
         outcome.wait_for(Option::is_some).await.ok()?.clone().flatten()
     }
 
-    fn join(&self, asked: Asked) -> Option<watch::Receiver<Option<Outcome>>> {
-        let mut in_flight = self.in_flight();
-        let count = in_flight.len();
-        match in_flight.entry(asked) {
-            Entry::Occupied(entry) => Some(entry.get().clone()),
-            Entry::Vacant(_) if count >= Self::MAX_IN_FLIGHT => {
-                tracing::debug!("too many questions wait for other servers");
-                None
-            }
+    fn join(&self, asked: Asked) -> watch::Receiver<Option<Outcome>> {
+        let (question, receiver) = match self.in_flight().entry(asked) {
+            Entry::Occupied(entry) => return entry.get().subscribe(),
             Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
-                let guard = InFlight { forwarder: self.clone(), asked: entry.key().clone() };
-                entry.insert(receiver.clone());
-                // Of its own: the client that was first may go away.
-                tokio::spawn(async move {
-                    let outcome = exchange(&guard.forwarder.0.upstreams, &guard.asked).await;
-                    drop(guard);
-                    sender.send_replace(Some(outcome));
-                });
-                Some(receiver)
+                let sender = Arc::new(sender);
+                let asked = entry.key().clone();
+                entry.insert(Arc::clone(&sender));
+                (InFlight { forwarder: self.clone(), asked, sender }, receiver)
             }
-        }
+        };
+        // A task of its own: the client that was first may go away.
+        tokio::spawn(question.run());
+        receiver
     }
 
-    /// Whether a query that was received, for this question, is one that was sent to an upstream, which is noted.
+    /// Whether a query that this server received, for this question, is one that was sent to an upstream. The
+    /// upstream remembers it.
     pub(crate) fn has_sent(&self, query: &[u8], asked: &Asked) -> bool {
         let upstream = self.0.upstreams.iter().find(|upstream| upstream.has_got(query, asked));
         if let Some(upstream) = upstream {
@@ -159,20 +165,58 @@ impl Forwarder {
         upstream.is_some()
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<Asked, watch::Receiver<Option<Outcome>>>> {
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<Asked, Arc<watch::Sender<Option<Outcome>>>>> {
         self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A question is in flight until this is dropped, by its answer or the end of the runtime.
+/// A question in flight, until this is dropped: by its answer, when nobody waits, or by the end of the
+/// runtime.
 struct InFlight {
     forwarder: Forwarder,
     asked: Asked,
+    sender: Arc<watch::Sender<Option<Outcome>>>,
+}
+
+impl InFlight {
+    async fn run(self) {
+        let mut exchange = pin!(exchange(&self.forwarder.0.upstreams, &self.asked));
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut exchange => break outcome,
+                () = self.sender.closed() => {
+                    if self.is_abandoned() {
+                        return;
+                    }
+                }
+            }
+        };
+        self.end();
+        self.sender.send_replace(Some(outcome));
+    }
+
+    /// Ends the question if nobody waits for it; somebody may just have joined.
+    fn is_abandoned(&self) -> bool {
+        let mut in_flight = self.forwarder.in_flight();
+        let is_abandoned = self.sender.receiver_count() == 0;
+        if is_abandoned {
+            in_flight.remove(&self.asked);
+        }
+        is_abandoned
+    }
+
+    /// Nobody joins from now on.
+    fn end(&self) {
+        let mut in_flight = self.forwarder.in_flight();
+        if in_flight.get(&self.asked).is_some_and(|sender| Arc::ptr_eq(sender, &self.sender)) {
+            in_flight.remove(&self.asked);
+        }
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.forwarder.in_flight().remove(&self.asked);
+        self.end();
     }
 }
 
@@ -182,7 +226,8 @@ impl fmt::Debug for Forwarder {
     }
 }
 
-/// Scopes of addresses are numbers or names of interfaces; those that are not numbers cannot be told.
+/// The address of a `nameserver` line. `None` if its scope is the name of an interface: only numbers are
+/// supported.
 fn address(server: &ScopedIp) -> Option<SocketAddr> {
     match server {
         ScopedIp::V4(address) => Some((*address, Forwarder::PORT).into()),
@@ -194,8 +239,8 @@ fn address(server: &ScopedIp) -> Option<SocketAddr> {
     }
 }
 
-/// The addresses of an answer, with the lowest TTL on the way to them. The error is the code of one that says that there is no
-/// such name.
+/// The addresses of an answer, with the lowest TTL on the way to them. The error is the code of an answer
+/// without addresses to rely on.
 pub(crate) fn addresses(answer: &[u8]) -> Result<AliasAddresses, ResponseCode> {
     let parsed = Message::from_vec(answer).map_err(|_| ResponseCode::FormErr)?;
     match parsed.metadata.response_code {
@@ -208,5 +253,46 @@ pub(crate) fn addresses(answer: &[u8]) -> Result<AliasAddresses, ResponseCode> {
         _ => None,
     });
     let ttl = parsed.answers.iter().map(|record| record.ttl).min().unwrap_or_default();
-    Ok(AliasAddresses::new(ttl, addresses))
+    let found = AliasAddresses::new(ttl, addresses);
+    // Some may be missing, but not all of them.
+    if parsed.metadata.truncation && found.addresses.is_empty() {
+        return Err(ResponseCode::ServFail);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::wire::kind;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_nobody_waits_for_ends() {
+        let upstream = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let forwarder = Forwarder::new([upstream.local_addr().unwrap()]);
+        let asked = Asked::new(b"\x03web\0", kind::A);
+        let [one, other] = [(); 2].map(|()| {
+            let (forwarder, asked) = (forwarder.clone(), asked.clone());
+            tokio::spawn(async move { forwarder.ask(asked).await.is_some() })
+        });
+        // The question and the probe.
+        let mut room = [0; 512];
+        for _ in 0..2 {
+            upstream.recv(&mut room).await.unwrap();
+        }
+        one.abort();
+        assert!(one.await.is_err());
+        tokio::task::yield_now().await;
+        assert_eq!(forwarder.in_flight().len(), 1, "one of two still waits");
+        other.abort();
+        assert!(other.await.is_err());
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(forwarder.in_flight().len(), 0);
+    }
 }

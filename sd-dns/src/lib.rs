@@ -65,11 +65,14 @@
 //! | a name without records: not known, a service without instances, a service of type HTTP | NXDOMAIN with the zone's SOA record |
 //! | the zone's own name: SOA, NS | records that name the zone itself; there is no other name of which the zone knows that this server answers |
 //! | ANY | the records of one type (RFC 8482) |
-//! | a name in no zone | what other servers answer, with a [`Forwarder`] and for clients that desire recursion; else REFUSED |
+//! | a name in no zone | with a [`Forwarder`], for clients that desire recursion: what upstreams answer; else REFUSED |
 //! | another class, a zone transfer | REFUSED |
 //!
 //! The SOA record's TTL and its MINIMUM are the namespace's SOA TTL (RFC 2308 section 3). Answers are no longer than the
 //! client can receive: [`Answerer::answer`]. Of zones of one name, one answers: [`NameTable::hidden_zones`].
+//!
+//! With a [`Forwarder`], the operator of an upstream sees queries with an EDNS option 65001, and now and then
+//! one for a name below `sd-loop.`: they find out whether the upstream sends queries back to this server.
 //!
 //! # Resolvers
 //! Those of glibc, musl, Go with and without cgo, Node.js, Java and Python find what is registered, as `tests/resolvers`

@@ -304,7 +304,7 @@ impl DnsServerBuilder {
     }
 
     /// Forwards questions for names in none of the zones, if the client desires recursion (RD is 1). Without
-    /// a forwarder they are refused.
+    /// a forwarder they are refused. What upstreams see of this server is described at [`Forwarder`].
     pub fn with_forwarder(mut self, forwarder: Forwarder) -> Self {
         self.others.forwarder = Some(forwarder);
         self

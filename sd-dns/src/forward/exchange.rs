@@ -9,10 +9,10 @@ use super::{
 };
 use crate::wire::asked::Asked;
 
-/// How long one server is waited for before another one is asked as well.
+/// How long one upstream is waited for before another one is asked as well.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long all of them are waited for: clients wait for 5 s.
+/// How long all of them are waited for. Most clients wait for 5 s.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Asks one upstream after the other until one of them has an answer. `None` if none has.
@@ -29,7 +29,7 @@ pub(super) async fn exchange(upstreams: &[Upstream], asked: &Asked) -> Outcome {
         let mut asking = queue.next();
         if let Some(upstream) = asking {
             silent.push(upstream);
-            attempts.push(async move { (upstream, upstream.ask(asked, again).await) });
+            attempts.push(async move { (upstream, upstream.ask(asked, again, deadline).await) });
         }
         if attempts.is_empty() {
             return None;
@@ -39,7 +39,7 @@ pub(super) async fn exchange(upstreams: &[Upstream], asked: &Asked) -> Outcome {
             tokio::select! {
                 biased;
                 () = sleep_until(deadline) => {
-                    silent.iter().for_each(|upstream| upstream.tell(&Failure::Silent));
+                    silent.iter().for_each(|upstream| upstream.log(&Failure::Silent));
                     return None;
                 }
                 Some((upstream, answer)) = attempts.next() => match answer {

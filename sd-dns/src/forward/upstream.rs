@@ -1,6 +1,6 @@
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -8,11 +8,12 @@ use std::{
 use rand::{TryRng, rngs::SysRng};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
-    sync::Notify,
-    time::{Instant, interval},
+    net::TcpStream,
+    sync::{Notify, Semaphore},
+    time::{Instant, timeout, timeout_at},
 };
 
+use super::{edns::Edns, sockets::Sockets};
 use crate::wire::{
     Rcode,
     asked::{Asked, Marker},
@@ -20,19 +21,23 @@ use crate::wire::{
     response::{Response, Unusable},
 };
 
-/// A server that is asked.
+/// A server that questions are forwarded to.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
-    /// Goes with every query, to know them again.
+    sockets: Sockets,
+    /// Permits for TCP connections.
+    connections: Semaphore,
+    /// Sent with every query, to recognize our own queries.
     marker: Marker,
-    /// A question that nobody else has. It comes back through servers that make the queries that they pass on anew.
+    /// A question that nobody else asks. It also comes back through servers that make forwarded queries anew.
     probe: Asked,
-    /// Held while that is asked.
+    /// Held while the probe is asked.
     probing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
-    /// When the log last said that something is wrong with it.
-    told: Mutex<Option<Instant>>,
+    edns: Edns,
+    /// When a failure was last logged as a warning.
+    warned: Mutex<Option<Instant>>,
     looped: Notify,
 }
 
@@ -44,7 +49,7 @@ enum State {
     Loops(Instant),
 }
 
-/// In which turn an upstream is asked.
+/// When an upstream is asked, compared to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
     First,
@@ -52,38 +57,44 @@ pub(super) enum Turn {
     Never,
 }
 
-/// Why an upstream has no answer.
+/// Why an upstream query failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("it answers with code {0}")]
+    #[error("answered with RCODE {0}")]
     Rcode(u16),
-    #[error("its answer is not well-formed")]
+    #[error("malformed response")]
     Malformed,
-    #[error("it does not answer")]
+    #[error("no response within {} s", super::DEADLINE.as_secs())]
     Silent,
-    #[error("it asks this server in turn")]
+    #[error("forwarding loop")]
     Loops,
-    #[error("it asks this server for a name that it was asked for")]
+    #[error("the query came back to this server")]
     Returned,
+    #[error("no query id is free")]
+    NoId,
     #[error("the system has no random numbers: {0}")]
     NoRandom(#[from] rand::rngs::SysError),
 }
 
 impl Upstream {
-    /// How long one that has failed is asked last, and one that asks us in turn not at all.
+    /// How long an upstream that has failed is asked last, and one that loops not at all.
     const AVOIDED: Duration = Duration::from_secs(30);
-    /// As many octets as are advertised, and more from servers that do not care.
-    const ROOM: usize = 4096;
-    /// What a server says that does not know EDNS (RFC 6891 section 7, RFC 2671 section 5.3).
+    /// How many connections there may be at a time.
+    const CONNECTIONS: usize = 32;
+    /// How long a TCP query may take before the truncated answer is passed on.
+    const CONNECTION_TIME: Duration = Duration::from_secs(2);
+    /// How long before the deadline it ends at the latest.
+    const REST: Duration = Duration::from_millis(100);
+    /// Codes of servers that do not know EDNS (RFC 6891 section 7, RFC 2671 section 5.3).
     const NO_EDNS: [Rcode; 2] = [Rcode::FormErr, Rcode::NotImp];
-    /// What the names of probes end in: no such domain exists.
+    /// The end of a probe's name. No such domain is delegated.
     const PROBES: &[u8] = b"\x07sd-loop\0";
 
     pub(super) fn new(address: SocketAddr) -> Self {
         let mut marker = [0; 8];
-        // It has to be unlike others, not secret.
+        // It has to differ from others, and need not be secret.
         if SysRng.try_fill_bytes(&mut marker).is_err() {
             marker[..2].copy_from_slice(&address.port().to_be_bytes());
         }
@@ -91,11 +102,14 @@ impl Upstream {
         let name = [b"\x10", label.as_bytes(), Self::PROBES].concat();
         Self {
             address,
+            sockets: Sockets::new(address),
+            connections: Semaphore::new(Self::CONNECTIONS),
             marker: Marker(marker),
             probe: Asked::new(&name, kind::A),
             probing: tokio::sync::Mutex::const_new(()),
             state: Mutex::new(State::New),
-            told: Mutex::new(None),
+            edns: Edns::new(),
+            warned: Mutex::new(None),
             looped: Notify::new(),
         }
     }
@@ -112,13 +126,14 @@ impl Upstream {
         *self.state() = State::Works;
     }
 
-    /// It is asked last for a while. One that only does not know an answer is not.
+    /// Asks it last for a while, unless it answered that it does not know.
     pub(super) fn fails(&self, why: &Failure) {
         match why {
-            Failure::Rcode(_) | Failure::Loops | Failure::Returned | Failure::NoRandom(_) => {}
+            Failure::Rcode(_) | Failure::Loops | Failure::Returned | Failure::NoId | Failure::NoRandom(_) => {
+            }
             Failure::Io(_) | Failure::Malformed | Failure::Silent => self.is_slow(),
         }
-        self.tell(why);
+        self.log(why);
     }
 
     /// It has not answered yet.
@@ -129,31 +144,32 @@ impl Upstream {
         }
     }
 
-    /// Says in the log why it has no answer: loudly if that may be of all questions, and that once in a while.
-    pub(super) fn tell(&self, why: &Failure) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = told.is_none_or(|told| told.elapsed() >= Self::AVOIDED);
+    /// Logs a failure: once in a while as a warning, if it may concern all questions.
+    pub(super) fn log(&self, why: &Failure) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = warned.is_none_or(|warned| warned.elapsed() >= Self::AVOIDED);
         if is_new && !matches!(why, Failure::Rcode(_) | Failure::Loops) {
-            *told = Some(Instant::now());
-            tracing::warn!(upstream = %self.address, %why, "a server that names are asked of has no answer");
+            *warned = Some(Instant::now());
+            tracing::warn!(upstream = %self.address, error = %why, "upstream query failed");
         } else {
-            tracing::debug!(upstream = %self.address, %why, "a server that names are asked of has no answer");
+            tracing::debug!(upstream = %self.address, error = %why, "upstream query failed");
         }
     }
 
-    /// Whether this query of another server, for this question, is one of those that were sent to this upstream.
+    /// Whether a query that this server received, for this question, is one that was sent to this upstream.
     pub(super) fn has_got(&self, query: &[u8], asked: &Asked) -> bool {
         self.probe == *asked || self.marker.is_in(query)
     }
 
-    /// A query that was sent to it has come back. If that is a probe, all of them do. The name of another one may be of those
-    /// for which it is told to ask this server, in a zone that is not here yet: whether all come back is looked for again.
+    /// A query that was sent to it has come back. If it is the probe, all of them do. Another name may belong
+    /// to a zone that is not here yet, for which the upstream is configured to ask this server: the next
+    /// query probes again.
     pub(super) fn returns(&self, asked: &Asked) {
         if self.probe == *asked {
             self.loops();
             return;
         }
-        self.tell(&Failure::Returned);
+        self.log(&Failure::Returned);
         let mut state = self.state();
         if matches!(*state, State::Works) {
             *state = State::New;
@@ -165,7 +181,9 @@ impl Upstream {
         if !matches!(*state, State::Loops(since) if since.elapsed() < Self::AVOIDED) {
             tracing::error!(
                 upstream = %self.address,
-                "a server that names are asked of asks them of this server: it must not, or another one must be asked"
+                "forwarding loop: upstream sends our queries back; ignoring it for {} s; remove it from the \
+                 upstreams or stop it from forwarding to this server",
+                Self::AVOIDED.as_secs()
             );
             *state = State::Loops(Instant::now());
         }
@@ -177,85 +195,113 @@ impl Upstream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, again each time that nothing has come for so long, until it turns out that it would be asking itself.
-    pub(super) async fn ask(&self, asked: &Asked, again: Duration) -> Result<Response, Failure> {
+    /// Asks, and again after each interval of `again` without a response, until the deadline or until a loop is
+    /// detected.
+    pub(super) async fn ask(
+        &self,
+        asked: &Asked,
+        again: Duration,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
         let probe = async {
-            // One that answers has no loop. Whether the probe is answered does not matter, and one at a time is enough.
+            // An upstream that answers has no loop. The answer to the probe does not matter, and one probe at
+            // a time is enough.
             let works = matches!(*self.state(), State::Works);
             if !works && let Ok(_turn) = self.probing.try_lock() {
-                drop(self.ask_udp(&self.probe, Some(self.marker), again).await);
+                drop(self.ask_udp(&self.probe, again).await);
             }
             std::future::pending().await
         };
         tokio::select! {
-            answer = self.ask_for(asked, again) => answer,
+            answer = self.ask_for(asked, again, deadline) => answer,
             () = self.looped.notified() => Err(Failure::Loops),
             never = probe => never,
         }
     }
 
-    /// Asks, over UDP and then over TCP if the answer is cut; once more without EDNS if that is not understood.
-    async fn ask_for(&self, asked: &Asked, again: Duration) -> Result<Response, Failure> {
-        match self.ask_with(asked, Some(self.marker), again).await {
-            Err(Failure::Rcode(rcode)) if Self::NO_EDNS.into_iter().any(|code| rcode == code.into()) => {
-                self.ask_with(asked, None, again).await
-            }
-            answer => answer,
+    /// Asks over UDP; without EDNS if the server does not understand it, and over TCP if the response is
+    /// truncated.
+    async fn ask_for(&self, asked: &Asked, again: Duration, deadline: Instant) -> Result<Response, Failure> {
+        let (mut answer, sent_plain) = self.ask_udp(asked, again).await?;
+        if let Ok(response) = &answer {
+            self.edns.answered(sent_plain, response.has_edns);
         }
-    }
-
-    async fn ask_with(
-        &self,
-        asked: &Asked,
-        marker: Option<Marker>,
-        again: Duration,
-    ) -> Result<Response, Failure> {
-        match self.ask_udp(asked, marker, again).await? {
-            Err(Unusable::Truncated | Unusable::Malformed) => self.ask_tcp(asked, marker).await,
+        if let Err(Unusable::Rcode(rcode)) = answer
+            && self.edns.is_tried()
+            && Self::NO_EDNS.into_iter().any(|code| rcode == code.into())
+        {
+            answer = self.ask_plainly(asked, again).await?;
+            if answer.is_ok() {
+                self.edns.fails();
+            }
+        }
+        match answer {
+            Ok(response) if response.truncated => {
+                // A truncated answer is better than none.
+                let end = (Instant::now() + Self::CONNECTION_TIME).min(deadline - Self::REST);
+                match timeout_at(end, self.ask_tcp(asked)).await {
+                    Ok(Ok(whole)) => Ok(whole),
+                    Ok(Err(why)) => {
+                        self.log(&why);
+                        Ok(response)
+                    }
+                    Err(_) => {
+                        tracing::debug!(upstream = %self.address, "no response over TCP in time");
+                        Ok(response)
+                    }
+                }
+            }
+            Ok(response) => Ok(response),
+            Err(Unusable::Malformed) => self.ask_tcp(asked).await,
             Err(Unusable::Rcode(rcode)) => Err(Failure::Rcode(rcode)),
             Err(Unusable::Foreign) => Err(Failure::Malformed),
-            Ok(response) => Ok(response),
         }
     }
 
-    /// The first answer to this query: what belongs to another one is dropped, since anybody can send anything. A query or an
-    /// answer that was lost costs no other socket.
+    /// Sends the query until a response arrives, with and without EDNS as planned. All copies have one port and
+    /// one id, so that they are no easier to guess than a single one. The flag is whether one without EDNS was
+    /// sent.
     async fn ask_udp(
         &self,
         asked: &Asked,
-        marker: Option<Marker>,
         again: Duration,
-    ) -> Result<Result<Response, Unusable>, Failure> {
-        let any: SocketAddr = match self.address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = UdpSocket::bind(any).await?;
-        // From here on the system drops what comes from elsewhere, and tells when nobody is there.
-        socket.connect(self.address).await?;
-        let id = random_id()?;
-        let query = asked.packet(id, marker);
-        let mut turns = interval(again);
-        let mut room = vec![0; Self::ROOM];
+    ) -> Result<(Result<Response, Unusable>, bool), Failure> {
+        let mut query = self.sockets.query(asked.question())?;
+        let packet = |is_plain: bool, id| asked.packet(id, (!is_plain).then_some(self.marker));
+        let mut plan = self.edns.plan(again);
+        let mut sent_plain = false;
         loop {
-            let len = tokio::select! {
-                biased;
-                len = socket.recv(&mut room) => len?,
-                _ = turns.tick() => {
-                    socket.send(&query).await?;
-                    continue;
-                }
-            };
-            match Response::read(room[..len].to_vec(), id, asked.question()) {
-                Err(Unusable::Foreign) => {}
-                answer => return Ok(answer),
+            let (is_plain, pause) = plan.next_query();
+            sent_plain |= is_plain;
+            query.send(&packet(is_plain, query.id)).await?;
+            if let Ok(arrival) = timeout(pause, query.response()).await {
+                return Ok((arrival?, sent_plain));
             }
         }
     }
 
-    async fn ask_tcp(&self, asked: &Asked, marker: Option<Marker>) -> Result<Response, Failure> {
+    /// Sends the query without EDNS.
+    async fn ask_plainly(
+        &self,
+        asked: &Asked,
+        again: Duration,
+    ) -> Result<Result<Response, Unusable>, Failure> {
+        let mut query = self.sockets.query(asked.question())?;
+        let packet = asked.packet(query.id, None);
+        loop {
+            query.send(&packet).await?;
+            if let Ok(arrival) = timeout(again, query.response()).await {
+                return Ok(arrival?);
+            }
+        }
+    }
+
+    async fn ask_tcp(&self, asked: &Asked) -> Result<Response, Failure> {
+        let Ok(_connection) = self.connections.acquire().await else {
+            return Err(Failure::Silent);
+        };
         let id = random_id()?;
-        let packet = asked.packet(id, marker);
+        let packet = asked.packet(id, self.edns.is_tried().then_some(self.marker));
         let mut stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         // A name, a type and an option: never longer.
@@ -263,10 +309,11 @@ impl Upstream {
         stream.write_all(&[&len.to_be_bytes()[..], &packet].concat()).await?;
         let mut answer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut answer).await?;
-        Response::read(answer, id, asked.question()).map_err(|unusable| match unusable {
-            Unusable::Rcode(rcode) => Failure::Rcode(rcode),
-            Unusable::Foreign | Unusable::Truncated | Unusable::Malformed => Failure::Malformed,
-        })
+        match Response::read(answer, id, asked.question()) {
+            Ok(response) => Ok(response),
+            Err(Unusable::Rcode(rcode)) => Err(Failure::Rcode(rcode)),
+            Err(Unusable::Foreign | Unusable::Malformed) => Err(Failure::Malformed),
+        }
     }
 }
 

@@ -199,6 +199,9 @@ impl Waiting {
                 for (section, record) in &records {
                     message.whole(*section, record);
                 }
+                if response.truncated {
+                    message.set_truncated();
+                }
                 message.finish(rcode);
             }
             Wants::Addresses(_) => return self.fail(out),

@@ -1,7 +1,7 @@
 use super::{Edns, HEADER, MAX_UDP_PAYLOAD, Message, flag, kind, query::QueryHeader};
 use crate::name_table::LookupName;
 
-/// A question for another server. Questions that are equal have the same answer.
+/// A question for upstreams. Equal questions have the same answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
     /// As it stands in a packet, its name in lower case.
@@ -11,13 +11,13 @@ pub(crate) struct Asked {
     dnssec_ok: bool,
 }
 
-/// An option of EDNS (RFC 6891 section 6.1.2) that is sent with every query to one server, and is never seen again unless
-/// that server hands our own queries back to us.
+/// An EDNS option (RFC 6891 section 6.1.2) that is sent with every query to an upstream. It only comes back
+/// if the upstream sends our own queries to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marker(pub(crate) [u8; 8]);
 
 impl Marker {
-    /// The first of those for local use (RFC 6891 section 9).
+    /// The first code for local use (RFC 6891 section 9).
     const CODE: u16 = 65_001;
     const LEN: usize = 12;
 
@@ -29,10 +29,10 @@ impl Marker {
         option
     }
 
-    /// Whether a query has it.
+    /// Whether a query has it. Long messages are not searched further than datagrams: ours are short.
     pub(crate) fn is_in(self, packet: &[u8]) -> bool {
-        let option = self.option();
-        packet.windows(option.len()).any(|octets| octets == option)
+        let (option, end) = (self.option(), packet.len().min(MAX_UDP_PAYLOAD.into()));
+        packet[..end].windows(option.len()).any(|octets| octets == option)
     }
 }
 
@@ -47,7 +47,7 @@ impl Asked {
         }
     }
 
-    /// What a name has of a type, in class IN. The name is in wire form.
+    /// The question for a name and type in class IN. The name is in wire form.
     pub(crate) fn new(name: &[u8], kind: u16) -> Self {
         let question = [LookupName::folded(name).wire(), &kind.to_be_bytes(), &[0, 1]].concat();
         Self { question: question.into(), flags: 0, dnssec_ok: false }

@@ -91,6 +91,11 @@ impl<'o> Message<'o> {
         self.authoritative = true;
     }
 
+    /// Records are missing: another server has cut its answer.
+    pub(crate) fn set_truncated(&mut self) {
+        self.truncated = true;
+    }
+
     /// The answer comes from another server, which may say that the data is authentic.
     fn set_relayed(&mut self, authentic: bool) {
         // CD is the client's (RFC 4035 section 3.2.2).
@@ -190,6 +195,7 @@ impl<'o> Message<'o> {
                 .last()
                 .unwrap_or_default();
         }
+        self.truncated |= response.truncated;
         self.set_relayed(response.authentic);
         [self.answers, self.authorities, self.additionals] = records.counts;
         self.push(records.octets);

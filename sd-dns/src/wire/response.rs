@@ -1,17 +1,20 @@
-//! The answer of another server, which is passed on as the bytes it is (RFC 3597): only where its records begin and end is
-//! looked at.
+//! The response of an upstream. Its records are passed on as bytes (RFC 3597): only their boundaries are read.
 
 use super::{CLASS_IN, HEADER, Rcode, flag, kind, u16_at};
 use crate::name_table::LookupName;
 
-/// An answer to a question, all of whose records are there.
+/// The response to a question. Every record in it is whole.
 #[derive(Debug)]
 pub(crate) struct Response {
     octets: Vec<u8>,
     /// 0 to 15.
     pub(crate) rcode: u16,
-    /// The data is authentic, says the server (RFC 4035 section 3.2.3).
+    /// The AD bit: the server says that the data is authentic (RFC 4035 section 3.2.3).
     pub(crate) authentic: bool,
+    /// The TC bit: records are missing.
+    pub(crate) truncated: bool,
+    /// Whether it has an OPT record, so that the server speaks EDNS (RFC 6891 section 7).
+    pub(crate) has_edns: bool,
     /// Whether there is a CNAME record in the answer section.
     has_aliases: bool,
     /// Where the question ends.
@@ -32,24 +35,22 @@ pub(crate) struct Records<'r> {
     pub(crate) counts: [u16; 3],
 }
 
-/// Why octets are not an answer to be passed on.
+/// Why octets are not a response that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// It is nothing that this query can be answered with: another one may still come.
+    /// It does not answer this query; the real response may still arrive.
     Foreign,
-    /// It is cut off: the server has more to say in a stream.
-    Truncated,
-    /// The server does not know the answer, says this code.
+    /// The server failed with this code.
     Rcode(u16),
-    /// Its records are not well-formed.
+    /// Its records are malformed.
     Malformed,
 }
 
 impl Response {
-    /// What a server says that does not know the answer.
+    /// Codes of servers that do not know the answer.
     const FAILURES: [Rcode; 4] = [Rcode::FormErr, Rcode::ServFail, Rcode::NotImp, Rcode::Refused];
 
-    /// Reads the answer to a query of this id and question, which has one plain name.
+    /// Reads the response to a query of this id and question, whose name has no pointers.
     pub(crate) fn read(octets: Vec<u8>, id: u16, question: &[u8]) -> Result<Self, Unusable> {
         let word = |at| u16_at(&octets, at).ok_or(Unusable::Foreign);
         let (flags, questions) = (word(2)?, word(4)?);
@@ -60,32 +61,49 @@ impl Response {
         let question_end = HEADER + question.len();
         match (questions, octets.get(HEADER..question_end)) {
             (1, Some(found)) if is_same(found, question) => {}
-            // Whoever does not understand a query need not repeat it.
+            // A server that does not understand the query need not repeat it.
             (0, _) if rcode != Rcode::NoError.into() => return Err(Unusable::Rcode(rcode)),
             _ => return Err(Unusable::Foreign),
         }
         if Self::FAILURES.into_iter().any(|failure| rcode == failure.into()) {
             return Err(Unusable::Rcode(rcode));
         }
-        if flags & flag::TC != 0 {
-            return Err(Unusable::Truncated);
+        let mut response = Self {
+            octets,
+            rcode,
+            authentic: flags & flag::AD != 0,
+            truncated: flags & flag::TC != 0,
+            has_edns: false,
+            has_aliases: false,
+            question_end,
+            end: question_end,
+            required_end: question_end,
+            counts: [0; 3],
+        };
+        match response.measure() {
+            // Some servers cut within a record.
+            Err(Unusable::Malformed) if response.truncated => response.drop_rest(),
+            measured => measured?,
         }
-        let authentic = flags & flag::AD != 0;
-        let (end, required_end) = (question_end, question_end);
-        let (has_aliases, counts) = (false, [0; 3]);
-        let mut response =
-            Self { octets, rcode, authentic, has_aliases, question_end, end, required_end, counts };
-        response.measure()?;
         Ok(response)
     }
 
-    /// Finds the end of the records. What is said to the next hop only is not passed on: the OPT record, and what comes
-    /// after it, since places of names would be others (there may be signatures of the transaction, which end here, too).
+    /// Drops what follows the last whole record, so that the counts of the header are right.
+    fn drop_rest(&mut self) {
+        self.octets.truncate(self.end);
+        for (section, count) in self.counts.into_iter().enumerate() {
+            self.octets[6 + 2 * section..8 + 2 * section].copy_from_slice(&count.to_be_bytes());
+        }
+    }
+
+    /// Finds the end of the records. What concerns this hop only is not passed on: the OPT record and what
+    /// follows it (TSIG, SIG(0)); without the OPT record, pointers into what follows would be wrong.
     fn measure(&mut self) -> Result<(), Unusable> {
         for section in 0..3 {
             for _ in 0..u16_at(&self.octets, 6 + 2 * section).unwrap_or_default() {
                 let (kind, end) = record(&self.octets, self.end).ok_or(Unusable::Malformed)?;
                 if kind == kind::OPT {
+                    self.has_edns = true;
                     let rcode = u16::from(*self.octets.get(self.end + 5).unwrap_or(&0));
                     return if rcode == 0 { Ok(()) } else { Err(Unusable::Rcode(self.rcode | (rcode << 4))) };
                 }
@@ -125,7 +143,8 @@ impl Response {
         })
     }
 
-    /// What a name is an alias of, and for how many seconds: the first CNAME record that it has in the answer section.
+    /// What a name is an alias of, and for how many seconds: the first CNAME record that it has in the answer
+    /// section.
     pub(crate) fn alias(&self, owner: &LookupName) -> Option<(u32, Vec<u8>)> {
         if !self.has_aliases {
             return None;
@@ -145,13 +164,14 @@ impl Response {
         None
     }
 
-    /// All of the message, as it came.
+    /// The message as received, without a record that was cut.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.octets
     }
 }
 
-/// Whether a question is the one that was asked. Servers may change the case of the name, and of nothing else.
+/// Whether a question is the one that was asked. Servers may change the case of the name, and of nothing
+/// else.
 fn is_same(found: &[u8], asked: &[u8]) -> bool {
     let split = asked.len().saturating_sub(4);
     found.len() == asked.len()
@@ -340,16 +360,29 @@ mod tests {
     }
 
     #[test]
-    fn failures_and_what_is_cut_are_told_apart() {
+    fn failures_and_malformed_responses_are_told_apart() {
         assert_eq!(read(message(0x8185, [1, 0, 0, 0], &[QUESTION])).unwrap_err(), Unusable::Rcode(5));
         assert_eq!(read(message(0x8181, [0, 0, 0, 0], &[])).unwrap_err(), Unusable::Rcode(1));
-        assert_eq!(read(message(0x8380, [1, 9, 0, 0], &[QUESTION])).unwrap_err(), Unusable::Truncated);
         let bad_version = b"\x00\x00\x29\x04\xD0\x01\x00\x00\x00\x00\x00";
         let octets = message(0x8180, [1, 0, 0, 1], &[QUESTION, bad_version]);
         assert_eq!(read(octets).unwrap_err(), Unusable::Rcode(16));
         let whole = message(0x8180, [1, 1, 0, 0], &[QUESTION, ADDRESS]);
         for end in HEADER + QUESTION.len()..whole.len() {
             assert_eq!(read(whole[..end].to_vec()).unwrap_err(), Unusable::Malformed, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_truncated_response_keeps_its_whole_records() {
+        let whole = message(0x8380, [1, 2, 1, 0], &[QUESTION, ADDRESS, ADDRESS, ADDRESS]);
+        let start = HEADER + QUESTION.len();
+        for end in start..=whole.len() {
+            let response = read(whole[..end].to_vec()).unwrap();
+            let records = ((end - start) / ADDRESS.len()) as u16;
+            assert!(response.truncated, "{end}");
+            assert_eq!(response.all().counts, [records.min(2), records.saturating_sub(2), 0], "{end}");
+            assert_eq!(response.octets().len(), start + usize::from(records) * ADDRESS.len(), "{end}");
+            hickory_proto::op::Message::from_vec(response.octets()).unwrap();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::NonZero,
+    time::Duration,
 };
 
 use super::{Fixture, parse, question};
@@ -14,10 +15,14 @@ use hickory_proto::{
 use sd_dns::{DnsServer, Forwarder};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
+    time::timeout,
 };
 
 pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// After this the test fails. The clock is paused, so it takes no time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server whose answers the test writes.
 pub(crate) struct Upstream(pub(crate) UdpSocket);
@@ -33,13 +38,23 @@ impl Upstream {
         Self(UdpSocket::bind(LOOPBACK).await.unwrap())
     }
 
+    /// With a listener on the same port.
+    pub(crate) async fn bind_with_tcp() -> (Self, TcpListener) {
+        loop {
+            let upstream = Self::bind().await;
+            if let Ok(tcp) = TcpListener::bind(upstream.address()).await {
+                return (upstream, tcp);
+            }
+        }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
 
     pub(crate) async fn next(&self) -> Asked {
         let mut buffer = [0; 2048];
-        let (len, from) = self.0.recv_from(&mut buffer).await.unwrap();
+        let (len, from) = timeout(PATIENCE, self.0.recv_from(&mut buffer)).await.unwrap().unwrap();
         Asked { message: parse(&buffer[..len]), from }
     }
 
@@ -61,7 +76,7 @@ impl Upstream {
         (asked, probe)
     }
 
-    /// Nothing has come. Whoever asked has had every chance to, since the test is done with waiting for it.
+    /// Asserts that no query has arrived. The test has waited for whatever could have sent one.
     pub(crate) fn assert_unasked(&self) {
         let mut buffer = [0; 2048];
         while let Ok((len, from)) = self.0.try_recv_from(&mut buffer) {
@@ -74,7 +89,8 @@ impl Upstream {
         self.0.send_to(&answer.to_bytes().unwrap(), to.from).await.unwrap();
     }
 
-    /// Answers the next query by [`Asked::aliases`], and says that it knows no more: by another zone's SOA record.
+    /// Answers the next query by [`Asked::aliases`], and says that it knows no more: by another zone's SOA
+    /// record.
     pub(crate) async fn lead(&self, code: ResponseCode, targets: &[&str]) {
         let asked = self.asked().await;
         let mut answer = asked.aliases(code, targets);
@@ -172,14 +188,18 @@ impl Served {
 }
 
 pub(crate) async fn client(server: &DnsServer) -> UdpSocket {
-    let udp = UdpSocket::bind(LOOPBACK).await.unwrap();
+    client_at(LOOPBACK, server).await
+}
+
+pub(crate) async fn client_at(address: SocketAddr, server: &DnsServer) -> UdpSocket {
+    let udp = UdpSocket::bind(address).await.unwrap();
     udp.connect(server.local_addrs()[0]).await.unwrap();
     udp
 }
 
 pub(crate) async fn receive(udp: &UdpSocket) -> Message {
     let mut buffer = [0; 4096];
-    let len = udp.recv(&mut buffer).await.unwrap();
+    let len = timeout(PATIENCE, udp.recv(&mut buffer)).await.unwrap().unwrap();
     parse(&buffer[..len])
 }
 
