@@ -138,16 +138,41 @@ impl Answerer {
         };
         match answered {
             Ok(answered) => Begun::Done(answered),
-            Err(waiting) if self.is_loop(packet, &waiting) => Begun::Done(waiting.fail(out)),
-            Err(waiting) => Begun::Waits(waiting),
+            Err(waiting) => self.look_in_cache(published, packet, waiting, out),
         }
     }
 
-    /// Whether a query is one that the forwarder has sent to an upstream.
-    fn is_loop(&self, packet: &[u8], waiting: &Waiting) -> bool {
-        // Our queries are short; what a client appends to its own is not searched.
-        let packet = &packet[..packet.len().min(usize::from(MAX_UDP_PAYLOAD))];
-        self.others.forwarder.as_ref().is_some_and(|to| to.has_sent(packet, &waiting.asked()))
+    /// Answers what waits as far as the forwarder's cache goes; with SERVFAIL if the forwarder itself has
+    /// sent the query.
+    fn look_in_cache(
+        &self,
+        published: &Published,
+        packet: &[u8],
+        mut waiting: Box<Waiting>,
+        out: &mut Vec<u8>,
+    ) -> Begun {
+        let Some(forwarder) = &self.others.forwarder else {
+            return Begun::Waits(waiting);
+        };
+        let mut asked = waiting.asked();
+        // Our queries are short; octets that a client appends to its own are not searched.
+        let short = &packet[..packet.len().min(usize::from(MAX_UDP_PAYLOAD))];
+        if forwarder.has_sent(short, &asked) {
+            return Begun::Done(waiting.fail(out));
+        }
+        // Each turn makes the chain longer, and its length is bounded.
+        while !matches!(waiting.wants(), Wants::Addresses(_)) {
+            match forwarder.cached(&asked) {
+                None => break,
+                Some(None) => return Begun::Done(waiting.fail(out)),
+                Some(Some(response)) => match waiting.relay(&response, published, &*self.random, out) {
+                    Ok(answered) => return Begun::Done(answered),
+                    Err(beyond) => waiting = beyond,
+                },
+            }
+            asked = waiting.asked();
+        }
+        Begun::Waits(waiting)
     }
 
     /// Appends an answer that waits for another server.

@@ -31,8 +31,14 @@ pub struct Counters {
     /// Answers by the zone of the name that was asked for, of the zones that are answered from now. Those that are refused
     /// are in none.
     pub by_zone: BTreeMap<DnsName, u64>,
-    /// Answers of other servers that were passed on: see [`Forwarder`](crate::Forwarder). They are among the answers above.
+    /// Answers of upstreams that were passed on, from the cache of the [`Forwarder`](crate::Forwarder) or
+    /// not. They are among the answers above.
     pub forwarded: u64,
+    /// How often the [`Forwarder`](crate::Forwarder) had an answer in its cache, for all servers that share
+    /// it. A chain of aliases may need several answers.
+    pub cache_hits: u64,
+    /// How often it had to wait for upstreams instead.
+    pub cache_misses: u64,
     /// Messages that are not answered: shorter than a header, responses, or from an address that no answer
     /// can reach.
     pub ignored: u64,
@@ -232,6 +238,8 @@ impl Counts {
             by_rcode: (0..).zip(self.rcodes).filter(|(_, count)| *count > 0).collect(),
             by_zone: by_zone.collect(),
             forwarded: self.forwarded,
+            cache_hits: 0,
+            cache_misses: 0,
             ignored: self.ignored,
             unsent: self.unsent,
             latency: self.latency,

@@ -1,5 +1,6 @@
 //! Questions for names in none of the zones, forwarded to other servers.
 
+mod cache;
 mod edns;
 mod exchange;
 mod sockets;
@@ -21,7 +22,7 @@ use resolv_conf::{Config, ScopedIp};
 use tokio::sync::watch;
 
 pub(crate) use self::exchange::DEADLINE;
-use self::{exchange::exchange, upstream::Upstream};
+use self::{cache::Cache, exchange::exchange, upstream::Upstream};
 use crate::{
     alias::AliasAddresses,
     wire::{asked::Asked, response::Response},
@@ -31,14 +32,18 @@ use crate::{
 /// [`DnsServer`](crate::DnsServer) can be the resolver of a whole machine:
 /// [`with_forwarder`](crate::DnsServerBuilder::with_forwarder).
 ///
-/// - Names in zones of the table are never forwarded, whether they exist or not. Clients that do
+/// - Names in zones of the table are never forwarded or cached, whether they exist or not. Clients that do
 ///   not desire recursion (RD is 0) are refused. The targets of aliases are forwarded in any case, since they
 ///   belong to the answer of a zone here.
 /// - **Upstreams.** The first one is asked; the next one when it fails or has not answered for 1 s; all of
 ///   them in turn for up to 4 s. Then the client gets SERVFAIL, before it gives up (5 s in most resolvers).
 ///   An upstream that is slow or cannot be reached is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP
 ///   and FORMERR count as failures.
-/// - **Cache.** Nothing is cached: upstreams do that.
+/// - **Cache.** Answers are cached by name, type, class and the bits AD, CD and DO. They live for the lowest
+///   TTL of their records, at most one day; NXDOMAIN and NODATA for what their SOA record says, at most one
+///   hour, and not at all without one (RFC 2308); failures of all upstreams for 1 s (RFC 9520). Clients get
+///   what is left of the TTLs. Truncated answers are not cached. The size is bounded:
+///   [`ForwarderBuilder::with_cache_size`].
 /// - **In flight.** Clients that ask the same at the same time wait for one query, which ends when none of
 ///   them waits any more. The [`DnsServer`](crate::DnsServer#answers-that-wait) bounds how many answers wait,
 ///   and divides them among clients.
@@ -64,17 +69,46 @@ use crate::{
 ///   first query and after failures. If it comes back, the upstream is ignored for 30 s, and an error is
 ///   logged. Upstreams see the option and the probes.
 ///
-/// It is a handle: servers that share one share its queries.
+/// It is a handle: servers that share one share its queries and its cache.
 #[derive(Clone)]
 pub struct Forwarder(Arc<Inner>);
 
 struct Inner {
     upstreams: Vec<Upstream>,
+    cache: Cache,
     in_flight: Mutex<HashMap<Asked, Arc<watch::Sender<Option<Outcome>>>>>,
 }
 
 /// What the upstreams answer: `None` if all of them fail.
 type Outcome = Option<Arc<Response>>;
+
+/// Settings of a [`Forwarder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct ForwarderBuilder {
+    upstreams: Vec<SocketAddr>,
+    cache_size: usize,
+}
+
+impl ForwarderBuilder {
+    const CACHE_SIZE: usize = 8 << 20;
+
+    /// Limits the cache to this many octets, by default 8 MiB; 0 turns it off. An answer takes its length,
+    /// its question's length and 256 octets, so that 8 MiB hold up to 32,768 answers. The least used ones are
+    /// evicted first. An answer that is larger than a small part of the cache may not be cached.
+    pub fn with_cache_size(mut self, octets: usize) -> Self {
+        self.cache_size = octets;
+        self
+    }
+
+    /// Builds the forwarder.
+    #[must_use]
+    pub fn build(self) -> Forwarder {
+        let upstreams = self.upstreams.into_iter().map(Upstream::new).collect();
+        let cache = Cache::new(self.cache_size);
+        Forwarder(Arc::new(Inner { upstreams, cache, in_flight: Mutex::default() }))
+    }
+}
 
 /// The resolvers of this system cannot be found.
 #[derive(Debug, thiserror::Error)]
@@ -104,8 +138,13 @@ impl Forwarder {
     /// question fails.
     #[must_use]
     pub fn new(upstreams: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let upstreams = upstreams.into_iter().map(Upstream::new).collect();
-        Self(Arc::new(Inner { upstreams, in_flight: Mutex::default() }))
+        Self::builder(upstreams).build()
+    }
+
+    /// Settings of a forwarder to these servers. See [`new`](Self::new).
+    pub fn builder(upstreams: impl IntoIterator<Item = SocketAddr>) -> ForwarderBuilder {
+        let upstreams = upstreams.into_iter().collect();
+        ForwarderBuilder { upstreams, cache_size: ForwarderBuilder::CACHE_SIZE }
     }
 
     /// Forwards to the resolvers of this system: the `nameserver` lines that `/etc/resolv.conf` has now.
@@ -132,8 +171,22 @@ impl Forwarder {
         self.0.upstreams.iter().map(|upstream| upstream.address)
     }
 
+    /// The cached answer to a question. `Some(None)` if all upstreams have just failed.
+    pub(crate) fn cached(&self, asked: &Asked) -> Option<Outcome> {
+        self.0.cache.get(asked)
+    }
+
+    /// How many questions were answered from the cache, and how many had to wait for upstreams.
+    pub(crate) fn cache_counts(&self) -> (u64, u64) {
+        self.0.cache.counts()
+    }
+
     /// Waits for the answer to a question, which may be in flight already. `None` if all upstreams fail.
     pub(crate) async fn ask(&self, asked: Asked) -> Outcome {
+        if let Some(outcome) = self.cached(&asked) {
+            return outcome;
+        }
+        self.0.cache.missed();
         let mut outcome = self.join(asked);
         // The error: the runtime has ended.
         outcome.wait_for(Option::is_some).await.ok()?.clone().flatten()
@@ -180,7 +233,8 @@ struct InFlight {
 
 impl InFlight {
     async fn run(self) {
-        let mut exchange = pin!(exchange(&self.forwarder.0.upstreams, &self.asked));
+        let inner = &self.forwarder.0;
+        let mut exchange = pin!(exchange(&inner.upstreams, &self.asked));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut exchange => break outcome,
@@ -191,6 +245,7 @@ impl InFlight {
                 }
             }
         };
+        inner.cache.insert(&self.asked, &outcome);
         self.end();
         self.sender.send_replace(Some(outcome));
     }
@@ -294,5 +349,33 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(forwarder.in_flight().len(), 0);
+        assert_eq!(forwarder.cache_counts(), (0, 2));
+        assert!(forwarder.cached(&asked).is_none(), "it has not failed");
+    }
+    /// Answers all queries with NXDOMAIN.
+    async fn answer_all(upstream: UdpSocket) {
+        let mut room = [0; 512];
+        while let Ok((len, from)) = upstream.recv_from(&mut room).await {
+            room[2..4].copy_from_slice(&[0x81, 0x83]);
+            upstream.send_to(&room[..len], from).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_forwarder_outlives_a_runtime() {
+        let upstream = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        upstream.set_nonblocking(true).unwrap();
+        let forwarder = Forwarder::builder([upstream.local_addr().unwrap()]).with_cache_size(0).build();
+        for _ in 0..2 {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+            runtime.unwrap().block_on(async {
+                tokio::spawn(answer_all(UdpSocket::from_std(upstream.try_clone().unwrap()).unwrap()));
+                // Enough to use all sockets.
+                for kind in 1..250 {
+                    assert!(forwarder.ask(Asked::new(b"\x03web\0", kind)).await.is_some(), "{kind}");
+                }
+            });
+        }
     }
 }

@@ -65,7 +65,7 @@
 //! | a name without records: not known, a service without instances, a service of type HTTP | NXDOMAIN with the zone's SOA record |
 //! | the zone's own name: SOA, NS | records that name the zone itself; there is no other name of which the zone knows that this server answers |
 //! | ANY | the records of one type (RFC 8482) |
-//! | a name in no zone | with a [`Forwarder`], for clients that desire recursion: what upstreams answer; else REFUSED |
+//! | a name in no zone | with a [`Forwarder`], for clients that desire recursion: what upstreams answer, from its cache while TTLs last; else REFUSED |
 //! | another class, a zone transfer | REFUSED |
 //!
 //! The SOA record's TTL and its MINIMUM are the namespace's SOA TTL (RFC 2308 section 3). Answers are no longer than the
@@ -117,7 +117,7 @@ mod unusual;
 pub use alias::{AliasAddresses, AliasResolver};
 pub use answerer::{Answerer, Reply};
 pub use counters::{Counters, Latency};
-pub use forward::{Forwarder, SystemResolverError};
+pub use forward::{Forwarder, ForwarderBuilder, SystemResolverError};
 pub use name_table::{HiddenZone, NameTable};
 pub use server::{BindError, DnsServer, DnsServerBuilder};
 pub use wire::Transport;

@@ -171,7 +171,11 @@ impl DnsServer {
         for worker in workers.chain([&self.tcp]) {
             counts.merge(&worker.lock(), &published.zones);
         }
-        counts.snapshot(&published.zones)
+        let mut counters = counts.snapshot(&published.zones);
+        if let Some(forwarder) = &self.others.forwarder {
+            (counters.cache_hits, counters.cache_misses) = forwarder.cache_counts();
+        }
+        counters
     }
 
     /// Listens on one more address, as [`DnsServerBuilder::bind`] does, and returns it with the port that was chosen for 0.

@@ -63,6 +63,21 @@ def message(part: str) -> Message:
     return Message(status, flags, edns, transport and transport[1], options, **sections)
 
 
+COUNTING = "..60"
+"""Stands for a TTL that counts down from 60 in a cache."""
+
+
+def is_as_wanted(wanted: object, got: object) -> bool:
+    if not isinstance(wanted, list) or not isinstance(got, list):
+        return wanted == got
+    return len(wanted) == len(got) and all(map(is_record, wanted, got))
+
+
+def is_record(wanted: str, got: str) -> bool:
+    counting = re.fullmatch(r"(\S+) ([1-9]|[1-5]\d|60) (.*)", got) if f" {COUNTING} " in wanted else None
+    return wanted == (f"{counting[1]} {COUNTING} {counting[3]}" if counting else got)
+
+
 class Tools:
     """Runs the tools, and reports."""
 
@@ -88,7 +103,7 @@ class Tools:
         complaints = [] if len(found) == len(expected) else [f"{len(found)} answers, not {len(expected)}"]
         for got, wanted in zip(found, expected):
             for member, value in wanted._asdict().items():
-                if value != getattr(got, member) and not (member == "transport" and value is None):
+                if not is_as_wanted(value, getattr(got, member)) and not (member == "transport" and value is None):
                     complaints.append(f"expected  {member}: {value!r}\ngot       {getattr(got, member)!r}")
         self.report.check(command.replace(LONG_LABEL, "l…"), complaints, text)
 
@@ -174,7 +189,7 @@ def forwarded(tools: Tools) -> None:
     tools.get(f"dig @{FORWARDING} one.app.local", own)
     tools.get(f"dig @{FORWARDING} nobody.app.local", gone)
     # What others answer is not ours, so AA is not set; what nobody may ask of others is refused.
-    theirs = Message("NOERROR", "qr rd ra", EDNS, "UDP", answer=["www.example.org. 60 A 192.0.2.1"])
+    theirs = Message("NOERROR", "qr rd ra", EDNS, "UDP", answer=[f"www.example.org. {COUNTING} A 192.0.2.1"])
     tools.get(f"dig @{FORWARDING} www.example.org", theirs)
     tools.get(f"dig @{FORWARDING} +noedns www.example.org", theirs._replace(edns=None))
     tools.get(f"dig @{FORWARDING} +tcp www.example.org", theirs._replace(transport="TCP"))
@@ -182,9 +197,9 @@ def forwarded(tools: Tools) -> None:
     for command in (f"dig @{FORWARDING} hundred.example.org", f"kdig @{FORWARDING} hundred.example.org"):
         if (text := tools.printed(command)) is not None:
             *_, last = messages(text)
-            wanted = sorted(f"hundred.example.org. 60 A {address}" for address in HUNDRED)
-            complaints = [] if (last.transport, last.answer) == ("TCP", wanted) else ["not all, or not by TCP"]
-            tools.report.check(command, complaints, text)
+            wanted = sorted(f"hundred.example.org. {COUNTING} A {address}" for address in HUNDRED)
+            is_whole = last.transport == "TCP" and is_as_wanted(wanted, last.answer)
+            tools.report.check(command, [] if is_whole else ["not all, or not by TCP"], text)
 
 
 def load(tools: Tools, directory: Path) -> None:

@@ -53,6 +53,11 @@ impl Asked {
         Self { question: question.into(), flags: 0, dnssec_ok: false }
     }
 
+    /// Whether DNSSEC records are asked for (the DO bit).
+    pub(crate) fn wants_dnssec(&self) -> bool {
+        self.dnssec_ok
+    }
+
     /// As it stands in a packet, the name in lower case.
     pub(crate) fn question(&self) -> &[u8] {
         &self.question

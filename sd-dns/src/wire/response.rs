@@ -1,10 +1,11 @@
-//! The response of an upstream. Its records are passed on as bytes (RFC 3597): only their boundaries are read.
+//! The response of an upstream. Its records are passed on as bytes (RFC 3597): only their boundaries and TTLs
+//! are read.
 
 use super::{CLASS_IN, HEADER, Rcode, flag, kind, u16_at};
 use crate::name_table::LookupName;
 
 /// The response to a question. Every record in it is whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Response {
     octets: Vec<u8>,
     /// 0 to 15.
@@ -45,6 +46,13 @@ pub(crate) enum Unusable {
     /// Its records are malformed.
     Malformed,
 }
+
+/// The highest TTL that is cached, in seconds: one day (RFC 8767 section 4 recommends up to seven).
+const MAX_TTL: u32 = 86_400;
+
+/// The longest that a negative response is cached, in seconds (RFC 2308 section 5 recommends one to three
+/// hours).
+const MAX_NEGATIVE_TTL: u32 = 3600;
 
 impl Response {
     /// Codes of servers that do not know the answer.
@@ -167,6 +175,83 @@ impl Response {
     /// The message as received, without a record that was cut.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.octets
+    }
+
+    /// Where the TTLs stand of the records that are passed on, with section and type.
+    fn ttls(&self) -> impl Iterator<Item = (usize, u16, usize)> {
+        let mut start = self.question_end;
+        let sections = self.counts.into_iter().enumerate();
+        sections.flat_map(|(section, count)| std::iter::repeat_n(section, count.into())).map_while(
+            move |section| {
+                let (kind, end) = record(&self.octets, start)?;
+                let ttl = name_end(&self.octets, start)? + 4;
+                start = end;
+                Some((section, kind, ttl))
+            },
+        )
+    }
+
+    fn u32_at(&self, at: usize) -> Option<u32> {
+        self.octets.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+
+    /// A TTL; those with the highest bit set count as 0 (RFC 2181 section 8).
+    fn ttl_at(&self, at: usize) -> u32 {
+        self.u32_at(at).filter(|ttl| *ttl <= i32::MAX as u32).unwrap_or_default()
+    }
+
+    /// How many seconds a cache may keep it: the lowest TTL of its records, and one day at most. One without
+    /// a record of the type that was asked for is negative: it may be kept as long as its SOA record says, at
+    /// most one hour, and not at all without one (RFC 2308 section 5). Truncated responses and errors are not
+    /// kept.
+    pub(crate) fn lifetime(&self) -> Option<u32> {
+        let asked = u16_at(&self.octets, self.question_end - 4)?;
+        let is_final = self.rcode == Rcode::NoError.into() || self.rcode == Rcode::NxDomain.into();
+        if self.truncated || !is_final {
+            return None;
+        }
+        let (mut lowest, mut is_positive, mut negative) = (MAX_TTL, false, None);
+        for (section, kind, at) in self.ttls() {
+            let ttl = self.ttl_at(at);
+            lowest = lowest.min(ttl);
+            is_positive |= section == 0 && (kind == asked || asked == kind::ANY);
+            if section == 1 && kind == kind::SOA {
+                negative = Some(ttl.min(self.soa_minimum(at)?).min(MAX_NEGATIVE_TTL));
+            }
+        }
+        let is_positive = is_positive && self.rcode == Rcode::NoError.into();
+        let seconds = if is_positive { lowest } else { lowest.min(negative?) };
+        (seconds > 0).then_some(seconds)
+    }
+
+    /// MINIMUM, the last number of the SOA record (RFC 1035 section 3.3.13) whose TTL stands here.
+    fn soa_minimum(&self, ttl: usize) -> Option<u32> {
+        // Two names and five numbers.
+        const SHORTEST: u16 = 2 + 5 * 4;
+        let len = u16_at(&self.octets, ttl + 4).filter(|len| *len >= SHORTEST)?;
+        self.u32_at(ttl + 6 + usize::from(len) - 4)
+    }
+
+    /// The response as a cache keeps it for so many seconds: no TTL is higher than a day, and that of the SOA
+    /// record of a negative response no higher than the response lives, so that nobody keeps it for longer.
+    pub(crate) fn bounded(&self, lifetime: u32) -> Self {
+        self.with_ttls(|section, kind, ttl| {
+            ttl.min(if section == 1 && kind == kind::SOA { lifetime } else { MAX_TTL })
+        })
+    }
+
+    /// The response after so many seconds in a cache: its TTLs are what is left of them.
+    pub(crate) fn aged(&self, seconds: u32) -> Self {
+        self.with_ttls(|_, _, ttl| ttl.saturating_sub(seconds))
+    }
+
+    fn with_ttls(&self, change: impl Fn(usize, u16, u32) -> u32) -> Self {
+        let mut changed = self.clone();
+        for (section, kind, at) in self.ttls() {
+            let ttl = change(section, kind, self.ttl_at(at));
+            changed.octets[at..at + 4].copy_from_slice(&ttl.to_be_bytes());
+        }
+        changed
     }
 }
 
@@ -354,6 +439,9 @@ mod tests {
                 prop_assert!(last.octets.len() <= response.all().octets.len());
                 let alias = response.alias(&LookupName::folded(b"\x03web\x03com\x00"));
                 prop_assert!(alias.is_none_or(|(_, target)| target.len() <= LookupName::MAX));
+                let aged = response.bounded(1).aged(1);
+                prop_assert_eq!(aged.all().octets.len(), response.all().octets.len());
+                let _ = response.lifetime();
                 let _ = crate::wire::external::records(&response, b"\x03web\x03com\x00", 12, Some(1));
             }
         }
@@ -379,10 +467,79 @@ mod tests {
         for end in start..=whole.len() {
             let response = read(whole[..end].to_vec()).unwrap();
             let records = ((end - start) / ADDRESS.len()) as u16;
-            assert!(response.truncated, "{end}");
+            assert!(response.truncated && response.lifetime().is_none(), "{end}");
             assert_eq!(response.all().counts, [records.min(2), records.saturating_sub(2), 0], "{end}");
             assert_eq!(response.octets().len(), start + usize::from(records) * ADDRESS.len(), "{end}");
             hickory_proto::op::Message::from_vec(response.octets()).unwrap();
         }
+    }
+
+    /// A record of `web.com` with this type, TTL and data.
+    fn record_of(kind: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
+        let fixed = [&b"\xC0\x0C"[..], &kind.to_be_bytes(), &[0, 1], &ttl.to_be_bytes()].concat();
+        [&fixed[..], &(data.len() as u16).to_be_bytes(), data].concat()
+    }
+
+    fn soa(ttl: u32, minimum: u32) -> Vec<u8> {
+        record_of(kind::SOA, ttl, &[&[0; 18][..], &minimum.to_be_bytes()].concat())
+    }
+
+    #[test]
+    fn a_response_lives_for_its_lowest_ttl() {
+        let lifetime = |flags, counts, parts: &[&[u8]]| {
+            let octets = message(flags, counts, &[QUESTION, &parts.concat()]);
+            read(octets).unwrap().lifetime()
+        };
+        let address = |ttl| record_of(kind::A, ttl, &[10, 0, 0, 1]);
+        assert_eq!(lifetime(0x8180, [1, 1, 0, 0], &[&address(60)]), Some(60));
+        assert_eq!(lifetime(0x8180, [1, 2, 0, 0], &[&address(60), &address(30)]), Some(30));
+        assert_eq!(lifetime(0x8180, [1, 1, 0, 1], &[&address(60), &address(7)]), Some(7));
+        assert_eq!(lifetime(0x8180, [1, 1, 0, 0], &[&address(0)]), None);
+        assert_eq!(lifetime(0x8180, [1, 1, 0, 0], &[&address(86_401)]), Some(86_400));
+        assert_eq!(lifetime(0x8180, [1, 1, 0, 0], &[&address(1 << 31)]), None, "RFC 2181 section 8");
+        assert_eq!(lifetime(0x8380, [1, 1, 0, 0], &[&address(60)]), None, "truncated");
+        assert_eq!(lifetime(0x8186, [1, 1, 0, 0], &[&address(60)]), None, "YXDOMAIN");
+    }
+
+    #[test]
+    fn a_negative_response_lives_as_its_soa_record_says() {
+        let lifetime = |flags, counts, parts: &[&[u8]]| {
+            let octets = message(flags, counts, &[QUESTION, &parts.concat()]);
+            read(octets).unwrap().lifetime()
+        };
+        for flags in [0x8180, 0x8183] {
+            assert_eq!(lifetime(flags, [1, 0, 1, 0], &[&soa(60, 30)]), Some(30));
+            assert_eq!(lifetime(flags, [1, 0, 1, 0], &[&soa(30, 60)]), Some(30));
+            assert_eq!(lifetime(flags, [1, 0, 1, 0], &[&soa(90_000, 90_000)]), Some(3600));
+            assert_eq!(lifetime(flags, [1, 0, 1, 0], &[&soa(60, 0)]), None);
+            assert_eq!(lifetime(flags, [1, 0, 0, 0], &[]), None, "RFC 2308 section 5");
+            assert_eq!(lifetime(flags, [1, 1, 0, 0], &[ALIAS]), None, "an alias of nothing");
+            assert_eq!(lifetime(flags, [1, 1, 1, 0], &[ALIAS, &soa(60, 30)]), Some(7));
+            let short = record_of(kind::SOA, 60, &[0; 21]);
+            assert_eq!(lifetime(flags, [1, 0, 1, 0], &[&short]), None);
+        }
+        // An alias does not make the response negative when it is what was asked for.
+        let question = b"\x03web\x03com\x00\x00\x05\x00\x01";
+        let response = Response::read(message(0x8180, [1, 1, 0, 0], &[question, ALIAS]), 0xABCD, question);
+        assert_eq!(response.unwrap().lifetime(), Some(7));
+    }
+
+    #[test]
+    fn ttls_count_down_and_the_rest_stays_as_it_is() {
+        let ttls = |response: &Response| -> Vec<_> {
+            let message = hickory_proto::op::Message::from_vec(response.octets()).unwrap();
+            message.answers.iter().chain(&message.authorities).map(|record| record.ttl).collect()
+        };
+        let parts = [QUESTION, &record_of(kind::A, 90_000, &[10, 0, 0, 1]), ALIAS, &soa(90_000, 30)];
+        let response = read(message(0x8183, [1, 2, 1, 0], &parts)).unwrap();
+        assert_eq!(ttls(&response), [90_000, 7, 90_000]);
+        let cached = response.bounded(7);
+        assert_eq!(ttls(&cached), [86_400, 7, 7]);
+        let aged = cached.aged(3);
+        assert_eq!(ttls(&aged), [86_397, 4, 4]);
+        assert_eq!(aged.bounded(u32::MAX).octets().len(), response.octets().len());
+        assert_eq!(ttls(&cached.aged(8)), [86_392, 0, 0]);
+        let differing = aged.octets().iter().zip(response.octets()).filter(|(one, other)| one != other);
+        assert!(differing.count() <= 3 * 4);
     }
 }

@@ -156,12 +156,17 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Without a cache, so that each question reaches the upstreams.
     pub(crate) async fn start(upstreams: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self::with(Forwarder::builder(upstreams).with_cache_size(0).build()).await
+    }
+
+    pub(crate) async fn with(forwarder: Forwarder) -> Self {
         let fixture = Fixture::new();
         fixture.web(1);
         let server = DnsServer::builder(fixture.table.clone())
             .with_udp_workers(NonZero::<usize>::MIN)
-            .with_forwarder(Forwarder::new(upstreams))
+            .with_forwarder(forwarder)
             .bind([LOOPBACK])
             .await
             .unwrap();
