@@ -7,10 +7,7 @@ mod many;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt, io,
-    net::{IpAddr, SocketAddr},
-};
+use std::{fmt, io, net::SocketAddr};
 
 use socket2::Socket;
 use tokio::net::UdpSocket;
@@ -47,9 +44,6 @@ pub(super) trait Datagrams: Send + Sync + 'static {
 
     /// The peer of a datagram of the batch.
     fn peer(&self, number: usize) -> Self::Peer;
-
-    /// The address of the client.
-    fn client(peer: &Self::Peer) -> IpAddr;
 
     /// The address that a datagram of the batch came from. `None` if it is not of IPv4 or IPv6.
     fn source(&self, number: usize) -> Option<SocketAddr>;

@@ -107,10 +107,10 @@ impl<D: Datagrams> Worker<D> {
         let published = self.answerer.read();
         let mut counts = self.counters.lock();
         for number in 0..received {
-            if !self.datagrams.source(number).is_some_and(is_answerable) {
+            let Some(source) = self.datagrams.source(number).filter(|source| is_answerable(*source)) else {
                 counts.ignored();
                 continue;
-            }
+            };
             let (packet, out) = (self.datagrams.octets(number), &mut self.answers.octets);
             let answered = match self.answerer.begin(&published, packet, Transport::Udp, out) {
                 Begun::Nothing => {
@@ -119,11 +119,10 @@ impl<D: Datagrams> Worker<D> {
                 }
                 Begun::Done(answered) => answered,
                 Begun::Waits(waiting) => {
-                    let peer = self.datagrams.peer(number);
-                    if let Some(ticket) = self.pending.admit(D::client(&peer)) {
+                    if let Some(ticket) = self.pending.admit(source.ip()) {
                         let later = Later::<D> {
                             socket: Arc::clone(socket),
-                            peer,
+                            peer: self.datagrams.peer(number),
                             answerer: self.answerer.clone(),
                             ticket,
                             counters: Arc::clone(&self.counters),

@@ -1,9 +1,6 @@
 //! One system call for each datagram, for systems other than Linux.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-};
+use std::{io, net::SocketAddr};
 
 use tokio::net::UdpSocket;
 
@@ -56,10 +53,6 @@ impl Datagrams for Each {
 
     fn source(&self, number: usize) -> Option<SocketAddr> {
         self.received.get(number).map(|(_, source)| *source)
-    }
-
-    fn client(peer: &SocketAddr) -> IpAddr {
-        peer.ip()
     }
 
     fn send<'a>(&self, socket: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {

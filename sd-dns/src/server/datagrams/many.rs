@@ -11,7 +11,7 @@
 use std::{
     array, fmt, io,
     mem::{size_of, zeroed},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr,
 };
@@ -117,10 +117,6 @@ impl Datagrams for Many {
 
     fn source(&self, number: usize) -> Option<SocketAddr> {
         self.slots[..self.received].get(number)?.name.address()
-    }
-
-    fn client(peer: &Peer) -> IpAddr {
-        peer.name.address().map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip())
     }
 
     fn send<'a>(&self, socket: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {

@@ -4,7 +4,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     sync::Mutex,
     task::{Context, Waker},
 };
@@ -47,10 +47,6 @@ impl Datagrams for Stubborn {
 
     fn source(&self, _: usize) -> Option<SocketAddr> {
         Some((Ipv4Addr::LOCALHOST, 5353).into())
-    }
-
-    fn client(_: &usize) -> IpAddr {
-        Ipv4Addr::LOCALHOST.into()
     }
 
     fn send<'a>(&self, _: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
@@ -163,7 +159,8 @@ async fn other_tasks_have_their_turn_after_each_full_batch() {
     socket.readable().await.unwrap();
     let answerer = Answerer::new(NameTable::new());
     let (stop, stopped) = watch::channel(false);
-    let mut worker = pin!(serve::<Flood>(socket, answerer, Arc::new(WorkerCounters::new()), stopped));
+    let mut worker =
+        pin!(serve::<Flood>(socket, answerer, Arc::default(), Arc::new(WorkerCounters::new()), stopped));
     for batches in 1..=3 {
         assert!(worker.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!(BATCHES.get(), batches);
@@ -228,7 +225,11 @@ impl Datagrams for Forged {
 #[tokio::test]
 async fn sources_that_no_client_has_are_not_answered() {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
-    let mut worker = Worker::<Forged>::new(Answerer::new(NameTable::new()), Arc::new(WorkerCounters::new()));
+    let mut worker = Worker::<Forged>::new(
+        Answerer::new(NameTable::new()),
+        Arc::default(),
+        Arc::new(WorkerCounters::new()),
+    );
     worker.turn(&socket).await.unwrap();
     assert_eq!(ANSWERED.take(), ["127.0.0.1:5353", "[::1]:5353"]);
     let (mut counts, zones) = (Counts::new(), Zones::default());
