@@ -309,7 +309,6 @@ async fn reads_and_instances(door: &mut Door) {
         ("DeleteServiceAttributes", with(none.clone(), "Attributes", json!(["k"]))),
         ("DeregisterInstance", of(&unknown, "a")),
         ("DiscoverInstancesRevision", names("api", "none")),
-        ("GetInstance", of(&unknown, "a")),
         ("GetInstancesHealthStatus", none.clone()),
         ("GetService", id),
         ("GetServiceAttributes", none.clone()),
@@ -323,6 +322,7 @@ async fn reads_and_instances(door: &mut Door) {
     let requests = [
         ("DeregisterInstance", of(&web, "none")),
         ("GetInstance", of(&web, "none")),
+        ("GetInstance", of(&unknown, "a")),
         ("GetInstancesHealthStatus", json!({"ServiceId": web, "Instances": ["none"]})),
         ("UpdateInstanceCustomHealthStatus", report(&web, "none")),
     ];
@@ -392,4 +392,44 @@ async fn limits(door: &mut Door) {
         }
         door.refused("RequestLimitExceeded", [(rate.action.as_str(), names.clone())]).await;
     }
+}
+
+#[test]
+fn every_choice_and_every_text_says_how_it_is_known() {
+    let rows = [rows("| question | here | known |"), rows("| case | text | known |")].concat();
+    assert!(rows.len() > 90, "{}", rows.len());
+    for row in rows {
+        let known = row.last().unwrap();
+        let ways = ["seen on AWS", "documented (", "our choice"];
+        assert!(ways.iter().any(|way| known.trim_start_matches('[').starts_with(way)), "{row:?}");
+    }
+}
+
+/// The refusals that were seen on AWS, in their own words.
+#[test]
+fn texts_that_were_seen_are_on_the_page() {
+    let case: Value =
+        serde_json::from_str(include_str!("../../tests/cases/refusals-seen-on-aws.json")).unwrap();
+    let texts: Vec<_> =
+        rows("| case | text | known |").into_iter().filter(|row| row[2].contains("seen on AWS")).collect();
+    let refusals = case["steps"].as_array().unwrap().iter().filter(|step| step.get("error").is_some());
+    let mut count = 0;
+    for step in refusals {
+        assert!(step["source"].is_string(), "{step}");
+        let message = step["error"]["Message"].as_str().unwrap();
+        // An ellipsis stands for anything.
+        let is_shown = |text: &str| {
+            let mut rest = message;
+            text.trim_matches('`').split('…').all(|part| match rest.find(part) {
+                Some(place) => {
+                    rest = &rest[place + part.len()..];
+                    true
+                }
+                None => false,
+            })
+        };
+        assert!(texts.iter().any(|row| is_shown(row[1])), "{message}");
+        count += 1;
+    }
+    assert!(count > 25, "{count}");
 }

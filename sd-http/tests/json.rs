@@ -429,7 +429,11 @@ async fn bad_attributes_change_nothing() {
         let request = json!({"ServiceId": service, "InstanceId": "i", "Attributes": attributes});
         let (code, message) = door.refused("RegisterInstance", request).await;
         assert_eq!(code, "InvalidInput", "{key}={value}");
-        let expected = if key == "AWS_INSTANCE_PORT" { "A valid port number must" } else { "Member must" };
+        let expected = match key {
+            "AWS_INSTANCE_PORT" => "A valid port number must",
+            "AWS_INSTANCE_IPV4" => "must be an IPv4 address",
+            _ => "Member must",
+        };
         assert!(message.contains(expected), "{key}={value}: {message}");
         assert!(key == "AWS_INSTANCE_PORT" || message.contains(key), "{key}={value}: {message}");
     }

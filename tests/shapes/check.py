@@ -25,7 +25,9 @@ from scenario import play, play_quotas, play_slow  # noqa: E402
 from session import Report, environment, serving  # noqa: E402
 
 # The errors of each operation, which the cases go by.
-MODELLED_ERRORS = Path(__file__).resolve().parent.parent / "cases" / "modelled-errors.json"
+CASES = Path(__file__).resolve().parent.parent / "cases"
+MODELLED_ERRORS = CASES / "modelled-errors.json"
+MODELLED_MEMBERS = CASES / "modelled-members.json"
 
 # Members of outputs and errors that never come.
 NOT_SENT = {
@@ -108,6 +110,31 @@ def check_errors(operations: list, report: Report) -> None:
     report.check(f"{MODELLED_ERRORS.name}: the errors of {len(modelled)} operations", differing)
 
 
+def constraints(shape) -> dict[str, Any]:
+    """A shape with its constraints and its members, as the table has it."""
+    found: dict[str, Any] = {"type": shape.type_name}
+    metadata = shape.metadata
+    found |= {name: metadata[name] for name in ("min", "max", "pattern", "enum") if name in metadata}
+    if shape.type_name == "structure":
+        found["members"] = [
+            {"name": name} | ({"required": True} if name in shape.required_members else {}) | constraints(member)
+            for name, member in shape.members.items()
+        ]
+    elif shape.type_name == "list":
+        found["item"] = constraints(shape.member)
+    elif shape.type_name == "map":
+        found |= {"key": constraints(shape.key), "value": constraints(shape.value)}
+    return found
+
+
+def check_constraints(operations: list, report: Report) -> None:
+    """The table of the members of requests is the model's, in its order."""
+    modelled = {operation.name: constraints(operation.input_shape)["members"] for operation in operations}
+    table = json.loads(MODELLED_MEMBERS.read_text())
+    differing = sorted(name for name in modelled.keys() | table.keys() if modelled.get(name) != table.get(name))
+    report.check(f"{MODELLED_MEMBERS.name}: the members of {len(modelled)} requests", differing)
+
+
 def main(binary: str) -> int:
     report = Report()
     with tempfile.TemporaryDirectory() as directory:
@@ -117,6 +144,7 @@ def main(binary: str) -> int:
         model = service_model()
         operations = [model.operation_model(name) for name in model.operation_names]
         check_errors(operations, report)
+        check_constraints(operations, report)
         with serving(binary, Path(directory)) as address:
             wire = Wire(address)
             codes = {operation.name: wire.code("json", operation.name, {}) for operation in operations}
