@@ -390,13 +390,20 @@ impl StateWriter {
         let shown = self.cell.load();
         let ended =
             elapsed.iter().flat_map(|elapsed| elapsed.operations.iter().map(|(operation, _)| operation));
-        let (under_way, unknown): (Vec<_>, Vec<_>) = finished
-            .iter()
-            .chain(ended)
-            .map(|operation| (Arc::clone(operation), Age::new(operation.created, shown.revision())))
-            .partition(|(operation, _)| {
-                shown.scope(&operation.scope).in_flight(operation.id.as_str()).is_some()
-            });
+        let mut finished: Vec<_> = finished.iter().chain(ended).cloned().collect();
+        // The log keeps what ended last.
+        finished.sort_by_key(|operation| operation.updated);
+        let (mut under_way, mut unknown) = (Vec::new(), Vec::new());
+        for operation in finished {
+            match shown.scope(&operation.scope).in_flight(operation.id.as_str()) {
+                // It keeps its place in lists.
+                Some(known) => under_way.push((operation, known.age)),
+                None => {
+                    let age = Age::new(operation.created, shown.revision());
+                    unknown.push((operation, age));
+                }
+            }
+        }
         // As in `pass`: at no moment is an operation neither under way nor in the log.
         shared.log(under_way);
         let mut result = Ok(());
@@ -432,12 +439,19 @@ impl StateWriter {
         if set.reset {
             changes = [old.deletions(&set.scope), set.changes.clone()].concat().into();
         }
-        let new = (!changes.is_empty()).then(|| shared.swap(&old, new));
+        // As in `pass`: at no moment is an operation neither under way nor in the log.
         if set.reset {
             shared.operations.forget(&set.scope);
         }
         shared.log(finished);
-        let Some(new) = new else { return Ok(None) };
+        if changes.is_empty() {
+            if set.reset {
+                // Names of deleted namespaces are forgotten, which no observer sees.
+                shared.swap(&old, new);
+            }
+            return Ok(None);
+        }
+        let new = shared.swap(&old, new);
         for (_, observer) in &observers.attached {
             tell(&**observer, &old, &new, &set.scope, &changes);
         }

@@ -487,6 +487,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ids_of_requests_are_random_uuids() {
+        let ids: Vec<_> = (0..2).map(|_| Fresh::draw(&RandomIds).request_id().to_string()).collect();
+        assert_ne!(ids[0], ids[1]);
+        for id in ids {
+            assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
+            assert!(
+                id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) && id[14..].starts_with('4'),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
     fn a_base32_encoding_exists() {
         assert_eq!(encode_base32(&[0, 0, 0, 0, 1]), "aaaaaaab");
         assert_eq!(decode_base32("aaaaaaab").as_deref(), Some(&[0u8, 0, 0, 0, 1][..]));

@@ -4,8 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a request is refused or it is not")]
 pub enum Mode {
-    /// Accepts some requests that AWS refuses, as listed in [`DIFFERENCES`]. Never answers a request that AWS accepts
-    /// differently.
+    /// Accepts some requests that AWS refuses, and lets some succeed that fail there, as listed in [`DIFFERENCES`].
     #[default]
     Lenient,
     /// Refuses what AWS refuses.

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{ids::Scope, model::Operation, state::Age};
 
-/// A bounded log of finished operations. When it is full, the oldest leaves.
+/// A bounded log of finished operations. When it is full, the one that was logged first leaves.
 pub struct OperationLog {
     capacity: usize,
     log: RwLock<Log>,
@@ -18,7 +18,7 @@ pub struct OperationLog {
 
 #[derive(Clone, Default)]
 struct Log {
-    /// In the order in which they finished.
+    /// In the order in which they were logged. May hold operations that were forgotten.
     by_end: VecDeque<Arc<Operation>>,
     /// Those of each scope in order of age. Most finish in this order, so that they are added at the end or close to it.
     by_age: HashMap<Scope, VecDeque<(Age, Arc<Operation>)>>,
@@ -57,6 +57,13 @@ fn until(by_age: &VecDeque<(Age, Arc<Operation>)>, age: Age) -> usize {
 /// Adds an operation at its age, or at the next one that is vacant: an operation that changed nothing has the revision of the
 /// change before it, and comes after that.
 fn add(by_age: &mut VecDeque<(Age, Arc<Operation>)>, mut age: Age, operation: Arc<Operation>) -> Age {
+    if let Some((newest, _)) = by_age.back()
+        && age <= *newest
+        && newest.to_parts()[0] == age.to_parts()[0]
+    {
+        // Many of one moment are added one after the other.
+        age = newest.next();
+    }
     let mut place = until(by_age, age);
     while place.checked_sub(1).is_some_and(|before| by_age[before].0 == age) {
         age = age.next();
@@ -68,9 +75,13 @@ fn add(by_age: &mut VecDeque<(Age, Arc<Operation>)>, mut age: Age, operation: Ar
 
 impl Log {
     fn remove_oldest(&mut self) {
-        let Some(ById(oldest, age)) =
-            self.by_end.pop_front().and_then(|oldest| self.by_id.take(oldest.id.as_str()))
-        else {
+        let is_kept = |operation: &Arc<Operation>| {
+            self.by_id.get(operation.id.as_str()).is_some_and(|ById(kept, _)| Arc::ptr_eq(kept, operation))
+        };
+        // Those before it were forgotten.
+        let Some(place) = self.by_end.iter().position(is_kept) else { return };
+        let oldest = self.by_end.drain(..=place).next_back();
+        let Some(ById(oldest, age)) = oldest.and_then(|oldest| self.by_id.take(oldest.id.as_str())) else {
             return;
         };
         if let Some(by_age) = self.by_age.get_mut(&oldest.scope) {
@@ -109,7 +120,11 @@ impl OperationLog {
             // Stored twice by a backend that did not know of the first time.
             return;
         }
-        if log.by_end.len() == self.capacity {
+        if log.by_id.len() == self.capacity {
+            if log.by_end.front().is_some_and(|oldest| operation.updated < oldest.updated) {
+                // It has left already, or would be the next one to leave.
+                return;
+            }
             log.remove_oldest();
         }
         log.by_end.push_back(Arc::clone(&operation));
@@ -161,8 +176,9 @@ impl OperationLog {
         for (_, operation) in &forgotten {
             by_id.remove(operation.id.as_str());
         }
-        by_end.retain(|operation| operation.scope != *scope);
-        if by_end.len() < forgotten.len() {
+        // Only now and then, since it costs a walk through all of them.
+        if by_end.len() > 2 * by_id.len() {
+            by_end.retain(|operation| by_id.contains(operation.id.as_str()));
             by_end.shrink_to_fit();
             by_id.shrink_to_fit();
         }
@@ -171,7 +187,7 @@ impl OperationLog {
     /// How many operations are in the log.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.log.read().unwrap_or_else(PoisonError::into_inner).by_end.len()
+        self.log.read().unwrap_or_else(PoisonError::into_inner).by_id.len()
     }
 
     /// Whether no operation has finished yet.

@@ -293,3 +293,18 @@ fn resets_and_requests_from_many_threads_leave_a_registry_that_is_whole() {
     sync.reset().unwrap();
     assert_eq!(counts(&sync, &Scope::default()), [0, 0, 0]);
 }
+
+#[test]
+fn names_of_deleted_namespaces_are_forgotten() {
+    let engine = Engine::strict();
+    for _ in 0..2 {
+        let namespace = engine.http("app");
+        assert_eq!(namespace.http_name.as_str(), "app");
+        engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+        // The scope holds nothing any more, but the name.
+        engine.cloud_map.reset().unwrap();
+    }
+    let namespace = engine.http("app");
+    engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    assert_ne!(engine.http("app").http_name.as_str(), "app");
+}

@@ -15,7 +15,7 @@ use sd_core::{
     request::{
         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DeleteServiceRequest,
         DeregisterInstanceRequest, GetInstancesHealthStatusRequest, ListInstancesRequest,
-        ListNamespacesRequest, UpdateInstanceCustomHealthStatusRequest,
+        ListNamespacesRequest, ListOperationsRequest, UpdateInstanceCustomHealthStatusRequest,
     },
 };
 
@@ -229,4 +229,22 @@ fn health_that_a_host_knows_takes_effect_at_once() {
     assert_eq!(code(unchecked), ErrorCode::CustomHealthNotFound);
     let nowhere = engine.api.set_health("srv-none", "i-1", CustomHealthStatus::Unhealthy);
     assert_eq!(code(nowhere), ErrorCode::ServiceNotFound);
+}
+
+#[test]
+fn an_address_that_aws_would_not_take_twice_is_refused_and_starts_no_operation() {
+    let engine = Engine::strict();
+    let service = engine.dns_service(&engine.private("app.local"), "web", &[RecordType::A]);
+    let operations = || {
+        let page = engine.api.list_operations(&ListOperationsRequest::new()).unwrap();
+        page.items.len()
+    };
+    let sync = || {
+        let tasks = [task("t-1", "10.0.0.1"), task("t-2", "10.0.0.1")];
+        engine.api.sync_service_instances(service.id.as_str(), OWNER, tasks).unwrap()
+    };
+    let first = sync();
+    assert_eq!((first.registered.len(), first.refused.len()), (1, 1));
+    let started = operations();
+    assert_eq!((sync().registered.len(), operations()), (0, started));
 }

@@ -237,6 +237,8 @@ impl InFlight {
         let mut exchange = pin!(exchange(&inner.upstreams, &self.asked));
         let outcome = loop {
             tokio::select! {
+                // An outcome is kept, also if the last client has just given up.
+                biased;
                 outcome = &mut exchange => break outcome,
                 () = self.sender.closed() => {
                     if self.is_abandoned() {

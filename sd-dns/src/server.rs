@@ -99,6 +99,9 @@ const DRAIN_TURNS: usize = 64;
 /// How long the target of an alias is waited for: less than the time after which clients retry.
 const ALIAS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How much longer a client waits than the question that it waits for may take, so that its failure is noted.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// Appends an answer that waits for another server; SERVFAIL if its place goes to another client.
 async fn complete(
     answerer: &Answerer,
@@ -109,7 +112,7 @@ async fn complete(
     let limit = match waiting.wants() {
         Wants::Addresses(_) => ALIAS_TIMEOUT,
         // For all questions of a chain of aliases together.
-        Wants::Everything | Wants::Rest(_) => forward::DEADLINE,
+        Wants::Everything | Wants::Rest(_) => forward::DEADLINE + GRACE,
     };
     let answered = tokio::select! {
         answered = timeout(limit, answerer.complete(waiting, out)) => answered.ok(),

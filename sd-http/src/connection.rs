@@ -205,7 +205,7 @@ impl Activity {
         loop {
             let now = Instant::now();
             // What begins from now on is not overdue before that.
-            let mut look = now + limits.head_time.min(limits.response_time);
+            let mut look = now + limits.head_time.min(limits.response_time).min(limits.idle_time);
             {
                 let at = self.at();
                 let due = match at.responses.first() {

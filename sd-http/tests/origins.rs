@@ -2,11 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Builder};
 use http_body_util::{BodyExt, Full};
@@ -138,45 +133,6 @@ async fn allowed_pages_may_call_and_read_the_answer() {
             assert_eq!(headers["access-control-allow-methods"], "POST");
             assert_eq!(headers["access-control-allow-headers"], "content-type,x-amz-target");
             assert_eq!(headers["access-control-allow-private-network"], "true");
-        }
-    }
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn everything_logged_for_a_request_has_its_id() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
-    let mut doors = Doors::new();
-    for (target, event) in
-        [("CreateHttpNamespace", "answered"), ("GetService", "refused"), ("NoSuchOperation", "refused")]
-    {
-        let ask = Request::post("/").header("x-amz-target", format!("{SERVICE}.{target}"));
-        let answer = doors.send(ask, r#"{"Name":"a"}"#).await;
-        let id = answer.headers()["x-amzn-requestid"].to_str().unwrap();
-        let lines = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
-        assert!(lines.contains(event), "{target}: {lines}");
-        for line in lines.lines() {
-            assert!(line.contains(&format!("request{{id=\"{id}\"")), "{id}: {line}");
         }
     }
 }

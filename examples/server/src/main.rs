@@ -158,13 +158,15 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
     tracing::info!("draining");
     timer.abort();
     let deadline = Instant::now() + DRAIN;
+    // The admin port, which drains last, has time left.
+    let earlier = deadline - DRAIN / 16;
     let drain = async {
         let dns = async {
             if let Some(dns) = dns.take() {
-                dns.drain(deadline).await;
+                dns.drain(earlier).await;
             }
         };
-        tokio::join!(http.drain(deadline), dns);
+        tokio::join!(http.drain(earlier), dns);
         // Last, so that it reports until the end.
         admin.drain(deadline).await;
     };

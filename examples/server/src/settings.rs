@@ -53,7 +53,7 @@ pub(crate) struct Settings {
         value_delimiter = ','
     )]
     pub(crate) dns: Vec<Listen>,
-    /// Upstream resolvers for all other names, separated by commas: IP[:PORT], or `system` for
+    /// Upstream resolvers for all other names, separated by commas: `IP[:PORT]`, or `system` for
     /// /etc/resolv.conf. Unset: REFUSED.
     #[arg(long, env = "SD_FORWARD", value_name = "ADDR", value_delimiter = ',')]
     pub(crate) forward: Vec<Upstream>,
@@ -81,7 +81,7 @@ pub(crate) struct Settings {
     /// Service quotas and throttling: none, or AWS defaults.
     #[arg(long, env = "SD_QUOTAS", value_name = "WHICH", default_value = "none")]
     pub(crate) quotas: QuotasChoice,
-    /// Origins of browser pages that may call, besides loopback: SCHEME://HOST[:PORT], separated by commas.
+    /// Origins of browser pages that may call, besides loopback: `SCHEME://HOST[:PORT]`, separated by commas.
     #[arg(long, env = "SD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<Origin>,
     /// Refuse every request that AWS refuses.

@@ -56,6 +56,7 @@ impl Connections {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut tasks = JoinSet::new();
+        let mut failing = false;
         let deadline = loop {
             let accepted = tokio::select! {
                 biased;
@@ -65,6 +66,7 @@ impl Connections {
             };
             match accepted {
                 Ok(stream) => {
+                    failing = false;
                     let slot = self.open();
                     let serving = serve(stream, slot.0.clone(), draining.clone());
                     tasks.spawn(async move {
@@ -79,7 +81,10 @@ impl Connections {
                     tracing::debug!(%error, "a connection ended before it was accepted");
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections, trying again in {PAUSE:?}");
+                    // One line until it succeeds again, not one for each attempt.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept connections, trying again every {PAUSE:?}");
+                    }
                     if error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code)) {
                         self.evict_idlest();
                     }

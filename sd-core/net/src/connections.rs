@@ -139,12 +139,16 @@ impl Shared {
     }
 
     fn evict(&self, entry: &Entry) {
+        self.release(entry);
+        entry.evicted.notify_one();
+    }
+
+    /// Stops counting what is held for a connection that ends. Tasks of it may hold it for a moment longer.
+    fn release(&self, entry: &Entry) {
         let mut octets = lock(&entry.held);
         octets.evicted = true;
         self.held.fetch_sub(octets.count, Ordering::Relaxed);
         octets.count = 0;
-        drop(octets);
-        entry.evicted.notify_one();
     }
 
     fn hold_too_much(&self) -> bool {
@@ -157,8 +161,9 @@ impl Shared {
         let mut open = lock(&self.open);
         while self.hold_too_much() {
             let entries = open.within.values().chain(open.beyond.values());
-            let largest = entries.max_by_key(|entry| (lock(&entry.held).count, Reverse(entry.last_use())));
-            let Some(id) = largest.map(|entry| entry.id) else { break };
+            let entries = entries.map(|entry| (lock(&entry.held).count, Reverse(entry.last_use()), entry.id));
+            // Connections that hold nothing make no room.
+            let Some((1.., _, id)) = entries.max() else { break };
             let Open { within, beyond } = &mut *open;
             if let Some(entry) = within.remove(&id).or_else(|| beyond.remove(&id)) {
                 tracing::debug!("too many octets are pending: the connection with most of them is closed");
@@ -273,6 +278,8 @@ impl Drop for Slot {
         let mut open = lock(&shared.open);
         let kind = if entry.beyond { &mut open.beyond } else { &mut open.within };
         kind.remove(&entry.id);
+        drop(open);
+        shared.release(entry);
     }
 }
 

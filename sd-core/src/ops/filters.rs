@@ -104,8 +104,9 @@ impl<'r> Checked<'r> {
         let [start, end] = self.values else {
             return Err(rule(VALUES, "The condition BETWEEN takes two values."));
         };
-        match (start.parse(), end.parse()) {
-            (Ok(start), Ok(end)) => Ok(start..=end),
+        let seconds = |text: &str| text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
+        match (seconds(start), seconds(end)) {
+            (Some(start), Some(end)) => Ok(start..=end),
             _ => Err(rule(VALUES, format!("The filter {} takes seconds since the Unix epoch.", self.name))),
         }
     }

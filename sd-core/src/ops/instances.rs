@@ -13,7 +13,7 @@ use crate::{
     action::Action,
     change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
     constraint,
-    error::Error,
+    error::{Error, rule},
     health::Health,
     ids::InstanceId,
     mode::Leniency,
@@ -86,12 +86,23 @@ pub(super) fn register_for(
         || Health::initial(&service.health_check, endpoint.initial_health),
         InstanceEntry::health,
     );
+    let shared = shared_address(&id, &endpoint, entry, context);
+    let error = shared.map(|other| {
+        OperationError::new(
+            OperationErrorCode::InvalidChangeBatch,
+            format!("Instance {} of the service has the same address.", other.id),
+        )
+    });
+    if let (Some(_), Some(error)) = (owner, &error) {
+        // A host would try it again and again: it is refused, and no operation fails.
+        return Err(rule("attributes", error.message.clone()));
+    }
     let starting = Starting {
         action: Action::RegisterInstance,
         kind: OperationType::RegisterInstance,
         targets: OperationTargets::Instance(service.id.clone(), id.clone()),
         namespace: namespace.id.clone(),
-        error: shared_address(&id, &endpoint, entry, context),
+        error,
         claims,
     };
     let instance = Instance {
@@ -121,14 +132,16 @@ pub(super) fn register_for(
     Ok(context.conclude(starting, changes))
 }
 
-/// Route 53 takes no two records of one name and type with one value. Looks at every instance of the service, so that only
-/// `Strict` pays for it.
-fn shared_address(
+/// The instance that has the address already: Route 53 takes no two records of one name and type with one value.
+///
+/// Looks at every instance of the service, so that only `Strict` pays for it. Best effort between requests at once, like
+/// quotas.
+fn shared_address<'s>(
     id: &InstanceId,
     endpoint: &Endpoint,
-    entry: &ServiceEntry,
-    context: &WriteContext<'_>,
-) -> Option<Box<OperationError>> {
+    entry: &'s ServiceEntry,
+    context: &'s WriteContext<'_>,
+) -> Option<&'s Instance> {
     if context.mode.allows(Leniency::SharedAddress) {
         return None;
     }
@@ -141,11 +154,16 @@ fn shared_address(
             && (ipv4.is_some() && other.endpoint.ipv4 == ipv4
                 || ipv6.is_some() && other.endpoint.ipv6 == ipv6)
     };
-    let other = entry.instances().iter().map(InstanceEntry::instance).find(|other| shares(other))?;
-    Some(OperationError::new(
-        OperationErrorCode::InvalidChangeBatch,
-        format!("Instance {} of the service has the same address.", other.id),
-    ))
+    if ipv4.is_none() && ipv6.is_none() {
+        return None;
+    }
+    let arriving = context.here().all_in_flight().flat_map(|under_way| &under_way.pending.effect);
+    let arriving = arriving.filter_map(|change| match change {
+        Change::PutInstance { service: of, instance, .. } if *of == service.id => Some(instance),
+        _ => None,
+    });
+    let registered = entry.instances().iter().map(InstanceEntry::instance);
+    registered.chain(arriving).map(|instance| &**instance).find(|other| shares(other))
 }
 
 pub(crate) fn deregister(

@@ -1,14 +1,15 @@
 //! Operations: how far they are.
 
-use std::{iter::Peekable, ops::RangeInclusive, sync::Arc};
+use std::{collections::HashSet, iter::Peekable, ops::RangeInclusive, sync::Arc};
 
 use super::{
     ReadContext,
     check::Check,
     filters::{self, Among, Checked, Only},
-    page::{PageRequest, page},
+    page::{LOOKED_AT, PageRequest, page},
 };
 use crate::{
+    change::PendingOperation,
     constraint,
     error::Error,
     ids::OperationId,
@@ -46,15 +47,20 @@ pub(crate) fn list(
     let is_after = |age: Age, operation: &Operation| {
         after.as_ref().is_none_or(|(last, id)| (*last, id) < (age, &operation.id))
     };
-    // Few are under way, and they are the newest: they come at the end, or close to it.
     let under_way = context.under_way().all_in_flight().map(|found| (found.age, &found.pending));
     let mut under_way: Vec<_> =
         under_way.filter(|(age, pending)| is_after(*age, &pending.operation)).collect();
-    under_way.sort_unstable_by_key(|(age, pending)| (*age, &pending.operation.id));
+    let position = |(age, pending): &(Age, &Arc<PendingOperation>)| (*age, pending.operation.id.clone());
+    if under_way.len() > LOOKED_AT {
+        // No page looks at more of them.
+        under_way.select_nth_unstable_by_key(LOOKED_AT, position);
+        under_way.truncate(LOOKED_AT + 1);
+    }
+    under_way.sort_unstable_by_key(position);
     let under_way = under_way.into_iter().map(|(age, pending)| (age, Arc::new(pending.at(context.now))));
     let finished = context.operations.after(context.scope, after.as_ref().map(|(age, _)| *age));
-    // One that ends at this moment may be at both places.
-    let entries = Merged { finished: finished.peekable(), under_way: under_way.peekable() };
+    let entries =
+        Merged { finished: finished.peekable(), under_way: under_way.peekable(), emitted: HashSet::new() };
     let is_wanted =
         |(_, operation): &(Age, Arc<Operation>)| is_listed(operation, context) && filter.matches(operation);
     let page = page(LIST, context.scope, &page_request, entries, is_wanted, |(age, operation)| {
@@ -63,10 +69,13 @@ pub(crate) fn list(
     Ok(page.map(|(_, operation)| OperationSummary::of(&operation)))
 }
 
-/// Operations of two lists, each in order of age, in that order. An operation that is in both comes once.
+/// Operations of two lists, each in order of age, in that order. An operation that ends at this moment may be in both, and
+/// comes once.
 struct Merged<F: Iterator, U: Iterator> {
     finished: Peekable<F>,
     under_way: Peekable<U>,
+    /// Those of `under_way` that have come.
+    emitted: HashSet<OperationId>,
 }
 
 impl<F, U> Iterator for Merged<F, U>
@@ -77,15 +86,25 @@ where
     type Item = (Age, Arc<Operation>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (Some((age, one)), Some((other_age, other))) = (self.finished.peek(), self.under_way.peek())
-        else {
-            return self.finished.next().or_else(|| self.under_way.next());
-        };
-        if one.id == other.id {
-            self.under_way.next();
-            return self.finished.next();
+        loop {
+            let is_finished = match (self.finished.peek(), self.under_way.peek()) {
+                (Some((_, one)), Some((_, other))) if one.id == other.id => {
+                    self.under_way.next();
+                    true
+                }
+                (Some((age, one)), Some((other_age, other))) => (*age, &one.id) < (*other_age, &other.id),
+                (finished, _) => finished.is_some(),
+            };
+            if !is_finished {
+                let next = self.under_way.next()?;
+                self.emitted.insert(next.1.id.clone());
+                return Some(next);
+            }
+            let next = self.finished.next()?;
+            if self.emitted.is_empty() || !self.emitted.contains(&next.1.id) {
+                return Some(next);
+            }
         }
-        if (*age, &one.id) < (*other_age, &other.id) { self.finished.next() } else { self.under_way.next() }
     }
 }
 

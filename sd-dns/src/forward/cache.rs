@@ -91,6 +91,8 @@ impl Cache {
             None => Some((None, FAILURE)),
             // An upstream without EDNS has left out what DNSSEC needs.
             Some(response) if asked.wants_dnssec() && !response.has_edns => None,
+            // Each answer from the cache reads the whole response, before other queries have their turn.
+            Some(response) if !response.is_small() => None,
             Some(response) => bounded(response).map(|(response, lifetime)| (Some(response), lifetime)),
         };
         if let Some((response, lifetime)) = entry {

@@ -50,6 +50,7 @@ impl Protocol {
             client,
             answerer: self.answerer.clone(),
             place,
+            busy: None,
             idle_timeout: self.idle_timeout,
             pending: Arc::clone(&self.pending),
             counters: Arc::clone(&self.counters),
@@ -58,6 +59,10 @@ impl Protocol {
             waiting: JoinSet::new(),
         };
         async move {
+            if connection.place.is_beyond_limit() {
+                // Answers wait on all others. TCP has no word for that.
+                return;
+            }
             if let Err(error) = connection.serve(draining).await {
                 tracing::debug!(%error, "a connection has failed");
             }
@@ -71,6 +76,7 @@ struct Connection {
     answerer: Answerer,
     /// Its place among all connections.
     place: sd_net::Connection,
+    busy: Option<sd_net::Busy>,
     idle_timeout: Duration,
     pending: Arc<Pending>,
     /// Those of all connections.
@@ -136,6 +142,12 @@ impl Connection {
                 Event::Late if self.waiting.is_empty() => return Ok(()),
                 Event::Late => Progress::Some,
                 Event::Stopped => return self.drain().await,
+            };
+            // Nobody takes its place while its answers wait.
+            self.busy = if self.waiting.is_empty() {
+                None
+            } else {
+                self.busy.take().or_else(|| Some(self.place.busy()))
             };
             if progress == Progress::Some {
                 self.place.used();

@@ -232,6 +232,15 @@ impl Response {
         self.u32_at(ttl + 6 + usize::from(len) - 4)
     }
 
+    /// Whether it is read in about the time of a usual one, however often it is answered from a cache.
+    pub(crate) fn is_small(&self) -> bool {
+        const OCTETS: usize = 4096;
+        const RECORDS: u32 = 64;
+        let counts = self.octets.get(6..12).unwrap_or_default().as_chunks::<2>().0;
+        let records: u32 = counts.iter().map(|count| u32::from(u16::from_be_bytes(*count))).sum();
+        self.octets.len() <= OCTETS && records <= RECORDS
+    }
+
     /// The response as a cache keeps it for so many seconds: no TTL is higher than a day, and that of the SOA
     /// record of a negative response no higher than the response lives, so that nobody keeps it for longer.
     pub(crate) fn bounded(&self, lifetime: u32) -> Self {

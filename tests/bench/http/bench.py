@@ -235,6 +235,56 @@ def among_others(sd: Server, bare: Server, case: Case, options) -> None:
         print(f"    {server.name:5} alone {spread(alone)}   beside them {spread(beside)}   ratio {spread(ratios)}", flush=True)
 
 
+def largest() -> list[tuple[str, bytes]]:
+    """Requests of a whole body of 1 MiB: a filter and ids that were searched for one by one."""
+
+    def filled(before: str, entry: str, after: str) -> bytes:
+        count = ((1 << 20) - len(before) - len(after)) // (len(entry) + 1)
+        return (before + ",".join([entry] * count) + after).encode()
+
+    values = filled('{"Filters":[{"Name":"STATUS","Condition":"IN","Values":[', '"FAIL"', "]}]}")
+    tags = filled('{"ResourceARN":"x","Tags":[', "{}", "]}")
+    return [("ListOperations", values), ("TagResource", tags)]
+
+
+def pour(port: int) -> None:
+    """Sends the largest requests, one after the other, until standard input ends."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    over = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    print("there", flush=True)
+    while not over.is_set():
+        for operation, body in largest():
+            headers = {"X-Amz-Target": TARGET + operation, "Content-Type": "application/x-amz-json-1.1"}
+            connection.request("POST", "/", body, headers)
+            connection.getresponse().read()
+
+
+def slowest(server: Server, case: Case, seconds: int) -> float:
+    """The slowest of registrations that follow each other for so long, in ms."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    end, longest, number = time.perf_counter() + seconds, 0.0, 0
+    while (started := time.perf_counter()) < end:
+        server.call(case.operation, json.loads(case.body.replace("{n}", str(number % 1000 + 1))), connection)
+        longest, number = max(longest, time.perf_counter() - started), number + 1
+    return longest * 1000
+
+
+def beside_the_largest(sd: Server, case: Case, options) -> None:
+    print("registrations one after the other, beside a client that sends requests of 1 MiB; the slowest, ms")
+    alone, beside = [], []
+    for _ in range(options.rounds):
+        alone.append(slowest(sd, case, options.seconds))
+        command = [sys.executable, "-B", __file__, "--pour", str(sd.port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pouring:
+            if pouring.stdout.readline() != "there\n":
+                raise Failed("no requests are poured")
+            beside.append(slowest(sd, case, options.seconds))
+            pouring.communicate("", 60)
+    ratios = [with_others / without for with_others, without in zip(beside, alone)]
+    print(f"    sd    alone {spread(alone)}   beside them {spread(beside)}   ratio {spread(ratios)}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("sd_server")
@@ -277,6 +327,7 @@ def main() -> int:
                 each["moto"] = (moto, cases[1][0])
             one_connection(each)
             among_others(sd, bare[1], cases[0][1], options)
+            beside_the_largest(sd, cases[0][-1], options)
             print("peak memory, MiB")
             print(f"    sd    {sd.peak_mib():8.1f}   with {sum(sizes) + 1_000:,} instances")
             print(f"    bare  {max(server.peak_mib() for server in bare):8.1f}")
@@ -296,5 +347,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if sys.argv[1:2] == ["--crowd"]:
         crowd(int(sys.argv[2]))
+    elif sys.argv[1:2] == ["--pour"]:
+        pour(int(sys.argv[2]))
     else:
         sys.exit(main())

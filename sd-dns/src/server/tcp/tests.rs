@@ -37,6 +37,7 @@ async fn connection(answerer: Answerer, messages: &[&[u8]]) -> (Connection, TcpS
         answerer,
         pending: Arc::default(),
         place: sd_net::Connections::new(1, usize::MAX).connect().0,
+        busy: None,
         idle_timeout: Duration::from_secs(30),
         counters: Arc::new(WorkerCounters::new()),
         received: framed.flatten().collect(),
