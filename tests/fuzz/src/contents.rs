@@ -229,7 +229,8 @@ fn dns_name(name: &Name) -> Option<DnsName> {
     if labels.iter().any(|label| label.contains('.')) {
         return None;
     }
-    DnsName::parse(&labels.join(".")).ok()
+    // Labels of the API's names have no escapes, and a backslash is an octet like any other.
+    DnsName::root().prefixed(&labels.join(".")).ok()
 }
 
 fn wire(name: &Name) -> Wire {
