@@ -19,7 +19,7 @@ pub enum Error {
     #[error("{0}")]
     InvalidInput(InvalidInput),
     /// The namespace's name is taken.
-    #[error("Namespace already exists.")]
+    #[error("Namespace {namespace_id} already exists.")]
     NamespaceAlreadyExists {
         /// The namespace that has the name.
         namespace_id: NamespaceId,
