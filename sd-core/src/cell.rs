@@ -3,7 +3,7 @@
 //! One lock, the publish lock, orders all changes. A read does not wait for it. When something is due and the
 //! lock is free, the read publishes it, and the observers run inside the read; when another thread has the
 //! lock, or the reader is an observer, the read computes its answer from a projection of the state, and
-//! whoever has the lock publishes the same on release.
+//! the holder of the lock publishes the same when it releases it.
 
 use std::{
     borrow::Cow,
@@ -486,8 +486,8 @@ impl Shared {
     }
 }
 
-/// A panic in an observer is its own: the change stands, the other observers are told, and this one starts
-/// again from the new state. Whether it was told without a panic.
+/// Tells an observer of changes, and returns whether it did not panic. After a panic the change stands, the other
+/// observers are called, and this one is rebuilt from the new state.
 fn tell(observer: &dyn Observer, old: &State, new: &State, scope: &Scope, changes: &[Change]) -> bool {
     let told = catch_unwind(AssertUnwindSafe(|| observer.changed(old, new, scope, changes))).is_ok();
     if !told {

@@ -96,7 +96,7 @@ impl Text {
         Self { min: 0, max: None, pattern: None }
     }
 
-    /// A text of so many characters, both included.
+    /// A text of `min` to `max` characters.
     pub(crate) const fn of_length(min: usize, max: usize) -> Self {
         Self { min, max: Some(max), pattern: None }
     }
@@ -288,7 +288,7 @@ impl fmt::Display for Violations {
 /// so that most values are quoted in full, as the service does.
 const QUOTED: usize = 1200;
 
-/// The beginning of what it displays as. Costs no more than that, however long the rest is.
+/// The first characters of the displayed value. The cost does not depend on the length of the rest.
 pub(crate) fn shortened(value: impl fmt::Display) -> String {
     struct Beginning {
         text: String,

@@ -238,7 +238,7 @@ fn an_observer_that_was_rebuilt_is_not_told_what_it_has_already() {
     assert_eq!(counting.namespaces.load(Ordering::SeqCst), 4);
 }
 
-/// Does something the first time that it is told.
+/// Calls a function at the first change.
 struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Once {

@@ -1,4 +1,4 @@
-//! Questions for names in none of the zones, forwarded to other servers.
+//! Forwards questions for names outside all zones to upstreams.
 
 mod cache;
 mod edns;
@@ -28,7 +28,7 @@ use crate::{
     wire::{asked::Asked, response::Response},
 };
 
-/// Forwards questions for names in none of the zones to other servers, the upstreams. With one, a
+/// Forwards questions for names outside all zones to other servers, the upstreams. With one, a
 /// [`DnsServer`](crate::DnsServer) can be the resolver of a whole machine:
 /// [`with_forwarder`](crate::DnsServerBuilder::with_forwarder).
 ///
@@ -262,7 +262,7 @@ impl InFlight {
         is_abandoned
     }
 
-    /// Nobody joins from now on.
+    /// No other client can join any more.
     fn end(&self) {
         let mut in_flight = self.forwarder.in_flight();
         if in_flight.get(&self.asked).is_some_and(|sender| Arc::ptr_eq(sender, &self.sender)) {

@@ -307,7 +307,7 @@ impl Writer {
         self.known(scope, namespace).key
     }
 
-    /// Brings the zone of a namespace up to date with what it is now, `None` if it was deleted.
+    /// Updates the zone of a namespace; `None` if the namespace was deleted.
     fn update(
         &mut self,
         zones: &mut Zones,

@@ -1,4 +1,4 @@
-//! What a server asks its upstreams, and what it makes of their answers. Each upstream is a socket of the
+//! Queries to upstreams, and the answers that their responses lead to. Each upstream is a socket of the
 //! test. The clock is paused: it advances only when nothing else is left to do.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]

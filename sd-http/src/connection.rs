@@ -190,7 +190,7 @@ impl Activity {
         }
     }
 
-    /// The head of a request is there. The request ends when the client has taken its response, or is gone.
+    /// The head of a request has arrived. The request ends when the client has taken its response or left.
     fn begin(self: &Arc<Self>, version: Version) -> InProgress {
         self.connection.used();
         let mut at = self.at();
@@ -234,7 +234,7 @@ pub(crate) struct InProgress {
 }
 
 impl InProgress {
-    /// The response is ready: from now on it is the client's turn.
+    /// The response is ready, so that the client has to make progress.
     pub(crate) fn has_response(&mut self) {
         let mut at = self.activity.at();
         let id = at.next_response;

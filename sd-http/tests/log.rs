@@ -1,4 +1,4 @@
-//! What is logged for a request. A program of its own: `tracing` keeps what it knows of loggers for all threads.
+//! Log lines of a request. In a test program of its own, because `tracing` caches its view of loggers for all threads.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 

@@ -1,8 +1,8 @@
 //! The largest requests: each list and map of the API filled with as many entries as a body takes, over a registry with
 //! many instances and operations.
 //!
-//! What such a request costs is bounded by its size and by the page that it asks for. `tests/tests/largest.rs` counts what
-//! is allocated, `tests/costs/check.py` what is executed.
+//! What such a request costs is bounded by its size and by the page that it asks for. `tests/tests/largest.rs` counts
+//! allocations, `tests/costs/check.py` instructions.
 
 use std::iter;
 

@@ -1,4 +1,4 @@
-//! What the process prints, and what it logs.
+//! Output and log of the process.
 
 use std::{
     env,

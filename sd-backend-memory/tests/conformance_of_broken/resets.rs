@@ -51,7 +51,7 @@ fn operations_that_are_not_forgotten() {
 
 #[test]
 fn operations_that_come_back() {
-    // As from a store that was not told.
+    // As if the store did not know of the reset.
     assert_breaks(
         || {
             let stored = Mutex::new(Vec::new());

@@ -43,12 +43,11 @@ impl Listener for TcpListener {
 }
 
 impl Connections {
-    /// Accepts and serves connections until it is told to drain. Then it stops listening, and returns once
-    /// its connections have ended: at the deadline at the latest, when those that are left are closed.
+    /// Accepts and serves connections until draining begins. Then stops listening, and returns once all
+    /// connections have ended. The deadline closes those that are still open.
     ///
-    /// `serve` gets each stream and ends when it is served, which after the signal should be soon. It is
-    /// cancelled when the connection is evicted. Dropping the future closes the listener and all of its
-    /// connections.
+    /// `serve` serves one stream; once draining has begun it should end soon. It is cancelled when the
+    /// connection is evicted. Dropping the future closes the listener and its connections.
     pub async fn accept<L, S, F>(&self, listener: L, mut draining: Draining, serve: S)
     where
         L: Listener,

@@ -143,7 +143,7 @@ impl Shared {
         entry.evicted.notify_one();
     }
 
-    /// Stops counting what is held for a connection that ends. Tasks of it may hold it for a moment longer.
+    /// Stops counting the octets of a connection that ends, although its tasks may hold them a moment longer.
     fn release(&self, entry: &Entry) {
         let mut octets = lock(&entry.held);
         octets.evicted = true;
@@ -179,7 +179,7 @@ impl Entry {
     }
 }
 
-/// An open connection, for those who serve it. Clones are of the same connection.
+/// An open connection. Clones refer to the same connection.
 #[derive(Clone)]
 pub struct Connection {
     entry: Arc<Entry>,
@@ -193,7 +193,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// The client has made progress: it is the least idle from now on.
+    /// The client has made progress, which makes it the least idle.
     pub fn used(&self) {
         self.entry.last_use.store(self.shared.next_use(), Ordering::Relaxed);
     }
@@ -308,8 +308,8 @@ impl Held {
         self.octets
     }
 
-    /// Takes so many octets out of it, which are held for longer or shorter. Counts those that it does not
-    /// hold as well.
+    /// Moves `octets` into a `Held` of its own, which can be dropped separately. Octets beyond those held are
+    /// counted in addition.
     #[must_use]
     pub fn split(&mut self, octets: usize) -> Self {
         let taken = octets.min(self.octets);
@@ -319,7 +319,7 @@ impl Held {
         split
     }
 
-    /// Holds at most so many octets from now on.
+    /// Reduces the number of held octets to at most `octets`.
     pub fn shrink_to(&mut self, octets: usize) {
         self.release(self.octets.saturating_sub(octets));
     }

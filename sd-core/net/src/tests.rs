@@ -18,7 +18,7 @@ use tokio::{
 
 use super::*;
 
-/// A listener that accepts what it is given, and then nothing more.
+/// A listener that accepts the given connections, and then none.
 struct Script(Mutex<VecDeque<io::Result<u32>>>);
 
 impl Listener for Script {

@@ -136,7 +136,7 @@ macro_rules! __conformance_rules {
             every resets::a_reset_comes_before_the_changes_of_its_set
                 "What a set with a reset changes is there after it, with its operation, and both are seen as one.";
             every resets::a_reset_is_told_as_deletions
-                "Observers are told of a reset once, as the deletions that it comes to.";
+                "Observers see a reset once, as the deletions that it causes.";
             every resets::a_reset_that_is_refused_changes_nothing
                 "A reset whose precondition does not hold leaves entities and operations as they are.";
             every resets::a_reset_is_there_on_every_handle

@@ -55,7 +55,7 @@ pub(crate) struct WriteContext<'a> {
 /// What a planner of a read sees besides the request.
 pub(crate) struct ReadContext<'a> {
     pub(crate) state: &'a State,
-    /// The same, or the one before what is due: an operation is under way in it or in the log.
+    /// The published state, of which `state` may be a projection. Every operation is under way in it or in the log.
     pub(crate) published: &'a State,
     pub(crate) scope: &'a Scope,
     pub(crate) now: Timestamp,

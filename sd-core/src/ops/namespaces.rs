@@ -153,7 +153,7 @@ pub(crate) fn create_public_dns(
     create(Action::CreatePublicDnsNamespace, common, kind, free, context)
 }
 
-/// The paths of an SOA TTL and of what it stands in, in a request.
+/// The paths, in a request, of an SOA TTL and of the structures around it.
 pub(super) struct SoaMembers {
     dns_properties: &'static str,
     soa: &'static str,

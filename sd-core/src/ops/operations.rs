@@ -125,7 +125,7 @@ struct OperationFilter<'r> {
     service: Only<'r>,
     statuses: Among<OperationStatus, 4>,
     kinds: Among<OperationType, 6>,
-    /// Not before and not after these moments, in seconds since the Unix epoch.
+    /// The first and the last moment of the update, in seconds since the Unix epoch.
     updated: RangeInclusive<f64>,
 }
 

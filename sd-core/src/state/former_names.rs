@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::persistent::OrdMap;
 use crate::ids::Scope;
 
-/// The newest names of deleted namespaces: of each scope, and of all scopes together, only so many are kept.
+/// The newest names of deleted namespaces, bounded for each scope and for all scopes together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FormerNames {
     /// The number of each name: later ones are greater.

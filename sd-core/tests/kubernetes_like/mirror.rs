@@ -185,7 +185,7 @@ impl Mirror {
         known.map(|(scope, _)| scope.clone()).collect()
     }
 
-    /// What is known of the resets of a scope is shown from now on.
+    /// Shows what is known of the resets of a scope.
     pub(crate) fn shows_resets(&mut self, scope: &Scope) {
         let resets = self.known(scope).directory.resets;
         self.resets.insert(scope.clone(), resets);

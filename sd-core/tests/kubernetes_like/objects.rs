@@ -163,7 +163,7 @@ impl Recent {
         self.writes.push_back((nonce, finished));
     }
 
-    /// Forgets the operations. The writes stay, for those who look for theirs.
+    /// Forgets the operations. The writes stay, so that their authors can find them.
     pub(crate) fn forget(&mut self) {
         self.writes.iter_mut().for_each(|(_, finished)| finished.clear());
     }

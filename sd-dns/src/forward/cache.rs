@@ -56,7 +56,7 @@ impl Cache {
     /// The octets of a usual entry. The bound is on the sum, whatever single entries take.
     const USUAL: usize = 2 * Octets::FIXED;
 
-    /// A cache of so many octets; none if that is 0.
+    /// A cache of `size` octets; no cache if `size` is 0.
     pub(super) fn new(octets: usize) -> Self {
         let entries = (octets > 0)
             .then(|| sync::Cache::with_weighter(octets.div_ceil(Self::USUAL), octets as u64, Octets));
@@ -115,7 +115,7 @@ fn bounded(response: &Response) -> Option<(Arc<Response>, Duration)> {
 mod tests {
     use super::*;
 
-    /// An answer with one address for this name, and so many octets more in it.
+    /// An answer with one address for this name, padded with `more` octets.
     fn answer(name: &[u8], ttl: u32, more: usize) -> (Asked, Outcome) {
         let asked = Asked::new(name, 1);
         let header = [0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 1];

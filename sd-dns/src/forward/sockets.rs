@@ -41,7 +41,7 @@ const LIFETIME: Duration = Duration::from_secs(30);
 /// How often another id is drawn when one is taken. The share of taken ids is small: 4,096 of 2 million.
 const DRAWS: usize = 16;
 
-/// The longest datagram that is read. Servers are told 1232 octets; some send more.
+/// The longest datagram that is read. Queries announce 1232 octets; some servers send more.
 const ROOM: usize = 4096;
 
 /// The sockets of one upstream.

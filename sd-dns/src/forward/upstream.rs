@@ -49,7 +49,7 @@ enum State {
     Loops(Instant),
 }
 
-/// When an upstream is asked, compared to the others.
+/// The order in which upstreams are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
     First,

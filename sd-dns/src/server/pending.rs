@@ -130,7 +130,7 @@ fn client(address: IpAddr) -> IpAddr {
 impl Ticket {
     /// Returns when the answer has to make room for others.
     pub(super) async fn dropped(&mut self) {
-        // The error: the other side is gone, which is what is waited for.
+        // An error means that the other side was dropped, which ends the wait too.
         let _ = (&mut self.dropped).await;
     }
 }
@@ -176,7 +176,7 @@ mod tests {
         assert!(waiting(&mut two) > CAPACITY / 3);
         let dropped: Vec<_> = one.iter_mut().map(Ticket::is_dropped).collect();
         assert!(dropped.is_sorted_by(|earlier, later| earlier >= later), "the oldest ones are dropped");
-        // A client that has little is not touched, whatever the others do.
+        // A client with few answers keeps them, whatever others do.
         let mut three = [pending.admit(address(3)).unwrap(), pending.admit(address(3)).unwrap()];
         let _others: Vec<_> =
             [1, 2, 4, 5].into_iter().map(|number| fill(&pending, address(number))).collect();

@@ -231,7 +231,7 @@ impl Answers {
         self.ends.clear();
     }
 
-    /// Ends an answer: what was written since the end of the one before.
+    /// Ends an answer, which is everything written since the previous one ended.
     fn end(&mut self, number: usize) {
         self.ends.push((self.octets.len(), number));
     }

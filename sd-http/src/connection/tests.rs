@@ -266,7 +266,7 @@ async fn times_of_zero_do_not_spin() {
 
 type Requests<B> = http2::SendRequest<B>;
 
-/// An HTTP/2 client that sends PING, and takes so many octets of a response.
+/// An HTTP/2 client that sends PING, and takes `octets` of a response.
 async fn http2_client<B>(stream: DuplexStream, window: u32) -> Requests<B>
 where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static,

@@ -40,7 +40,7 @@ type Fault = (Vec<u8>, String);
 const POOL: usize = 4096;
 /// The longest input, but for a few.
 const LONGEST: usize = 4096;
-/// The longest message over TCP. One of so many mutations may have that length.
+/// The longest message over TCP. A share of the mutations may have that length.
 const LONGEST_OF_ALL: usize = 65_535;
 const RARE: u64 = 8192;
 /// Longer inputs of the corpus are rarely mutated, since they cost so much more than others.
@@ -194,7 +194,7 @@ fn mutate(
     }
 }
 
-/// Once before, so that what is made once does not count.
+/// Runs once before, so that one-time allocations do not count.
 fn replay(target: Target, files: &[&str]) -> io::Result<()> {
     for file in files {
         let input = fs::read(file)?;

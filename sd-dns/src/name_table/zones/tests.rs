@@ -1,4 +1,4 @@
-//! What changes of zones cost, and what is logged of them.
+//! The cost of changes of zones, and their log lines.
 
 use std::{array, collections::BTreeMap, mem, sync::Mutex};
 
