@@ -270,19 +270,22 @@ def slowest(server: Server, case: Case, seconds: int) -> float:
     return longest * 1000
 
 
-def beside_the_largest(sd: Server, case: Case, options) -> None:
+def beside_the_largest(sd: Server, other: Server, case: Case, options) -> None:
+    """The requests to another server take as much of the processor, and nothing else that the registrations need."""
     print("registrations one after the other, beside a client that sends requests of 1 MiB; the slowest, ms")
-    alone, beside = [], []
+    alone, same, apart = [], [], []
     for _ in range(options.rounds):
         alone.append(slowest(sd, case, options.seconds))
-        command = [sys.executable, "-B", __file__, "--pour", str(sd.port)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pouring:
-            if pouring.stdout.readline() != "there\n":
-                raise Failed("no requests are poured")
-            beside.append(slowest(sd, case, options.seconds))
-            pouring.communicate("", 60)
-    ratios = [with_others / without for with_others, without in zip(beside, alone)]
-    print(f"    sd    alone {spread(alone)}   beside them {spread(beside)}   ratio {spread(ratios)}", flush=True)
+        for target, figures in ((sd, same), (other, apart)):
+            command = [sys.executable, "-B", __file__, "--pour", str(target.port)]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pouring:
+                if pouring.stdout.readline() != "there\n":
+                    raise Failed("no requests are poured")
+                figures.append(slowest(sd, case, options.seconds))
+                pouring.communicate("", 60)
+    ratio = statistics.median(same) / statistics.median(apart)
+    print(f"    alone {spread(alone)}")
+    print(f"    beside them {spread(same)}   beside them at another server {spread(apart)}   ratio {ratio:.2f}", flush=True)
 
 
 def main() -> int:
@@ -327,7 +330,7 @@ def main() -> int:
                 each["moto"] = (moto, cases[1][0])
             one_connection(each)
             among_others(sd, bare[1], cases[0][1], options)
-            beside_the_largest(sd, cases[0][-1], options)
+            beside_the_largest(sd, start("sd", [options.sd_server, *anywhere]), cases[0][-1], options)
             print("peak memory, MiB")
             print(f"    sd    {sd.peak_mib():8.1f}   with {sum(sizes) + 1_000:,} instances")
             print(f"    bare  {max(server.peak_mib() for server in bare):8.1f}")
