@@ -53,8 +53,8 @@ use crate::{
 ///   (RFC 5452). So there are at most 64 sockets per upstream, half of them for last responses only, and 32
 ///   TCP connections.
 /// - **Bytes.** Records are passed on byte for byte, whatever their types are (RFC 3597). EDNS is hop by hop:
-///   upstreams are told 1232 octets and get the client's DO bit, options are not passed on. An upstream
-///   that refuses EDNS, or does not answer queries with EDNS within 500 ms, is asked without (RFC 6891
+///   queries to upstreams announce 1232 octets and have the client's DO bit, options are not passed on. An
+///   upstream that refuses EDNS, or does not answer queries with EDNS within 500 ms, is asked without (RFC 6891
 ///   section 7); after three such failures in a row, it is asked without EDNS at once for ten minutes.
 /// - **Truncation.** A truncated answer is asked for again over TCP, for up to 2 s; if that fails, it is
 ///   passed on with the TC bit. An answer that is too long for the client loses its additional records first,
@@ -188,7 +188,7 @@ impl Forwarder {
         }
         self.0.cache.missed();
         let mut outcome = self.join(asked);
-        // The error: the runtime has ended.
+        // It fails only when the runtime ends.
         outcome.wait_for(Option::is_some).await.ok()?.clone().flatten()
     }
 
@@ -354,6 +354,7 @@ mod tests {
         assert_eq!(forwarder.cache_counts(), (0, 2));
         assert!(forwarder.cached(&asked).is_none(), "it has not failed");
     }
+
     /// Answers all queries with NXDOMAIN.
     async fn answer_all(upstream: UdpSocket) {
         let mut room = [0; 512];

@@ -354,17 +354,6 @@ impl<S: ServerService> Service<Request<Incoming>> for Attended<S> {
         // The service that is ready is this one, not its clone.
         let next = self.service.clone();
         let mut service = mem::replace(&mut self.service, next);
-        if let Some(held) = connection.try_hold(octets, connection_octets) {
-            upload.begin(held);
-            let answer = service.call(request);
-            return Box::pin(async move {
-                let answer = in_time(request_time, answer).await;
-                drop(upload);
-                respond(
-                    answer.map_or_else(|| error(ProtocolError::Timeout), |answer| answer.map(Either::Left)),
-                )
-            });
-        }
         Box::pin(async move {
             let answer = async {
                 upload.begin(connection.hold_when_free(octets, connection_octets).await);

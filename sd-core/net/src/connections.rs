@@ -234,6 +234,9 @@ impl Connection {
 
     /// Waits until [`try_hold`](Self::try_hold) succeeds.
     pub async fn hold_when_free(&self, octets: usize, most: usize) -> Held {
+        if let Some(held) = self.try_hold(octets, most) {
+            return held;
+        }
         loop {
             let mut released = pin!(self.entry.released.notified());
             // From here on no release is missed.

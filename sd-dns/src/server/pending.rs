@@ -14,16 +14,18 @@ use tokio::{sync::oneshot, time::Instant};
 ///
 /// A client, which is an IPv4 address or an IPv6 network of 64 bits, may have as many as there are places
 /// left: half of them while it is alone, a third beside another such client, and so on. One more drops the
-/// oldest answer of the client that has the most, or, if that is the client itself, its own oldest, unless
-/// that has waited for less than [`SPARED`]: then the new one is refused.
+/// oldest answer of the client that has the most, or, if that is the client itself, its own oldest.
+/// [`SPARED`] protects a client's only answer, and answers from newer ones of their own client: if the one to
+/// drop is younger, the new one is refused.
 #[derive(Debug, Default)]
 pub(super) struct Pending(Mutex<State>);
 
 /// How many answers may wait.
 const CAPACITY: usize = 4096;
 
-/// How long an answer waits before a newer one of its own client may take its place. It bounds how often a
-/// client makes the server ask others.
+/// How long an answer waits before a newer one of its own client may take its place, and before any other may
+/// if it is the only one of its client. It bounds how often a client makes the server ask others, and keeps
+/// forged sources from dropping everyone's answers.
 const SPARED: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Default)]
