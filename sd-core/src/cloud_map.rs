@@ -1,62 +1,41 @@
 //! The handle that embedders hold: the API's operations as typed methods, asynchronous and synchronous.
 
+mod blocking;
+mod builder;
+mod commit;
 mod keep_time;
+mod methods;
 mod reset;
 mod sync;
+mod throttle;
 
+pub use blocking::{SyncCloudMap, SyncScopedCloudMap};
+pub use builder::CloudMapBuilder;
 pub use sync::{DesiredInstance, SyncedInstances};
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use std::sync::Arc;
 
 use crate::{
-    action::Action,
-    cell::{StateCell, StateRef},
-    change::{Change, ChangeSet, Precondition},
-    clock::{Clock, SystemClock, Timestamp},
-    error::Error,
-    explanation::{self, Explanation},
-    fault::{Faults, Met},
-    ids::{Fresh, IdSource, OperationId, RandomIds, Scope},
-    journal::{Entry, Journal, Request},
-    mode::Mode,
-    model::{Operation, OperationError, RecordType, Tags},
-    name::DnsName,
-    ops::{
-        Plan, ReadContext, WriteContext, custom_health, discovery, instances, namespaces, operations,
-        service_attributes, services, tags, update_namespace, update_service,
+    api::{error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
+    cloud_map::throttle::Throttle,
+    dns::{
+        explanation::{self, Explanation},
+        records::{self, Answer, View},
     },
-    quotas::Quotas,
-    random::{RandomSource, ThreadRandom},
-    records::{self, Answer, View},
-    registry::{CommitError, Immediate, Registry},
-    request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
-        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceAttributesRequest, DeleteServiceRequest,
-        DeregisterInstanceRequest, DiscoverInstancesRequest, DiscoverInstancesRevisionRequest,
-        GetInstanceRequest, GetInstancesHealthStatusRequest, GetNamespaceRequest, GetOperationRequest,
-        GetServiceAttributesRequest, GetServiceRequest, ListInstancesRequest, ListNamespacesRequest,
-        ListOperationsRequest, ListServicesRequest, ListTagsForResourceRequest, RegisterInstanceRequest,
-        TagResourceRequest, UntagResourceRequest, UpdateHttpNamespaceRequest,
-        UpdateInstanceCustomHealthStatusRequest, UpdatePrivateDnsNamespaceRequest,
-        UpdatePublicDnsNamespaceRequest, UpdateServiceAttributesRequest, UpdateServiceRequest,
+    model::{DnsName, OperationError, RecordType, Scope, Timestamp, action::Action},
+    ops::{Plan, ReadContext, WriteContext, discovery},
+    settings::{
+        clock::Clock, id_source::IdSource, mode::Mode, quotas::Quotas, random::RandomSource, timing::Timing,
     },
-    response::{
-        DiscoveredInstances, DiscoveredRevision, FoundInstances, InstanceDescription, InstanceHealth,
-        InstancePage, NamespaceDescription, OperationStarted, OperationSummary, Page,
-        ServiceAttributesDescription, ServiceDescription,
+    store::{
+        cell::{StateCell, StateRef},
+        registry::Registry,
     },
-    state::State,
-    throttle::Throttle,
-    timing::Timing,
+    testing::{
+        fault::{Faults, Met},
+        journal::{Entry, Journal, Request},
+    },
 };
-
-/// How often a request is planned again after a conflict before the caller is told to try later.
-const ATTEMPTS: usize = 16;
 
 const NO_OPERATION: &str = "the injected fault fails an operation, and this action starts none";
 
@@ -78,79 +57,6 @@ struct Inner {
     throttle: Throttle,
     faults: Faults,
     journal: Journal,
-}
-
-/// Collects what a [`CloudMap`] depends on.
-#[derive(Debug)]
-#[must_use = "a builder does nothing until it is built"]
-pub struct CloudMapBuilder {
-    inner: Inner,
-}
-
-impl CloudMapBuilder {
-    fn new(registry: Arc<dyn Registry>) -> Self {
-        let inner = Inner {
-            registry,
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(RandomIds),
-            random: Arc::new(ThreadRandom),
-            mode: Mode::default(),
-            timing: Timing::default(),
-            quotas: Quotas::default(),
-            throttle: Throttle::default(),
-            faults: Faults::default(),
-            journal: Journal::keeping(0),
-        };
-        Self { inner }
-    }
-
-    /// Where the time comes from; by default the system's clock.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.inner.clock = Arc::new(clock);
-        self
-    }
-
-    /// Where identifiers come from; by default they are random.
-    pub fn ids(mut self, ids: impl IdSource) -> Self {
-        self.inner.ids = Arc::new(ids);
-        self
-    }
-
-    /// Where random choices come from; by default a generator that the operating system seeds.
-    pub fn random(mut self, random: impl RandomSource) -> Self {
-        self.inner.random = Arc::new(random);
-        self
-    }
-
-    /// What happens to requests that AWS refuses; by default [`Mode::Lenient`].
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.inner.mode = mode;
-        self
-    }
-
-    /// How long operations and reports of health take; by default [`Timing::instant`].
-    pub fn timing(mut self, timing: Timing) -> Self {
-        self.inner.timing = timing;
-        self
-    }
-
-    /// How much an account may have and how often it may ask; by default [`Quotas::none`].
-    pub fn quotas(mut self, quotas: Quotas) -> Self {
-        self.inner.quotas = quotas;
-        self
-    }
-
-    /// How many calls the journal keeps, the newest; by default none.
-    pub fn journal(mut self, calls: usize) -> Self {
-        self.inner.journal = Journal::keeping(calls);
-        self
-    }
-
-    /// The handle.
-    #[must_use]
-    pub fn build(self) -> CloudMap {
-        CloudMap { inner: Arc::new(self.inner) }
-    }
 }
 
 impl CloudMap {
@@ -247,168 +153,6 @@ impl CloudMap {
             random: &*self.inner.random,
         })
     }
-
-    async fn write<Q: Clone + Into<Request> + Sync, R: Send>(
-        &self,
-        call: WriteCall<'_, Q>,
-        plan: impl Fn(&Q, &WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
-    ) -> Result<R, Error> {
-        let inner = &*self.inner;
-        let WriteCall { action, scope, request, waits } = call;
-        let entry = inner.journal.begin(inner.clock.now(), scope, || request.clone().into());
-        if waits && let Some(delay) = inner.faults.delay(action, scope) {
-            delay.await;
-        }
-        let now = inner.clock.now();
-        let result = match self.admit(action, scope, now) {
-            Ok(failure) => {
-                self.commit(scope, now, failure.as_deref(), move |context| plan(request, context)).await
-            }
-            Err(error) => Err(error),
-        };
-        inner.journal.end(entry, &result);
-        result
-    }
-
-    /// Plans, commits, and plans again if what the plan relied on has changed.
-    async fn commit<R: Send>(
-        &self,
-        scope: &Scope,
-        now: Timestamp,
-        failure: Option<&OperationError>,
-        plan: impl Fn(&WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
-    ) -> Result<R, Error> {
-        let inner = &*self.inner;
-        let fresh = Fresh::draw(&*inner.ids);
-        // What the backend may have stored, and will show sooner or later; then this request is done.
-        let mut uncertain: Option<(Trace, R)> = None;
-        for _ in 0..ATTEMPTS {
-            let planned = {
-                let context = WriteContext {
-                    state: &self.published(),
-                    scope,
-                    now,
-                    mode: inner.mode,
-                    timing: inner.timing,
-                    quotas: inner.quotas,
-                    failure,
-                    fresh: &fresh,
-                };
-                plan(&context)
-            };
-            // After planning, so that a plan that saw what this request has stored before is not believed.
-            uncertain = match uncertain {
-                Some((trace, response)) if trace.is_in(self.cell()) => return Ok(response),
-                open => open,
-            };
-            let planned = planned?;
-            let Some(changes) = planned.changes else {
-                return Ok(planned.response);
-            };
-            let trace = Trace::of(&changes);
-            match inner.registry.commit(changes).await {
-                Ok(()) => return Ok(planned.response),
-                Err(CommitError::Conflict) => {}
-                Err(CommitError::Ambiguous) => uncertain = Some((trace, planned.response)),
-                Err(CommitError::Rejected { key, reason }) => return Err(Error::Rejected { key, reason }),
-                Err(CommitError::Unavailable { retry_after, source }) => {
-                    return Err(Error::Unavailable { retry_after, source: Some(source.into()) });
-                }
-            }
-        }
-        match uncertain {
-            Some((trace, response)) if trace.is_in(self.cell()) => Ok(response),
-            _ => Err(Error::Contention),
-        }
-    }
-}
-
-/// A call of a write.
-struct WriteCall<'a, Q> {
-    action: Action,
-    scope: &'a Scope,
-    request: &'a Q,
-    /// Whether it can be held back.
-    waits: bool,
-}
-
-/// Evidence that a set was stored: its operation, which has the same id however often the request is planned,
-/// or the changed entities if it has none. With an operation a missing entity is not evidence: another
-/// request may have deleted it, and the answer would name an operation that does not exist.
-enum Trace {
-    Operation(Scope, OperationId),
-    Changes(ChangeSet),
-}
-
-impl Trace {
-    fn of(set: &ChangeSet) -> Self {
-        let begun = set.changes.iter().find_map(|change| match change {
-            Change::BeginOperation(pending) => Some(&pending.operation),
-            _ => None,
-        });
-        match set.operation.as_deref().or(begun) {
-            Some(operation) => Self::Operation(set.scope.clone(), operation.id.clone()),
-            None => Self::Changes(set.clone()),
-        }
-    }
-
-    fn is_in(&self, cell: &StateCell) -> bool {
-        match self {
-            // In this order: an operation that ends is in the log before it is not under way any more.
-            Self::Operation(scope, id) => {
-                let id = id.as_str();
-                cell.load().scope(scope).in_flight(id).is_some() || cell.operations().get(id).is_some()
-            }
-            Self::Changes(set) => {
-                let state = cell.load();
-                !set.changes.is_empty() && (is_visible(set, &state) || is_deleted(set, &state))
-            }
-        }
-    }
-}
-
-/// Whether a set of deletions has nothing left to delete: the entities that it relies on do not exist any
-/// more, whatever has their ids now.
-fn is_deleted(set: &ChangeSet, state: &State) -> bool {
-    let deletes = |change: &Change| {
-        matches!(
-            change,
-            Change::DeleteNamespace(_) | Change::DeleteService(_) | Change::DeleteInstance { .. }
-        )
-    };
-    let mut relied_on =
-        set.preconditions.iter().filter(|fact| matches!(fact, Precondition::Live(..))).peekable();
-    relied_on.peek().is_some()
-        && set.changes.iter().all(deletes)
-        && relied_on.all(|fact| !state.scope(&set.scope).holds(fact))
-}
-
-/// Whether the state shows that these changes were stored: each entity is the one that was put, or is gone.
-fn is_visible(set: &ChangeSet, state: &State) -> bool {
-    let scope = state.scope(&set.scope);
-    set.changes.iter().all(|change| match change {
-        Change::PutNamespace(namespace) => {
-            scope.namespace(namespace.id.as_str()).is_some_and(|found| found.namespace() == namespace)
-        }
-        Change::DeleteNamespace(id) => scope.namespace(id.as_str()).is_none(),
-        Change::PutService(service) => {
-            scope.service(service.id.as_str()).is_some_and(|found| found.service() == service)
-        }
-        Change::DeleteService(id) => scope.service(id.as_str()).is_none(),
-        Change::PutInstance { service, instance, .. } => scope
-            .service(service.as_str())
-            .and_then(|entry| entry.instances().get(instance.id.as_str()))
-            .is_some_and(|found| found.instance().registered_by == instance.registered_by),
-        Change::DeleteInstance { service, id } => {
-            scope.service(service.as_str()).is_none_or(|entry| entry.instances().get(id.as_str()).is_none())
-        }
-        Change::BeginOperation(pending) => scope.in_flight(pending.operation.id.as_str()).is_some(),
-        Change::EndOperation(id) => scope.in_flight(id.as_str()).is_none(),
-        Change::PutHealth { service, id, health } => scope
-            .service(service.as_str())
-            .and_then(|entry| entry.instances().get(id.as_str()))
-            .is_some_and(|found| found.health() == *health),
-    })
 }
 
 /// The API in an account and Region. Reads answer at once; writes wait for the registry.
@@ -497,122 +241,3 @@ impl ScopedCloudMap {
         result
     }
 }
-
-/// [`CloudMap`] without asynchrony, over a registry that waits for nothing.
-#[derive(Clone, Debug)]
-pub struct SyncCloudMap {
-    cloud_map: CloudMap,
-}
-
-impl SyncCloudMap {
-    /// A handle on the registry with the default settings.
-    #[must_use]
-    pub fn new(registry: impl Immediate) -> Self {
-        Self { cloud_map: CloudMap::new(registry) }
-    }
-
-    /// As [`new`](Self::new), with the settings that `configure` makes.
-    #[must_use]
-    pub fn with(
-        registry: impl Immediate,
-        configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder,
-    ) -> Self {
-        Self { cloud_map: configure(CloudMap::builder(registry)).build() }
-    }
-
-    /// The asynchronous handle on the same registry, for the doors.
-    #[must_use]
-    pub fn cloud_map(&self) -> &CloudMap {
-        &self.cloud_map
-    }
-
-    /// The API in an account and Region.
-    #[must_use]
-    pub fn at(&self, scope: Scope) -> SyncScopedCloudMap {
-        SyncScopedCloudMap { scoped: self.cloud_map.at(scope) }
-    }
-}
-
-/// [`ScopedCloudMap`] without asynchrony.
-#[derive(Clone, Debug)]
-pub struct SyncScopedCloudMap {
-    scoped: ScopedCloudMap,
-}
-
-impl SyncScopedCloudMap {
-    /// The account and Region.
-    #[must_use]
-    pub fn scope(&self) -> &Scope {
-        &self.scoped.scope
-    }
-
-    /// As [`ScopedCloudMap::explain_discovery`].
-    ///
-    /// # Errors
-    /// Those of [`ScopedCloudMap::explain_discovery`].
-    pub fn explain_discovery(&self, request: &DiscoverInstancesRequest) -> Result<Explanation, Error> {
-        self.scoped.explain_discovery(request)
-    }
-}
-
-/// Polls a write over an [`Immediate`] registry, which is done at once.
-fn at_once<R>(write: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
-    match pin!(write).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(Error::Internal("a registry that is marked Immediate has waited")),
-    }
-}
-
-macro_rules! methods {
-    (
-        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
-        read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
-    ) => {
-        impl ScopedCloudMap {
-            $(
-                #[doc = concat!("[`", stringify!($write), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($write), ".html).")]
-                ///
-                /// # Errors
-                /// Those of the API Reference.
-                pub async fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    let (action, scope, request) = (Action::$write, &self.scope, &request);
-                    self.cloud_map.write(WriteCall { action, scope, request, waits: true }, $wp).await
-                }
-            )*
-            $(
-                #[doc = concat!("[`", stringify!($read), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($read), ".html).")]
-                ///
-                /// # Errors
-                /// Those of the API Reference.
-                pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
-                    self.read(Action::$read, request, $rp)
-                }
-            )*
-        }
-
-        impl SyncScopedCloudMap {
-            $(
-                #[doc = concat!("[`", stringify!($write), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($write), ".html).")]
-                ///
-                /// # Errors
-                /// Those of the API Reference.
-                pub fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    let ScopedCloudMap { cloud_map, scope, .. } = &self.scoped;
-                    let (action, request) = (Action::$write, &request);
-                    at_once(cloud_map.write(WriteCall { action, scope, request, waits: false }, $wp))
-                }
-            )*
-            $(
-                #[doc = concat!("[`", stringify!($read), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($read), ".html).")]
-                ///
-                /// # Errors
-                /// Those of the API Reference.
-                pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
-                    self.scoped.$rm(request)
-                }
-            )*
-        }
-    };
-}
-
-crate::for_each_action!(methods);

@@ -49,57 +49,59 @@
 
 pub mod model;
 
-pub mod clock;
-pub mod constraint;
-pub mod health;
-pub mod ids;
-pub mod mode;
-pub mod name;
-pub mod quotas;
-pub mod random;
-mod timing;
+mod settings;
 
-pub mod request;
-pub mod response;
+mod api;
 
-pub mod change;
 pub mod state;
+mod store;
 
-mod cell;
-mod operation_log;
-pub mod registry;
-mod subscription;
-mod waiting;
-
-pub mod action;
-mod cloud_map;
-pub mod error;
-pub mod explanation;
-mod fault;
-mod journal;
+mod dns;
 mod ops;
-pub mod records;
-mod throttle;
+
+mod cloud_map;
+mod testing;
+
+mod choice;
+mod waiting;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
-pub use action::Action;
-pub use cell::{Attached, Observer, StateCell, StateRef, StateWriter};
-pub use change::{Change, ChangeSet};
-pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use api::{
+    error::{self, Error, ErrorCode},
+    request, response,
+};
+pub use choice::Permutation;
 pub use cloud_map::{
     CloudMap, CloudMapBuilder, DesiredInstance, ScopedCloudMap, SyncCloudMap, SyncScopedCloudMap,
     SyncedInstances,
 };
-pub use error::{Error, ErrorCode};
-pub use fault::{Fault, Faults};
-pub use ids::Scope;
-pub use journal::{Call, Journal, Request};
-pub use mode::Mode;
-pub use operation_log::OperationLog;
-pub use quotas::Quotas;
-pub use registry::{CommitError, Immediate, Registry};
-pub use state::State;
-pub use subscription::Subscription;
-pub use timing::Timing;
+pub use dns::{explanation, records};
+pub use model::{
+    Scope, Timestamp,
+    action::{self, Action},
+    constraint, health, ids, name,
+};
+pub use settings::{
+    clock::{self, Clock, ManualClock, SystemClock},
+    id_source::{IdSource, RandomIds, SequentialIds},
+    mode::{self, Mode},
+    quotas::{self, Quotas},
+    random,
+    timing::Timing,
+};
+pub use state::{
+    State,
+    change::{self, Change, ChangeSet},
+};
+pub use store::{
+    cell::{Attached, Observer, StateCell, StateRef, StateWriter},
+    operation_log::OperationLog,
+    registry::{self, CommitError, Immediate, Registry},
+    subscription::Subscription,
+};
+pub use testing::{
+    fault::{Fault, Faults},
+    journal::{Call, Journal, Request},
+};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{ATTEMPTS, CloudMap, SyncCloudMap, at_once};
-use crate::{change::ChangeSet, error::Error, ids::Scope, registry::CommitError};
+use super::{CloudMap, SyncCloudMap, blocking::at_once, commit::ATTEMPTS};
+use crate::{api::error::Error, model::Scope, state::change::ChangeSet, store::registry::CommitError};
 
 impl CloudMap {
     /// Deletes everything in all accounts and Regions: namespaces, services and instances, operations that

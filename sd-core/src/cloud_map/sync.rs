@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{ScopedCloudMap, SyncScopedCloudMap, at_once};
+use super::{ScopedCloudMap, SyncScopedCloudMap, blocking::at_once};
 use crate::{
-    error::{Error, rule},
-    health::CustomHealthStatus,
-    ids::OperationId,
+    api::{
+        error::{Error, rule},
+        request::{DeregisterInstanceRequest, RegisterInstanceRequest},
+    },
+    model::{CustomHealthStatus, OperationId},
     ops::{Plan, WriteContext, custom_health, find_service, sync},
-    request::{DeregisterInstanceRequest, RegisterInstanceRequest},
 };
 
 /// An instance that a host wants to be registered.

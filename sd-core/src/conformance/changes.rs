@@ -9,14 +9,12 @@ use super::{
     witness::{Journal, assert_legal, commit, state},
 };
 use crate::{
-    change::Change,
-    clock::Timestamp,
-    health::{CustomHealthStatus, HealthCheck, HealthStatus},
-    ids::{InstanceId, NamespaceId, ServiceId},
-    model::{Instance, Service},
-    name::NamespaceName,
-    registry::CommitError,
-    state::{InstanceEntry, NamespaceEntry, State},
+    model::{
+        CustomHealthStatus, HealthCheck, HealthStatus, Instance, InstanceId, NamespaceId, NamespaceName,
+        Service, ServiceId, Timestamp,
+    },
+    state::{InstanceEntry, NamespaceEntry, State, change::Change},
+    store::registry::CommitError,
 };
 
 fn found<'a>(state: &'a State, tree: &Tree, id: &str) -> &'a InstanceEntry {

@@ -12,10 +12,12 @@ use super::{
     witness::{Journal, commit, refused, state},
 };
 use crate::{
-    change::{Change, Precondition, UniqueKey},
-    model::Namespace,
-    registry::{CommitError, Registry},
-    state::{InstanceEntry, State},
+    model::{Namespace, UniqueKey},
+    state::{
+        InstanceEntry, State,
+        change::{Change, Precondition},
+    },
+    store::registry::{CommitError, Registry},
 };
 
 pub(super) async fn a_conflict_shows_what_has_taken_a_key(bench: &Bench) {

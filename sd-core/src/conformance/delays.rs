@@ -11,12 +11,12 @@ use super::{
     witness::{Journal, Waiter, assert_legal, commit, refused, state},
 };
 use crate::{
-    change::{Change, Precondition, UniqueKey},
-    clock::Timestamp,
-    health::HealthStatus,
-    model::{RecordType, Tags},
-    registry::Registry,
-    state::State,
+    model::{HealthStatus, RecordType, Tags, Timestamp, UniqueKey},
+    state::{
+        State,
+        change::{Change, Precondition},
+    },
+    store::registry::Registry,
 };
 
 /// The last moment at which it is under way, and the first at which it is not.

@@ -12,12 +12,15 @@ use super::{
     witness::{Journal, commit, state},
 };
 use crate::{
-    cell::{Observer, StateCell},
-    change::{Change, ChangeSet},
-    ids::{OperationId, Scope},
-    model::Namespace,
-    registry::Registry,
-    state::State,
+    model::{Namespace, OperationId, Scope},
+    state::{
+        State,
+        change::{Change, ChangeSet},
+    },
+    store::{
+        cell::{Observer, StateCell},
+        registry::Registry,
+    },
 };
 
 /// How often a commit is polled before it is dropped, at most.

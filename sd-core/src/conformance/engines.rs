@@ -10,16 +10,20 @@ use async_trait::async_trait;
 
 use super::{Bench, BoxFuture, Subject, entities::here, witness::state};
 use crate::{
-    cell::StateCell,
-    change::ChangeSet,
+    api::{
+        error::{Error, ErrorCode},
+        request::{
+            CreateHttpNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
+            DeregisterInstanceRequest, DiscoverInstancesRequest, GetOperationRequest,
+            RegisterInstanceRequest,
+        },
+    },
     cloud_map::{CloudMap, ScopedCloudMap},
-    error::{Error, ErrorCode},
-    ids::Scope,
-    model::{OperationStatus, Service},
-    registry::{CommitError, Registry},
-    request::{
-        CreateHttpNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
-        DeregisterInstanceRequest, DiscoverInstancesRequest, GetOperationRequest, RegisterInstanceRequest,
+    model::{OperationStatus, Scope, Service},
+    state::change::ChangeSet,
+    store::{
+        cell::StateCell,
+        registry::{CommitError, Registry},
     },
 };
 

@@ -8,23 +8,27 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    cell::{StateCell, StateWriter},
-    change::{Change, ChangeSet, EntityKey, PendingOperation, Precondition, UniqueKey},
-    clock::{ManualClock, Timestamp},
-    cloud_map::{CloudMapBuilder, SyncCloudMap, SyncScopedCloudMap},
-    health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType, HealthEvent},
-    ids::{Incarnation, InstanceId, Scope},
-    model::{Instance, Namespace, Operation, RecordType, Service},
-    name::NamespaceName,
-    registry::{CommitError, Immediate, Registry},
-    request::{
+    api::request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange, HealthCheckConfigInput,
         HealthCheckCustomConfigInput, RegisterInstanceRequest, ServiceChange,
         UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
-    state::{ScopeState, ServiceEntry, State},
-    timing::Timing,
+    cloud_map::{CloudMapBuilder, SyncCloudMap, SyncScopedCloudMap},
+    model::{
+        CustomHealthStatus, EntityKey, Health, HealthCheck, HealthCheckType, HealthEvent, Incarnation,
+        Instance, InstanceId, Namespace, NamespaceName, Operation, RecordType, Scope, Service, Timestamp,
+        UniqueKey,
+    },
+    settings::{clock::ManualClock, timing::Timing},
+    state::{
+        ScopeState, ServiceEntry, State,
+        change::{Change, ChangeSet, PendingOperation, Precondition},
+    },
+    store::{
+        cell::{StateCell, StateWriter},
+        registry::{CommitError, Immediate, Registry},
+    },
 };
 
 /// When the rules take place.

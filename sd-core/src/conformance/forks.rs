@@ -7,7 +7,7 @@ use super::{
     entities::{Tree, delete_instance, ids, operation, set},
     witness::{Journal, Waiter, commit, state},
 };
-use crate::registry::Registry;
+use crate::store::registry::Registry;
 
 /// An original with instance `a` and an operation, and its fork.
 async fn forked(bench: &Bench) -> (Subject, Tree, Arc<dyn Registry>) {

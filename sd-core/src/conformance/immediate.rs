@@ -11,13 +11,13 @@ use super::{
     entities::{Tree, free, operation, relying, set},
 };
 use crate::{
-    cloud_map::SyncCloudMap,
-    ids::Scope,
-    registry::{CommitError, Immediate},
-    request::{
+    api::request::{
         CreateHttpNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
         DeregisterInstanceRequest, DiscoverInstancesRequest, RegisterInstanceRequest,
     },
+    cloud_map::SyncCloudMap,
+    model::Scope,
+    store::registry::{CommitError, Immediate},
 };
 
 fn claimed(subject: &Subject) -> Arc<dyn Immediate> {

@@ -64,7 +64,7 @@ mod witness;
 
 use std::{any::Any, fmt, pin::Pin, sync::Arc};
 
-use crate::registry::{Immediate, Registry};
+use crate::store::registry::{Immediate, Registry};
 
 /// A future on the heap that may be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

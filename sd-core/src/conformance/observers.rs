@@ -8,10 +8,12 @@ use super::{
     witness::{Journal, Told, commit, state},
 };
 use crate::{
-    change::{Change, ChangeSet},
-    health::CustomHealthStatus,
-    registry::Registry,
-    state::State,
+    model::CustomHealthStatus,
+    state::{
+        State,
+        change::{Change, ChangeSet},
+    },
+    store::registry::Registry,
 };
 
 pub(super) async fn an_observer_is_rebuilt_when_it_is_attached(bench: &Bench) {

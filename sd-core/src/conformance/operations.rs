@@ -5,7 +5,7 @@ use super::{
     entities::{Tree, namespace, operation, put_namespace, set},
     witness::{Journal, commit},
 };
-use crate::change::ChangeSet;
+use crate::state::change::ChangeSet;
 
 /// A set that creates a namespace and finishes an operation.
 fn finishing(name: &str) -> ChangeSet {

@@ -12,12 +12,12 @@ use super::{
     witness::{Journal, Waiter, commit, refused, state},
 };
 use crate::{
-    change::{Change, EntityKey, Precondition, UniqueKey},
-    health::CustomHealthStatus,
-    ids::{CreatorRequestId, Incarnation, ServiceId, VpcId},
-    model::Namespace,
-    name::NamespaceName,
-    registry::Registry,
+    model::{
+        CreatorRequestId, CustomHealthStatus, EntityKey, Incarnation, Namespace, NamespaceName, ServiceId,
+        UniqueKey, VpcId,
+    },
+    state::change::{Change, Precondition},
+    store::registry::Registry,
 };
 
 /// Asserts that the precondition holds.
@@ -386,7 +386,7 @@ fn unmet(stand: &Stand) -> Vec<Precondition> {
     let free = [UniqueKey::Id(service.clone()), UniqueKey::HttpName("app".into()), name];
     let others = [
         Precondition::Live(namespace.clone(), reborn(tree.namespace.incarnation)),
-        Precondition::At(namespace.clone(), crate::state::Revision::default()),
+        Precondition::At(namespace.clone(), crate::model::Revision::default()),
         Precondition::Childless(service.clone()),
     ];
     others.into_iter().chain(free.map(Precondition::Free)).collect()

@@ -11,13 +11,14 @@ use super::{
     witness::{Journal, commit, refused, state},
 };
 use crate::{
-    change::{ChangeSet, Precondition, UniqueKey},
-    clock::Timestamp,
+    api::{
+        error::ErrorCode,
+        request::{CreateHttpNamespaceRequest, GetOperationRequest},
+    },
     cloud_map::CloudMap,
-    error::ErrorCode,
-    ids::Scope,
-    registry::Registry,
-    request::{CreateHttpNamespaceRequest, GetOperationRequest},
+    model::{Scope, Timestamp, UniqueKey},
+    state::change::{ChangeSet, Precondition},
+    store::registry::Registry,
 };
 
 /// A set that makes the default scope start over.

@@ -8,10 +8,11 @@ use super::{
     witness::{Journal, commit, state},
 };
 use crate::{
-    change::{Change, ChangeSet},
-    clock::Timestamp,
-    health::CustomHealthStatus,
-    state::{InstancesRevision, State},
+    model::{CustomHealthStatus, InstancesRevision, Timestamp},
+    state::{
+        State,
+        change::{Change, ChangeSet},
+    },
 };
 
 fn revision(state: &State, tree: &Tree) -> InstancesRevision {

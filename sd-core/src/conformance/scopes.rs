@@ -6,8 +6,8 @@ use super::{
     witness::{Journal, commit, refused, state},
 };
 use crate::{
-    change::{Change, ChangeSet, Precondition, UniqueKey},
-    ids::Scope,
+    model::{Scope, UniqueKey},
+    state::change::{Change, ChangeSet, Precondition},
 };
 
 fn moved(mut set: ChangeSet) -> ChangeSet {

@@ -14,7 +14,10 @@ use super::{
     threads::looking,
     witness::{Journal, Waiter, commit, state},
 };
-use crate::{change::Change, registry::Registry, state::State};
+use crate::{
+    state::{State, change::Change},
+    store::registry::Registry,
+};
 
 pub(super) async fn a_commit_is_in_the_cell_when_it_returns(bench: &Bench) {
     let subject = bench.fresh().await;

@@ -10,12 +10,16 @@ use std::{
 };
 
 use crate::{
-    cell::{Attached, Observer, StateCell},
-    change::{Change, ChangeSet},
-    ids::{OperationId, Scope},
-    registry::{CommitError, Registry},
-    state::{InstanceEntry, NamespaceEntry, ServiceEntry, State},
-    subscription::Subscription,
+    model::{OperationId, Scope},
+    state::{
+        InstanceEntry, NamespaceEntry, ServiceEntry, State,
+        change::{Change, ChangeSet},
+    },
+    store::{
+        cell::{Attached, Observer, StateCell},
+        registry::{CommitError, Registry},
+        subscription::Subscription,
+    },
 };
 
 /// The state that a registry shows.

@@ -5,11 +5,8 @@ use std::{
 };
 
 use super::{Attributes, derived::Derived};
-use crate::{
-    clock::Timestamp,
-    health::CustomHealthStatus,
-    ids::{AccountId, CreatorRequestId, Incarnation, InstanceId, OperationId},
-    name::DnsName,
+use crate::model::{
+    AccountId, CreatorRequestId, CustomHealthStatus, DnsName, Incarnation, InstanceId, OperationId, Timestamp,
 };
 
 /// An instance: one thing that can be found through its service.

@@ -1,19 +1,42 @@
-//! What exists: namespaces, services, instances, operations, tags. Immutable values without behaviour beyond construction.
+//! What exists: namespaces, services, instances, operations, and the values that they are made of. Immutable values without behavior
+//! beyond construction.
 
+pub mod action;
 mod attributes;
+pub mod constraint;
 mod derived;
+pub mod health;
+pub mod ids;
 mod instance;
+pub mod name;
 mod namespace;
+pub(crate) mod newtype;
 mod operation;
 mod pairs;
+mod revision;
 mod service;
+mod timestamp;
+mod unique_key;
 
 pub use attributes::Attributes;
 pub(crate) use attributes::Signature;
+pub use health::{
+    CustomHealthStatus, Health, HealthCheck, HealthCheckConfig, HealthCheckType, HealthEvent, HealthStatus,
+};
+pub(crate) use ids::ResourceRef;
+pub use ids::{
+    AccountId, Arn, CreatorRequestId, HostedZoneId, Incarnation, InstanceId, NamespaceId, OperationId,
+    Region, Scope, ServiceId, UpdaterRequestId, VpcId,
+};
 pub use instance::{Endpoint, Instance};
+pub use name::{DnsName, DnsNameError, NamespaceName, ServiceName};
 pub use namespace::{HostedZone, Namespace, NamespaceKind, NamespaceType};
 pub use operation::{
     Operation, OperationError, OperationErrorCode, OperationStatus, OperationTargets, OperationType,
 };
 pub use pairs::{ServiceAttributes, Tags};
+pub(crate) use revision::Age;
+pub use revision::{InstancesRevision, Revision};
 pub use service::{DnsConfig, DnsRecord, RecordType, RoutingPolicy, Service, ServiceKind};
+pub use timestamp::Timestamp;
+pub use unique_key::{EntityKey, UniqueKey};

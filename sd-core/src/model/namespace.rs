@@ -1,13 +1,9 @@
 use std::sync::Arc;
 
 use super::{Tags, derived::Derived};
-use crate::{
-    clock::Timestamp,
-    ids::{
-        Arn, CreatorRequestId, HostedZoneId, Incarnation, NamespaceId, OperationId, Scope, UpdaterRequestId,
-        VpcId,
-    },
-    name::{DnsName, DnsNameError, NamespaceName, zone_text},
+use crate::model::{
+    Arn, CreatorRequestId, DnsName, DnsNameError, HostedZoneId, Incarnation, NamespaceId, NamespaceName,
+    OperationId, Scope, Timestamp, UpdaterRequestId, VpcId, name::zone_text,
 };
 
 /// A namespace: the group of services that share a name space, and how they can be found.

@@ -1,9 +1,6 @@
 use std::fmt;
 
-use crate::{
-    clock::Timestamp,
-    ids::{InstanceId, NamespaceId, OperationId, Scope, ServiceId},
-};
+use crate::model::{InstanceId, NamespaceId, OperationId, Scope, ServiceId, Timestamp};
 
 /// The record of a request that the API answers before it is done, to be polled by its id.
 #[derive(Clone, Debug, PartialEq, Eq)]

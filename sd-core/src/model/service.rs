@@ -1,11 +1,9 @@
 use std::sync::Arc;
 
 use super::{ServiceAttributes, Tags, derived::Derived};
-use crate::{
-    clock::Timestamp,
-    health::HealthCheck,
-    ids::{Arn, CreatorRequestId, Incarnation, NamespaceId, Scope, ServiceId},
-    name::{DnsName, DnsNameError, ServiceName},
+use crate::model::{
+    Arn, CreatorRequestId, DnsName, DnsNameError, HealthCheck, Incarnation, NamespaceId, Scope, ServiceId,
+    ServiceName, Timestamp,
 };
 
 /// A service: the template by which its instances are registered, found and checked.

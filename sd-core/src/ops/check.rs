@@ -9,13 +9,15 @@ use std::{
     sync::Arc,
 };
 
-use super::tags::limited;
 use crate::{
-    constraint::{self, Constraint, Text, Violation, Violations},
-    error::{Error, InvalidInput, rule},
-    ids::{CreatorRequestId, UpdaterRequestId},
-    model::Tags,
-    request::Tag,
+    api::{
+        error::{Error, InvalidInput, rule},
+        request::Tag,
+    },
+    model::{
+        CreatorRequestId, Tags, UpdaterRequestId,
+        constraint::{self, Constraint, Text, Violation, Violations},
+    },
 };
 
 /// Collects what is wrong with a request's members.
@@ -376,4 +378,14 @@ impl Quoted for Tag {
         let [key, value] = [&self.key, &self.value].map(|text| text.as_deref().unwrap_or("null"));
         write!(f, "Tag(key={key}, value={value})")
     }
+}
+/// The most tags of a resource (API Reference, TooManyTagsException).
+const PER_RESOURCE: usize = 50;
+
+/// The tags, if a resource may have as many.
+pub(super) fn limited(tags: Tags, resource_name: &str) -> Result<Tags, Error> {
+    if tags.len() > PER_RESOURCE {
+        return Err(Error::TooManyTags { resource_name: resource_name.to_owned(), count: tags.len() });
+    }
+    Ok(tags)
 }

@@ -10,13 +10,16 @@ use super::{
     page::{PageRequest, page_of_chosen, page_of_instances},
 };
 use crate::{
-    change::{Change, EntityKey, Precondition},
-    constraint,
-    error::Error,
-    health::{CustomHealthStatus, HealthCheck, HealthEvent},
-    request::{GetInstancesHealthStatusRequest, UpdateInstanceCustomHealthStatusRequest},
-    response::{InstanceHealth, Page},
-    state::{InstanceEntry, ServiceEntry},
+    api::{
+        error::Error,
+        request::{GetInstancesHealthStatusRequest, UpdateInstanceCustomHealthStatusRequest},
+        response::{InstanceHealth, Page},
+    },
+    model::{CustomHealthStatus, EntityKey, HealthCheck, HealthEvent, constraint},
+    state::{
+        InstanceEntry, ServiceEntry,
+        change::{Change, Precondition},
+    },
 };
 
 pub(crate) fn update(

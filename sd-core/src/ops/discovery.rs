@@ -5,20 +5,21 @@ use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 use super::{
     ReadContext,
     check::Check,
-    endpoint::{ANY, ATTRIBUTES},
     find_namespace,
+    instance_attributes::{ANY, ATTRIBUTES},
 };
 use crate::{
-    constraint,
-    error::Error,
-    explanation::{Candidate, Explanation, LeftOut, Outcome},
-    health::HealthCheck,
-    model::Signature,
-    name::ServiceName,
-    random::{self, Permutation, RandomSource},
-    request::{DiscoverInstancesRequest, DiscoverInstancesRevisionRequest},
-    response::{DiscoveredInstances, DiscoveredRevision, FoundInstances},
-    state::{InstanceEntry, Instances, InstancesRevision, NamespaceEntry, ServiceEntry},
+    api::{
+        error::Error,
+        request::{DiscoverInstancesRequest, DiscoverInstancesRevisionRequest},
+        response::{DiscoveredInstances, DiscoveredRevision, FoundInstances},
+    },
+    choice,
+    choice::Permutation,
+    dns::explanation::{Candidate, Explanation, LeftOut, Outcome},
+    model::{HealthCheck, InstancesRevision, ServiceName, Signature, constraint},
+    settings::random::RandomSource,
+    state::{InstanceEntry, Instances, NamespaceEntry, ServiceEntry},
 };
 
 /// Which instances are wanted, by their health.
@@ -242,7 +243,7 @@ impl<'a> Choice<'a> {
     fn pick(&self, candidates: Range<u32>, wanted: &Wanted<'_>, limit: usize) -> Vec<&'a InstanceEntry> {
         let (instances, random) = (self.instances, self.random);
         if wanted.attributes.is_empty() {
-            let chosen = random::choose(limit, candidates.end - candidates.start, random);
+            let chosen = choice::choose(limit, candidates.end - candidates.start, random);
             // Nothing is left out: there is one of each number.
             let mut picked = Vec::with_capacity(chosen.len());
             picked.extend(chosen.iter().filter_map(|number| instances.nth(candidates.start + number)));

@@ -9,9 +9,11 @@ use super::{
     own_id,
 };
 use crate::{
-    constraint,
-    error::{Error, rule},
-    request::Filter,
+    api::{
+        error::{Error, rule},
+        request::Filter,
+    },
+    model::constraint,
 };
 
 const CONDITION: &str = "filters.member.condition";

@@ -5,25 +5,28 @@ use std::sync::Arc;
 use super::{
     Plan, ReadContext, Starting, WriteContext,
     check::Check,
-    endpoint::{self, ANY, ATTRIBUTES},
     find_service,
+    instance_attributes::{self, ANY, ATTRIBUTES},
     page::{PageRequest, page_of_instances},
 };
 use crate::{
-    action::Action,
-    change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
-    constraint,
-    error::{Error, rule},
-    health::Health,
-    ids::InstanceId,
-    mode::Leniency,
-    model::{
-        Endpoint, Instance, OperationError, OperationErrorCode, OperationTargets, OperationType, RecordType,
+    api::{
+        error::{Error, rule},
+        request::{
+            DeregisterInstanceRequest, GetInstanceRequest, ListInstancesRequest, RegisterInstanceRequest,
+        },
+        response::{InstanceDescription, InstancePage, OperationStarted},
     },
-    quotas::Quota,
-    request::{DeregisterInstanceRequest, GetInstanceRequest, ListInstancesRequest, RegisterInstanceRequest},
-    response::{InstanceDescription, InstancePage, OperationStarted},
-    state::{InstanceEntry, ServiceEntry, keeps_health},
+    model::{
+        Endpoint, EntityKey, Health, Instance, InstanceId, OperationError, OperationErrorCode,
+        OperationTargets, OperationType, RecordType, UniqueKey, action::Action, constraint,
+    },
+    settings::{mode::Leniency, quotas::Quota},
+    state::{
+        InstanceEntry, ServiceEntry,
+        change::{Change, PendingOperation, Precondition},
+        keeps_health,
+    },
 };
 
 pub(crate) fn register(
@@ -54,7 +57,7 @@ pub(super) fn register_for(
         .namespace(service.namespace_id.as_str())
         .ok_or(Error::Internal("a service without its namespace"))?;
     let namespace = parent.namespace();
-    let (attributes, endpoint) = endpoint::parse(given, service, namespace, context.mode)?;
+    let (attributes, endpoint) = instance_attributes::parse(given, service, namespace, context.mode)?;
 
     let key = EntityKey::Instance(service.id.clone(), id.clone());
     let claims = vec![UniqueKey::Target(key.clone())];
@@ -78,8 +81,8 @@ pub(super) fn register_for(
         return Ok(Plan::nothing(OperationStarted::new(before.registered_by.clone())));
     }
     if before.is_none() {
-        context.quotas.check(Quota::InstancesPerService, || entry.expected_instances())?;
-        context.quotas.check(Quota::InstancesPerNamespace, || here.expected_instances(parent))?;
+        context.check_quota(Quota::InstancesPerService, || entry.expected_instances())?;
+        context.check_quota(Quota::InstancesPerNamespace, || here.expected_instances(parent))?;
     }
     let kept = before.filter(|before| keeps_health(&service.health_check, before, &endpoint));
     let health = kept.map_or_else(

@@ -6,15 +6,16 @@
 pub(crate) mod check;
 pub(crate) mod custom_health;
 pub(crate) mod discovery;
-mod endpoint;
 mod filters;
+pub(crate) mod fresh;
+mod instance_attributes;
 pub(crate) mod instances;
 pub(crate) mod namespaces;
 pub(crate) mod operations;
 mod page;
 pub(crate) mod service_attributes;
+mod service_settings;
 pub(crate) mod services;
-mod settings;
 pub(crate) mod sync;
 pub(crate) mod tags;
 pub(crate) mod update_namespace;
@@ -23,19 +24,23 @@ pub(crate) mod update_service;
 use std::sync::Arc;
 
 use crate::{
-    action::Action,
-    change::{Change, ChangeSet, PendingOperation, Precondition, UniqueKey},
-    clock::Timestamp,
-    error::Error,
-    ids::{Fresh, NamespaceId, ResourceRef, Scope},
-    mode::Mode,
-    model::{Operation, OperationError, OperationStatus, OperationTargets, OperationType},
-    operation_log::OperationLog,
-    quotas::Quotas,
-    random::RandomSource,
-    response::OperationStarted,
-    state::{NamespaceEntry, ScopeState, ServiceEntry, State},
-    timing::Timing,
+    api::{error::Error, response::OperationStarted},
+    model::{
+        NamespaceId, Operation, OperationError, OperationStatus, OperationTargets, OperationType,
+        ResourceRef, Scope, Timestamp, UniqueKey, action::Action,
+    },
+    ops::fresh::Fresh,
+    settings::{
+        mode::Mode,
+        quotas::{Quota, Quotas},
+        random::RandomSource,
+        timing::Timing,
+    },
+    state::{
+        NamespaceEntry, ScopeState, ServiceEntry, State,
+        change::{Change, ChangeSet, PendingOperation, Precondition},
+    },
+    store::operation_log::OperationLog,
 };
 
 /// What a planner of a write sees besides the request.
@@ -87,6 +92,14 @@ impl WriteContext<'_> {
 
     fn changes(&self) -> ChangeSet {
         ChangeSet::new(self.scope.clone(), self.now)
+    }
+
+    /// Refuses the request if the quota allows no more than `count` returns, which is called only if there is a quota.
+    fn check_quota(&self, quota: Quota, count: impl FnOnce() -> usize) -> Result<(), Error> {
+        match self.quotas.most(quota) {
+            Some(most) if count() >= most => Err(Error::ResourceLimitExceeded { quota, most }),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses the request if an operation under way has one of the claims, unless `replays` finds that the operation came

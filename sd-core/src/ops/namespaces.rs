@@ -10,24 +10,24 @@ use super::{
     page::{PageRequest, page},
 };
 use crate::{
-    action::Action,
-    change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
-    constraint,
-    error::{Error, InUse},
-    ids::{CreatorRequestId, HostedZoneId, NamespaceId, VpcId, name_hash},
-    mode::Leniency,
+    api::{
+        error::{Error, InUse},
+        request::{
+            CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
+            DeleteNamespaceRequest, DnsNamespaceProperties, GetNamespaceRequest, ListNamespacesRequest,
+        },
+        response::{NamespaceDescription, OperationStarted, Page},
+    },
     model::{
-        HostedZone, Namespace, NamespaceKind, NamespaceType, OperationError, OperationErrorCode,
-        OperationTargets, OperationType, Tags,
+        CreatorRequestId, EntityKey, HostedZone, HostedZoneId, Namespace, NamespaceId, NamespaceKind,
+        NamespaceName, NamespaceType, OperationError, OperationErrorCode, OperationTargets, OperationType,
+        Tags, UniqueKey, VpcId, action::Action, constraint, ids::name_hash,
     },
-    name::NamespaceName,
-    quotas::Quota,
-    request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
-        DeleteNamespaceRequest, DnsNamespaceProperties, GetNamespaceRequest, ListNamespacesRequest,
+    settings::{mode::Leniency, quotas::Quota},
+    state::{
+        NamespaceEntry,
+        change::{Change, PendingOperation, Precondition},
     },
-    response::{NamespaceDescription, OperationStarted, Page},
-    state::NamespaceEntry,
 };
 
 /// The SOA TTL of a private zone if the request gives none, in seconds: what AWS was seen to give.
@@ -222,7 +222,7 @@ fn create(
     free: Option<UniqueKey>,
     context: &WriteContext<'_>,
 ) -> Result<Plan<OperationStarted>, Error> {
-    context.quotas.check(Quota::Namespaces, || context.here().expected_namespaces())?;
+    context.check_quota(Quota::Namespaces, || context.here().expected_namespaces())?;
     let id = context.fresh.namespace_id();
     let http_name = free_http_name(&common.name, &id, context);
     let starting = Starting {

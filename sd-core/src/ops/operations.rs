@@ -9,14 +9,13 @@ use super::{
     page::{LOOKED_AT, PageRequest, page},
 };
 use crate::{
-    change::PendingOperation,
-    constraint,
-    error::Error,
-    ids::OperationId,
-    model::{Operation, OperationStatus, OperationType},
-    request::{GetOperationRequest, ListOperationsRequest},
-    response::{OperationSummary, Page},
-    state::Age,
+    api::{
+        error::Error,
+        request::{GetOperationRequest, ListOperationsRequest},
+        response::{OperationSummary, Page},
+    },
+    model::{Age, Operation, OperationId, OperationStatus, OperationType, constraint},
+    state::change::PendingOperation,
 };
 
 pub(crate) fn get(request: &GetOperationRequest, context: &ReadContext<'_>) -> Result<Arc<Operation>, Error> {

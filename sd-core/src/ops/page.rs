@@ -9,11 +9,15 @@ use siphasher::sip::SipHasher13;
 
 use super::check::Check;
 use crate::{
-    constraint,
-    error::{Error, rule},
-    ids::{InstanceId, Scope, decode_base32, encode_base32},
-    response::Page,
-    state::{Age, InstanceEntry, ServiceEntry},
+    api::{
+        error::{Error, rule},
+        response::Page,
+    },
+    model::{
+        Age, InstanceId, Scope, constraint,
+        newtype::{decode_base32, encode_base32},
+    },
+    state::{InstanceEntry, ServiceEntry},
 };
 
 /// The most entries of a list that are looked at for one page.

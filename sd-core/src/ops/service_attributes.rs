@@ -2,13 +2,18 @@
 
 use super::{Plan, ReadContext, WriteContext, check::Check, find_service};
 use crate::{
-    change::{Change, EntityKey, Precondition},
-    constraint,
-    error::Error,
-    model::ServiceAttributes,
-    request::{DeleteServiceAttributesRequest, GetServiceAttributesRequest, UpdateServiceAttributesRequest},
-    response::ServiceAttributesDescription,
-    state::ServiceEntry,
+    api::{
+        error::Error,
+        request::{
+            DeleteServiceAttributesRequest, GetServiceAttributesRequest, UpdateServiceAttributesRequest,
+        },
+        response::ServiceAttributesDescription,
+    },
+    model::{EntityKey, ServiceAttributes, constraint},
+    state::{
+        ServiceEntry,
+        change::{Change, Precondition},
+    },
 };
 
 /// The most attributes of a service, and of a request (API Reference, ServiceAttributes and UpdateServiceAttributes).

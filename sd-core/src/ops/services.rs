@@ -8,25 +8,26 @@ use super::{
     filters::{self, Checked, Only},
     find_namespace, find_service,
     page::{PageRequest, page},
-    settings::IN_REQUEST,
+    service_settings::IN_REQUEST,
 };
 use crate::{
-    action::Action,
-    change::{Change, EntityKey, Precondition, UniqueKey},
-    constraint,
-    error::{Error, InUse, rule},
-    ids::ServiceId,
+    api::{
+        error::{Error, InUse, rule},
+        request::{
+            CreateServiceRequest, DeleteServiceRequest, DnsConfigInput, GetServiceRequest,
+            HealthCheckCustomConfigInput, ListServicesRequest,
+        },
+        response::{Page, ServiceDescription},
+    },
     model::{
-        DnsConfig, DnsRecord, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
-        ServiceAttributes, ServiceKind,
+        DnsConfig, DnsRecord, EntityKey, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
+        ServiceAttributes, ServiceId, ServiceKind, ServiceName, UniqueKey, action::Action, constraint,
     },
-    name::ServiceName,
-    request::{
-        CreateServiceRequest, DeleteServiceRequest, DnsConfigInput, GetServiceRequest,
-        HealthCheckCustomConfigInput, ListServicesRequest,
+    state::{
+        ServiceEntry,
+        change::{Change, Precondition},
+        unique_name,
     },
-    response::{Page, ServiceDescription},
-    state::{ServiceEntry, unique_name},
 };
 
 const ROUTING_POLICIES: &[&str] = &["MULTIVALUE", "WEIGHTED"];

@@ -3,17 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Plan, WriteContext, endpoint, find_service,
+    Plan, WriteContext, find_service, instance_attributes,
     instances::{deregister, register_for},
 };
 use crate::{
-    change::{Change, EntityKey, UniqueKey},
-    error::{Error, rule},
-    ids::{InstanceId, OperationId, ServiceId},
-    model::Instance,
-    request::{DeregisterInstanceRequest, RegisterInstanceRequest},
-    response::OperationStarted,
-    state::{InstanceEntry, ScopeState, ServiceEntry},
+    api::{
+        error::{Error, rule},
+        request::{DeregisterInstanceRequest, RegisterInstanceRequest},
+        response::OperationStarted,
+    },
+    model::{EntityKey, Instance, InstanceId, OperationId, ServiceId, UniqueKey},
+    state::{InstanceEntry, ScopeState, ServiceEntry, change::Change},
 };
 
 /// What one instance needs: an operation, or nothing.
@@ -56,7 +56,8 @@ fn is_in_step(
     let (Some(id), Some(attributes), Some(namespace)) = (id, &request.attributes, namespace) else {
         return Ok(false);
     };
-    let Ok((attributes, _)) = endpoint::parse(attributes, service, namespace.namespace(), context.mode)
+    let Ok((attributes, _)) =
+        instance_attributes::parse(attributes, service, namespace.namespace(), context.mode)
     else {
         return Ok(false);
     };

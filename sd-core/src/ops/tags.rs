@@ -4,21 +4,20 @@
 
 use super::{
     Plan, ReadContext, WriteContext,
-    check::{Check, check_tag_keys},
+    check::{Check, check_tag_keys, limited},
     own_id,
 };
 use crate::{
-    change::{Change, EntityKey, Precondition},
-    constraint,
-    error::Error,
-    ids::Scope,
-    model::Tags,
-    request::{ListTagsForResourceRequest, TagResourceRequest, UntagResourceRequest},
-    state::{NamespaceEntry, ScopeState, ServiceEntry},
+    api::{
+        error::Error,
+        request::{ListTagsForResourceRequest, TagResourceRequest, UntagResourceRequest},
+    },
+    model::{EntityKey, Scope, Tags, constraint},
+    state::{
+        NamespaceEntry, ScopeState, ServiceEntry,
+        change::{Change, Precondition},
+    },
 };
-
-/// The most tags of a resource (API Reference, TooManyTagsException).
-const PER_RESOURCE: usize = 50;
 
 /// What can have tags.
 enum Resource<'s> {
@@ -80,14 +79,6 @@ pub(crate) fn list(request: &ListTagsForResourceRequest, context: &ReadContext<'
     let arn = resource_arn(&mut check, request.resource_arn.as_deref());
     let arn = check.finish(arn)?;
     find(context.here(), context.scope, arn).map(|resource| resource.tags().clone())
-}
-
-/// The tags, if a resource may have as many.
-pub(super) fn limited(tags: Tags, resource_name: &str) -> Result<Tags, Error> {
-    if tags.len() > PER_RESOURCE {
-        return Err(Error::TooManyTags { resource_name: resource_name.to_owned(), count: tags.len() });
-    }
-    Ok(tags)
 }
 
 /// A required ARN. Its form is not checked; a malformed ARN is simply not found.

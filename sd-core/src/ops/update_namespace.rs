@@ -9,16 +9,19 @@ use super::{
     namespaces::{IN_CHANGE, soa_ttl},
 };
 use crate::{
-    action::Action,
-    change::{Change, EntityKey, PendingOperation, Precondition, UniqueKey},
-    error::{Error, rule},
-    ids::UpdaterRequestId,
-    model::{Namespace, NamespaceType, OperationTargets, OperationType},
-    request::{
-        DnsNamespaceChange, UpdateHttpNamespaceRequest, UpdatePrivateDnsNamespaceRequest,
-        UpdatePublicDnsNamespaceRequest,
+    api::{
+        error::{Error, rule},
+        request::{
+            DnsNamespaceChange, UpdateHttpNamespaceRequest, UpdatePrivateDnsNamespaceRequest,
+            UpdatePublicDnsNamespaceRequest,
+        },
+        response::OperationStarted,
     },
-    response::OperationStarted,
+    model::{
+        EntityKey, Namespace, NamespaceType, OperationTargets, OperationType, UniqueKey, UpdaterRequestId,
+        action::Action,
+    },
+    state::change::{Change, PendingOperation, Precondition},
 };
 
 const NAMESPACE: &str = "namespace";

@@ -1,15 +1,18 @@
 //! Updating services: the description, the TTLs of records, the Route 53 health check. What a request leaves out of the
 //! records and of the check is deleted (API Reference, UpdateService).
 
-use super::{Plan, Starting, WriteContext, check::Check, find_service, settings::IN_CHANGE};
+use super::{Plan, Starting, WriteContext, check::Check, find_service, service_settings::IN_CHANGE};
 use crate::{
-    action::Action,
-    change::{Change, EntityKey, Precondition, UniqueKey},
-    error::{Error, rule},
-    health::HealthCheck,
-    model::{DnsConfig, DnsRecord, NamespaceType, OperationTargets, OperationType, ServiceKind},
-    request::UpdateServiceRequest,
-    response::OperationStarted,
+    api::{
+        error::{Error, rule},
+        request::UpdateServiceRequest,
+        response::OperationStarted,
+    },
+    model::{
+        DnsConfig, DnsRecord, EntityKey, HealthCheck, NamespaceType, OperationTargets, OperationType,
+        ServiceKind, UniqueKey, action::Action,
+    },
+    state::change::{Change, Precondition},
 };
 
 pub(crate) fn update(

@@ -5,11 +5,11 @@ use super::{
     persistent::OrdMap, unique_name,
 };
 use crate::{
-    change::{Change, ChangeSet, EntityKey, Precondition, UniqueKey},
-    clock::Timestamp,
-    ids::{Incarnation, ServiceId},
-    model::{Namespace, NamespaceKind, Service},
-    name::zone_text,
+    model::{
+        EntityKey, Incarnation, Namespace, NamespaceKind, Service, ServiceId, Timestamp, UniqueKey,
+        name::zone_text,
+    },
+    state::change::{Change, ChangeSet, Precondition},
 };
 
 /// Why changes do not apply to a state.

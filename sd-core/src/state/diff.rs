@@ -4,9 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Instances, ScopeState, ServiceEntry, State};
 use crate::{
-    change::Change,
-    ids::{NamespaceId, Scope, ServiceId},
-    model::{Instance, Namespace, Service},
+    model::{Instance, Namespace, NamespaceId, Scope, Service, ServiceId},
+    state::change::Change,
 };
 
 impl State {
@@ -169,6 +168,6 @@ fn delete(service: &ServiceId, instance: &Instance) -> Change {
     Change::DeleteInstance { service: service.clone(), id: instance.id.clone() }
 }
 
-fn begin(pending: &Arc<crate::change::PendingOperation>) -> Change {
+fn begin(pending: &Arc<crate::state::change::PendingOperation>) -> Change {
     Change::BeginOperation(Arc::clone(pending))
 }

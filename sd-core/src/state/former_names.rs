@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::persistent::OrdMap;
-use crate::ids::Scope;
+use crate::model::Scope;
 
 /// The newest names of deleted namespaces, bounded for each scope and for all scopes together.
 #[derive(Clone, Debug, Default)]

@@ -7,11 +7,7 @@ use super::{
     persistent::{OrdMap, OrdSet},
     vector::Vector,
 };
-use crate::{
-    health::Health,
-    ids::InstanceId,
-    model::{Instance, Signature},
-};
+use crate::model::{Health, Instance, InstanceId, Signature};
 
 /// An instance as the state holds it.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! The whole registry at one moment: immutable, indexed, cheap to copy. Queries only; [`apply`](State::apply) makes the next one.
 
 mod apply;
+pub mod change;
 mod diff;
 mod former_names;
 mod instances;
@@ -19,76 +20,10 @@ use persistent::{OrdMap, OrdSet};
 use time::Deadline;
 pub(crate) use time::{Elapsed, InFlight, keeps_health};
 
-use crate::{
-    change::UniqueKey,
-    clock::Timestamp,
-    ids::{NamespaceId, OperationId, Scope, ServiceId},
-    model::{Namespace, Service},
-    name::ServiceName,
+use crate::model::{
+    Age, Namespace, NamespaceId, OperationId, Scope, Service, ServiceId, ServiceName, Timestamp, UniqueKey,
 };
-
-/// Grows with every change of a registry. An entity's revision is that of its last change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Revision(u64);
-
-impl Revision {
-    /// The number.
-    #[must_use]
-    pub fn as_u64(self) -> u64 {
-        self.0
-    }
-
-    fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
-/// The API's counter of a service's registrations: strictly growing, at least the time of the last one in
-/// milliseconds.
-///
-/// With a clock of this era it stays below 2^53, which JavaScript can read. At `u64::MAX`, which only a clock
-/// at its last moment leads to, it stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstancesRevision(u64);
-
-impl InstancesRevision {
-    /// The number.
-    #[must_use]
-    pub fn as_u64(self) -> u64 {
-        self.0
-    }
-
-    fn next(self, now: Timestamp) -> Self {
-        Self(self.0.saturating_add(1).max(now.as_millis()))
-    }
-}
-
-/// The order of creation: by time, and of what was created in the same millisecond by the revision that brought it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Age {
-    created: Timestamp,
-    since: Revision,
-}
-
-impl Age {
-    pub(crate) fn new(created: Timestamp, since: Revision) -> Self {
-        Self { created, since }
-    }
-
-    /// The next one of the same moment.
-    pub(crate) fn next(self) -> Self {
-        Self { since: self.since.next(), ..self }
-    }
-
-    /// Time in milliseconds and revision.
-    pub(crate) fn to_parts(self) -> [u64; 2] {
-        [self.created.as_millis(), self.since.0]
-    }
-
-    pub(crate) fn from_parts([created, since]: [u64; 2]) -> Self {
-        Self { created: Timestamp::from_millis(created), since: Revision(since) }
-    }
-}
+pub use crate::model::{InstancesRevision, Revision};
 
 /// The whole registry at one moment, all scopes. A copy costs nothing.
 #[derive(Clone, Default)]

@@ -4,31 +4,30 @@ use proptest::prelude::*;
 
 use super::{time::Arrival, *};
 use crate::{
-    action::Action,
-    change::{Change, ChangeSet, PendingOperation},
-    error::Error,
-    health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType, HealthEvent, HealthStatus},
-    ids::{Arn, Fresh, InstanceId, SequentialIds},
-    mode::Mode,
+    api::{
+        error::Error,
+        request::{
+            CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
+            CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceAttributesRequest,
+            DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigChange, DnsConfigInput,
+            DnsNamespaceChange, HealthCheckConfigInput, HealthCheckCustomConfigInput, HttpNamespaceChange,
+            RegisterInstanceRequest, ServiceChange, Tag, TagResourceRequest, UntagResourceRequest,
+            UpdateHttpNamespaceRequest, UpdateInstanceCustomHealthStatusRequest,
+            UpdatePrivateDnsNamespaceRequest, UpdatePublicDnsNamespaceRequest,
+            UpdateServiceAttributesRequest, UpdateServiceRequest,
+        },
+    },
     model::{
-        Instance, NamespaceKind, NamespaceType, Operation, OperationErrorCode, OperationStatus,
-        OperationTargets, OperationType, RecordType,
+        Arn, CustomHealthStatus, Health, HealthCheck, HealthCheckType, HealthEvent, HealthStatus, Instance,
+        InstanceId, NamespaceKind, NamespaceType, Operation, OperationErrorCode, OperationStatus,
+        OperationTargets, OperationType, RecordType, action::Action,
     },
     ops::{
-        Plan, WriteContext, custom_health, instances, namespaces, service_attributes, services, tags,
-        update_namespace, update_service,
+        Plan, WriteContext, custom_health, fresh::Fresh, instances, namespaces, service_attributes, services,
+        tags, update_namespace, update_service,
     },
-    quotas::Quotas,
-    request::{
-        CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
-        CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceAttributesRequest, DeleteServiceRequest,
-        DeregisterInstanceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange,
-        HealthCheckConfigInput, HealthCheckCustomConfigInput, HttpNamespaceChange, RegisterInstanceRequest,
-        ServiceChange, Tag, TagResourceRequest, UntagResourceRequest, UpdateHttpNamespaceRequest,
-        UpdateInstanceCustomHealthStatusRequest, UpdatePrivateDnsNamespaceRequest,
-        UpdatePublicDnsNamespaceRequest, UpdateServiceAttributesRequest, UpdateServiceRequest,
-    },
-    timing::Timing,
+    settings::{id_source::SequentialIds, mode::Mode, quotas::Quotas, timing::Timing},
+    state::change::{Change, ChangeSet, PendingOperation},
 };
 
 /// Something that happens to the registry. Numbers choose among few names, so that steps meet.

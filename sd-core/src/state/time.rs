@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::{Age, InstanceEntry, Revision, ScopeState, State};
 use crate::{
-    change::{Change, EntityKey, PendingOperation, UniqueKey},
-    clock::Timestamp,
-    health::{Health, HealthCheck},
-    ids::{InstanceId, OperationId, Scope, ServiceId},
-    model::{Endpoint, Namespace, Operation, OperationError, OperationErrorCode, OperationStatus, Service},
+    model::{
+        Endpoint, EntityKey, Health, HealthCheck, InstanceId, Namespace, Operation, OperationError,
+        OperationErrorCode, OperationId, OperationStatus, Scope, Service, ServiceId, Timestamp, UniqueKey,
+    },
+    state::change::{Change, PendingOperation},
 };
 
 /// An operation that is under way, as the state holds it.

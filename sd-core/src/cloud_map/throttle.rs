@@ -6,7 +6,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{action::Action, clock::Timestamp, error::Error, ids::Scope, quotas::Rate};
+use crate::{
+    api::error::Error,
+    model::{Scope, Timestamp, action::Action},
+    settings::quotas::Rate,
+};
 
 /// Below this many buckets none is thrown away.
 const FEW: usize = 1024;
@@ -72,7 +76,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::quotas::Quotas;
+    use crate::settings::quotas::Quotas;
 
     fn rate() -> &'static Rate {
         Quotas::aws().rate(Action::DiscoverInstances).unwrap()

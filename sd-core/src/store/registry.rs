@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{cell::StateCell, change::ChangeSet};
+use crate::{state::change::ChangeSet, store::cell::StateCell};
 
 /// Holds the state and stores decided changes: all that a backend must do.
 ///
@@ -22,7 +22,7 @@ use crate::{cell::StateCell, change::ChangeSet};
 /// - It interprets nothing. Which request the changes come from, and what they mean, is decided.
 /// - [`CommitError::Conflict`] is returned only after the cell shows the fact that caused it, so that planning again
 ///   leads to another result.
-/// - [`Precondition::At`](crate::change::Precondition::At) names a revision of this handle's cell. A backend that other processes
+/// - [`Precondition::At`](crate::state::change::Precondition::At) names a revision of this handle's cell. A backend that other processes
 ///   write to keeps, beside the cell, the version that its store had for an entity at that revision.
 /// - A store that others write to is followed: what is found there becomes changes on the current state, published
 ///   without preconditions. After a full listing [`StateWriter::reconcile`](crate::StateWriter::reconcile) makes them, from

@@ -9,14 +9,12 @@ use std::{
 };
 
 use crate::{
-    health::HealthCheck,
-    ids::{NamespaceId, Scope, VpcId},
+    choice::Permutation,
     model::{
-        DnsConfig, Endpoint, Instance, Namespace, NamespaceKind, NamespaceType, RecordType, RoutingPolicy,
-        Service,
+        DnsConfig, DnsName, DnsNameError, Endpoint, HealthCheck, Instance, Namespace, NamespaceId,
+        NamespaceKind, NamespaceType, RecordType, RoutingPolicy, Scope, Service, ServiceName, VpcId,
     },
-    name::{DnsName, DnsNameError, ServiceName},
-    random::{Permutation, RandomSource},
+    settings::random::RandomSource,
     state::{InstanceEntry, NamespaceEntry, ScopeState, ServiceEntry, State},
 };
 
@@ -227,7 +225,7 @@ impl View {
 /// Which of two zones of the same name answers: private before public, then the older one, then by id.
 #[must_use]
 pub fn precedence(a: &Namespace, b: &Namespace) -> Ordering {
-    fn key(namespace: &Namespace) -> (bool, crate::clock::Timestamp, &NamespaceId, &Scope) {
+    fn key(namespace: &Namespace) -> (bool, crate::model::Timestamp, &NamespaceId, &Scope) {
         let public = namespace.kind.namespace_type() != NamespaceType::DnsPrivate;
         (public, namespace.created, &namespace.id, &namespace.scope)
     }

@@ -7,7 +7,7 @@
 
 use std::{fmt, num::NonZeroU8, time::Duration};
 
-use crate::clock::Timestamp;
+use crate::model::Timestamp;
 
 /// What a service's instances are checked by.
 #[derive(Clone, Debug, PartialEq, Eq)]

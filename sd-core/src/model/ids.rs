@@ -1,106 +1,16 @@
-//! Identifiers: newtypes that cannot hold a bad value, ARNs, and where new identifiers come from.
+//! Identifiers, ARNs, and references to resources.
 
-use std::{
-    fmt,
-    hash::Hasher,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, hash::Hasher, sync::Arc};
 
-use data_encoding::{Encoding, Specification};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::{
-    clock::Timestamp,
+use super::{
+    ServiceName,
     constraint::{self, Constraint, Text},
-    name::ServiceName,
+    newtype::{encode_base32, text_newtype},
 };
 
-/// Declares a newtype over shared text with one fallible constructor.
-macro_rules! text_newtype {
-    ($(#[$doc:meta])* $name:ident, $text:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<str>);
-
-        impl $name {
-            /// Checks the text and keeps it.
-            ///
-            /// # Errors
-            /// The constraint that the text breaks.
-            pub fn parse(text: &str) -> Result<Self, $crate::constraint::Constraint> {
-                const TEXT: &$crate::constraint::Text = $text;
-                TEXT.check(text)?;
-                Ok(Self::of_checked(text))
-            }
-
-            /// Keeps a text that was checked before.
-            pub(crate) fn of_checked(text: &str) -> Self {
-                Self(text.into())
-            }
-
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self.0)
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl std::borrow::Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = $crate::constraint::Constraint;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::parse(text)
-            }
-        }
-    };
-}
-pub(crate) use text_newtype;
-
-/// Lower-case base32 without padding (RFC 4648 section 6), the alphabet of the service's identifiers.
-fn base32() -> &'static Encoding {
-    static BASE32: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
-        let mut specification = Specification::new();
-        specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        // The specification is a constant, and `a_base32_encoding_exists` covers it.
-        specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
-    });
-    &BASE32
-}
-
-pub(crate) fn encode_base32(bytes: &[u8]) -> String {
-    base32().encode(bytes)
-}
-
-pub(crate) fn decode_base32(text: &str) -> Option<Vec<u8>> {
-    base32().decode(text.as_bytes()).ok()
-}
+pub use crate::settings::id_source::{IdSource, RandomIds, SequentialIds};
 
 /// The form of ids that this library gives.
 const ID: &Text = &Text::of_length(1, 64);
@@ -301,131 +211,6 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// Where the bytes of new identifiers come from.
-pub trait IdSource: fmt::Debug + Send + Sync + 'static {
-    /// Fills the buffer with bytes that were not given out before.
-    fn fill(&self, bytes: &mut [u8]);
-}
-
-impl<S: IdSource + ?Sized> IdSource for Arc<S> {
-    fn fill(&self, bytes: &mut [u8]) {
-        S::fill(self, bytes);
-    }
-}
-
-/// Random identifiers, seeded by the operating system; a process that was forked has others than its parent.
-/// The default.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct RandomIds;
-
-impl IdSource for RandomIds {
-    fn fill(&self, bytes: &mut [u8]) {
-        crate::random::fill_unique(bytes);
-    }
-}
-
-/// Identifiers that count up: the same in every run, for tests that compare whole answers.
-///
-/// A registry takes its identifiers from one source: another that starts from the beginning gives out again what the
-/// registry has. The handle on a fork therefore takes a clone, which counts on from where this one stands.
-#[derive(Debug, Default)]
-pub struct SequentialIds(AtomicU64);
-
-impl Clone for SequentialIds {
-    fn clone(&self) -> Self {
-        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
-    }
-}
-
-impl IdSource for SequentialIds {
-    fn fill(&self, bytes: &mut [u8]) {
-        let next = (self.0.fetch_add(1, Ordering::Relaxed) + 1).to_be_bytes();
-        bytes.fill(0);
-        let len = bytes.len().min(next.len());
-        let start = bytes.len() - len;
-        bytes[start..].copy_from_slice(&next[next.len() - len..]);
-    }
-}
-
-/// The identifiers that one request may need, drawn once, so that planning the request again after a conflict gives
-/// the same entity and the same operation.
-#[derive(Clone, Debug)]
-pub struct Fresh {
-    incarnation: Incarnation,
-    operation: [u8; 20],
-    /// Made once, at the moment of the request.
-    operation_id: OnceLock<OperationId>,
-    namespace: [u8; 10],
-}
-
-impl Fresh {
-    /// Draws from the source.
-    #[must_use]
-    pub fn draw(ids: &dyn IdSource) -> Self {
-        let mut bytes = [0; 38];
-        ids.fill(&mut bytes);
-        let (mut incarnation, mut operation, mut namespace) = ([0; 8], [0; 20], [0; 10]);
-        // The low end is where a sequential source counts, so every part takes its low bytes from there.
-        incarnation.copy_from_slice(&bytes[30..]);
-        operation.copy_from_slice(&bytes[18..]);
-        namespace.copy_from_slice(&bytes[28..]);
-        if bytes[..18].iter().any(|b| *b != 0) {
-            // Random bytes: the parts share nothing.
-            operation[..].copy_from_slice(&bytes[..20]);
-            namespace.copy_from_slice(&bytes[20..30]);
-        }
-        Self {
-            incarnation: Incarnation(u64::from_be_bytes(incarnation)),
-            operation,
-            operation_id: OnceLock::new(),
-            namespace,
-        }
-    }
-
-    /// The incarnation of an entity that the request creates.
-    #[must_use]
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
-    /// The id of the operation that the request starts, at the moment of the request.
-    #[must_use]
-    pub fn operation_id(&self, created: Timestamp) -> OperationId {
-        let make = || {
-            let mut text = String::with_capacity(48);
-            base32().encode_append(&self.operation, &mut text);
-            text.push('-');
-            push_base36(&mut text, created.as_millis());
-            OperationId(text.into())
-        };
-        self.operation_id.get_or_init(make).clone()
-    }
-
-    /// The id of the namespace that the request creates.
-    #[must_use]
-    pub fn namespace_id(&self) -> NamespaceId {
-        NamespaceId(format!("ns-{}", encode_base32(&self.namespace)).into())
-    }
-
-    /// An id for a request that this one makes of another service, in the form of a UUID (RFC 9562).
-    #[must_use]
-    pub(crate) fn request_id(&self) -> impl fmt::Display + use<> {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.operation;
-        let part = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-        let parts: [&[u8]; 5] =
-            [&[a, b, c, d], &[e, f], &[g & 0x0f | 0x40, h], &[i & 0x3f | 0x80, j], &[k, l, m, n, o, p]];
-        parts.map(part).join("-")
-    }
-
-    /// The id of the hosted zone that the request creates: `Z` and 20 upper-case alphanumerics.
-    #[must_use]
-    pub fn hosted_zone_id(&self) -> HostedZoneId {
-        let text = encode_base32(&self.operation).to_ascii_uppercase();
-        HostedZoneId(format!("Z{}", &text[text.len() - 20..]).into())
-    }
-}
-
 impl ServiceId {
     /// The id of the service of this name in this namespace, always the same: 80 bits of SipHash-1-3 of both.
     ///
@@ -467,72 +252,9 @@ pub(crate) fn name_hash(id: &NamespaceId) -> String {
     encode_base32(&hasher.finish128().as_bytes()[..5])
 }
 
-fn push_base36(text: &mut String, mut number: u64) {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut reversed = [0u8; 13];
-    let mut len = 0;
-    loop {
-        reversed[len] = DIGITS[(number % 36) as usize];
-        len += 1;
-        number /= 36;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend(reversed[..len].iter().rev().map(|b| char::from(*b)));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_of_requests_are_random_uuids() {
-        let ids: Vec<_> = (0..2).map(|_| Fresh::draw(&RandomIds).request_id().to_string()).collect();
-        assert_ne!(ids[0], ids[1]);
-        for id in ids {
-            assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
-            assert!(
-                id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) && id[14..].starts_with('4'),
-                "{id}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_base32_encoding_exists() {
-        assert_eq!(encode_base32(&[0, 0, 0, 0, 1]), "aaaaaaab");
-        assert_eq!(decode_base32("aaaaaaab").as_deref(), Some(&[0u8, 0, 0, 0, 1][..]));
-        assert_eq!(decode_base32("AAAAAAAB"), None);
-    }
-
-    #[test]
-    fn operation_ids_end_in_their_creation_time() {
-        // An operation in the AWS CLI's examples: `…-k9302yzd` was created at 1587055860.121 s.
-        let id = Fresh::draw(&RandomIds).operation_id(Timestamp::from_millis(1_587_055_860_121));
-        let (random, time) = id.as_str().split_once('-').unwrap();
-        assert_eq!(random.len(), 32);
-        assert_eq!(time, "k9302yzd");
-    }
-
-    #[test]
-    fn ids_have_the_shape_of_the_service() {
-        let fresh = Fresh::draw(&RandomIds);
-        let namespace = fresh.namespace_id();
-        assert_eq!(namespace.as_str().len(), 19);
-        assert!(
-            namespace.as_str()[3..].bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
-        );
-        assert_eq!(fresh.hosted_zone_id().as_str().len(), 21);
-        assert_ne!(Fresh::draw(&RandomIds).namespace_id(), namespace);
-    }
-
-    #[test]
-    fn sequential_ids_are_the_same_in_every_run() {
-        let ids = SequentialIds::default();
-        assert_eq!(Fresh::draw(&ids).namespace_id().as_str(), "ns-aaaaaaaaaaaaaaab");
-        assert_eq!(Fresh::draw(&ids).namespace_id().as_str(), "ns-aaaaaaaaaaaaaaac");
-    }
 
     #[test]
     fn a_service_created_again_has_the_same_id() {

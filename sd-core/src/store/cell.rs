@@ -21,14 +21,12 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 
 use crate::{
-    change::{Change, ChangeSet},
-    clock::Timestamp,
-    ids::Scope,
-    model::Operation,
-    operation_log::OperationLog,
-    registry::CommitError,
-    state::{Age, Elapsed, State, Unmet},
-    subscription::Subscription,
+    model::{Age, Operation, Scope, Timestamp},
+    state::{
+        Elapsed, State, Unmet,
+        change::{Change, ChangeSet},
+    },
+    store::{operation_log::OperationLog, registry::CommitError, subscription::Subscription},
     waiting::{Place, Waiting},
 };
 

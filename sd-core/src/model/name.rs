@@ -2,9 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{
+use crate::model::{
     constraint::{self, Constraint},
-    ids::text_newtype,
+    newtype::text_newtype,
 };
 
 text_newtype! {

@@ -11,12 +11,12 @@ use std::{
 };
 
 use crate::{
-    action::Action,
-    clock::{Clock, ManualClock},
-    error::Error,
-    ids::Scope,
-    model::{OperationError, OperationErrorCode},
-    quotas::Quotas,
+    api::error::Error,
+    model::{OperationError, OperationErrorCode, Scope, action::Action},
+    settings::{
+        clock::{Clock, ManualClock},
+        quotas::Quotas,
+    },
 };
 
 /// Something that goes wrong with the next call of an operation of the API. What a host does by

@@ -1,116 +1,12 @@
-//! Randomness as a dependency: which instances are picked, and in which order.
-//!
-//! The choice need not be secret, so a fast generator serves; it is seeded by the operating system.
+//! Random choices among many.
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
     fmt,
-    fs::File,
-    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
-    io::Read,
-    sync::{Mutex, PoisonError},
+    hash::{BuildHasherDefault, Hasher},
 };
 
-use rand_xoshiro::{
-    Xoshiro256PlusPlus,
-    rand_core::{RngCore, SeedableRng},
-};
-
-/// Where random choices come from.
-pub trait RandomSource: fmt::Debug + Send + Sync + 'static {
-    /// A uniformly distributed number.
-    ///
-    /// A source that is not uniform, such as one that always returns the same number, makes choices unfair.
-    /// They still end, and are still without repetition.
-    fn next_u64(&self) -> u64;
-}
-
-impl<S: RandomSource + ?Sized> RandomSource for std::sync::Arc<S> {
-    fn next_u64(&self) -> u64 {
-        S::next_u64(self)
-    }
-}
-
-/// A generator per thread, seeded by the operating system. The default.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct ThreadRandom;
-
-impl RandomSource for ThreadRandom {
-    fn next_u64(&self) -> u64 {
-        with_os_seeded(Xoshiro256PlusPlus::next_u64)
-    }
-}
-
-/// The same choices in every run.
-#[derive(Debug)]
-pub struct SeededRandom(Mutex<Xoshiro256PlusPlus>);
-
-impl SeededRandom {
-    /// A generator that starts from this seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self(Mutex::new(Xoshiro256PlusPlus::seed_from_u64(seed)))
-    }
-}
-
-impl RandomSource for SeededRandom {
-    fn next_u64(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
-    }
-}
-
-/// A thread's generator, and the process that seeded it.
-struct Seeded {
-    process: u32,
-    generator: Xoshiro256PlusPlus,
-}
-
-impl Seeded {
-    fn new(process: u32) -> Self {
-        Self { process, generator: Xoshiro256PlusPlus::from_seed(os_seed(process)) }
-    }
-
-    /// The generator for use in this process. After `fork` parent and child have the same one: the child
-    /// seeds its own.
-    fn of(&mut self, process: u32) -> &mut Xoshiro256PlusPlus {
-        if self.process != process {
-            *self = Self::new(process);
-        }
-        &mut self.generator
-    }
-}
-
-thread_local! {
-    static SEEDED: RefCell<Seeded> = RefCell::new(Seeded::new(std::process::id()));
-}
-
-/// Runs with this thread's generator, for choices that may repeat after a `fork`.
-fn with_os_seeded<T>(run: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
-    SEEDED.with_borrow_mut(|seeded| run(&mut seeded.generator))
-}
-
-/// Fills the buffer with numbers of this thread's generator that no other process has, not even after a
-/// `fork`. Costs a system call.
-pub(crate) fn fill_unique(bytes: &mut [u8]) {
-    SEEDED.with_borrow_mut(|seeded| seeded.of(std::process::id()).fill_bytes(bytes));
-}
-
-/// Random numbers of the system, other ones in each process.
-fn os_seed(process: u32) -> [u8; 32] {
-    let mut seed = [0; 32];
-    let read = File::open("/dev/urandom").and_then(|mut numbers| numbers.read_exact(&mut seed));
-    if read.is_err() {
-        // Another system, or a jail. The keys of std's hash maps are random numbers of the system as well, but a fork
-        // starts with those of its parent.
-        let keys = RandomState::new();
-        for (i, part) in seed.chunks_exact_mut(8).enumerate() {
-            part.copy_from_slice(&keys.hash_one((process, i)).to_ne_bytes());
-        }
-    }
-    seed
-}
+use crate::settings::random::RandomSource;
 
 /// How many elements a permutation may have to be kept whole, and how many displaced places of a longer one are kept
 /// without allocating.
@@ -340,6 +236,7 @@ pub(crate) fn choose(count: usize, len: u32, random: &dyn RandomSource) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::random::SeededRandom;
 
     #[test]
     fn a_permutation_has_every_number_once() {
@@ -459,25 +356,6 @@ mod tests {
         let random = Counting::default();
         assert_eq!(Permutation::new(8, &random).count(), 8);
         assert_eq!(random.0.into_inner(), 1);
-    }
-
-    #[test]
-    fn a_forked_process_continues_with_numbers_of_its_own() {
-        let fill = |seeded: &mut Seeded, process: u32| {
-            let mut bytes = [0; 38];
-            seeded.of(process).fill_bytes(&mut bytes);
-            bytes
-        };
-        let mut parent = Seeded::new(1);
-        fill(&mut parent, 1);
-        // What `fork` does to the memory of a thread.
-        let copy = || Seeded { process: 1, generator: parent.generator.clone() };
-        let (mut again, mut child, mut sibling) = (copy(), copy(), copy());
-        let (of_child, of_sibling) = (fill(&mut child, 2), fill(&mut sibling, 3));
-        assert_ne!(of_child, of_sibling);
-        let of_parent = fill(&mut parent, 1);
-        assert_ne!(of_parent, of_child);
-        assert_eq!(of_parent, fill(&mut again, 1), "it is seeded anew only in another process");
     }
 
     #[test]

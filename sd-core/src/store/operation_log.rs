@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{ids::Scope, model::Operation, state::Age};
+use crate::model::{Age, Operation, Scope};
 
 /// A bounded log of finished operations. When it is full, the one that was logged first leaves.
 pub struct OperationLog {
@@ -212,10 +212,8 @@ impl fmt::Debug for OperationLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        ids::{NamespaceId, OperationId, Scope},
-        model::{OperationStatus, OperationTargets, OperationType},
+    use crate::model::{
+        NamespaceId, OperationId, OperationStatus, OperationTargets, OperationType, Scope, Timestamp,
     };
 
     fn operation(id: &str) -> Arc<Operation> {

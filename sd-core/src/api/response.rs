@@ -3,11 +3,11 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    health::HealthStatus,
-    ids::{AccountId, Arn, OperationId},
-    model::{Instance, Namespace, Operation, OperationStatus, Service, ServiceAttributes},
-    name::{NamespaceName, ServiceName},
-    state::{InstanceEntry, InstancesRevision},
+    model::{
+        AccountId, Arn, HealthStatus, Instance, InstancesRevision, Namespace, NamespaceName, Operation,
+        OperationId, OperationStatus, Service, ServiceAttributes, ServiceName,
+    },
+    state::InstanceEntry,
 };
 
 /// An operation was started; [GetOperation](crate::ScopedCloudMap::get_operation) tells how far it is.

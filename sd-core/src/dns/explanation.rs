@@ -3,11 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    health::HealthStatus,
-    ids::{InstanceId, ServiceId},
-    model::{Namespace, RecordType, Service},
-    name::{DnsName, DnsNameError},
-    records::{View, candidates, exists, owners_at, service_name, zone_of},
+    dns::records::{View, candidates, exists, owners_at, service_name, zone_of},
+    model::{DnsName, DnsNameError, HealthStatus, InstanceId, Namespace, RecordType, Service, ServiceId},
     state::{InstanceEntry, ServiceEntry, State},
 };
 
@@ -102,7 +99,7 @@ impl Candidate {
     }
 }
 
-/// Explains what [`resolve`](crate::records::resolve) answers.
+/// Explains what [`resolve`](crate::dns::records::resolve) answers.
 pub(crate) fn explain(state: &State, view: &View, name: &DnsName, kind: RecordType) -> Explanation {
     let Some((scope, entry, _)) = zone_of(state, view, name) else {
         return Explanation::new(Outcome::NoZone, 0);

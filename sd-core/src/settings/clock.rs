@@ -8,37 +8,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+pub use crate::model::Timestamp;
 use crate::waiting::{Place, Waiting};
-
-/// A moment: milliseconds since the Unix epoch, the precision of the API's timestamps.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(u64);
-
-impl Timestamp {
-    /// A moment, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
-
-    /// Milliseconds since the Unix epoch.
-    #[must_use]
-    pub const fn as_millis(self) -> u64 {
-        self.0
-    }
-
-    /// The moment this much later; the last representable one if that is beyond it.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
-    }
-}
-
-impl fmt::Debug for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Timestamp({}.{:03})", self.0 / 1000, self.0 % 1000)
-    }
-}
 
 /// Where the time comes from.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -55,7 +26,7 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+        Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -76,7 +47,7 @@ impl ManualClock {
     /// Moves the clock forward by so many whole milliseconds, at most to the last representable moment, and wakes whoever
     /// waits for it.
     pub fn advance(&self, duration: Duration) {
-        let later = |millis| Some(Timestamp(millis).after(duration).as_millis());
+        let later = |millis| Some(Timestamp::from_millis(millis).after(duration).as_millis());
         let _ = self.millis.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
         self.waiting.wake();
     }
@@ -102,7 +73,7 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.millis.load(Ordering::SeqCst))
+        Timestamp::from_millis(self.millis.load(Ordering::SeqCst))
     }
 }
 

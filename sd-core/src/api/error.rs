@@ -3,10 +3,10 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 use crate::{
-    action::Action,
-    constraint::Violations,
-    ids::{Arn, CreatorRequestId, NamespaceId, OperationId, ServiceId},
-    quotas::{Quota, Rate},
+    model::{
+        Arn, CreatorRequestId, NamespaceId, OperationId, ServiceId, action::Action, constraint::Violations,
+    },
+    settings::quotas::{Quota, Rate},
 };
 
 /// What a request can end in, if not in a response.

@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{action::Action, clock::Timestamp, error::Error, ids::Scope, request::*};
+use crate::{
+    api::{error::Error, request::*},
+    model::{Scope, Timestamp, action::Action},
+};
 
 macro_rules! requests {
     (

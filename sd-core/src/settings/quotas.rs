@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{action::Action, error::Error};
+use crate::model::action::Action;
 
 /// Something of which an account may have only so many in a Region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,14 +137,6 @@ impl Quotas {
     #[must_use]
     pub fn rate(&self, action: Action) -> Option<&'static Rate> {
         self.rates.iter().find(|rate| rate.action == action)
-    }
-
-    /// Whether there may be one more than these, which are counted only if that is limited.
-    pub(crate) fn check(&self, quota: Quota, count: impl FnOnce() -> usize) -> Result<(), Error> {
-        match self.most(quota) {
-            Some(most) if count() >= most => Err(Error::ResourceLimitExceeded { quota, most }),
-            _ => Ok(()),
-        }
     }
 }
 

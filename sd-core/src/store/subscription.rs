@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    cell::{StateCell, StateRef},
-    state::Revision,
+    model::Revision,
+    store::cell::{StateCell, StateRef},
     waiting::Ticket,
 };
 

@@ -7,12 +7,15 @@ use super::{
     check::{Check, Entry},
 };
 use crate::{
-    constraint,
-    error::{Error, rule},
-    health::{HealthCheck, HealthCheckConfig, HealthCheckType},
-    mode::Leniency,
-    model::{DnsRecord, Namespace, NamespaceType, RecordType, ServiceKind},
-    request::{DnsRecordInput, HealthCheckConfigInput},
+    api::{
+        error::{Error, rule},
+        request::{DnsRecordInput, HealthCheckConfigInput},
+    },
+    model::{
+        DnsRecord, HealthCheck, HealthCheckConfig, HealthCheckType, Namespace, NamespaceType, RecordType,
+        ServiceKind, constraint,
+    },
+    settings::mode::Leniency,
 };
 
 const RECORD_TYPES: &[&str] = &["SRV", "A", "AAAA", "CNAME"];

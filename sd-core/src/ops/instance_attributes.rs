@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, num::NonZeroU16};
 
 use crate::{
-    constraint::{self, Text, shortened},
-    error::{Error, rule},
-    health::{CustomHealthStatus, HealthCheck},
-    mode::{Leniency, Mode},
-    model::{Attributes, Endpoint, Namespace, NamespaceType, RecordType, RoutingPolicy, Service},
-    name::DnsName,
+    api::error::{Error, rule},
+    model::{
+        Attributes, CustomHealthStatus, DnsName, Endpoint, HealthCheck, Namespace, NamespaceType, RecordType,
+        RoutingPolicy, Service,
+        constraint::{self, Text, shortened},
+    },
+    settings::mode::{Leniency, Mode},
 };
 
 const IPV4: &str = "AWS_INSTANCE_IPV4";

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Filter, Tag};
-use crate::{
-    health::HealthCheckType,
-    model::{RecordType, RoutingPolicy},
-};
+use crate::model::{HealthCheckType, RecordType, RoutingPolicy};
 
 request! {
     /// Creates a service.

@@ -1,0 +1,185 @@
+//! Writes: plan, commit, and plan again after a conflict.
+
+use super::CloudMap;
+use crate::{
+    api::error::Error,
+    model::{OperationError, OperationId, Scope, Timestamp, action::Action},
+    ops::{Plan, WriteContext, fresh::Fresh},
+    settings::clock::Clock,
+    state::{
+        State,
+        change::{Change, ChangeSet, Precondition},
+    },
+    store::{
+        cell::StateCell,
+        registry::{CommitError, Registry},
+    },
+    testing::journal::Request,
+};
+
+/// How often a request is planned again after a conflict before the caller is told to try later.
+pub(super) const ATTEMPTS: usize = 16;
+
+impl CloudMap {
+    pub(super) async fn write<Q: Clone + Into<Request> + Sync, R: Send>(
+        &self,
+        call: WriteCall<'_, Q>,
+        plan: impl Fn(&Q, &WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
+    ) -> Result<R, Error> {
+        let inner = &*self.inner;
+        let WriteCall { action, scope, request, waits } = call;
+        let entry = inner.journal.begin(inner.clock.now(), scope, || request.clone().into());
+        if waits && let Some(delay) = inner.faults.delay(action, scope) {
+            delay.await;
+        }
+        let now = inner.clock.now();
+        let result = match self.admit(action, scope, now) {
+            Ok(failure) => {
+                self.commit(scope, now, failure.as_deref(), move |context| plan(request, context)).await
+            }
+            Err(error) => Err(error),
+        };
+        inner.journal.end(entry, &result);
+        result
+    }
+
+    /// Plans, commits, and plans again if what the plan relied on has changed.
+    pub(super) async fn commit<R: Send>(
+        &self,
+        scope: &Scope,
+        now: Timestamp,
+        failure: Option<&OperationError>,
+        plan: impl Fn(&WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
+    ) -> Result<R, Error> {
+        let inner = &*self.inner;
+        let fresh = Fresh::draw(&*inner.ids);
+        // What the backend may have stored, and will show sooner or later; then this request is done.
+        let mut uncertain: Option<(Trace, R)> = None;
+        for _ in 0..ATTEMPTS {
+            let planned = {
+                let context = WriteContext {
+                    state: &self.published(),
+                    scope,
+                    now,
+                    mode: inner.mode,
+                    timing: inner.timing,
+                    quotas: inner.quotas,
+                    failure,
+                    fresh: &fresh,
+                };
+                plan(&context)
+            };
+            // After planning, so that a plan that saw what this request has stored before is not believed.
+            uncertain = match uncertain {
+                Some((trace, response)) if trace.is_in(self.cell()) => return Ok(response),
+                open => open,
+            };
+            let planned = planned?;
+            let Some(changes) = planned.changes else {
+                return Ok(planned.response);
+            };
+            let trace = Trace::of(&changes);
+            match inner.registry.commit(changes).await {
+                Ok(()) => return Ok(planned.response),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Ambiguous) => uncertain = Some((trace, planned.response)),
+                Err(CommitError::Rejected { key, reason }) => return Err(Error::Rejected { key, reason }),
+                Err(CommitError::Unavailable { retry_after, source }) => {
+                    return Err(Error::Unavailable { retry_after, source: Some(source.into()) });
+                }
+            }
+        }
+        match uncertain {
+            Some((trace, response)) if trace.is_in(self.cell()) => Ok(response),
+            _ => Err(Error::Contention),
+        }
+    }
+}
+
+/// A call of a write.
+pub(super) struct WriteCall<'a, Q> {
+    pub(super) action: Action,
+    pub(super) scope: &'a Scope,
+    pub(super) request: &'a Q,
+    /// Whether it can be held back.
+    pub(super) waits: bool,
+}
+
+/// Evidence that a set was stored: its operation, which has the same id however often the request is planned,
+/// or the changed entities if it has none. With an operation a missing entity is not evidence: another
+/// request may have deleted it, and the answer would name an operation that does not exist.
+enum Trace {
+    Operation(Scope, OperationId),
+    Changes(ChangeSet),
+}
+
+impl Trace {
+    fn of(set: &ChangeSet) -> Self {
+        let begun = set.changes.iter().find_map(|change| match change {
+            Change::BeginOperation(pending) => Some(&pending.operation),
+            _ => None,
+        });
+        match set.operation.as_deref().or(begun) {
+            Some(operation) => Self::Operation(set.scope.clone(), operation.id.clone()),
+            None => Self::Changes(set.clone()),
+        }
+    }
+
+    fn is_in(&self, cell: &StateCell) -> bool {
+        match self {
+            // In this order: an operation that ends is in the log before it is not under way any more.
+            Self::Operation(scope, id) => {
+                let id = id.as_str();
+                cell.load().scope(scope).in_flight(id).is_some() || cell.operations().get(id).is_some()
+            }
+            Self::Changes(set) => {
+                let state = cell.load();
+                !set.changes.is_empty() && (is_visible(set, &state) || is_deleted(set, &state))
+            }
+        }
+    }
+}
+
+/// Whether a set of deletions has nothing left to delete: the entities that it relies on do not exist any
+/// more, whatever has their ids now.
+fn is_deleted(set: &ChangeSet, state: &State) -> bool {
+    let deletes = |change: &Change| {
+        matches!(
+            change,
+            Change::DeleteNamespace(_) | Change::DeleteService(_) | Change::DeleteInstance { .. }
+        )
+    };
+    let mut relied_on =
+        set.preconditions.iter().filter(|fact| matches!(fact, Precondition::Live(..))).peekable();
+    relied_on.peek().is_some()
+        && set.changes.iter().all(deletes)
+        && relied_on.all(|fact| !state.scope(&set.scope).holds(fact))
+}
+
+/// Whether the state shows that these changes were stored: each entity is the one that was put, or is gone.
+fn is_visible(set: &ChangeSet, state: &State) -> bool {
+    let scope = state.scope(&set.scope);
+    set.changes.iter().all(|change| match change {
+        Change::PutNamespace(namespace) => {
+            scope.namespace(namespace.id.as_str()).is_some_and(|found| found.namespace() == namespace)
+        }
+        Change::DeleteNamespace(id) => scope.namespace(id.as_str()).is_none(),
+        Change::PutService(service) => {
+            scope.service(service.id.as_str()).is_some_and(|found| found.service() == service)
+        }
+        Change::DeleteService(id) => scope.service(id.as_str()).is_none(),
+        Change::PutInstance { service, instance, .. } => scope
+            .service(service.as_str())
+            .and_then(|entry| entry.instances().get(instance.id.as_str()))
+            .is_some_and(|found| found.instance().registered_by == instance.registered_by),
+        Change::DeleteInstance { service, id } => {
+            scope.service(service.as_str()).is_none_or(|entry| entry.instances().get(id.as_str()).is_none())
+        }
+        Change::BeginOperation(pending) => scope.in_flight(pending.operation.id.as_str()).is_some(),
+        Change::EndOperation(id) => scope.in_flight(id.as_str()).is_none(),
+        Change::PutHealth { service, id, health } => scope
+            .service(service.as_str())
+            .and_then(|entry| entry.instances().get(id.as_str()))
+            .is_some_and(|found| found.health() == *health),
+    })
+}

@@ -1,0 +1,4 @@
+//! What DNS answers, and why.
+
+pub mod explanation;
+pub mod records;

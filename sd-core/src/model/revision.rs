@@ -1,0 +1,66 @@
+//! Counters of changes, and the order of creation.
+
+use super::Timestamp;
+
+/// Grows with every change of a registry. An entity's revision is that of its last change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The number.
+    #[must_use]
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// The API's counter of a service's registrations: strictly growing, at least the time of the last one in
+/// milliseconds.
+///
+/// With a clock of this era it stays below 2^53, which JavaScript can read. At `u64::MAX`, which only a clock
+/// at its last moment leads to, it stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstancesRevision(u64);
+
+impl InstancesRevision {
+    /// The number.
+    #[must_use]
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn next(self, now: Timestamp) -> Self {
+        Self(self.0.saturating_add(1).max(now.as_millis()))
+    }
+}
+
+/// The order of creation: by time, and of what was created in the same millisecond by the revision that brought it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Age {
+    created: Timestamp,
+    since: Revision,
+}
+
+impl Age {
+    pub(crate) fn new(created: Timestamp, since: Revision) -> Self {
+        Self { created, since }
+    }
+
+    /// The next one of the same moment.
+    pub(crate) fn next(self) -> Self {
+        Self { since: self.since.next(), ..self }
+    }
+
+    /// Time in milliseconds and revision.
+    pub(crate) fn to_parts(self) -> [u64; 2] {
+        [self.created.as_millis(), self.since.0]
+    }
+
+    pub(crate) fn from_parts([created, since]: [u64; 2]) -> Self {
+        Self { created: Timestamp::from_millis(created), since: Revision(since) }
+    }
+}

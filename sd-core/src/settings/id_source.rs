@@ -1,0 +1,56 @@
+//! Where new identifiers come from.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Where the bytes of new identifiers come from.
+pub trait IdSource: fmt::Debug + Send + Sync + 'static {
+    /// Fills the buffer with bytes that were not given out before.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+impl<S: IdSource + ?Sized> IdSource for Arc<S> {
+    fn fill(&self, bytes: &mut [u8]) {
+        S::fill(self, bytes);
+    }
+}
+
+/// Random identifiers, seeded by the operating system; a process that was forked has others than its parent.
+/// The default.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RandomIds;
+
+impl IdSource for RandomIds {
+    fn fill(&self, bytes: &mut [u8]) {
+        super::random::fill_unique(bytes);
+    }
+}
+
+/// Identifiers that count up: the same in every run, for tests that compare whole answers.
+///
+/// A registry takes its identifiers from one source: another that starts from the beginning gives out again what the
+/// registry has. The handle on a fork therefore takes a clone, which counts on from where this one stands.
+#[derive(Debug, Default)]
+pub struct SequentialIds(AtomicU64);
+
+impl Clone for SequentialIds {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl IdSource for SequentialIds {
+    fn fill(&self, bytes: &mut [u8]) {
+        let next = (self.0.fetch_add(1, Ordering::Relaxed) + 1).to_be_bytes();
+        bytes.fill(0);
+        let len = bytes.len().min(next.len());
+        let start = bytes.len() - len;
+        bytes[start..].copy_from_slice(&next[next.len() - len..]);
+    }
+}

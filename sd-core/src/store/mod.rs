@@ -1,0 +1,6 @@
+//! Between the engine and a backend: the trait, the cell of the published state, the finished operations.
+
+pub(crate) mod cell;
+pub(crate) mod operation_log;
+pub mod registry;
+pub(crate) mod subscription;

@@ -1,0 +1,4 @@
+//! What tests need: faults to inject, and the journal of calls.
+
+pub(crate) mod fault;
+pub(crate) mod journal;
