@@ -12,7 +12,10 @@
 #![forbid(unsafe_code)]
 
 use async_trait::async_trait;
-use sd_core::{ChangeSet, CommitError, Immediate, Registry, State, StateCell, StateWriter};
+use sd_core::{
+    ChangeSet, CommitError, Immediate, OperationLog, Registry, State, StateCell, StateWriter,
+    stored::{Operation, RestoreError},
+};
 
 /// A registry in memory. It lives as long as the handles on it.
 #[derive(Debug)]
@@ -31,6 +34,18 @@ impl MemoryRegistry {
     #[must_use]
     pub fn from_state(state: State) -> Self {
         Self { writer: StateWriter::new(state) }
+    }
+
+    /// A registry that starts with a restored state and with the operations that had finished, of which it keeps the newest
+    /// 100,000.
+    ///
+    /// # Errors
+    /// The operation and the member that cannot be read.
+    pub fn restored(
+        state: State,
+        finished: impl IntoIterator<Item = Operation>,
+    ) -> Result<Self, RestoreError> {
+        Ok(Self { writer: StateWriter::restored(state, finished, OperationLog::CAPACITY)? })
     }
 
     /// An empty registry that keeps so many of the operations that have finished, at least one; 100,000 by default.

@@ -55,6 +55,7 @@ mod api;
 
 pub mod state;
 mod store;
+pub mod stored;
 
 mod dns;
 mod ops;

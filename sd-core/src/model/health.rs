@@ -33,6 +33,27 @@ pub struct HealthCheckConfig {
     pub failure_threshold: NonZeroU8,
 }
 
+impl HealthCheckConfig {
+    /// The path of an HTTP or HTTPS check that was given none.
+    const RESOURCE_PATH: &str = "/";
+
+    /// Settings without a path get the default path, if the check needs one. `None` if a TCP check has a path.
+    pub(crate) fn new(
+        kind: HealthCheckType,
+        resource_path: Option<Box<str>>,
+        failure_threshold: NonZeroU8,
+    ) -> Option<Self> {
+        let resource_path = match (kind, resource_path) {
+            (HealthCheckType::Tcp, Some(_)) => return None,
+            (HealthCheckType::Tcp, None) => None,
+            (HealthCheckType::Http | HealthCheckType::Https, path) => {
+                Some(path.unwrap_or_else(|| Self::RESOURCE_PATH.into()))
+            }
+        };
+        Some(Self { kind, resource_path, failure_threshold })
+    }
+}
+
 /// What a Route 53 health check asks of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
@@ -175,6 +196,31 @@ impl Health {
     pub fn under(self, check: &HealthCheck, initial: Option<CustomHealthStatus>) -> Self {
         let was_checked = self.status != HealthStatus::Unknown;
         if was_checked == (*check != HealthCheck::None) { self } else { Self::initial(check, initial) }
+    }
+
+    /// The health of these parts, as a store has them. `None` if they exclude each other: a report and results, results
+    /// that are none, or either of them with `UNKNOWN`.
+    pub(crate) fn of_parts(
+        status: HealthStatus,
+        report: Option<Timestamp>,
+        contrary: Option<u8>,
+    ) -> Option<Self> {
+        let pending = match (report, contrary) {
+            (None, None) => Pending::Nothing,
+            (Some(due), None) => Pending::Report { due },
+            (None, Some(contrary @ 1..)) => Pending::Results { contrary },
+            (None, Some(0)) | (Some(_), Some(_)) => return None,
+        };
+        let is_legal = status != HealthStatus::Unknown || pending == Pending::Nothing;
+        is_legal.then_some(Self { status, pending })
+    }
+
+    /// How many results in a row contradict the status, if any do.
+    pub(crate) fn contrary_results(self) -> Option<u8> {
+        match self.pending {
+            Pending::Results { contrary } => Some(contrary),
+            Pending::Nothing | Pending::Report { .. } => None,
+        }
     }
 
     /// The status in effect.

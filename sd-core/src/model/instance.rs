@@ -1,13 +1,7 @@
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    num::NonZeroU16,
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use super::{Attributes, derived::Derived};
-use crate::model::{
-    AccountId, CreatorRequestId, CustomHealthStatus, DnsName, Incarnation, InstanceId, OperationId, Timestamp,
-};
+use super::{Attributes, Endpoint, derived::Derived};
+use crate::model::{AccountId, CreatorRequestId, Incarnation, InstanceId, OperationId, Timestamp};
 
 /// An instance: one thing that can be found through its service.
 ///
@@ -45,22 +39,4 @@ impl Instance {
     pub fn wire_fragment(&self, encode: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
         self.wire.get(|| encode(self))
     }
-}
-
-/// What the reserved attributes of an instance say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Endpoint {
-    /// `AWS_INSTANCE_IPV4`
-    pub ipv4: Option<Ipv4Addr>,
-    /// `AWS_INSTANCE_IPV6`
-    pub ipv6: Option<Ipv6Addr>,
-    /// `AWS_INSTANCE_PORT`, 1–65535
-    pub port: Option<NonZeroU16>,
-    /// `AWS_INSTANCE_CNAME`
-    pub cname: Option<DnsName>,
-    /// `AWS_ALIAS_DNS_NAME`
-    pub alias: Option<DnsName>,
-    /// `AWS_INIT_HEALTH_STATUS`
-    pub initial_health: Option<CustomHealthStatus>,
 }

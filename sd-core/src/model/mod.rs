@@ -5,6 +5,8 @@ pub mod action;
 mod attributes;
 pub mod constraint;
 mod derived;
+pub(crate) mod endpoint;
+mod fingerprint;
 pub mod health;
 pub mod ids;
 mod instance;
@@ -20,6 +22,8 @@ mod unique_key;
 
 pub use attributes::Attributes;
 pub(crate) use attributes::Signature;
+pub use endpoint::Endpoint;
+pub use fingerprint::Fingerprint;
 pub use health::{
     CustomHealthStatus, Health, HealthCheck, HealthCheckConfig, HealthCheckType, HealthEvent, HealthStatus,
 };
@@ -28,7 +32,7 @@ pub use ids::{
     AccountId, Arn, CreatorRequestId, HostedZoneId, Incarnation, InstanceId, NamespaceId, OperationId,
     Region, Scope, ServiceId, UpdaterRequestId, VpcId,
 };
-pub use instance::{Endpoint, Instance};
+pub use instance::Instance;
 pub use name::{DnsName, DnsNameError, NamespaceName, ServiceName};
 pub use namespace::{HostedZone, Namespace, NamespaceKind, NamespaceType};
 pub use operation::{
@@ -37,6 +41,7 @@ pub use operation::{
 pub use pairs::{ServiceAttributes, Tags};
 pub(crate) use revision::Age;
 pub use revision::{InstancesRevision, Revision};
+pub(crate) use service::check_records;
 pub use service::{DnsConfig, DnsRecord, RecordType, RoutingPolicy, Service, ServiceKind};
 pub use timestamp::Timestamp;
-pub use unique_key::{EntityKey, UniqueKey};
+pub use unique_key::{EntityKey, ParseUniqueKeyError, UniqueKey};

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{Tags, derived::Derived};
 use crate::model::{
-    Arn, CreatorRequestId, DnsName, DnsNameError, HostedZoneId, Incarnation, NamespaceId, NamespaceName,
-    OperationId, Scope, Timestamp, UpdaterRequestId, VpcId, name::zone_text,
+    Arn, CreatorRequestId, DnsName, DnsNameError, Fingerprint, HostedZoneId, Incarnation, NamespaceId,
+    NamespaceName, OperationId, Scope, Timestamp, UpdaterRequestId, VpcId, name::zone_text,
 };
 
 /// A namespace: the group of services that share a name space, and how they can be found.
@@ -36,8 +36,8 @@ pub struct Namespace {
     pub updated_by: Option<OperationId>,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
-    /// What it was created as, if it was changed since. A replay of the request that created it asks for this.
-    pub created_as: Option<Arc<Self>>,
+    /// What the request that created it asked for. A replay of that request asks for the same, whatever was changed since.
+    pub created_as: Fingerprint,
     pub(crate) zone_name: Derived<Result<DnsName, DnsNameError>>,
 }
 
@@ -48,26 +48,10 @@ impl Namespace {
         self.scope.namespace_arn(&self.id)
     }
 
-    /// As the request that created it wanted it.
-    pub(crate) fn as_created(&self) -> &Self {
-        self.created_as.as_deref().unwrap_or(self)
-    }
-
-    /// A copy that is changed, and knows what it was created as.
-    pub(crate) fn changed(self: &Arc<Self>, change: impl FnOnce(&mut Self)) -> Arc<Self> {
-        let created_as = self.created_as.clone().or_else(|| Some(Arc::clone(self)));
-        let mut changed = Self { created_as, ..Self::clone(self) };
-        change(&mut changed);
-        changed.into()
-    }
-
     /// The hosted zone of a DNS namespace.
     #[must_use]
     pub fn hosted_zone(&self) -> Option<&HostedZone> {
-        match &self.kind {
-            NamespaceKind::Http => None,
-            NamespaceKind::DnsPrivate { zone, .. } | NamespaceKind::DnsPublic { zone } => Some(zone),
-        }
+        self.kind.hosted_zone()
     }
 
     /// The name of the zone. `None` for an HTTP namespace, which has none; an error if DNS cannot carry the name, in
@@ -106,6 +90,15 @@ pub enum NamespaceKind {
 }
 
 impl NamespaceKind {
+    /// The hosted zone of a DNS namespace.
+    #[must_use]
+    pub fn hosted_zone(&self) -> Option<&HostedZone> {
+        match self {
+            Self::Http => None,
+            Self::DnsPrivate { zone, .. } | Self::DnsPublic { zone } => Some(zone),
+        }
+    }
+
     /// The zone of a DNS namespace.
     pub(crate) fn hosted_zone_mut(&mut self) -> Option<&mut HostedZone> {
         match self {

@@ -138,6 +138,17 @@ pub enum OperationErrorCode {
 }
 
 impl OperationErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AccessDenied,
+        Self::CannotCreateHostedZone,
+        Self::ExpiredToken,
+        Self::HostedZoneNotFound,
+        Self::InternalFailure,
+        Self::InvalidChangeBatch,
+        Self::ThrottledRequest,
+    ];
+
     /// The API's spelling.
     #[must_use]
     pub fn as_str(self) -> &'static str {

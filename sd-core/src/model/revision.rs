@@ -7,6 +7,10 @@ use super::Timestamp;
 pub struct Revision(u64);
 
 impl Revision {
+    pub(crate) const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number.
     #[must_use]
     pub fn as_u64(self) -> u64 {
@@ -27,6 +31,10 @@ impl Revision {
 pub struct InstancesRevision(u64);
 
 impl InstancesRevision {
+    pub(crate) const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number.
     #[must_use]
     pub fn as_u64(self) -> u64 {
@@ -53,6 +61,11 @@ impl Age {
     /// The next one of the same moment.
     pub(crate) fn next(self) -> Self {
         Self { since: self.since.next(), ..self }
+    }
+
+    /// The place among what was created in the same millisecond.
+    pub(crate) fn place(self) -> u64 {
+        self.since.0
     }
 
     /// Time in milliseconds and revision.

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{ServiceAttributes, Tags, derived::Derived};
 use crate::model::{
-    Arn, CreatorRequestId, DnsName, DnsNameError, HealthCheck, Incarnation, NamespaceId, Scope, ServiceId,
-    ServiceName, Timestamp,
+    Arn, CreatorRequestId, DnsName, DnsNameError, Fingerprint, HealthCheck, Incarnation, NamespaceId, Scope,
+    ServiceId, ServiceName, Timestamp,
 };
 
 /// A service: the template by which its instances are registered, found and checked.
@@ -34,8 +34,8 @@ pub struct Service {
     pub creator_request_id: Option<CreatorRequestId>,
     /// Tells it from another that gets the same id.
     pub incarnation: Incarnation,
-    /// What it was created as, if it was changed since. A replay of the request that created it asks for this.
-    pub created_as: Option<Arc<Self>>,
+    /// What the request that created it asked for. A replay of that request asks for the same, whatever was changed since.
+    pub created_as: Fingerprint,
     /// Its name in the DNS below a zone, that of its namespace.
     pub(crate) dns_name: Derived<(DnsName, Result<DnsName, DnsNameError>)>,
 }
@@ -45,19 +45,6 @@ impl Service {
     #[must_use]
     pub fn arn(&self) -> Arn {
         self.scope.service_arn(&self.id)
-    }
-
-    /// As the request that created it wanted it.
-    pub(crate) fn as_created(&self) -> &Self {
-        self.created_as.as_deref().unwrap_or(self)
-    }
-
-    /// A copy that is changed, and knows what it was created as.
-    pub(crate) fn changed(self: &Arc<Self>, change: impl FnOnce(&mut Self)) -> Arc<Self> {
-        let created_as = self.created_as.clone().or_else(|| Some(Arc::clone(self)));
-        let mut changed = Self { created_as, ..Self::clone(self) };
-        change(&mut changed);
-        changed.into()
     }
 
     /// The DNS settings of a service that can be found by DNS.
@@ -127,6 +114,33 @@ impl DnsRecord {
     pub(crate) fn new(kind: RecordType, ttl: u32) -> Self {
         Self { kind, ttl }
     }
+}
+
+/// Why records do not go together in a service. Displays AWS's own text where one is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnfitRecords {
+    #[error("A DnsConfig element needs at least one record.")]
+    NoRecord,
+    // The service leaves out the blank.
+    #[error("Duplicate resource record type{} in DNS config is not expected", .0.as_str())]
+    Twice(RecordType),
+    #[error("DnsRecord Type CNAME cannot be combined with other types")]
+    CnameBesideOthers,
+}
+
+/// Whether the records of a service go together (API Reference, DnsRecord).
+pub(crate) fn check_records(records: &[DnsRecord]) -> Result<(), UnfitRecords> {
+    let count = |kind| records.iter().filter(|record| record.kind == kind).count();
+    if records.is_empty() {
+        return Err(UnfitRecords::NoRecord);
+    }
+    if let Some(twice) = RecordType::ALL.into_iter().find(|kind| count(*kind) > 1) {
+        return Err(UnfitRecords::Twice(twice));
+    }
+    if count(RecordType::Cname) > 0 && records.len() > 1 {
+        return Err(UnfitRecords::CnameBesideOthers);
+    }
+    Ok(())
 }
 
 /// The type of a DNS record that Cloud Map keeps.

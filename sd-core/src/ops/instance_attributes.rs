@@ -3,26 +3,17 @@
 //! The rules are those of "RegisterInstance" in the API Reference and of "Values that you specify when you register or
 //! update a service instance" in the Developer Guide. The texts of refusals are AWS's own where behaviour.md says so.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, num::NonZeroU16};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use crate::{
     api::error::{Error, rule},
     model::{
-        Attributes, CustomHealthStatus, DnsName, Endpoint, HealthCheck, Namespace, NamespaceType, RecordType,
-        RoutingPolicy, Service,
+        Attributes, Endpoint, HealthCheck, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
         constraint::{self, Text, shortened},
+        endpoint::reserved::{self, ALIAS, CNAME, EC2, INIT_HEALTH, IPV4, IPV6, PORT},
     },
     settings::mode::{Leniency, Mode},
 };
-
-const IPV4: &str = "AWS_INSTANCE_IPV4";
-const IPV6: &str = "AWS_INSTANCE_IPV6";
-const PORT: &str = "AWS_INSTANCE_PORT";
-const CNAME: &str = "AWS_INSTANCE_CNAME";
-const ALIAS: &str = "AWS_ALIAS_DNS_NAME";
-const EC2: &str = "AWS_EC2_INSTANCE_ID";
-const INIT_HEALTH: &str = "AWS_INIT_HEALTH_STATUS";
-const RESERVED: [&str; 7] = [IPV4, IPV6, PORT, CNAME, ALIAS, EC2, INIT_HEALTH];
 
 /// The most custom attributes of an instance.
 const MAX_CUSTOM: usize = 30;
@@ -44,14 +35,7 @@ pub(super) fn parse(
     mode: Mode,
 ) -> Result<(Attributes, Endpoint), Error> {
     check_limits(given, namespace, mode)?;
-    let endpoint = Endpoint {
-        ipv4: read(given, IPV4, "an IPv4 address", |text| text.parse().ok())?,
-        ipv6: read(given, IPV6, "an IPv6 address", |text| text.parse().ok())?,
-        port: port(given)?,
-        cname: read(given, CNAME, "a domain name", domain_name)?,
-        alias: read(given, ALIAS, "a domain name", domain_name)?,
-        initial_health: initial_health(given)?.filter(|_| service.health_check == HealthCheck::Custom),
-    };
+    let endpoint = Endpoint::of(given).map_err(|unreadable| rule("attributes", unreadable.to_string()))?;
     check_ec2(given, namespace)?;
     check_alias(given, service)?;
     // A load balancer and an EC2 instance have their addresses and ports elsewhere.
@@ -66,14 +50,14 @@ pub(super) fn parse(
 }
 
 fn is_reserved(key: &str) -> bool {
-    RESERVED.contains(&key)
+    reserved::ALL.contains(&key)
 }
 
 /// How many attributes there are, how long, and under which keys.
 fn check_limits(given: &Given, namespace: &Namespace, mode: Mode) -> Result<(), Error> {
     let is_unknown = |key: &&String| {
         key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("AWS_"))
-            && !RESERVED.iter().any(|known| known.eq_ignore_ascii_case(key))
+            && !reserved::ALL.iter().any(|known| known.eq_ignore_ascii_case(key))
     };
     if !mode.allows(Leniency::UnknownAwsAttributes)
         && let Some(key) = given.keys().find(is_unknown)
@@ -118,42 +102,6 @@ fn in_order_of_java(mut keys: Vec<&str>) -> Vec<&str> {
     };
     keys.sort_by_cached_key(bucket);
     keys
-}
-
-fn read<T>(
-    given: &Given,
-    key: &'static str,
-    form: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, Error> {
-    let Some(text) = given.get(key) else { return Ok(None) };
-    let broken = || rule("attributes", format!("{key} must be {form}: {text}"));
-    parse(text).ok_or_else(broken).map(Some)
-}
-
-/// Digits only: Rust's own parser would take a sign.
-fn port(given: &Given) -> Result<Option<NonZeroU16>, Error> {
-    let Some(text) = given.get(PORT) else { return Ok(None) };
-    let port = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    port.ok_or_else(|| rule("attributes", "A valid port number must be supplied.")).map(Some)
-}
-
-/// A domain name other than the root.
-fn domain_name(text: &str) -> Option<DnsName> {
-    DnsName::parse(text).ok().filter(|name| *name != DnsName::root())
-}
-
-/// Checked for every service, although only a custom check makes use of it.
-fn initial_health(given: &Given) -> Result<Option<CustomHealthStatus>, Error> {
-    match given.get(INIT_HEALTH).map(String::as_str) {
-        None => Ok(None),
-        Some("HEALTHY") => Ok(Some(CustomHealthStatus::Healthy)),
-        Some("UNHEALTHY") => Ok(Some(CustomHealthStatus::Unhealthy)),
-        Some(other) => Err(rule(
-            "attributes",
-            format!("No enum constant com.amazon.route53.autonaming.model.InitHealthStatus.{other}"),
-        )),
-    }
 }
 
 fn check_alias(given: &Given, service: &Service) -> Result<(), Error> {

@@ -19,9 +19,9 @@ use crate::{
         response::{NamespaceDescription, OperationStarted, Page},
     },
     model::{
-        CreatorRequestId, EntityKey, HostedZone, HostedZoneId, Namespace, NamespaceId, NamespaceKind,
-        NamespaceName, NamespaceType, OperationError, OperationErrorCode, OperationTargets, OperationType,
-        Tags, UniqueKey, VpcId, action::Action, constraint, ids::name_hash,
+        CreatorRequestId, EntityKey, Fingerprint, HostedZone, HostedZoneId, Namespace, NamespaceId,
+        NamespaceKind, NamespaceName, NamespaceType, OperationError, OperationErrorCode, OperationTargets,
+        OperationType, Tags, UniqueKey, VpcId, action::Action, constraint, ids::name_hash,
     },
     settings::{mode::Leniency, quotas::Quota},
     state::{
@@ -193,15 +193,17 @@ pub(super) fn soa_ttl(
     u32::try_from(ttl).ok()
 }
 
+impl Common {
+    fn fingerprint(&self, soa_ttl: Option<u32>) -> Fingerprint {
+        Fingerprint::of_namespace(self.name.as_str(), self.description.as_deref(), &self.tags, soa_ttl)
+    }
+}
+
 /// Whether the namespace came from the same request: same token, same members, whatever was changed since.
 fn is_replay(namespace: &Namespace, request: &Common, soa_ttl: Option<u32>) -> bool {
-    let created = namespace.as_created();
     request.creator_request_id.is_some()
-        && created.creator_request_id == request.creator_request_id
-        && created.name == request.name
-        && created.description == request.description
-        && created.tags == request.tags
-        && created.hosted_zone().map(|zone| zone.soa_ttl) == soa_ttl
+        && namespace.creator_request_id == request.creator_request_id
+        && namespace.created_as == request.fingerprint(soa_ttl)
 }
 
 fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
@@ -235,6 +237,7 @@ fn create(
         // show.
         claims: vec![UniqueKey::namespace_in_creation(&common.name)],
     };
+    let created_as = common.fingerprint(kind.hosted_zone().map(|zone| zone.soa_ttl));
     let namespace = Namespace {
         scope: context.scope.clone(),
         id: id.clone(),
@@ -249,7 +252,7 @@ fn create(
         updater_request_id: None,
         updated_by: None,
         incarnation: context.fresh.incarnation(),
-        created_as: None,
+        created_as,
         zone_name: Default::default(),
     };
     let mut changes = context

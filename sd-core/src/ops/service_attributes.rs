@@ -1,5 +1,7 @@
 //! The attributes of services themselves: reading, adding and removing them.
 
+use std::sync::Arc;
+
 use super::{Plan, ReadContext, WriteContext, check::Check, find_service};
 use crate::{
     api::{
@@ -9,7 +11,7 @@ use crate::{
         },
         response::ServiceAttributesDescription,
     },
-    model::{EntityKey, ServiceAttributes, constraint},
+    model::{EntityKey, Service, ServiceAttributes, constraint},
     state::{
         ServiceEntry,
         change::{Change, Precondition},
@@ -71,7 +73,7 @@ fn put(entry: &ServiceEntry, attributes: ServiceAttributes, context: &WriteConte
     if attributes == entry.service().attributes {
         return Plan::nothing(());
     }
-    let service = entry.service().changed(|service| service.attributes = attributes);
+    let service = Arc::new(Service { attributes, ..Service::clone(entry.service()) });
     let unchanged = Precondition::At(EntityKey::Service(service.id.clone()), entry.revision());
     Plan::commit(context.changes().requiring(unchanged).changing(Change::PutService(service)), ())
 }

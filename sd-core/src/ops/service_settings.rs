@@ -13,7 +13,7 @@ use crate::{
     },
     model::{
         DnsRecord, HealthCheck, HealthCheckConfig, HealthCheckType, Namespace, NamespaceType, RecordType,
-        ServiceKind, constraint,
+        ServiceKind, check_records, constraint,
     },
     settings::mode::Leniency,
 };
@@ -23,8 +23,6 @@ const HEALTH_CHECK_TYPES: &[&str] = &["HTTP", "HTTPS", "TCP"];
 
 /// The threshold of a Route 53 check if the request gives none.
 const FAILURE_THRESHOLD: NonZeroU8 = NonZeroU8::MIN;
-/// The path of an HTTP or HTTPS check if the request gives none.
-const RESOURCE_PATH: &str = "/";
 
 /// The paths of the settings in a request.
 pub(super) struct Members {
@@ -106,20 +104,7 @@ impl Members {
 
     /// Whether the records go together.
     pub(super) fn check_records(&self, records: &[DnsRecord]) -> Result<(), Error> {
-        let count = |kind| records.iter().filter(|record| record.kind == kind).count();
-        if records.is_empty() {
-            return Err(rule(self.dns_records, "A DnsConfig element needs at least one record."));
-        }
-        if let Some(twice) = RecordType::ALL.into_iter().find(|kind| count(*kind) > 1) {
-            // The service leaves out the blank.
-            let text =
-                format!("Duplicate resource record type{}in DNS config is not expected", twice.as_str());
-            return Err(rule(self.dns_records, text));
-        }
-        if count(RecordType::Cname) > 0 && records.len() > 1 {
-            return Err(rule(self.dns_records, "DnsRecord Type CNAME cannot be combined with other types"));
-        }
-        Ok(())
+        check_records(records).map_err(|unfit| rule(self.dns_records, unfit.to_string()))
     }
 
     /// How the health of instances of such a service is determined.
@@ -157,22 +142,10 @@ impl Members {
                 "Health check config cannot be applied to a service with private namespace",
             ));
         }
-        let resource_path = match (input.kind, input.resource_path) {
-            (HealthCheckType::Tcp, Some(_)) => {
-                return Err(rule(
-                    self.resource_path,
-                    "TCP health checks must not have a resource path specified.",
-                ));
-            }
-            (HealthCheckType::Tcp, None) => None,
-            (HealthCheckType::Http | HealthCheckType::Https, path) => {
-                Some(path.unwrap_or_else(|| RESOURCE_PATH.into()))
-            }
-        };
-        Ok(HealthCheck::Route53(HealthCheckConfig {
-            kind: input.kind,
-            resource_path,
-            failure_threshold: input.failure_threshold,
-        }))
+        HealthCheckConfig::new(input.kind, input.resource_path, input.failure_threshold)
+            .map(HealthCheck::Route53)
+            .ok_or_else(|| {
+                rule(self.resource_path, "TCP health checks must not have a resource path specified.")
+            })
     }
 }

@@ -20,13 +20,13 @@ use crate::{
         response::{Page, ServiceDescription},
     },
     model::{
-        DnsConfig, DnsRecord, EntityKey, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
-        ServiceAttributes, ServiceId, ServiceKind, ServiceName, UniqueKey, action::Action, constraint,
+        DnsConfig, DnsRecord, EntityKey, Fingerprint, Namespace, NamespaceType, RecordType, RoutingPolicy,
+        Service, ServiceAttributes, ServiceId, ServiceKind, ServiceName, UniqueKey, action::Action,
+        constraint,
     },
     state::{
         ServiceEntry,
         change::{Change, Precondition},
-        unique_name,
     },
 };
 
@@ -68,6 +68,18 @@ pub(crate) fn create(
     let custom = request.health_check_custom_config.is_some();
     let health_check = IN_REQUEST.health_check(namespace, &kind, route53, custom, context)?;
 
+    let dns = match &kind {
+        ServiceKind::Http => None,
+        ServiceKind::DnsHttp(config) => Some(config),
+    };
+    let created_as = Fingerprint::of_service(
+        namespace.id.as_str(),
+        name.as_str(),
+        dns,
+        &health_check,
+        description.as_deref(),
+        &tags,
+    );
     let service = Service {
         scope: context.scope.clone(),
         id: free_id(namespace, &name, context),
@@ -81,14 +93,14 @@ pub(crate) fn create(
         created: context.now,
         creator_request_id,
         incarnation: context.fresh.incarnation(),
-        created_as: None,
+        created_as,
         dns_name: Default::default(),
     };
     if let Some(existing) = context.here().service_by_name(entry, service.name.as_str()) {
         return taken(existing, &service);
     }
     let key = EntityKey::Service(service.id.clone());
-    let service_name = UniqueKey::ServiceName(namespace.id.clone(), unique_name(namespace, &service.name));
+    let service_name = UniqueKey::service_name(namespace, &service.name);
     let service = Arc::new(service);
     let changes = context
         .changes()
@@ -108,7 +120,7 @@ fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>
         let found = context.here().service(id.as_str()).map(ServiceEntry::service);
         found.is_none_or(|found| {
             found.namespace_id == namespace.id
-                && unique_name(namespace, &found.name) == unique_name(namespace, name)
+                && namespace.unique_name(&found.name) == namespace.unique_name(name)
         })
     };
     (0..u32::MAX).map(derived).find(is_free).unwrap_or_else(|| derived(u32::MAX))
@@ -118,9 +130,9 @@ fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>
 /// finds the name taken.
 fn taken(existing: &ServiceEntry, wanted: &Service) -> Result<Plan<ServiceDescription>, Error> {
     let found = existing.service();
-    let created = found.as_created();
     let replay = wanted.creator_request_id.is_some()
-        && Service { created: found.created, incarnation: found.incarnation, ..wanted.clone() } == *created;
+        && wanted.creator_request_id == found.creator_request_id
+        && wanted.created_as == found.created_as;
     if replay {
         return Ok(Plan::nothing(describe(existing)));
     }

@@ -2,6 +2,8 @@
 //!
 //! They are named by their ARNs. An id, and the ARN of anything else or of another account or Region, names no resource.
 
+use std::sync::Arc;
+
 use super::{
     Plan, ReadContext, WriteContext,
     check::{Check, check_tag_keys, limited},
@@ -12,7 +14,7 @@ use crate::{
         error::Error,
         request::{ListTagsForResourceRequest, TagResourceRequest, UntagResourceRequest},
     },
-    model::{EntityKey, Scope, Tags, constraint},
+    model::{EntityKey, Namespace, Scope, Service, Tags, constraint},
     state::{
         NamespaceEntry, ScopeState, ServiceEntry,
         change::{Change, Precondition},
@@ -40,12 +42,12 @@ impl Resource<'_> {
         }
         let (key, revision, change) = match self {
             Self::Namespace(entry) => {
-                let namespace = entry.namespace().changed(|namespace| namespace.tags = tags);
+                let namespace = Arc::new(Namespace { tags, ..Namespace::clone(entry.namespace()) });
                 let key = EntityKey::Namespace(namespace.id.clone());
                 (key, entry.revision(), Change::PutNamespace(namespace))
             }
             Self::Service(entry) => {
-                let service = entry.service().changed(|service| service.tags = tags);
+                let service = Arc::new(Service { tags, ..Service::clone(entry.service()) });
                 let key = EntityKey::Service(service.id.clone());
                 (key, entry.revision(), Change::PutService(service))
             }

@@ -152,10 +152,11 @@ fn change_namespace(
         error: None,
         claims,
     };
-    let namespace = before.changed(|namespace| {
-        *namespace = update.of(namespace);
-        namespace.updater_request_id = update.updater_request_id;
-        namespace.updated_by = Some(context.fresh.operation_id(context.now));
+    let updated = update.of(before);
+    let namespace = Arc::new(Namespace {
+        updated_by: Some(context.fresh.operation_id(context.now)),
+        updater_request_id: update.updater_request_id,
+        ..updated
     });
     let changes = context
         .changes()

@@ -1,6 +1,8 @@
 //! Updating services: the description, the TTLs of records, the Route 53 health check. What a request leaves out of the
 //! records and of the check is deleted (API Reference, UpdateService).
 
+use std::sync::Arc;
+
 use super::{Plan, Starting, WriteContext, check::Check, find_service, service_settings::IN_CHANGE};
 use crate::{
     api::{
@@ -10,7 +12,7 @@ use crate::{
     },
     model::{
         DnsConfig, DnsRecord, EntityKey, HealthCheck, NamespaceType, OperationTargets, OperationType,
-        ServiceKind, UniqueKey, action::Action,
+        Service, ServiceKind, UniqueKey, action::Action,
     },
     state::change::{Change, Precondition},
 };
@@ -63,17 +65,14 @@ pub(crate) fn update(
         error: None,
         claims,
     };
-    let service = before.changed(|service| {
-        service.kind = kind;
-        service.health_check = health_check;
-        if let Some(text) = description {
-            service.description = Some(text).filter(|text| !text.is_empty());
-        }
-    });
+    let mut service = Service { kind, health_check, ..Service::clone(before) };
+    if let Some(text) = description {
+        service.description = Some(text).filter(|text| !text.is_empty());
+    }
     let changes = context
         .changes()
         .requiring(Precondition::At(key, entry.revision()))
-        .changing(Change::PutService(service));
+        .changing(Change::PutService(Arc::new(service)));
     Ok(context.conclude(starting, changes))
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{
     Age, InstanceEntry, Instances, NamespaceEntry, Revision, ScopeState, ServiceEntry, State,
-    persistent::OrdMap, unique_name,
+    persistent::OrdMap,
 };
 use crate::{
     model::{
@@ -66,7 +66,7 @@ fn remove_name<I: Clone + PartialEq>(names: &mut OrdMap<Arc<str>, I>, name: &str
 
 /// What a namespace notes of a service: the name that is unique in it, and the id.
 fn entry_of(namespace: &Namespace, service: &Service) -> (Arc<str>, ServiceId) {
-    (unique_name(namespace, &service.name), service.id.clone())
+    (namespace.unique_name(&service.name), service.id.clone())
 }
 
 impl ScopeState {
@@ -172,7 +172,7 @@ impl ScopeState {
                 self.services_by_age.remove(&(entry.age, id.clone()));
                 self.last_instances_revision = self.last_instances_revision.max(entry.instances_revision);
                 if let Some(parent) = self.namespaces.get_mut(&entry.service.namespace_id) {
-                    let name = unique_name(&parent.namespace, &entry.service.name);
+                    let name = parent.namespace.unique_name(&entry.service.name);
                     remove_name(&mut parent.services, &name, id);
                 }
             }
@@ -213,7 +213,7 @@ impl ScopeState {
         Ok(())
     }
 
-    fn put_namespace(&mut self, namespace: &Arc<Namespace>, revision: Revision) {
+    pub(super) fn put_namespace(&mut self, namespace: &Arc<Namespace>, revision: Revision) {
         let id = namespace.id.clone();
         let (age, services) = match self.namespaces.get(&id) {
             Some(before) => {
@@ -236,7 +236,7 @@ impl ScopeState {
         self.namespaces.insert(id, NamespaceEntry { namespace, revision, age, services });
     }
 
-    fn put_service(
+    pub(super) fn put_service(
         &mut self,
         service: &Arc<Service>,
         revision: Revision,
@@ -251,7 +251,7 @@ impl ScopeState {
             && (before.name != service.name || before.namespace_id != service.namespace_id)
             && let Some(parent) = self.namespaces.get_mut(&before.namespace_id)
         {
-            remove_name(&mut parent.services, &unique_name(&parent.namespace, &before.name), &id);
+            remove_name(&mut parent.services, &parent.namespace.unique_name(&before.name), &id);
         }
         if let Some(parent) = self.namespaces.get_mut(&service.namespace_id) {
             let (name, id) = entry_of(&parent.namespace, service);

@@ -61,6 +61,12 @@ impl FormerNames {
         numbers.into_iter().for_each(|number| self.remove(number));
     }
 
+    /// The names of a scope, oldest first.
+    pub(super) fn names(&self, scope: &Scope) -> impl Iterator<Item = &str> {
+        let all = (scope.clone(), 0)..=(scope.clone(), u64::MAX);
+        self.by_scope.range(all).map(|(_, name)| &**name)
+    }
+
     fn of_scope(&self, scope: &Scope) -> impl Iterator<Item = u64> {
         let all = (scope.clone(), 0)..=(scope.clone(), u64::MAX);
         self.by_scope.range(all).map(|((_, number), _)| *number)

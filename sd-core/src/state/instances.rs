@@ -44,6 +44,12 @@ impl InstanceEntry {
         Age::new(self.instance.created, self.since)
     }
 
+    /// Its place in lists among what was registered in the same millisecond: the revision that brought it.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.since.as_u64()
+    }
+
     /// Whether it has these attributes, of which this is the signature.
     pub(crate) fn has(&self, attributes: &[(&str, &str)], signature: Signature) -> bool {
         self.is_like(signature)

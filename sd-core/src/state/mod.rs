@@ -6,6 +6,7 @@ mod diff;
 mod former_names;
 mod instances;
 mod persistent;
+mod restore;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -21,7 +22,7 @@ use time::Deadline;
 pub(crate) use time::{Elapsed, InFlight, keeps_health};
 
 use crate::model::{
-    Age, Namespace, NamespaceId, OperationId, Scope, Service, ServiceId, ServiceName, Timestamp, UniqueKey,
+    Age, Namespace, NamespaceId, OperationId, Scope, Service, ServiceId, Timestamp, UniqueKey,
 };
 pub use crate::model::{InstancesRevision, Revision};
 
@@ -108,6 +109,16 @@ impl State {
         self.former_names.contains(scope, name)
     }
 
+    /// The names that [`was_http_name`](Self::was_http_name) knows in a scope, oldest first.
+    pub(crate) fn former_names(&self, scope: &Scope) -> impl Iterator<Item = &str> {
+        self.former_names.names(scope)
+    }
+
+    /// The highest instances revision of the scopes that were dropped.
+    pub(crate) fn last_instances_revision(&self) -> InstancesRevision {
+        self.last_instances_revision
+    }
+
     /// The scopes whose former names are remembered.
     pub(crate) fn remembered_scopes(&self) -> impl Iterator<Item = &Scope> {
         self.former_names.scopes()
@@ -173,6 +184,16 @@ impl ScopeState {
         self.namespaces.len() + self.namespaces_to_come
     }
 
+    /// All services, in order of their ids.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceEntry> {
+        self.services.values().map(|entry| &**entry)
+    }
+
+    /// No instances revision of a service that is created again is below this one.
+    pub(crate) fn last_instances_revision(&self) -> InstancesRevision {
+        self.last_instances_revision
+    }
+
     /// The service of this id.
     #[must_use]
     pub fn service(&self, id: &str) -> Option<&ServiceEntry> {
@@ -222,6 +243,12 @@ impl NamespaceEntry {
         self.age
     }
 
+    /// Its place in lists among what was created in the same millisecond: the revision that brought it.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.age.place()
+    }
+
     /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &Arc<Namespace> {
@@ -244,6 +271,12 @@ impl ServiceEntry {
 
     pub(crate) fn age(&self) -> Age {
         self.age
+    }
+
+    /// Its place in lists among what was created in the same millisecond: the revision that brought it.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.age.place()
     }
 
     /// The service.
@@ -274,9 +307,4 @@ impl ServiceEntry {
     pub fn instances_revision(&self) -> InstancesRevision {
         self.instances_revision
     }
-}
-
-/// The form of a service's name that is unique in its namespace.
-pub(crate) fn unique_name(namespace: &Namespace, name: &ServiceName) -> Arc<str> {
-    if namespace.folds_case() { name.as_str().to_ascii_lowercase().into() } else { name.as_str().into() }
 }

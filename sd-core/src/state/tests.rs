@@ -279,10 +279,7 @@ impl ScopeState {
             assert_eq!(self.http_names.get(namespace.http_name.as_str()), Some(id));
             for (name, id) in &entry.services {
                 let child = &self.services.get(id).unwrap().service;
-                assert_eq!(
-                    (&child.namespace_id, &unique_name(namespace, &child.name)),
-                    (&namespace.id, name)
-                );
+                assert_eq!((&child.namespace_id, &namespace.unique_name(&child.name)), (&namespace.id, name));
             }
             names.push(match &namespace.kind {
                 NamespaceKind::DnsPrivate { vpc, .. } => {
@@ -523,8 +520,11 @@ fn tags_and_attributes_that_were_set_while_their_holder_was_updated_are_kept() {
         updated: now,
     };
     let effect = vec![
-        Change::PutNamespace(namespace.changed(|namespace| namespace.description = Some("new".into()))),
-        Change::PutService(service.changed(|service| service.description = Some("new".into()))),
+        Change::PutNamespace(Arc::new(Namespace {
+            description: Some("new".into()),
+            ..Namespace::clone(&namespace)
+        })),
+        Change::PutService(Arc::new(Service { description: Some("new".into()), ..Service::clone(&service) })),
     ];
     let due = Timestamp::from_millis(1);
     let pending = PendingOperation {
@@ -544,11 +544,11 @@ fn tags_and_attributes_that_were_set_while_their_holder_was_updated_are_kept() {
     ended.check();
     let after = ended.scope(&scope).namespaces().next().unwrap().namespace().clone();
     assert_eq!((after.tags.get("key"), after.description.as_deref()), (Some("value"), Some("new")));
-    assert_eq!(after.as_created(), &*namespace);
+    assert_eq!(after.created_as, namespace.created_as);
     let tagged = ended.scope(&scope).services_after(None).next().unwrap().service().clone();
     assert_eq!((tagged.tags.get("key"), tagged.description.as_deref()), (Some("value"), Some("new")));
     assert_eq!(tagged.attributes.get("key"), Some("value"));
-    assert_eq!(tagged.as_created(), &*service);
+    assert_eq!(tagged.created_as, service.created_as);
     // What the observers are told is what there is.
     assert_eq!(elapsed[0].changes, [Change::PutNamespace(after), Change::PutService(tagged)]);
 }

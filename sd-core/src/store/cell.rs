@@ -312,7 +312,7 @@ impl StateWriter {
         Self::with_log(state, OperationLog::with_capacity(operations))
     }
 
-    fn with_log(state: State, operations: OperationLog) -> Self {
+    pub(super) fn with_log(state: State, operations: OperationLog) -> Self {
         let shared = Shared {
             state: ArcSwap::from_pointee(state),
             operations,

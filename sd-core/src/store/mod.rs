@@ -3,4 +3,5 @@
 pub(crate) mod cell;
 pub(crate) mod operation_log;
 pub mod registry;
+mod restored;
 pub(crate) mod subscription;

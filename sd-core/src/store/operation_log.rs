@@ -162,6 +162,13 @@ impl OperationLog {
         by_age.range(start..).take(Self::BLOCK).cloned().collect()
     }
 
+    /// All operations and their ages, in the order in which they were logged.
+    pub(super) fn all(&self) -> Vec<(Arc<Operation>, Age)> {
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = log.by_end.iter().filter_map(|operation| log.by_id.get(operation.id.as_str()));
+        kept.map(|ById(operation, age)| (Arc::clone(operation), *age)).collect()
+    }
+
     /// The scopes of the operations.
     pub(crate) fn scopes(&self) -> BTreeSet<Scope> {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);

@@ -170,6 +170,8 @@ pub(crate) enum Step {
     Wait(u32),
     /// The next page of this size, or the first one.
     Page(List, u8),
+    /// The registry is stored, and restored from its records.
+    Restart,
 }
 
 const TOKENS: &[Option<&str>] = &[None, None, Some("one"), Some("two")];
@@ -322,6 +324,7 @@ fn around() -> impl Strategy<Value = Step> {
         4 => proptest::sample::select(vec![1, 499, 500, 2_999, 3_000, 3_001, 10_007, 29_999, 30_000, 61_001]).prop_map(Step::Wait),
         1 => ((0u8..6).prop_map(ServiceRef::Pick), 8u8..13).prop_map(|(service, count)| Step::Fill(service, count)),
         3 => (proptest::sample::select(list.to_vec()), 1u8..4).prop_map(|(list, size)| Step::Page(list, size)),
+        1 => Just(Step::Restart),
     ]
 }
 

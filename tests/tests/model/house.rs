@@ -76,11 +76,31 @@ struct Writer {
     bound: Bound,
 }
 
+fn engine(
+    registry: &Scripted,
+    clock: &Arc<ManualClock>,
+    ids: Arc<Scrambled>,
+    timing: Timing,
+) -> SyncCloudMap {
+    SyncCloudMap::with(registry.clone(), |builder| {
+        builder.clock(Arc::clone(clock)).ids(ids).random(SeededRandom::new(1)).timing(timing)
+    })
+}
+
+fn answerer(cloud_map: &CloudMap) -> (Answerer, Attached) {
+    let table = NameTable::new();
+    let attached = cloud_map.cell().attach(Arc::new(table.clone()));
+    (Answerer::new(table).with_random(SeededRandom::new(2)).with_alias_resolver(Balancers), attached)
+}
+
 pub(crate) struct House {
     pub(crate) cloud_map: CloudMap,
     pub(crate) api: SyncScopedCloudMap,
     rival: SyncScopedCloudMap,
     clock: Arc<ManualClock>,
+    timing: Timing,
+    /// Where the engine and the rival take their identifiers from.
+    ids: [Arc<Scrambled>; 2],
     registry: Scripted,
     pub(crate) answerer: Answerer,
     _attached: Attached,
@@ -96,16 +116,10 @@ impl House {
     pub(crate) fn new(timing: Timing) -> Self {
         let clock = Arc::new(ManualClock::default());
         let registry = Scripted::default();
-        let engine = |seed| {
-            SyncCloudMap::with(registry.clone(), |builder| {
-                let builder = builder.clock(Arc::clone(&clock)).ids(Scrambled(Mutex::new(seed)));
-                builder.random(SeededRandom::new(seed)).timing(timing)
-            })
-        };
-        let (engine, rival) = (engine(1), engine(1 << 63));
+        let ids = [1, 1 << 63].map(|seed| Arc::new(Scrambled(Mutex::new(seed))));
+        let [engine, rival] = ids.clone().map(|ids| engine(&registry, &clock, ids, timing));
         let cloud_map = engine.cloud_map().clone();
-        let table = NameTable::new();
-        let attached = cloud_map.cell().attach(Arc::new(table.clone()));
+        let (answerer, attached) = answerer(&cloud_map);
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
         let end = millis(timing.operation());
         // An operation is SUBMITTED for half a second, if it takes as long.
@@ -115,7 +129,9 @@ impl House {
             api: engine.at(Scope::default()),
             rival: rival.at(Scope::default()),
             registry,
-            answerer: Answerer::new(table).with_random(SeededRandom::new(2)).with_alias_resolver(Balancers),
+            timing,
+            ids,
+            answerer,
             _attached: attached,
             world: World::new(clock.now().as_millis(), delays, millis(timing.custom_health())),
             bound: Bound::default(),
@@ -155,7 +171,19 @@ impl House {
                 Ok(())
             }
             Step::Page(list, size) => self.page(list, size.into()),
+            Step::Restart => self.restart(),
         }
+    }
+
+    /// The registry is written down and read again. Everything goes on as if nothing had happened.
+    fn restart(&mut self) -> Verdict {
+        self.registry = self.registry.restarted();
+        let [engine, rival] =
+            self.ids.clone().map(|ids| engine(&self.registry, &self.clock, ids, self.timing));
+        self.cloud_map = engine.cloud_map().clone();
+        (self.answerer, self._attached) = answerer(&self.cloud_map);
+        (self.api, self.rival) = (engine.at(Scope::default()), rival.at(Scope::default()));
+        Ok(())
     }
 
     fn writer(&self, api: &SyncScopedCloudMap) -> Writer {

@@ -11,7 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{ChangeSet, CommitError, Immediate, Registry, StateCell};
+use sd_core::{
+    ChangeSet, CommitError, Immediate, Registry, State, StateCell,
+    stored::{Facts, Operation},
+};
 
 use crate::act::Fault;
 
@@ -32,6 +35,19 @@ struct Script {
 }
 
 impl Scripted {
+    /// The registry that is read from the records of this one, as JSON. What has come late is still on its way.
+    pub(crate) fn restarted(&self) -> Self {
+        let cell = self.memory.cell();
+        let (facts, finished) = (Facts::of(&cell.load()), cell.operations().stored());
+        let text = serde_json::to_string(&(&facts, &finished)).unwrap();
+        let (read, finished): (Facts, Vec<Operation>) = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, facts);
+        let state = State::restore(read).unwrap();
+        assert_eq!(Facts::of(&state), facts, "the records of what they were read into");
+        let memory = Arc::new(MemoryRegistry::restored(state, finished).unwrap());
+        Self { memory, script: Arc::clone(&self.script) }
+    }
+
     /// What the next commits meet.
     pub(crate) fn fail(&self, faults: &[Fault]) {
         self.script.lock().unwrap().faults = faults.iter().copied().collect();
