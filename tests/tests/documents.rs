@@ -1,6 +1,6 @@
-//! What ARCHITECTURE.md names exists, and what documents show of the examples is there.
+//! The documents agree with the tree: paths exist, and quoted code is that of the examples.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ fn every_path_in_the_architecture_exists() {
         .filter(|code| code.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)))
         .filter(|code| !code.starts_with('/'))
         .collect();
-    assert!(paths.len() > 20, "the document names its places in backquotes: {paths:?}");
-    // Names of packages are not paths.
+    assert!(paths.len() > 20, "paths must be in backquotes, found only {paths:?}");
+    // Package names that are not paths.
     let packages = ["sd-net", "sd-server"];
     let missing: Vec<_> =
         paths.iter().filter(|path| !packages.contains(path) && !root.join(path).exists()).collect();
-    assert!(missing.is_empty(), "not there: {missing:?}");
+    assert!(missing.is_empty(), "missing paths: {missing:?}");
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn the_architecture_fits_on_two_pages() {
     assert!(words <= 1300, "{words} words");
 }
 
-/// The block of code after a mark, without the indentation of its first line.
+/// The code block after a mark.
 fn block_after<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
-    let (_, rest) = text.split_once(mark).unwrap_or_else(|| panic!("there is no {mark}"));
+    let (_, rest) = text.split_once(mark).unwrap_or_else(|| panic!("missing mark {mark}"));
     rest.lines()
         .skip_while(|line| !line.starts_with("```"))
         .skip(1)
@@ -40,7 +40,7 @@ fn block_after<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Panics if a file does not have these lines, one after the other, at any depth.
+/// Asserts that the file contains these lines in a row, at any indentation.
 fn assert_shown(root: &Path, path: &str, lines: &[&str]) {
     assert!(lines.len() > 3, "{path}: {lines:?}");
     let file = std::fs::read_to_string(root.join(path)).unwrap();
@@ -50,7 +50,7 @@ fn assert_shown(root: &Path, path: &str, lines: &[&str]) {
 }
 
 #[test]
-fn what_the_readme_shows_of_the_examples_is_there() {
+fn code_that_the_readme_quotes_is_in_the_examples() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join("README.md")).unwrap();
     let marks: Vec<&str> = text.lines().filter(|line| line.starts_with("<!-- from: ")).collect();
@@ -62,7 +62,7 @@ fn what_the_readme_shows_of_the_examples_is_there() {
 }
 
 #[test]
-fn what_the_module_for_the_sdk_shows_of_an_example_is_there() {
+fn code_that_the_docs_of_aws_sdk_quote_is_in_the_example() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join("sd-http/src/aws_sdk.rs")).unwrap();
     let docs = text.lines().filter_map(|line| line.strip_prefix("//!"));
