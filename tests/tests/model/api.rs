@@ -22,7 +22,7 @@ use crate::{
     world::{Effect, Instance, Namespace, Operation, Service, ServiceKey},
 };
 
-/// The name, condition and values of a filter.
+/// Whether a filter must match an entry.
 type Holds<'a, T> = Box<dyn Fn(&T) -> bool + 'a>;
 
 /// All pages of a list.
