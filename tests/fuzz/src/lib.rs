@@ -1,5 +1,4 @@
-//! The code under test of the fuzzers, and its checks. `sd-fuzz` mutates a corpus by a seed; the targets in `libfuzzer` follow
-//! coverage.
+//! The code under test of the fuzzer, and its checks. The binary `sd-fuzz` mutates a corpus by a seed.
 
 mod contents;
 mod dns;
