@@ -1,7 +1,7 @@
-//! The place of the registry in Kubernetes. **There is nothing in it yet.**
+//! The registry in Kubernetes. **This crate is still empty.**
 //!
-//! It will keep namespaces, services and instances as objects of the Kubernetes API, show what other replicas write,
-//! and publish healthy instances as EndpointSlices that the cluster's own DNS serves. Until then the registry in memory,
-//! `sd-backend-memory`, is the one that there is.
+//! It will store namespaces, services and instances as objects of the Kubernetes API, follow the writes of other
+//! replicas, and publish healthy instances as EndpointSlices, which the cluster's own DNS serves. Until then,
+//! `sd-backend-memory` is the only backend.
 
 #![forbid(unsafe_code)]

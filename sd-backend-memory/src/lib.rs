@@ -1,4 +1,4 @@
-//! A registry in memory: nothing is stored but the published state itself.
+//! A registry in memory. It stores nothing but the published state.
 //!
 //! ```
 //! use sd_backend_memory::MemoryRegistry;
@@ -17,7 +17,7 @@ use sd_core::{
     stored::{Operation, RestoreError},
 };
 
-/// A registry in memory. It lives as long as the handles on it.
+/// A registry in memory. Its data is lost when the last handle is dropped.
 #[derive(Debug)]
 pub struct MemoryRegistry {
     writer: StateWriter,
@@ -30,7 +30,7 @@ impl MemoryRegistry {
         Self::from_state(State::new())
     }
 
-    /// A registry that starts with this state, and with no operations.
+    /// A registry that starts with this state and without operations.
     #[must_use]
     pub fn from_state(state: State) -> Self {
         Self { writer: StateWriter::new(state) }
@@ -48,18 +48,18 @@ impl MemoryRegistry {
         Ok(Self { writer: StateWriter::restored(state, finished, OperationLog::CAPACITY)? })
     }
 
-    /// An empty registry that keeps so many of the operations that have finished, at least one; 100,000 by default.
+    /// An empty registry that keeps the newest `operations` finished operations: at least 1, by default 100,000.
     #[must_use]
     pub fn keeping(operations: usize) -> Self {
         Self { writer: StateWriter::keeping(State::new(), operations) }
     }
 
-    /// A registry of its own that starts with what a cell shows, state and operations. The state
-    /// costs nothing to share, the operations are copied; observers stay with the original.
+    /// An independent registry that starts with the state and the operations of `cell`. It shares the state until
+    /// either changes, which costs nothing, and copies the operations. Observers stay with the original.
     ///
-    /// What the handle on it depends on is chosen anew. A clock that stands before the original's makes what is created
-    /// older than what was there, and what is under way end only at its moment. Identifiers that count up come from a clone
-    /// of their source ([`SequentialIds`](sd_core::ids::SequentialIds)).
+    /// The handle on the fork gets its own clock and ids. With a clock behind the original's, new entities look older
+    /// than existing ones, and operations in progress end only when that clock reaches their end. For ids that
+    /// continue those of the original, clone its [`SequentialIds`](sd_core::ids::SequentialIds).
     #[must_use]
     pub fn fork(cell: &StateCell) -> Self {
         Self { writer: cell.fork() }

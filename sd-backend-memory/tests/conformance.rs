@@ -1,4 +1,4 @@
-//! The rules that every backend keeps, for a registry in memory and for a shared one.
+//! The conformance suite for the memory registry, by itself and behind trait objects.
 
 mod common;
 
@@ -16,7 +16,7 @@ async fn fresh() -> Subject {
 
 sd_core::conformance_tests! { fresh: fresh, block_on: block_on, immediate, fork }
 
-/// An `Arc` of a registry is a registry.
+/// `Arc<dyn Immediate>` is a registry too.
 mod shared {
     use super::*;
 
@@ -30,7 +30,7 @@ mod shared {
     }
 }
 
-/// As one whose type is not known.
+/// So is `Arc<dyn Registry>`.
 mod unknown {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! The promises of a registry in memory: it waits for nothing, and what was not asked for is not stored.
+//! The memory registry never waits, and stores only what is committed.
 
 use std::{
     future::Future,
@@ -16,17 +16,19 @@ use sd_core::{
 };
 
 #[test]
-fn a_write_is_done_when_it_is_first_polled() {
+fn a_write_finishes_at_its_first_poll() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     let api = cloud_map.at(Scope::default());
     let write = pin!(api.create_http_namespace(CreateHttpNamespaceRequest::new("app")));
-    let Poll::Ready(result) = write.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
+    let Poll::Ready(result) = write.poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("the write is pending")
+    };
     result.unwrap();
     assert_eq!(cloud_map.state().scope(&Scope::default()).namespaces().count(), 1);
 }
 
 #[test]
-fn a_write_that_is_dropped_before_it_is_polled_stores_nothing() {
+fn a_write_dropped_before_its_first_poll_stores_nothing() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     drop(cloud_map.at(Scope::default()).create_http_namespace(CreateHttpNamespaceRequest::new("app")));
     assert_eq!(cloud_map.state().revision().as_u64(), 0);
@@ -41,7 +43,7 @@ fn a_new_registry_is_empty() {
 }
 
 #[test]
-fn a_registry_keeps_as_many_operations_as_it_is_told_to() {
+fn a_registry_keeps_as_many_operations_as_configured() {
     let cloud_map = SyncCloudMap::new(MemoryRegistry::keeping(2));
     let api = cloud_map.at(Scope::default());
     let started = ["a", "b", "c"].map(|name| {
@@ -55,7 +57,7 @@ fn a_registry_keeps_as_many_operations_as_it_is_told_to() {
 }
 
 #[test]
-fn identifiers_that_count_up_go_on_in_each_fork() {
+fn sequential_ids_continue_in_each_fork() {
     let (clock, ids) = (Arc::new(ManualClock::default()), Arc::new(SequentialIds::default()));
     let handle = |registry, ids: Arc<SequentialIds>| {
         SyncCloudMap::with(registry, |builder| builder.clock(Arc::clone(&clock)).ids(ids))
@@ -74,6 +76,6 @@ fn identifiers_that_count_up_go_on_in_each_fork() {
         assert_eq!(found.namespace.name.as_str(), name);
         (id.clone(), started.operation_id)
     });
-    // The same in every run.
+    // Both forks continue from the same id.
     assert_eq!(made[0], made[1]);
 }

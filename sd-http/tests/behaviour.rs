@@ -1,6 +1,6 @@
-//! The page about behaviour says what the code does: every operation, difference, time and quota is on it, and nothing else.
+//! docs/behaviour.md agrees with the code: it lists every operation, difference, time and quota, and no other.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use tower_service::Service;
 
 const PAGE: &str = include_str!("../docs/behaviour.md");
 
-/// The rows of all tables whose head begins like this.
+/// The rows of all tables whose header starts with `head`.
 fn rows(head: &str) -> Vec<Vec<&'static str>> {
     let mut rows = Vec::new();
     let mut lines = PAGE.lines();
@@ -41,7 +41,7 @@ fn rows(head: &str) -> Vec<Vec<&'static str>> {
 
 type Names = BTreeSet<String>;
 
-/// What the page says of an operation.
+/// The row of an operation.
 struct Described {
     takes: Names,
     requires: Names,
@@ -63,23 +63,23 @@ fn operations() -> BTreeMap<Action, Described> {
             answers: if answers == "nothing" { Names::new() } else { names(answers) },
             errors: names(errors),
         };
-        let action = Action::parse(name).unwrap_or_else(|| panic!("there is no operation {name}"));
-        assert!(operations.insert(action, described).is_none(), "{name} is there twice");
+        let action = Action::parse(name).unwrap_or_else(|| panic!("unknown operation {name}"));
+        assert!(operations.insert(action, described).is_none(), "{name} has two rows");
     }
     operations
 }
 
-/// The members of a request in lower case, as its fields have them.
+/// The members of a request in lower case, from its fields.
 fn members(request: &impl std::fmt::Debug) -> Names {
     let written = format!("{request:?}");
     let (_, fields) = written.split_once(" { ").unwrap();
     let fields = fields.trim_end_matches(" }").split(", ");
     let names = fields.map(|field| field.split_once(": ").unwrap().0);
-    // `type` is a keyword of Rust.
+    // `type` is a keyword in Rust.
     names.map(|name| if name == "service_type" { "type".into() } else { name.replace('_', "") }).collect()
 }
 
-/// Each operation with the members of its request and whether an operation is started.
+/// Each operation with the members of its request, and whether it answers an `OperationId`.
 macro_rules! requests {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
@@ -97,7 +97,7 @@ macro_rules! requests {
 sd_core::for_each_action!(requests);
 
 #[test]
-fn every_operation_is_there_with_the_members_of_its_request() {
+fn the_page_lists_every_operation_with_the_members_of_its_request() {
     let operations = operations();
     assert_eq!(operations.keys().copied().collect::<Vec<_>>(), Action::ALL);
     for (action, members, starts_operation) in requests() {
@@ -109,7 +109,7 @@ fn every_operation_is_there_with_the_members_of_its_request() {
 }
 
 #[test]
-fn every_difference_time_and_quota_is_there() {
+fn the_page_lists_every_difference_time_and_quota() {
     let differences: Vec<_> = DIFFERENCES
         .iter()
         .map(|difference| {
@@ -138,17 +138,17 @@ fn every_difference_time_and_quota_is_there() {
     assert_eq!(rows("| rate of |"), rates);
 }
 
-/// A door that remembers what each operation has answered.
+/// A door that records what each operation answers.
 struct Door {
     service: CloudMapService,
     clock: Arc<ManualClock>,
-    /// The members of answers.
+    /// The members of each operation's answers.
     answers: BTreeMap<Action, Names>,
-    /// The codes of refusals.
+    /// The codes of each operation's errors.
     errors: BTreeMap<Action, Names>,
 }
 
-/// A handle over nothing, and its clock.
+/// A service over an empty registry, and its clock.
 fn over(configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder) -> (CloudMapService, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let builder = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock));
@@ -156,7 +156,7 @@ fn over(configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder) -> (CloudMap
 }
 
 impl Door {
-    /// Goes on over a registry with nothing in it.
+    /// Continues with an empty registry.
     fn over(&mut self, configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder) {
         (self.service, self.clock) = over(configure);
     }
@@ -186,7 +186,7 @@ impl Door {
         answer
     }
 
-    /// Sends requests that are refused with this code.
+    /// Sends requests and asserts that each is refused with this code.
     async fn refused(&mut self, code: &str, requests: impl IntoIterator<Item = (&str, Value)>) {
         for (operation, body) in requests {
             let answer = self.ask(operation, body.clone()).await;
@@ -194,7 +194,7 @@ impl Door {
         }
     }
 
-    /// An HTTP namespace, a private and a public one, and the ids of all three in order of creation.
+    /// Creates an HTTP, a private and a public namespace. Returns their ids in this order.
     async fn namespaces(&mut self) -> [Value; 3] {
         self.ok("CreateHttpNamespace", json!({"Name": "api"})).await;
         self.ok("CreatePrivateDnsNamespace", json!({"Name": "app.local", "Vpc": "vpc-1"})).await;
@@ -218,7 +218,7 @@ fn updates(namespaces: &[Value; 3]) -> [(&'static str, Value); 3] {
     ]
 }
 
-/// The creations of namespaces of one name.
+/// Requests that create namespaces with the same name.
 fn creations(tags: usize) -> [(&'static str, Value); 3] {
     let tags: Vec<_> = (0..tags).map(|i| json!({"Key": i.to_string(), "Value": ""})).collect();
     let request = json!({"Name": "more.local", "Vpc": "vpc-1", "Tags": tags});
@@ -227,7 +227,7 @@ fn creations(tags: usize) -> [(&'static str, Value); 3] {
 }
 
 #[tokio::test]
-async fn every_operation_answers_and_refuses_what_the_page_says() {
+async fn every_operation_answers_and_fails_as_the_page_says() {
     let operations = operations();
     let (service, clock) = over(|builder| builder);
     let mut door = Door { service, clock, answers: BTreeMap::new(), errors: BTreeMap::new() };
@@ -395,8 +395,8 @@ async fn limits(door: &mut Door) {
 }
 
 #[test]
-fn every_choice_and_every_text_says_how_it_is_known() {
-    let rows = [rows("| question | here | known |"), rows("| case | text | known |")].concat();
+fn every_choice_and_every_text_states_its_evidence() {
+    let rows = [rows("| question | here | evidence |"), rows("| case | text | evidence |")].concat();
     assert!(rows.len() > 90, "{}", rows.len());
     for row in rows {
         let known = row.last().unwrap();
@@ -405,19 +405,18 @@ fn every_choice_and_every_text_says_how_it_is_known() {
     }
 }
 
-/// The refusals that were seen on AWS, in their own words.
 #[test]
-fn texts_that_were_seen_are_on_the_page() {
+fn the_page_lists_every_text_seen_on_aws() {
     let case: Value =
         serde_json::from_str(include_str!("../../tests/cases/refusals-seen-on-aws.json")).unwrap();
     let texts: Vec<_> =
-        rows("| case | text | known |").into_iter().filter(|row| row[2].contains("seen on AWS")).collect();
+        rows("| case | text | evidence |").into_iter().filter(|row| row[2].contains("seen on AWS")).collect();
     let refusals = case["steps"].as_array().unwrap().iter().filter(|step| step.get("error").is_some());
     let mut count = 0;
     for step in refusals {
         assert!(step["source"].is_string(), "{step}");
         let message = step["error"]["Message"].as_str().unwrap();
-        // An ellipsis stands for anything.
+        // An ellipsis matches any text.
         let is_shown = |text: &str| {
             let mut rest = message;
             text.trim_matches('`').split('…').all(|part| match rest.find(part) {

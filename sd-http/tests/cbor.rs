@@ -1,6 +1,6 @@
-//! rpc-v2-cbor without a socket: the same operations as in `json.rs`, and what is particular to CBOR.
+//! rpc-v2-cbor without a socket: the operations of `json.rs`, and the rules of CBOR.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -30,7 +30,7 @@ impl Answer {
         value
     }
 
-    /// The error's name in the service model and its text.
+    /// The error's name in the service model and its message.
     fn error(&self) -> (String, String) {
         let value = self.value();
         assert_eq!(value["message"], value["Message"]);
@@ -40,7 +40,7 @@ impl Answer {
     }
 }
 
-/// The item as JSON. Timestamps, and only they, are under tag 1.
+/// The item as JSON. Tag 1 marks timestamps, and nothing else.
 fn value(decoder: &mut Decoder<'_>, member: &str) -> Value {
     if member.ends_with("Date") {
         assert_eq!(decoder.tag().unwrap().as_u64(), 1, "{member}");
@@ -119,7 +119,8 @@ impl Door {
         self.send(request).await
     }
 
-    /// A namespace, a service and two instances; the namespace's id, the service's and that of the last operation.
+    /// Creates a namespace, a service and two instances. Returns the ids of the namespace, the service and the last
+    /// operation.
     async fn web(&mut self) -> (Value, Value, Value) {
         self.ok(
             "CreatePrivateDnsNamespace",
@@ -148,7 +149,7 @@ impl Door {
 }
 
 #[tokio::test]
-async fn every_read_answers_alike_in_both_protocols() {
+async fn reads_answer_the_same_in_both_protocols() {
     let mut door = Door::new();
     let (namespace, service, operation) = door.web().await;
     door.ok("CreateHttpNamespace", json!({"Name": "http"})).await;
@@ -197,7 +198,7 @@ async fn an_operation_without_an_output_shape_has_no_body() {
 }
 
 #[tokio::test]
-async fn errors_have_their_shape_their_members_and_the_status_of_the_model() {
+async fn errors_have_the_shape_members_and_status_of_the_model() {
     let mut door = Door::new();
     let (namespace, service, _) = door.web().await;
     let request = json!({
@@ -231,7 +232,7 @@ async fn errors_have_their_shape_their_members_and_the_status_of_the_model() {
 }
 
 #[tokio::test]
-async fn indefinite_lengths_null_and_members_that_are_not_known_are_read() {
+async fn indefinite_lengths_nulls_and_unknown_members_are_accepted() {
     let mut door = Door::new();
     let mut body = Encoder::new(Vec::new());
     body.begin_map().unwrap();
@@ -259,14 +260,14 @@ async fn indefinite_lengths_null_and_members_that_are_not_known_are_read() {
     assert_eq!(door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Name"], "app");
     // An empty body is an empty request.
     assert_eq!(door.raw("ListNamespaces", "").await.status, StatusCode::OK);
-    // What a member is given last counts, as in JSON.
+    // The last value of a repeated member counts, as in JSON.
     let twice = b"\xa2\x64Name\x61a\x64Name\x61b";
     assert_eq!(door.raw("CreateHttpNamespace", &twice[..]).await.status, StatusCode::OK);
     assert_eq!(door.ok("ListNamespaces", json!({})).await["Namespaces"][1]["Name"], "b");
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_refused_with_a_reason() {
+async fn malformed_bodies_are_refused_with_a_reason() {
     let mut door = Door::new();
     for (body, reason) in [
         (&b"\xa1"[..], "end of input"),
@@ -294,7 +295,7 @@ async fn what_is_no_request_is_refused_with_a_reason() {
         let message = door.refused(body).await;
         assert!(message.contains(reason), "{body:02x?}: {message}");
     }
-    // An integer is major type 0 or 1, also where a float has no fraction; and it fits.
+    // An integer is major type 0 or 1 and in range. A float is not an integer, even without a fraction.
     for (value, reason) in [
         (&b"\xf9\x3c\x00"[..], "f16"),
         (b"\xfb\x3f\xf0\x00\x00\x00\x00\x00\x00", "f64"),
@@ -311,7 +312,7 @@ async fn what_is_no_request_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_nested_uses_up_the_stack() {
+async fn deep_nesting_does_not_overflow_the_stack() {
     let mut door = Door::new();
     let nested = |opening: &[u8], depth: usize| {
         let mut body = b"\xa1\x61X".to_vec();
@@ -323,7 +324,7 @@ async fn nothing_that_is_nested_uses_up_the_stack() {
         let message = door.refused(&nested(opening, BODY_LIMIT / 4)).await;
         assert!(message.contains("recursion limit exceeded"), "{message}");
     }
-    // A tag has one item in it: a thousand of them are no depth.
+    // A tag holds one item, so a thousand tags do not count as depth.
     let answer = door.raw("ListNamespaces", nested(&[0xc1], BODY_LIMIT / 4)).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(door.raw("ListNamespaces", nested(&[0x81], 100)).await.status, StatusCode::OK);
@@ -333,13 +334,13 @@ async fn nothing_that_is_nested_uses_up_the_stack() {
 }
 
 #[tokio::test]
-async fn a_request_is_of_one_protocol_and_answered_in_it() {
+async fn a_request_is_answered_in_its_own_protocol() {
     let mut door = Door::new();
     let target = ("x-amz-target", "Route53AutoNaming_v20170314.ListNamespaces");
-    // The path suffices, with whatever stands before it.
+    // The end of the path is enough; any prefix is allowed.
     let request = Request::post(format!("/prefix{PATH}/ListNamespaces")).body(Full::default()).unwrap();
     assert_eq!(door.send(request).await.value(), json!({"Namespaces": []}));
-    // The target goes before the path.
+    // `X-Amz-Target` wins over the path.
     let request = Request::post(format!("{PATH}/ListServices")).header(target.0, target.1);
     let answer = door.send(request.body(Full::default()).unwrap()).await;
     assert_eq!(answer.body, r#"{"Namespaces":[]}"#);

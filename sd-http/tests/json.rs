@@ -1,6 +1,6 @@
-//! awsJson1.1 without a socket: what a request becomes, what a response looks like, what is refused and how.
+//! awsJson1.1 without a socket: how requests are decoded, responses encoded, and malformed requests refused.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -56,7 +56,7 @@ impl Door {
         error(&answer)
     }
 
-    /// A namespace `app.local` and a service `web` in it; the service's id.
+    /// Creates the namespace `app.local` with the service `web`. Returns the service's id.
     async fn web(&mut self) -> String {
         self.ok("CreatePrivateDnsNamespace", json!({"Name": "app.local", "Vpc": "vpc-1"})).await;
         let listed = self.ok("ListNamespaces", json!({})).await;
@@ -222,7 +222,7 @@ async fn updates_have_the_shapes_of_the_api() {
     ] {
         let request = json!({"Id": id, "UpdaterRequestId": "u", "Namespace": change});
         let started = door.ok(operation, request.clone()).await;
-        assert_eq!(door.ok(operation, request).await, started, "sent again");
+        assert_eq!(door.ok(operation, request).await, started, "a repeated request");
         let told = door.ok("GetOperation", json!({"OperationId": started["OperationId"]})).await;
         assert_eq!(told["Operation"]["Type"], "UPDATE_NAMESPACE");
         assert_eq!(told["Operation"]["Targets"], json!({"NAMESPACE": id}));
@@ -255,7 +255,7 @@ async fn updates_have_the_shapes_of_the_api() {
         found["DnsConfig"],
         json!({"NamespaceId": zone, "RoutingPolicy": "MULTIVALUE", "DnsRecords": [{"Type": "A", "TTL": 5}]})
     );
-    // What is left out goes.
+    // UpdateService deletes what the request omits.
     door.ok("UpdateService", json!({"Id": service, "Service": {}})).await;
     let found = &door.ok("GetService", json!({"Id": service})).await["Service"];
     assert_eq!((&found["DnsConfig"], &found["Type"]), (&json!({}), &json!("HTTP")));
@@ -276,7 +276,7 @@ async fn a_revision_is_a_number() {
 }
 
 #[tokio::test]
-async fn a_report_of_health_is_answered_with_nothing() {
+async fn a_health_report_is_answered_with_an_empty_structure() {
     let mut door = Door::new();
     door.ok("CreateHttpNamespace", json!({"Name": "app"})).await;
     let namespace = door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
@@ -322,7 +322,7 @@ async fn tags_have_the_shapes_of_the_api() {
 }
 
 #[tokio::test]
-async fn attributes_of_services_have_the_shapes_of_the_api() {
+async fn service_attributes_have_the_shapes_of_the_api() {
     let mut door = Door::new();
     let service = door.web().await;
     let arn = format!("arn:aws:servicediscovery:us-east-1:123456789012:service/{service}");
@@ -348,7 +348,7 @@ async fn attributes_of_services_have_the_shapes_of_the_api() {
 }
 
 #[tokio::test]
-async fn quotas_answer_with_the_codes_of_the_api() {
+async fn exceeded_quotas_have_the_codes_of_the_api() {
     let quotas = Quotas::aws().with(Quota::Namespaces, 1);
     let cloud_map =
         CloudMap::builder(MemoryRegistry::new()).clock(ManualClock::default()).quotas(quotas).build();
@@ -365,7 +365,7 @@ async fn quotas_answer_with_the_codes_of_the_api() {
 }
 
 #[tokio::test]
-async fn errors_carry_code_message_and_their_members() {
+async fn errors_have_a_code_a_message_and_their_members() {
     let mut door = Door::new();
     let service = door.web().await;
     let namespace = door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
@@ -442,7 +442,7 @@ async fn bad_attributes_change_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_refused_with_a_reason() {
+async fn malformed_bodies_are_refused_with_a_reason() {
     let mut door = Door::new();
     for body in
         ["{", "[]", "\"x\"", r#"{"Name": 1}"#, r#"{"Name": "a"} trailing"#, "\u{0}", r#"{"Tags": {}}"#]
@@ -458,14 +458,14 @@ async fn what_is_no_request_is_refused_with_a_reason() {
     let answer = door.raw("CreateHttpNamespace", vec![b' '; BODY_LIMIT + 1]).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(error(&answer).0, "RequestEntityTooLargeException");
-    // As deep as the limit allows: no stack is used up.
+    // The deepest nesting that the limit allows does not overflow the stack.
     let answer = door.raw("CreateHttpNamespace", format!("{{\"X\":{}", "[".repeat(500_000))).await;
     assert_eq!(error(&answer).0, "SerializationException");
     assert_eq!(door.ok("ListNamespaces", json!({})).await, json!({"Namespaces": []}));
 }
 
 #[tokio::test]
-async fn operations_that_are_not_there_say_so() {
+async fn unknown_operations_are_refused() {
     let mut door = Door::new();
     let answer = door.raw("CreateEverything", "{}").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -475,7 +475,7 @@ async fn operations_that_are_not_there_say_so() {
 }
 
 #[tokio::test]
-async fn a_request_of_another_protocol_is_told_of_both() {
+async fn a_request_in_an_unknown_protocol_is_told_both_protocols() {
     let mut door = Door::new();
     let request = Request::post("/service/Route53AutoNaming_v20170314/operation/ListNamespaces")
         .header("smithy-protocol", "rpc-v2-json")
@@ -491,7 +491,7 @@ async fn a_request_of_another_protocol_is_told_of_both() {
 }
 
 #[tokio::test]
-async fn the_service_claims_what_is_its_own() {
+async fn the_service_claims_only_cloud_map_requests() {
     let claims = |name: &str, value: &str, path: &str| {
         CloudMapService::claims(&Request::post(path).header(name, value).body(()).unwrap())
     };

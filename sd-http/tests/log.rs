@@ -1,6 +1,6 @@
-//! Log lines of a request. In a test program of its own, because `tracing` caches its view of loggers for all threads.
+//! Log lines of a request. This is a test program of its own because `tracing` caches its subscribers for all threads.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     io,
@@ -31,7 +31,7 @@ impl io::Write for Log {
 }
 
 #[tokio::test]
-async fn everything_logged_for_a_request_has_its_id() {
+async fn every_log_line_of_a_request_has_its_id() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

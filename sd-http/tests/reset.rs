@@ -1,6 +1,6 @@
-//! Starting over through HTTP: by the path of moto's server and on the admin port.
+//! Resets over HTTP: by the path of moto's server and on the admin port.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -13,7 +13,7 @@ use sd_core::{
 use sd_http::{AdminRoutes, CloudMapService, Readiness};
 use tower_service::Service;
 
-/// One registry behind both doors, with a namespace in two accounts.
+/// One registry behind both ports, with a namespace in each of two accounts.
 struct Doors {
     cloud_map: CloudMap,
     api: CloudMapService,
@@ -39,7 +39,7 @@ impl Doors {
         }
     }
 
-    /// How many namespaces and operations there are.
+    /// The number of namespaces and operations.
     fn count(&self) -> usize {
         let count = |scope| {
             let api = self.cloud_map.at(scope);
@@ -78,7 +78,7 @@ async fn a_post_deletes_everything_in_all_accounts() {
     for path in [MOTO, ADMIN] {
         doors.fill().await;
         assert_eq!(doors.count(), 4);
-        // The second time there is nothing left to delete.
+        // The second request finds nothing to delete.
         for _ in 0..2 {
             let answer = doors.send(Method::POST, path, &[]).await;
             assert_eq!(answer.status(), StatusCode::OK);
@@ -104,7 +104,7 @@ async fn other_methods_delete_nothing() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_delete_nothing() {
+async fn pages_of_foreign_origins_delete_nothing() {
     let mut doors = Doors::new();
     doors.fill().await;
     for path in [MOTO, ADMIN] {
@@ -121,7 +121,7 @@ async fn pages_of_other_origins_delete_nothing() {
 }
 
 #[tokio::test]
-async fn a_request_of_the_api_at_that_path_is_answered_as_such() {
+async fn an_api_request_to_the_reset_path_is_an_api_request() {
     let mut doors = Doors::new();
     doors.fill().await;
     let target = [("x-amz-target", "Route53AutoNaming_v20170314.ListNamespaces")];
@@ -130,6 +130,6 @@ async fn a_request_of_the_api_at_that_path_is_answered_as_such() {
     let cbor = [("smithy-protocol", "rpc-v2-cbor")];
     assert_eq!(doors.send(Method::POST, MOTO, &cbor).await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(doors.count(), 4);
-    // For a host that tells requests apart, it is not of Cloud Map.
+    // A host does not take it for a Cloud Map request.
     assert!(!CloudMapService::claims(&Request::post(MOTO).body(()).unwrap()));
 }

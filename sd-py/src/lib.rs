@@ -1,4 +1,4 @@
-//! The place of the Python package. **There is nothing in it yet.**
+//! The Python package. **This crate is still empty.**
 //!
-//! It will be a wheel with the engine, the HTTP door and the DNS door inside, and a pytest plugin with fixtures that need
-//! no set-up. Until then Python reaches Cloud Map as any AWS client does, through `sd-server`.
+//! It will be a wheel with the engine, the HTTP door and the DNS door, and a pytest plugin whose fixtures need no setup.
+//! Until then, Python programs use `sd-server` like any other AWS client.

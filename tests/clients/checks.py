@@ -1,4 +1,4 @@
-"""What the clients in Python share: a table of checks, which prints what the runner reads."""
+"""Shared by the Python clients: a table of checks that prints the lines that run.py reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NUMBERS: Iterator[int] = iter(range(1, 10_000))
 
 
 def check(identifier: str):
-    """Enters a function as this check."""
+    """Registers a function as this check."""
 
     def register(function: Callable[[], None]) -> Callable[[], None]:
         CHECKS[identifier] = function
@@ -24,17 +24,17 @@ def check(identifier: str):
 
 
 def name(prefix: str = "n") -> str:
-    """A name that no other check has."""
+    """A name that no other check uses."""
     return f"{prefix}-{next(_NUMBERS)}"
 
 
 def equal(got: Any, expected: Any) -> None:
     if got != expected:
-        raise AssertionError(f"{got!r} is not {expected!r}")
+        raise AssertionError(f"expected {expected!r}, got {got!r}")
 
 
 def run_all(at_once: int = 1) -> int:
-    """Does the checks, so many at once, and returns the exit status."""
+    """Runs the checks, `at_once` of them concurrently, and returns the exit status."""
 
     def run(identifier: str, function: Callable[[], None]) -> bool:
         try:

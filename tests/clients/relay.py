@@ -1,4 +1,4 @@
-"""A TCP relay on loopback that remembers what went through it: how many connections, which request lines."""
+"""A TCP relay on loopback that records connections and request lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REQUEST_LINE = re.compile(rb"POST (\S+) HTTP/1\.[01]\r\n")
 
 
 class Relay:
-    """Passes bytes on to `target` as they come, from any number of connections."""
+    """Forwards bytes to `target` from any number of connections."""
 
     def __init__(self, target: tuple[str, int]):
         self._target = target
@@ -47,23 +47,23 @@ class Relay:
 
     @property
     def connections(self) -> int:
-        """How many were made."""
+        """The number of connections so far."""
         with self._lock:
             return self._connections
 
     @property
     def targets(self) -> list[str]:
-        """The targets of the requests, as they were written."""
+        """The targets of the requests, verbatim."""
         with self._lock:
             return [target.decode() for target in _REQUEST_LINE.findall(bytes(self._sent))]
 
     @property
     def continued(self) -> bool:
-        """Whether a request has expected a 100, and got it."""
+        """Whether a request expected a 100 and got it."""
         with self._lock:
             expected = b"\r\nexpect: 100-continue\r\n" in bytes(self._sent).lower()
             return expected and b"HTTP/1.1 100 " in bytes(self._received)
 
     def close(self) -> None:
-        """Takes no more connections."""
+        """Accepts no more connections."""
         self._listener.close()

@@ -1,13 +1,20 @@
-"""Runs the clients of AWS's SDKs against sd-server: each does all the checks of checks.json.
+"""Runs a client of each AWS SDK against sd-server. Each does all checks of checks.json.
 
     run.py SD_SERVER NAME=COMMAND...
 
-A client is a program that prints a line for each check, `ok ID` or `not ok ID: why`, and reads from its environment what to
-talk to: SD_ENDPOINT (operations are done at once), SD_ENDPOINT_TIMED (`--timing aws`), SD_ENDPOINT_QUOTAS (`--quotas aws`),
-SD_ENDPOINT_IPV6, SD_KEEP_ALIVE, SD_EXPECT (endpoints, too), SD_PROXY (the URL of an HTTP proxy); AWS_ENDPOINT_URL, which is
-SD_ENDPOINT, the Region, and an access key that is an account of its own. What a client cannot do stands in not-applicable.json with the reason; it must not print it.
+A client is a program that prints a line for each check: `ok ID` or `not ok ID: reason`. Its environment has the endpoints:
 
-Every snippet of sd-http/docs/clients.md has to be in the program that its comment names.
+    SD_ENDPOINT, AWS_ENDPOINT_URL   a server whose operations are done at once
+    SD_ENDPOINT_TIMED               a server with `--timing aws`
+    SD_ENDPOINT_QUOTAS              a server with `--quotas aws`
+    SD_ENDPOINT_IPV6                a server on ::1
+    SD_KEEP_ALIVE, SD_EXPECT        endpoints for the checks of connections
+    SD_PROXY                        the URL of an HTTP proxy
+
+It also has the Region, and an access key that is the client's own account. A check that a client cannot do is listed in
+not-applicable.json with a reason, and must not be printed.
+
+Every snippet of sd-http/docs/clients.md must be in the program that its comment names.
 """
 
 from __future__ import annotations
@@ -35,27 +42,27 @@ CHECKS: dict[str, str] = json.loads((HERE / "checks.json").read_text())
 NOT_APPLICABLE: dict[str, dict[str, str]] = json.loads((HERE / "not-applicable.json").read_text())
 PAGE = ROOT / "sd-http" / "docs" / "clients.md"
 REGION = "us-east-1"
-LONGEST = 600  # seconds that a client may take
+LONGEST = 600  # seconds; the time limit of a client
 VARIABLES = ("XDG_CACHE_HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR", "GOPATH", "GOCACHE", "GOFLAGS", "GOPROXY")
 
 
 class Evidence:
-    """What the runner sees of a client by itself."""
+    """What the runner itself observes of a client."""
 
     def __init__(self, api: tuple[str, int]):
         self.keep_alive, self.expect, self.proxy = Relay(api), Relay(api), Relay(api)
 
     def complaint(self, check: str) -> str | None:
-        """Why a check that the client calls ok is not."""
+        """Why a check that the client reports as ok has failed, if it has."""
         if check == "wire.keep-alive" and (self.keep_alive.connections, len(self.keep_alive.targets)) != (1, 10):
             return f"{len(self.keep_alive.targets)} calls on {self.keep_alive.connections} connections"
         if check == "wire.expect-continue" and not self.expect.continued:
-            return "there was no 100 (Continue)"
+            return "there was no 100 Continue"
         if check == "wire.proxy":
             wanted = {f"{prefix}servicediscovery.{REGION}.amazonaws.com" for prefix in ("", "data-")}
             seen = {re.sub(r"^http://([^/:]+)(:80)?/.*$", r"\1", target) for target in self.proxy.targets}
             if seen != wanted:
-                return f"the targets were {self.proxy.targets}"
+                return f"unexpected targets: {self.proxy.targets}"
         return None
 
     def close(self) -> None:
@@ -64,7 +71,7 @@ class Evidence:
 
 
 def run(name: str, command: str, variables: dict[str, str], evidence: Evidence, home: Path) -> dict[str, str | None]:
-    """What became of each check of a client: None, or a complaint."""
+    """The result of each check of a client: None, or a complaint."""
     kept = {key: os.environ[key] for key in VARIABLES if key in os.environ}
     try:
         ended = subprocess.run(
@@ -78,14 +85,14 @@ def run(name: str, command: str, variables: dict[str, str], evidence: Evidence, 
         out, status = ended.stdout, ended.returncode
         rest = ended.stderr
     except subprocess.TimeoutExpired as late:
-        out, status, rest = (late.stdout or b"").decode(), None, f"no end after {LONGEST} s"
+        out, status, rest = (late.stdout or b"").decode(), None, f"still running after {LONGEST} s"
     except OSError as error:
         out, status, rest = "", None, str(error)
     results: dict[str, str | None] = {}
     for line in out.splitlines():
         if found := re.match(r"(not )?ok (\S+?)(?:: (.*))?$", line):
             again = found[2] in results
-            results[found[2]] = "it was done twice" if again else (found[3] or "no reason") if found[1] else None
+            results[found[2]] = "the check was printed twice" if again else (found[3] or "no reason") if found[1] else None
         elif line.strip():
             rest += f"\n{line}"
     for check in results:
@@ -93,25 +100,25 @@ def run(name: str, command: str, variables: dict[str, str], evidence: Evidence, 
     reasons = NOT_APPLICABLE.get(name, {})
     for check in sorted(CHECKS.keys() | results.keys() | reasons.keys()):
         if check not in CHECKS:
-            results[check] = "checks.json does not know it"
+            results[check] = "checks.json has no such check"
         elif check in reasons and check in results:
-            results[check] = "it is done: drop the reason in not-applicable.json"
+            results[check] = "the check was done: remove it from not-applicable.json"
         elif check not in results and check not in reasons:
-            results[check] = f"it was not done (status {status}): {rest.strip()[-2000:]}"
+            results[check] = f"the check was not done (exit status {status}): {rest.strip()[-2000:]}"
     return results
 
 
 def snippets() -> list[str]:
-    """What of the page's code is not in the programs that it says it is from."""
+    """The snippets of the page that are not in the programs that they name."""
     complaints = []
     parts = re.findall(r"<!-- (\S+) -->\n+```\S*\n(.*?)```", PAGE.read_text(), re.DOTALL)
     blocks = len(re.findall(r"^```\S+$", PAGE.read_text(), re.MULTILINE))
     if len(parts) != blocks or not parts:
-        complaints.append(f"{len(parts)} of {blocks} code blocks say where they are from")
+        complaints.append(f"only {len(parts)} of {blocks} code blocks name a program")
     for path, code in parts:
         lines = (ROOT / path).read_text().splitlines()
         wanted = code.splitlines()
-        # As it stands there, but for the indentation.
+        # Indentation may differ.
         found = any(
             textwrap.dedent("\n".join(lines[i : i + len(wanted)])).splitlines() == wanted
             for i in range(len(lines) - len(wanted) + 1)
@@ -124,7 +131,7 @@ def snippets() -> list[str]:
 def main() -> int:
     binary, *clients = sys.argv[1:]
     report = Report()
-    report.check("the page about clients says what the clients do", snippets())
+    report.check("every snippet of docs/clients.md is in a client", snippets())
     if not has_ipv6():
         report.fail("this machine has no IPv6 loopback address")
     with contextlib.ExitStack() as stack:

@@ -1,10 +1,10 @@
-//! Sends the largest request of each list and map of the API, for `check.py`, which counts the instructions.
+//! Sends the largest request of each list and map of the API, so that `check.py` can count its instructions.
 //!
 //! ```text
-//! sd-costs OCTETS [OCTETS...]
+//! sd-costs BYTES [BYTES...]
 //! ```
 //!
-//! Calls each request with a body of each size, and prints a line for each call: the octets, and what was sent.
+//! Sends each request with a body of each size, and prints a line per call: the body's size and the request's name.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is read")]
@@ -15,13 +15,13 @@ use sd_core::{Action, SyncScopedCloudMap};
 use sd_http::typed;
 use sd_tests::largest::{all, filled};
 
-/// The instances of the service, each of which was an operation.
+/// The instances of the service. Each registration was an operation.
 const INSTANCES: usize = 2000;
 
 fn main() -> ExitCode {
     let sizes: Result<Vec<usize>, _> = env::args().skip(1).map(|size| size.parse()).collect();
     let Ok(sizes) = sizes else {
-        eprintln!("sd-costs OCTETS [OCTETS...]");
+        eprintln!("sd-costs BYTES [BYTES...]");
         return ExitCode::from(2);
     };
     match run(&sizes) {
@@ -45,7 +45,7 @@ fn run(sizes: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
-/// What is measured. `check.py` knows it by this name.
+/// The function whose instructions are counted. `check.py` finds it by this name.
 #[inline(never)]
 fn measured_call(cloud_map: &SyncScopedCloudMap, action: Action, body: &[u8]) -> bool {
     typed::call_sync(cloud_map, action, body).is_ok()

@@ -1,9 +1,9 @@
-"""Counts the instructions of the slowest inputs that sd-fuzz has found, beside those of a plain one.
+"""Bounds the instructions of the slowest inputs that sd-fuzz has found, relative to a plain input.
 
     slowest.py SD_FUZZ CORPUS FOUND TARGET...
 
-CORPUS and FOUND are directories with one of each TARGET: the corpus, and what `sd-fuzz mutate` has written. Instructions are the
-same in every run, so a bound on them is one on work and not on time. callgrind (valgrind) counts them.
+CORPUS and FOUND have a directory for each TARGET: the corpus, and the output of `sd-fuzz mutate`. Instructions are the same in
+every run, so the bounds do not depend on time. callgrind (valgrind) counts them.
 """
 
 from __future__ import annotations
@@ -21,33 +21,32 @@ from session import Report  # noqa: E402
 
 
 COUNTED = "sd_fuzz::replayed"
-"""The function that does the work for an input. Patterns would not do for --dump-after."""
+"""The function whose instructions count. --dump-after takes no patterns."""
 
 
 class Bound(NamedTuple):
-    """How much an input may cost, as a multiple of what a plain one costs."""
+    """The cost that an input may have, as a multiple of the cost of a plain one."""
 
     plain: str
-    """The name of the plain input in the corpus."""
+    """The file name of the plain input in the corpus."""
     refused: float
     taken: float
-    octets: int | None
-    """Costs are of each octet, and an input of fewer octets than this may cost as much as one that has them. None: costs are
-    of the whole input, however long it is."""
+    free: int | None
+    """Costs are per byte, and inputs shorter than this count as this long. None: costs are per input, however long it is."""
 
 
 BOUNDS = {
-    # A decoder reads each octet once.
+    # A decoder reads each byte once.
     "json": Bound("RegisterInstance", 6, 6, 128),
     "cbor": Bound("RegisterInstance", 6, 6, 128),
-    # What is refused costs about as much as a query; what is answered, by the records of the answer.
+    # A refusal costs about as much as a plain query. An answer costs as much as its records.
     "dns": Bound("a", 3, 10, None),
     "upstream": Bound("a", 4, 4, 128),
 }
 
 
 def instructions(fuzz: str, target: str, files: list[Path]) -> list[int]:
-    """What each input costs. callgrind counts within one function, and writes and forgets the count whenever it returns."""
+    """The instructions of each input. callgrind counts within one function, and dumps the count whenever it returns."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory, "counts")
         options = [f"--callgrind-out-file={out}", f"--toggle-collect={COUNTED}", f"--dump-after={COUNTED}"]
@@ -61,7 +60,7 @@ def instructions(fuzz: str, target: str, files: list[Path]) -> list[int]:
 def _total(path: Path) -> int:
     total = re.search(r"^totals: (\d+)$", path.read_text(), re.MULTILINE)
     if not total or total[1] == "0":
-        raise RuntimeError(f"{path} counts nothing: is there a function {COUNTED}?")
+        raise RuntimeError(f"{path} has no instructions: does the function {COUNTED} exist?")
     return int(total[1])
 
 
@@ -74,22 +73,22 @@ def main(fuzz: str, corpus: Path, found: Path, targets: list[str]) -> int:
         try:
             counts = instructions(fuzz, target, [plain, *slow])
         except (RuntimeError, OSError) as error:
-            report.fail(f"{target}: the instructions are counted", str(error))
+            report.fail(f"{target}: count the instructions", str(error))
             continue
         costs = [
-            count if bound.octets is None else count / max(path.stat().st_size, bound.octets)
+            count if bound.free is None else count / max(path.stat().st_size, bound.free)
             for path, count in zip([plain, *slow], counts)
         ]
-        each = "" if bound.octets is None else ", for each octet"
+        each = "" if bound.free is None else " per byte"
         for kind in "refused", "taken":
             limit = getattr(bound, kind)
             rows = [
-                (cost / costs[0], f"{count} instructions, {path.stat().st_size} octets, {path}")
+                (cost / costs[0], f"{count} instructions, {path.stat().st_size} bytes, {path}")
                 for path, count, cost in zip(slow, counts[1:], costs[1:])
                 if path.name.startswith(kind)
             ]
             ratio, row = max(rows, default=(0, "none"))
-            step = f"{target}, {kind}: the slowest costs {ratio:.1f} times a plain one{each} ({row})"
+            step = f"{target}, {kind}: the slowest input costs {ratio:.1f} times as much{each} as a plain one ({row})"
             report.check(step, [f"expected  at most {limit} times"] if not 0 < ratio <= limit else [])
     return report.close()
 

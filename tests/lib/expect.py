@@ -1,4 +1,4 @@
-"""What must come back from a command: each expectation turns a reply into a list of complaints."""
+"""Expectations of commands: each turns a reply into a list of complaints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from session import Reply, Shell
 
 ABSENT = object()
-"""Stands for a member that must not be there."""
+"""Stands for a missing member."""
 
 
 class Var:
@@ -21,21 +21,21 @@ class Var:
 
 
 class Keep:
-    """A string of this form, which the shell variable is set to for the commands that follow."""
+    """A string of this form. The shell variable is set to it for later commands."""
 
     def __init__(self, name: str, form: str):
         self.name, self.form = name, form
 
 
 class AnyOrder:
-    """These elements, in whatever order."""
+    """These elements in any order."""
 
     def __init__(self, *elements: Any):
         self.elements = elements
 
 
 def compare(expected: Any, got: Any, shell: Shell, where: str = "") -> Iterator[str]:
-    """Yields where `got` is not as expected. Of an object only the expected members are looked at."""
+    """Yields the differences between `got` and `expected`. Objects may have further members."""
     if isinstance(expected, dict) and isinstance(got, dict):
         for name, value in expected.items():
             yield from compare(value, got.get(name, ABSENT), shell, f"{where}.{name}".lstrip("."))
@@ -87,7 +87,7 @@ class Done:
 
 
 class Json:
-    """The command succeeds and prints a JSON document that has these members."""
+    """The command succeeds and prints a JSON document with these members."""
 
     def __init__(self, members: dict[str, Any]):
         self.members = members
@@ -104,16 +104,16 @@ class Json:
 
 
 class Error:
-    """The AWS CLI reports an error of this code that came from the service."""
+    """The AWS CLI reports an error of the service with this code."""
 
-    STATUS = (255, 254)  # CLI 1 and CLI 2; both have other reasons for 255, hence the look at the text
+    STATUS = (255, 254)  # CLI 1 and CLI 2; both use 255 for other errors too, so the text counts
 
     def __init__(self, code: str, message: str = ""):
         self.code, self.message = code, message
 
     def complaints(self, reply: Reply, shell: Shell) -> list[str]:
         text = re.search(r"An error occurred \((.*?)\) when calling the .*? operation: *(.*)", reply.err)
-        code, message = text.groups() if text else ("no error of the service", "")
+        code, message = text.groups() if text else ("not an error of the service", "")
         complaints = status(self.STATUS, reply)
         complaints += compare(self.code, code, shell, "the error code")
         complaints += compare(re.compile(re.escape(self.message)), message, shell, "the error message")
@@ -121,7 +121,7 @@ class Error:
 
 
 class Sets:
-    """The command succeeds and has set a shell variable to this value."""
+    """The command succeeds and sets a shell variable to this value."""
 
     def __init__(self, name: str, value: Any):
         self.name, self.value = name, value
@@ -131,23 +131,23 @@ class Sets:
 
 
 class Text:
-    """The command succeeds and its output has each of these regular expressions somewhere, line by line."""
+    """The command succeeds and its output matches each of these regular expressions in some line."""
 
     def __init__(self, *forms: str):
         self.forms = [re.compile(form, re.MULTILINE) for form in forms]
 
     def complaints(self, reply: Reply, shell: Shell) -> list[str]:
         missing = [form for form in self.forms if not form.search(reply.out)]
-        return status((0,), reply) + [f"expected  output with {form.pattern}" for form in missing]
+        return status((0,), reply) + [f"expected  output that matches {form.pattern}" for form in missing]
 
 
 def soa(zone: str, ttl: int) -> tuple:
-    """The SOA record of a zone; resolvers keep a negative answer for the lesser of its TTL and its last field."""
+    """The SOA record of a zone. Resolvers cache a negative answer for the smaller of its TTL and its last field."""
     return (zone, ttl, "SOA", re.compile(rf" {ttl}$"))
 
 
 class Dns:
-    """dig gets an answer with this status and these records, (name, TTL, type, data) in any order, and no others."""
+    """dig gets an answer with this status and exactly these records: (name, TTL, type, data), in any order."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class Dns:
     def complaints(self, reply: Reply, shell: Shell) -> list[str]:
         header = re.search(r"^;; ->>HEADER<<-.* status: (\w+),.*\n;; flags: ([\w ]*);", reply.out, re.MULTILINE)
         if not header:
-            return status((0,), reply) + ["expected  an answer\ngot       none"]
+            return status((0,), reply) + ["expected  an answer\ngot       no answer"]
         flags = header[2].split()
         complaints = status((0,), reply)
         complaints += compare(self.status, header[1], shell, "the status")
@@ -173,7 +173,7 @@ class Dns:
 
 
 def _section(text: str, name: str) -> list[tuple]:
-    """The records of one section of dig's output. Names are lower-cased: DNS does not tell cases apart."""
+    """The records of one section of dig's output. Names are in lower case, because DNS ignores case."""
     section = re.search(rf"^;; {name} SECTION:\n((?:[^;\s].*\n)*)", text, re.MULTILINE)
     records = []
     for line in section[1].splitlines() if section else []:

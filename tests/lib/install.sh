@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# What the stages need beyond a checkout and Rust, brought to a machine that lacks it. Sourced by tests/run.
+# Installs what the stages need beyond a checkout and Rust. Sourced by tests/run.
 #
-# Each function succeeds when the thing is there afterwards. Output goes to the log of the stage that asked.
+# Each function succeeds if its tool is available afterwards. Output goes to the log of the calling stage.
 
 awscli=1.46.3
-boto3=1.44.5 # the first whose model has rpc-v2-cbor and the statuses of errors is 1.44.1
-node_js=20.19.0 # for machines whose own is older
+boto3=1.44.5 # 1.44.1 is the first whose model has rpc-v2-cbor and error statuses
+node_js=20.19.0 # used if the machine's is older
 cargo_deny=0.20.2
 cargo_mutants=27.1.0 # for tests/mutants
-go_toolchain=1.26.8 # where the machine's is too old
+go_toolchain=1.26.8 # used if the machine's is too old
 dnspython=2.9.2
-moto=5.2.5 # what tests/bench/http is compared with
+moto=5.2.5 # tests/bench/http compares with it
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 export HOME
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sd
 aws_bin=$cache/awscli/bin
-PATH=$PATH:/usr/sbin:/sbin # where ip is, for users who do not have them
+PATH=$PATH:/usr/sbin:/sbin # `ip` is there; not every user's PATH has it
 
-# need_tools COMMAND=PACKAGE...: the commands that are missing are installed from Debian's or Ubuntu's packages.
+# need_tools COMMAND=PACKAGE...: installs missing commands from Debian or Ubuntu packages.
 need_tools() {
   local tool packages=()
   for tool in "$@"; do
@@ -33,7 +33,7 @@ apt_install() {
   logged "${apt[@]}" update && logged "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
-# rustup looks for its toolchains under HOME. When HOME is another one, they are beside the cargo that is on PATH.
+# rustup looks for toolchains under HOME. If HOME was changed, they are near the cargo on PATH.
 need_rust() {
   local cargo home
   cargo=$(type -P cargo) || return
@@ -48,8 +48,8 @@ need_rust() {
   return 1
 }
 
-# Sets `python` to a Python 3.9 or newer that can make virtual environments. What is first on PATH need not be one:
-# Debian's python3 lacks venv until python3-venv is there, and a version manager's shim may not work at all.
+# Sets `python` to a Python 3.9 or newer with venv. The first one on PATH may not do: Debian's python3 lacks venv without
+# python3-venv, and a version manager's shim may not work at all.
 need_python() {
   local attempt
   for attempt in 1 2; do
@@ -69,7 +69,7 @@ need_awscli() {
     logged "$aws_bin/python" -m pip install --quiet "awscli==$awscli"
 }
 
-# need_module MODULE VERSION [PACKAGE]: a virtual environment of its own with this version of a Python module.
+# need_module MODULE VERSION [PACKAGE]: installs this version of a Python module in its own virtual environment.
 need_module() {
   local found venv=$cache/$1
   found=$("$venv/bin/python" -c "import $1; print($1.__version__)" 2>&1) && [ "$found" = "$2" ] && return
@@ -101,8 +101,8 @@ need_cargo_mutants() {
   logged cargo install --locked --quiet --root "$cache/cargo-mutants" --version "$cargo_mutants" cargo-mutants
 }
 
-# Sets `go` to a Go that the client's go.mod allows. Where Debian's or Ubuntu's Go is too old, it gets a newer toolchain, which
-# is a module as well; but modules have no executable files.
+# Sets `go` to a Go that the client's go.mod allows. If the distribution's Go is too old, downloads a toolchain, which is a
+# Go module. Modules have no executable files, so chmod restores these.
 need_go() {
   local version oldest
   type -P go >/dev/null || apt_install golang-go ca-certificates || return
@@ -120,12 +120,12 @@ need_go() {
   fi
 }
 
-# What the client in Go is built of.
+# The modules of the Go client.
 need_go_client() {
   need_go && logged "$go" -C tests/clients/go mod download
 }
 
-# The libraries of the client in Java, which Maven copies when pom.xml is another one than before.
+# The libraries of the Java client. Maven copies them when pom.xml has changed.
 need_java() {
   need_tools javac=default-jdk-headless mvn=maven || return
   cmp -s tests/clients/java/pom.xml "$cache/java/pom.xml" && return
@@ -135,8 +135,8 @@ need_java() {
     cp tests/clients/java/pom.xml "$cache/java/"
 }
 
-# Sets `node` to a Node.js that the client's package.json allows, and `npm`. Where Debian's or Ubuntu's is too old, a newer one
-# is on npm as well.
+# Sets `node` to a Node.js that the client's package.json allows, and `npm`. If the distribution's Node.js is too old, installs
+# one from npm.
 need_node() {
   local major package
   npm=(npm --silent --no-audit --no-fund --ignore-scripts --cache "$cache/npm")
@@ -151,7 +151,7 @@ need_node() {
   fi
 }
 
-# What the client in JavaScript is made of.
+# The packages of the JavaScript client.
 need_js() {
   local lock=tests/clients/js/package-lock.json
   need_node || return
@@ -160,7 +160,7 @@ need_js() {
   cp "$lock" "$cache/js/" && logged "${npm[@]}" ci --prefix "$cache/js" && cp "$lock" "$cache/js/node_modules/.sd-lock"
 }
 
-# What the checks with real clients need; names what is missing.
+# What the checks with real clients need. Reports what is missing.
 need_clients() {
   need_netns || return
   if ! need_tools dig=bind9-dnsutils nslookup=bind9-dnsutils curl=curl; then
@@ -173,14 +173,14 @@ need_clients() {
   return 1
 }
 
-# What checks on a network of their own need; names what is missing.
+# What checks in a network namespace need. Reports what is missing.
 need_netns() {
   if ! need_tools ip=iproute2 unshare=util-linux; then
     cannot "ip or unshare is missing and cannot be installed"
   elif ! need_python; then
-    cannot "there is no Python 3.9 or newer with venv"
+    cannot "Python 3.9 or newer with venv is missing"
   elif ! logged tests/lib/netns.sh true; then
-    cannot "this user cannot make a network namespace"
+    cannot "this user cannot create a network namespace"
   else
     return 0
   fi

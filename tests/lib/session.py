@@ -1,6 +1,6 @@
-"""What the checks share: a bash session that is given one command at a time, a server, a report.
+"""Shared by the checks: a bash session that takes one command at a time, a server, a report.
 
-A check that is told to end (SIGTERM, by the time limit of tests/run) ends its servers and shells first.
+On SIGTERM (the time limit of tests/run), a check ends its servers and shells first.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# An exception, unlike the signal itself, runs what stands in `finally`.
+# Unlike the plain signal, an exception runs `finally` blocks.
 signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def environment(home: Path, *path: Path) -> dict[str, str]:
-    """This process's environment without what could lead a client or the server astray.
+    """This process's environment without anything that changes how clients or the server behave.
 
-    That is: settings of AWS clients and of sd-server, proxies, and the dot files of the real home. `path` is put
-    before the directories of PATH.
+    Removes settings of AWS clients and of sd-server, proxies, and the dot files of the real home. Puts `path` before
+    the directories of PATH.
     """
     kept = {
         name: value
@@ -40,7 +40,7 @@ def environment(home: Path, *path: Path) -> dict[str, str]:
 
 
 class Reply(NamedTuple):
-    """What a command left behind."""
+    """The result of a command."""
 
     status: int
     out: str
@@ -48,11 +48,11 @@ class Reply(NamedTuple):
 
 
 class SessionLost(Exception):
-    """The session, or the server behind it, is gone: no later command can tell anything."""
+    """The session or its server has ended, so later commands prove nothing."""
 
 
 class Shell:
-    """A bash that lives on between commands, so that `X=$(…)` and `eval` carry on as they do at a prompt."""
+    """A bash that keeps its state between commands, so that `X=$(…)` and `eval` work as at a prompt."""
 
     _LOOP = 'while IFS= read -r step; do . "$step" </dev/null >"$step.out" 2>"$step.err"; echo "$?"; done'
 
@@ -70,19 +70,19 @@ class Shell:
         )
 
     def run(self, command: str, seconds: float = 60) -> Reply:
-        """Runs a command as printed and returns what it left; a command that does not end is an error."""
+        """Runs a command as printed. A command that does not end in time is an error."""
         self._steps += 1
         step = self._directory / f"step-{self._steps}.sh"
         step.write_text(command + "\n", encoding="utf-8")
         try:
             print(step, file=self._bash.stdin, flush=True)
         except BrokenPipeError:
-            raise SessionLost("the shell is gone") from None
+            raise SessionLost("the shell has ended") from None
         if not select.select([self._bash.stdout], [], [], seconds)[0]:
-            raise SessionLost(f"no end after {seconds} s")
+            raise SessionLost(f"still running after {seconds} s")
         status = self._bash.stdout.readline()
         if not status:
-            raise SessionLost("it ended the shell")
+            raise SessionLost("the command ended the shell")
         return Reply(int(status), *(Path(f"{step}.{end}").read_text(errors="replace") for end in ("out", "err")))
 
     def __getitem__(self, variable: str) -> str:
@@ -92,14 +92,14 @@ class Shell:
         self.run(f"{variable}={shlex.quote(value)}")
 
     def close(self) -> None:
-        """Ends the shell and whatever it still runs."""
+        """Kills the shell and everything that it still runs."""
         end_group(self._bash, signal.SIGKILL)
         for pipe in (self._bash.stdin, self._bash.stdout):
             pipe.close()
 
 
 class Server:
-    """A server process of this test. It gets a process group, so that all of it can be ended."""
+    """A server process in its own process group, so that all of its processes can be ended."""
 
     def __init__(self, command: list[str], log: Path, env: dict[str, str], cwd: Path | None = None):
         self._log = log
@@ -120,10 +120,10 @@ class Server:
 
     def check_alive(self) -> None:
         if self._process.poll() is not None:
-            raise SessionLost(f"the server has ended with status {self._process.returncode}")
+            raise SessionLost(f"the server ended with status {self._process.returncode}")
 
     def wait_for(self, addresses: list[tuple[str, int]], seconds: float) -> None:
-        """Returns as soon as every address takes a connection."""
+        """Returns as soon as every address accepts connections."""
         deadline = time.monotonic() + seconds
         for address in addresses:
             while not _connects(address):
@@ -133,7 +133,7 @@ class Server:
                 time.sleep(0.02)  # a poll, bounded by the deadline
 
     def stop(self, seconds: float = 15) -> int | None:
-        """Asks it to end and returns its exit status, or None when it did not comply and was killed."""
+        """Ends the server and returns its exit status, or None if it had to be killed."""
         if self._process.returncode is None:
             end_group(self._process, signal.SIGTERM)
         try:
@@ -154,7 +154,7 @@ def serving(binary: str, directory: Path, *flags: str, host: str = "127.0.0.1") 
         while not (address := re.search(r"^  API +\S*:(\d+)$", running.output, re.MULTILINE)):
             running.check_alive()
             if time.monotonic() > deadline:
-                raise SessionLost(f"the server does not say where it listens: {running.output}")
+                raise SessionLost(f"the server prints no address: {running.output}")
             time.sleep(0.02)  # a poll, bounded by the deadline
         yield host.strip("[]"), int(address[1])
     finally:
@@ -162,8 +162,8 @@ def serving(binary: str, directory: Path, *flags: str, host: str = "127.0.0.1") 
 
 
 def end_group(process: subprocess.Popen, number: int) -> None:
-    """Signals the process group that `process` was started as leader of."""
-    with contextlib.suppress(ProcessLookupError):  # nothing of it is left
+    """Signals the process group that `process` leads."""
+    with contextlib.suppress(ProcessLookupError):  # it has already ended
         os.killpg(process.pid, number)
     if number == signal.SIGKILL:
         process.wait()
@@ -188,7 +188,7 @@ def has_ipv6() -> bool:
 
 
 class Report:
-    """Prints one line per step, and more of those that failed."""
+    """Prints a line per step, and details of failed steps."""
 
     def __init__(self) -> None:
         self.passed = self.failed = 0
@@ -202,7 +202,7 @@ class Report:
         self.note("FAILED", "\n".join([step, *details]))
 
     def check(self, step: str, complaints: list[str], *details: str) -> None:
-        """Counts the step; `details` are printed after the complaints, if there are any."""
+        """Counts the step as failed if there are complaints, and prints `details` after them."""
         if complaints:
             self.fail(step, *complaints, *details)
         else:
@@ -211,7 +211,7 @@ class Report:
     def checks(
         self, name: str, results: dict[str, str | None], total: int, started: float, not_applicable: dict[str, str]
     ) -> None:
-        """Counts the checks of a program that began at this monotonic time: each with a complaint, or None if it passed."""
+        """Counts the checks of a program. Each has a complaint, or None if it passed. `started` is a monotonic time."""
         for check, complaint in results.items():
             if complaint is not None:
                 self.fail(f"{name}: {check}", complaint)

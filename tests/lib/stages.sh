@@ -1,24 +1,24 @@
 # shellcheck shell=bash
-# Runs stages, counts what they ran and prints the table. Sourced by tests/run.
+# Runs stages, counts their results and prints a table. Sourced by tests/run.
 #
-# A stage NAME is a function stage_NAME that calls `count` for what it has run and `cannot` for what this machine
-# does not let it run. A stage that counts nothing and names nothing is a failure.
+# A stage NAME is a function stage_NAME. It calls `count` for its results, and `cannot` for anything that this machine
+# cannot run. A stage that calls neither is a failure.
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sd-tests.XXXXXX")
-limit=30m       # the longest that a command may take
-child=          # the command that runs
+limit=30m       # the time limit of a command
+child=          # the running command
 trap 'end_child; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-stage=          # the current one
+stage=          # the current stage
 log=$work/log   # its output
 output=         # the output of its last command
 commands=0
-shown=          # not empty when the log has been on the screen
-passed=0        # what it has counted
+shown=          # not empty if the log has been printed
+passed=0        # its results
 failed=0
-not_ok=         # the stages that others cannot build upon
+not_ok=         # stages that failed or were skipped
 table=()        # one line per stage
 skipped=()      # what could not run on this machine
 all_passed=0
@@ -29,13 +29,13 @@ count() {
   passed=$((passed + $1)) failed=$((failed + $2))
 }
 
-# cannot REASON: this machine cannot run the stage, or a part of it.
+# cannot REASON: this machine cannot run the stage or a part of it.
 cannot() {
   skipped+=("$stage: $*")
 }
 
-# The output of a stage goes to its log. The log is shown as it comes on a terminal, and else when the stage is not
-# ok.
+# The output of a stage goes to its log. A terminal shows the log as it is written. Otherwise it is printed if the stage
+# fails.
 logged() {
   if [ -t 1 ]; then
     streamed "$@"
@@ -44,14 +44,14 @@ logged() {
   fi
 }
 
-# As `logged`, and shown in any case: for commands that print a line per step.
+# As `logged`, but always shown: for commands that print a line per step.
 streamed() {
   shown=yes
   limited --show "$@"
 }
 
-# limited [--show] COMMAND: ends a command that hangs, so that the table is printed all the same. Each command has a file
-# for its output, which a process that outlives the command can hold open without holding up anything here.
+# limited [--show] COMMAND: ends a command that hangs, so that the table is still printed. Each command writes to its own
+# file, so that a process that outlives the command and keeps the file open delays nothing.
 limited() {
   local status show='' follower=''
   if [ "$1" = --show ]; then
@@ -60,7 +60,7 @@ limited() {
   fi
   commands=$((commands + 1)) output=$work/output-$commands
   : >"$output"
-  # In the background, so that a signal interrupts the wait; such commands would ignore SIGINT.
+  # In the background, so that a signal interrupts the wait. Background commands would ignore SIGINT.
   env --default-signal=INT,QUIT timeout --kill-after=30 "$limit" "$@" </dev/null >>"$output" 2>&1 &
   child=$!
   if [ -n "$show" ]; then
@@ -71,7 +71,7 @@ limited() {
   status=$?
   child=
   [ -z "$follower" ] || wait "$follower"
-  # A command can end with 124 or 137 by itself; then the line says too much.
+  # A command can end with 124 or 137 by itself, hence "or killed".
   case $status in
     124 | 137) echo "ended after $limit, or killed: $*" | tee -a "$output" ;;
   esac
@@ -79,7 +79,7 @@ limited() {
   return "$status"
 }
 
-# timeout passes the signal on to the command.
+# `timeout` passes the signal on to the command.
 end_child() {
   [ -z "$child" ] || kill "$child" 2>/dev/null
 }
@@ -89,19 +89,19 @@ check() {
   if logged "$@"; then count 1 0; else count 0 1; fi
 }
 
-# count_steps STATUS: counts by the closing line `N passed, N failed` of the last command, which ended with STATUS.
+# count_steps STATUS: counts from the last line `N passed, N failed` of the last command, which ended with STATUS.
 count_steps() {
   count_output "$1" "$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$output" | tail -n 1)"
 }
 
-# count_tests STATUS: counts by the result lines of cargo test. An ignored test counts as failed: there is to be none.
+# count_tests STATUS: counts from the result lines of cargo test. An ignored test counts as failed.
 count_tests() {
   count_output "$1" "$(awk '/^test result: /{ p += $4; f += $6 + $8 } END { print p + 0, f + 0 }' "$output")"
   sed -n 's/^test \(.*\) \.\.\. ignored.*/ignored, which counts as failed: \1/p' "$output"
 }
 
-# count_output STATUS "PASSED FAILED": a failure that the command has not counted, such as one to compile or a crash, counts
-# as one, and so does a command that has counted nothing.
+# count_output STATUS "PASSED FAILED": a failure that the command did not count, such as a compile error or a crash, counts
+# as one. So does a command that counted nothing.
 count_output() {
   local ran=${2:-0 0}
   # shellcheck disable=SC2086 # two words
@@ -138,7 +138,7 @@ run_stage() {
     if [ "${#skipped[@]}" -gt "$named" ]; then
       result=skipped
     else
-      echo "it ran nothing"
+      echo "the stage ran nothing"
       count 0 1
     fi
   fi
@@ -151,7 +151,7 @@ run_stage() {
   echo "== $stage: $result"
 }
 
-# Prints the table, what could not run, and the totals; returns whether all is well.
+# Prints the table, what could not run, and the totals. Succeeds if nothing failed.
 close_stages() {
   echo
   printf '%s\n' "${table[@]}"
@@ -161,7 +161,7 @@ close_stages() {
     printf '  %s\n' "${skipped[@]}"
     if [ "${CI:-}" = true ]; then
       all_failed=$((all_failed + ${#skipped[@]}))
-      echo "Each counts as failed, because CI is true."
+      echo "Each counts as failed, because CI=true."
     fi
   fi
   echo

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Plays small stages with stages.sh and compares the table with what they ran. Ends with `N passed, N failed`.
+# Tests stages.sh: runs small stages and checks the totals. Ends with `N passed, N failed`.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 passed=0 failed=0
 
-# expect NAME TOTALS STATUS STAGES: runs the definitions STAGES, the stages `one` and `two` in this order.
+# expect NAME TOTALS STATUS STAGES: evaluates STAGES, runs the stages `one` and `two`, and compares the last line and the status.
 expect() {
   local name=$1 totals=$2 status=$3 got ended
   got=$(
@@ -28,28 +28,28 @@ expect() {
   fi
 }
 
-# shellcheck disable=SC2016 # the stages are expanded where they are played
+# shellcheck disable=SC2016 # the stages are expanded where they run
 {
   steps='steps() { streamed sh -c "$1"; count_steps $?; }'
   expect "steps are added up" "31 passed, 0 failed" 0 "$steps"'
     stage_one() { steps "echo 10 passed, 0 failed"; steps "echo 20 passed, 0 failed"; }'
-  expect "a crash before the totals does not repeat those of the program before it" "601 passed, 1 failed" 1 "$steps"'
+  expect "a crash before the totals does not repeat those of the previous program" "601 passed, 1 failed" 1 "$steps"'
     stage_one() { steps "echo 600 passed, 0 failed"; steps "exit 101"; }'
   expect "a crash after the totals is a failure" "601 passed, 1 failed" 1 "$steps"'
     stage_one() { steps "echo 600 passed, 0 failed; exit 101"; }'
-  expect "each crash counts, whatever failed before" "2 passed, 3 failed" 1 "$steps"'
+  expect "each crash counts, even after other failures" "2 passed, 3 failed" 1 "$steps"'
     stage_one() { steps "echo 1 passed, 1 failed; exit 1"; steps "exit 101"; steps "exit 101"; }'
   expect "a program that counts nothing is a failure" "3 passed, 1 failed" 1 "$steps"'
     stage_one() { steps "echo 2 passed, 0 failed"; steps "true"; }'
   expect "zero steps are a failure" "1 passed, 1 failed" 1 "$steps"'
     stage_one() { steps "echo 0 passed, 0 failed"; }'
-  expect "the table is printed although a stage hangs" "3 passed, 1 failed" 1 "$steps"'
+  expect "the table is printed even if a stage hangs" "3 passed, 1 failed" 1 "$steps"'
     limit=1s
     stage_one() { steps "echo 2 passed, 0 failed"; steps "echo before; sleep 600"; }'
-  expect "a hang without a line of its own is ended" "1 passed, 1 failed" 1 '
+  expect "a silent command that hangs is ended" "1 passed, 1 failed" 1 '
     limit=1s
     stage_one() { check sleep 600; }'
-  expect "what outlives its command holds up nothing" "2 passed, 0 failed" 0 "$steps"'
+  expect "a process that outlives its command delays nothing" "2 passed, 0 failed" 0 "$steps"'
     stage_one() { steps "setsid sleep 5 & echo 1 passed, 0 failed"; }'
   expect "the last totals of a command count" "6 passed, 0 failed" 0 "$steps"'
     stage_one() { steps "echo 2 passed, 0 failed; echo 5 passed, 0 failed"; }'
@@ -61,8 +61,8 @@ expect() {
   expect "cargo test without a test is a failure" "1 passed, 1 failed" 1 "$results"'
     stage_one() { tests 0 0 0; }'
   expect "a stage that runs nothing is a failure" "1 passed, 1 failed" 1 'stage_one() { :; }'
-  expect "what cannot run is neither" "1 passed, 0 failed" 0 'stage_one() { cannot "it is not there"; }'
-  expect "what cannot run fails in CI" "1 passed, 1 failed" 1 'CI=true; stage_one() { cannot "it is not there"; }'
+  expect "a stage that cannot run is neither passed nor failed" "1 passed, 0 failed" 0 'stage_one() { cannot "it is missing"; }'
+  expect "a stage that cannot run fails in CI" "1 passed, 1 failed" 1 'CI=true; stage_one() { cannot "it is missing"; }'
   expect "a signal ends a command and its stage" "interrupted" 143 '
     stage_one() { streamed sh -c "kill -TERM \$0; sleep 600" $$; }
     trap "echo interrupted; exit 143" TERM'

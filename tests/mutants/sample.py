@@ -1,8 +1,8 @@
-"""Runs cargo-mutants over a sample of mutants, as tests/mutants/run says.
+"""Runs cargo-mutants on a sample of mutants. See tests/mutants/run.
 
     sample.py CARGO_MUTANTS DIRECTORY [--count N] [--seed N] [--package NAME]... [--list]
 
-DIRECTORY is for what is built and for the reports of cargo-mutants.
+DIRECTORY is for builds and for the reports of cargo-mutants.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGES = ("sd-dns", "sd-http", "sd-server")
-# What tests a mutant that its own package does not notice.
+# The packages that test a mutant which its own package does not notice.
 OTHERS = {"sd-dns": ["sd-tests", "sd-server"], "sd-http": ["sd-tests", "sd-server"], "sd-server": []}
 OUTCOMES = ("caught", "missed", "timeout", "unviable")
 
@@ -35,17 +35,17 @@ def listed(tool: str, packages: list[str]) -> list[Mutant]:
 
 
 def tested(tool: str, mutants: list[Mutant], by: list[str], out: Path) -> dict[str, list[Mutant]]:
-    """Runs mutants of one package and returns them by their outcome."""
+    """Tests mutants of one package, and returns them by outcome."""
     package = mutants[0].package
     out.mkdir(parents=True, exist_ok=True)
     command = [tool, "mutants", "--all-features", "--no-times", "--package", package, "--output", str(out)]
     command += [word for name in by for word in ("--test-package", name)]
-    # Python escapes no < and >, which are word boundaries to Rust when they are escaped.
+    # Python's re.escape leaves < and > alone. Escaped, they would be word boundaries in Rust.
     command += [word for mutant in mutants for word in ("--re", f"^{re.escape(mutant.name)}$")]
-    # 2: some were missed; 3: some took too long. Others are errors.
+    # 2: some were missed. 3: some timed out. Others are errors.
     status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
     if status not in (0, 2, 3):
-        sys.exit(f"cargo-mutants ended with {status}: {package} by the tests of {', '.join(by)}")
+        sys.exit(f"cargo-mutants ended with {status} for {package}, tested by {', '.join(by)}")
     names = {mutant.name: mutant for mutant in mutants}
     found = {
         outcome: [names[line] for line in (out / "mutants.out" / f"{outcome}.txt").read_text().splitlines()]
@@ -53,7 +53,7 @@ def tested(tool: str, mutants: list[Mutant], by: list[str], out: Path) -> dict[s
     }
     lost = names.keys() - {mutant.name for some in found.values() for mutant in some}
     if lost:
-        sys.exit(f"cargo-mutants says nothing of {sorted(lost)}")
+        sys.exit(f"cargo-mutants reports no outcome for {sorted(lost)}")
     return found
 
 
@@ -71,7 +71,7 @@ def main() -> int:
     if options.list:
         print("\n".join(mutant.name for mutant in sample))
         return 0
-    # Each mutant is built in a copy of the tree; what the crates depend on is built once.
+    # Each mutant is built in a copy of the tree. The dependencies are built once.
     os.environ["CARGO_TARGET_DIR"] = str(options.directory / "target")
     os.environ.setdefault("PROPTEST_RNG_SEED", "1")
     total: dict[str, list[Mutant]] = {outcome: [] for outcome in OUTCOMES}
@@ -81,7 +81,7 @@ def main() -> int:
         missed, others = found.get("missed", []), OTHERS[package]
         if missed and others:
             again = tested(options.tool, missed, others, options.directory / f"{package}-others")
-            # What the other packages cannot build has been built by its own.
+            # Its own package could build the mutant, so it counts as missed if the other packages cannot.
             found["missed"] = again.pop("missed") + again.pop("unviable")
             for outcome, more in again.items():
                 found[outcome] += more

@@ -1,14 +1,14 @@
-"""Runs the commands of README.md as printed there, in order.
+"""Runs the commands of README.md as printed, in order.
 
-    check.py README AWS_BIN      inside lib/netns.sh, with the release build of sd-server made before
+    check.py README AWS_BIN      inside lib/netns.sh, with an existing release build of sd-server
 
-A ```sh block counts when one of these comments is right before it, which a reader does not see:
+A ```sh block is tested if one of these comments, which readers do not see, is right before it:
 
     <!-- tested: server -->      starts the server; there is one such block
-    <!-- tested: shell -->       what to type next in another terminal
+    <!-- tested: shell -->       commands for another terminal
 
-Every command has to end with status 0 and leave what README.md says of it, which is in EXPECTED. What the text around the
-blocks mentions is asked afterwards: the routes of the admin port, and the reset.
+Every command must end with status 0 and have the result in EXPECTED. Afterwards, this tests what the text around the blocks
+mentions: the routes of the admin port, and the reset.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ WEB_1 = {
     "HealthStatus": "UNKNOWN",  # the service has no health check
     "Attributes": ATTRIBUTES,
 }
-# What each command leaves, by how it begins. A command without a row is a failure, and a row without a command.
+# The result of each command, by the beginning of the command. A command without a row is a failure, and so is a row without
+# a command.
 EXPECTED = [
     (
         "eval",
@@ -56,7 +57,7 @@ EXPECTED = [
     ("aws servicediscovery discover-instances", [Json({"Instances": [WEB_1]})]),
     ("dig", [Text(r"\A10\.0\.0\.1\n\Z")]),
 ]
-# What stands in the text, and what is left when it is typed.
+# Passages of the text, a command that tests each (None: the passage itself), and its result.
 MENTIONED = [
     ("The last line prints `10.0.0.1`.", "dig +short @127.0.0.1 -p 8053 web.app.local", Text(r"\A10\.0\.0\.1\n\Z")),
     ("`GET /_sd/health`", "curl -sf http://127.0.0.1:5374/_sd/health", Json({"status": "ok"})),
@@ -69,7 +70,7 @@ MENTIONED = [
 
 
 def commands(block: str) -> Iterator[str]:
-    """The commands of a block: lines put together until bash takes them for complete."""
+    """The commands of a block. Joins lines until bash accepts them as complete."""
     command = ""
     for line in block.splitlines():
         if not command and (not line.strip() or line.startswith("#")):
@@ -85,24 +86,24 @@ def commands(block: str) -> Iterator[str]:
 def complete(command: str) -> bool:
     if command.endswith("\\\n"):
         return False
-    # An unfinished here-document is only warned about.
+    # bash only warns about an unfinished here-document.
     parsed = subprocess.run(["bash", "-n", "-c", command], capture_output=True, check=False)
     return parsed.returncode == 0 and not parsed.stderr
 
 
 def unreadable(text: str) -> list[str]:
-    """What is wrong with the marks of the README."""
+    """What is wrong with the marks in README.md."""
     kinds = [kind for kind, _ in BLOCK.findall(text)]
     complaints = []
     if kinds.count("server") != 1 or "shell" not in kinds:
-        complaints.append(f"expected  one block tested: server, and blocks tested: shell\ngot       {kinds}")
+        complaints.append(f"expected  one server block and at least one shell block\ngot       {kinds}")
     if len(kinds) != len(MARK.findall(text)):
-        complaints.append("expected  a sh block right after each mark, server or shell")
+        complaints.append("expected  each mark to be server or shell, right before a sh block")
     return complaints
 
 
 def play(steps: list[tuple[str, list]], shell: Shell, report: Report) -> bool:
-    """Runs the commands one by one; after a failure the rest would prove nothing. Returns whether all of them passed."""
+    """Runs the commands in order and stops at the first failure. Returns whether all passed."""
     for command, expectations in steps:
         try:
             reply = shell.run(command, seconds=300)
@@ -117,7 +118,7 @@ def play(steps: list[tuple[str, list]], shell: Shell, report: Report) -> bool:
 
 
 def steps_of(typed: list[str], report: Report) -> list[tuple[str, list]]:
-    """The commands with what each leaves. `report` counts whether each has one row of EXPECTED, and each row a command."""
+    """The commands with their expectations. Reports whether each command has one row of EXPECTED, and each row a command."""
     rows = [[row for row in EXPECTED if command.startswith(row[0])] for command in typed]
     complaints = [f"{len(found)} rows of EXPECTED for {command}" for command, found in zip(typed, rows) if len(found) != 1]
     used = [row for found in rows for row in found]
@@ -127,10 +128,10 @@ def steps_of(typed: list[str], report: Report) -> list[tuple[str, list]]:
 
 
 def mentioned(text: str, report: Report) -> list[tuple[str, list]]:
-    """What the text says besides, as steps."""
+    """The steps that test MENTIONED."""
     words = " ".join(text.split())
-    missing = [f"not there: {saying}" for saying, *_ in MENTIONED if saying not in words]
-    report.check("README.md mentions what is asked", missing)
+    missing = [f"missing: {saying}" for saying, *_ in MENTIONED if saying not in words]
+    report.check("README.md contains each passage of MENTIONED", missing)
     return [(command or saying.strip("`"), [expected]) for saying, command, expected in MENTIONED]
 
 
@@ -138,7 +139,7 @@ def main(readme: Path, aws_bin: Path) -> int:
     report = Report()
     text = readme.read_text(encoding="utf-8")
     complaints = unreadable(text)
-    report.check("README.md marks what is tested", complaints)
+    report.check("the marks in README.md are valid", complaints)
     if complaints:
         return report.close()
     starting = next(block for kind, block in BLOCK.findall(text) if kind == "server")
@@ -148,7 +149,7 @@ def main(readme: Path, aws_bin: Path) -> int:
     if report.failed:
         return report.close()
 
-    # The session gets an empty home; cargo keeps its own, and must not look for news on the network.
+    # The session has an empty home. cargo keeps its real one, and must not use the network.
     for name in ("cargo", "rustup"):
         os.environ.setdefault(f"{name.upper()}_HOME", str(Path.home() / f".{name}"))
     os.environ["CARGO_NET_OFFLINE"] = "true"
@@ -170,7 +171,7 @@ def main(readme: Path, aws_bin: Path) -> int:
             shell.close()
             server.stop()
         if report.failed:
-            print(f"--- the end of what the server printed\n{server.output[-4000:]}")
+            print(f"--- end of the server's output\n{server.output[-4000:]}")
     return report.close()
 
 

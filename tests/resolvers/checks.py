@@ -1,4 +1,4 @@
-"""The checks, the same for every resolver: what is asked, under which resolv.conf, and what has to come back."""
+"""The checks, which are the same for every resolver: a resolv.conf, questions, and the expected answers."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ NO_DATA = "no-data"
 
 
 class Failure(Exception):
-    """A check that has not been met, and why."""
+    """A failed check, with the reason."""
 
 
 class Resolver(Protocol):
-    """A resolver that is asked. See `run.Probe`."""
+    """A resolver under test. See `run.Probe`."""
 
     def ask(self, kind: str, name: str) -> list | str:
-        """The answers, in order, or the class of the error. KIND is A, AAAA, ADDRESSES (both) or SRV."""
+        """The sorted answers, or the class of the error. KIND is A, AAAA, ADDRESSES (both) or SRV."""
 
     def means(self, found: list | str, error: str) -> bool:
-        """Whether this is how the resolver tells the error."""
+        """Whether the resolver reports this error this way."""
 
 
 class Check(NamedTuple):
-    """A check and the resolv.conf that it needs."""
+    """A check with its resolv.conf."""
 
     resolv_conf: str
     run: Callable[[World, Resolver], None]
@@ -55,7 +55,7 @@ FORWARD_APP = resolv_conf(f"search {CLUSTER} app.local", options="ndots:1", serv
 
 
 def check(identifier: str, conf: str = PLAIN):
-    """Enters a function as this check."""
+    """Registers a function as this check."""
 
     def register(function: Callable[[World, Resolver], None]) -> Callable[[World, Resolver], None]:
         CHECKS[identifier] = Check(conf, function)
@@ -65,32 +65,32 @@ def check(identifier: str, conf: str = PLAIN):
 
 
 def finds(identifier: str, kind: str, name: str, *answers: object, conf: str = PLAIN) -> None:
-    """A check that asks one question, which has these answers and no others."""
+    """Registers a check of one question with exactly these answers."""
     check(identifier, conf)(lambda _, resolver: expect(resolver, kind, name, *answers))
 
 
 def fails(identifier: str, kind: str, name: str, error: str, conf: str = PLAIN) -> None:
-    """A check that asks one question, which has no answer for this reason."""
+    """Registers a check of one question that fails with this error."""
     check(identifier, conf)(lambda _, resolver: expect_error(resolver, kind, name, error))
 
 
 def expect(resolver: Resolver, kind: str, name: str, *answers: object) -> None:
     found = resolver.ask(kind, name)
     if found != sorted(answers):
-        raise Failure(f"{kind} {name}: {found!r} is not {sorted(answers)!r}")
+        raise Failure(f"{kind} {name}: expected {sorted(answers)!r}, got {found!r}")
 
 
 def expect_error(resolver: Resolver, kind: str, name: str, error: str) -> None:
     found = resolver.ask(kind, name)
     if not resolver.means(found, error):
-        raise Failure(f"{kind} {name}: {found!r} is not {error!r}")
+        raise Failure(f"{kind} {name}: expected {error!r}, got {found!r}")
 
 
 def expect_some(resolver: Resolver, kind: str, name: str, number: int, of: set[str]) -> None:
-    """So many different ones of these. DNS has up to eight of each type, AWS's number."""
+    """Expects `number` different answers from `of`. DNS answers up to eight records of each type, as on AWS."""
     found = resolver.ask(kind, name)
     if len(found) != number or len(set(found)) != number or not of.issuperset(found):
-        raise Failure(f"{kind} {name}: {found!r} is not {number} different ones of {sorted(of)!r}")
+        raise Failure(f"{kind} {name}: expected {number} different answers from {sorted(of)!r}, got {found!r}")
 
 
 # --- addresses
@@ -121,7 +121,7 @@ def eight_addresses(_: World, resolver: Resolver) -> None:
     expect_some(resolver, "ADDRESSES", "many.app.local", 16, set(map(ipv4, TWENTY)) | set(map(ipv6, TWENTY)))
 
 
-# --- what there is not
+# --- names and types that do not exist
 
 fails("nodata.aaaa", "AAAA", "one.app.local", NO_DATA)
 fails("nodata.a", "A", "six.app.local", NO_DATA)
@@ -148,7 +148,7 @@ def srv_truncated(_: World, resolver: Resolver) -> None:
     expect(resolver, "SRV", BULKY, *([1, 1, 8000 + number, f"i-{number}.{BULKY}"] for number in EIGHT))
 
 
-# --- what changes is answered at once
+# --- changes show at once
 
 
 @check("health.hidden")
@@ -160,8 +160,8 @@ def health_hidden(world: World, resolver: Resolver) -> None:
     expect(resolver, "A", "checked.app.local", ipv4(1), ipv4(2))
 
 
-@check("instance.gone")
-def instance_gone(world: World, resolver: Resolver) -> None:
+@check("instance.deregistered")
+def instance_deregistered(world: World, resolver: Resolver) -> None:
     expect(resolver, "ADDRESSES", "moving.app.local", ipv4(1), ipv6(1), ipv4(2), ipv6(2))
     world.cloud_map.deregister(world.moving, 1)
     expect(resolver, "ADDRESSES", "moving.app.local", ipv4(2), ipv6(2))
@@ -172,14 +172,14 @@ def instance_gone(world: World, resolver: Resolver) -> None:
     world.cloud_map.register(world.moving, 2)
 
 
-# --- other zones than .local
+# --- zones outside of .local
 
 finds("zone.internal", "ADDRESSES", "web.svc.internal", ipv4(5), ipv6(5))
 fails("zone.internal.nxdomain", "ADDRESSES", "nobody.svc.internal", NO_SUCH_NAME)
 finds("zone.public", "ADDRESSES", "web.apps.example.com", ipv4(6), ipv6(6))
 fails("zone.public.nxdomain", "ADDRESSES", "nobody.apps.example.com", NO_SUCH_NAME)
 
-# --- search lists, which are in a zone of the server's own here
+# --- search lists with a zone of the server
 
 finds("search", "ADDRESSES", "both", ipv4(3), ipv6(3), conf=SEARCH)
 finds("search.a-only", "ADDRESSES", "one", ipv4(1), conf=SEARCH)
@@ -193,21 +193,21 @@ finds("search.ndots-5.absolute", "ADDRESSES", "both.app.local.", ipv4(3), ipv6(3
 fails("search.ndots-5.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=KUBERNETES)
 finds("search.ndots-5.short", "ADDRESSES", "both", ipv4(3), ipv6(3), conf=KUBERNETES_APP)
 
-# --- search lists, whose zones are nobody's: REFUSED
+# --- search lists with unknown zones, which the server refuses
 
 finds("search.refused", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=OTHERS)
 
-# --- by TCP, for resolvers that know the option
+# --- over TCP, for resolvers that know the option
 
 finds("tcp", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=TCP)
 fails("tcp.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=TCP)
 
-# --- by IPv6
+# --- over IPv6
 
 finds("ipv6", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=IPV6)
 fails("ipv6.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf=IPV6)
 
-# --- names of others, which the server asks its upstream for
+# --- names that the server forwards
 
 WWW = ("192.0.2.1", "2001:db8::1")
 finds("upstream", "ADDRESSES", "www.example.org", *WWW, conf=FORWARD)
@@ -233,7 +233,7 @@ fails("forwarding.nxdomain", "ADDRESSES", "nobody.app.local", NO_SUCH_NAME, conf
 finds("forwarding.cname", "ADDRESSES", "elsewhere.app.local", *WWW, conf=FORWARD)
 finds("forwarding.alias", "ADDRESSES", "balanced.app.local", *WWW, conf=FORWARD)
 
-# --- search lists, whose zones are the upstream's
+# --- search lists with zones of the upstream
 
 finds("forwarding.ndots-5", "ADDRESSES", "both.app.local", ipv4(3), ipv6(3), conf=FORWARD_KUBERNETES)
 finds("forwarding.ndots-5.a-only", "ADDRESSES", "one.app.local", ipv4(1), conf=FORWARD_KUBERNETES)

@@ -1,4 +1,4 @@
-"""What the resolvers find: a server on port 53, and what is registered in it by the API."""
+"""The server that resolvers query: on port 53, filled through the API."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 from session import Server, SessionLost, environment  # noqa: E402
 from upstream import UPSTREAM, upstream  # noqa: E402
 
-# In a network of their own: tests/lib/netns.sh.
+# Addresses on the network of tests/lib/netns.sh.
 DNS = "127.0.0.1"
 DNS_IPV6 = "::1"
 FORWARDING = "127.0.0.3"
-"""A second server, which asks `UPSTREAM` for names that are not its own."""
+"""A second server, which forwards unknown names to `UPSTREAM`."""
 
 EIGHT = range(1, 9)
 TWENTY = range(1, 21)
@@ -27,7 +27,7 @@ LONG_LABEL = "l" * 63
 LONG_SERVICE = f"{LONG_LABEL}.{LONG_LABEL[:61]}"
 LONG_NAMESPACE = f"{LONG_LABEL}.{LONG_LABEL[:55]}.local"
 LONG = f"{LONG_SERVICE}.{LONG_NAMESPACE}"
-"""As long as a name may be: 253 characters, 255 octets of a message (RFC 1035 section 2.3.4)."""
+"""The longest name: 253 characters, 255 bytes in a message (RFC 1035 section 2.3.4)."""
 
 BULKY = f"{LONG_LABEL}.{LONG_NAMESPACE}"
 """The name of a service whose eight SRV records do not fit into a datagram."""
@@ -42,7 +42,7 @@ def ipv6(number: int) -> str:
 
 
 class CloudMap:
-    """The API, as plain as it is on the wire."""
+    """A plain client of the API, without an SDK."""
 
     def __init__(self, host: str) -> None:
         self._connection = http.client.HTTPConnection(host, 5373, timeout=30)
@@ -56,7 +56,7 @@ class CloudMap:
         response = self._connection.getresponse()
         body = response.read()
         if response.status != 200:
-            raise RuntimeError(f"{operation} of {members}: {response.status} {body!r}")
+            raise RuntimeError(f"{operation} {members}: status {response.status}: {body!r}")
         return json.loads(body or b"{}")
 
     def namespace(self, name: str, kind: str = "Private") -> str:
@@ -74,7 +74,7 @@ class CloudMap:
         return created["Service"]["Id"]
 
     def register(self, service: str, number: int, **attributes: str) -> None:
-        """An instance `i-NUMBER`; without attributes it has both addresses of this number."""
+        """Registers the instance `i-NUMBER`, by default with the IPv4 and IPv6 address of this number."""
         attributes = attributes or {"AWS_INSTANCE_IPV4": ipv4(number), "AWS_INSTANCE_IPV6": ipv6(number)}
         self.call("RegisterInstance", ServiceId=service, InstanceId=f"i-{number}", Attributes=attributes)
 
@@ -86,7 +86,7 @@ class CloudMap:
 
 
 class World:
-    """What is registered. `moving` and `checked` are the services that checks change, and leave as they were."""
+    """The registered names. Checks change the services `moving` and `checked`, and restore them."""
 
     def __init__(self, host: str):
         self.cloud_map = CloudMap(host)
@@ -115,11 +115,11 @@ class World:
             self._service(app, "elsewhere", "CNAME", AWS_INSTANCE_CNAME="www.example.org")
             self._service(app, "balanced", "A", "AAAA", AWS_ALIAS_DNS_NAME="www.example.org")
         else:
-            # What a search list of Kubernetes leads to. It leads the other server to its upstream.
+            # A name that Kubernetes's search list leads to. The other server forwards it.
             self._service(self.cloud_map.namespace("cluster.local"), "only", "A", "AAAA", number=7)
 
     def _service(self, namespace: str, name: str, *types: str, number: int = 1, **attributes: str) -> None:
-        # Aliases, of CNAME records or of load balancers, are for services of weighted routing.
+        # CNAME records and aliases of load balancers need weighted routing.
         routing = "WEIGHTED" if attributes else "MULTIVALUE"
         self.cloud_map.register(self.cloud_map.service(namespace, name, *types, routing=routing), number, **attributes)
 
@@ -135,7 +135,7 @@ class World:
 
 @contextlib.contextmanager
 def serving(binary: str, directory: Path, host: str = DNS, *flags: str) -> Iterator[World]:
-    """A server that listens where resolvers ask, with all that they ask for."""
+    """Runs a server on the addresses that resolvers query, with all names registered."""
     dns = [f"{DNS}:53", f"[{DNS_IPV6}]:53"] if host == DNS else [f"{host}:53"]
     addresses = ["--http", f"{host}:5373", "--admin", f"{host}:5374", "--dns", ",".join(dns)]
     server = Server([binary, *addresses, *flags], directory / f"server-{host}.log", environment(directory))
@@ -150,7 +150,7 @@ def serving(binary: str, directory: Path, host: str = DNS, *flags: str) -> Itera
 
 @contextlib.contextmanager
 def serving_and_forwarding(binary: str, directory: Path) -> Iterator[World]:
-    """The world of a server by itself, beside another one that forwards."""
+    """Runs a server, and beside it one that forwards. Yields the world of the first."""
     with (
         upstream(directory / "upstream"),
         serving(binary, directory) as world,

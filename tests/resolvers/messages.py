@@ -1,4 +1,4 @@
-"""dnspython reads every bit of the answers of a real sd-server, by UDP and TCP.
+"""dnspython reads every bit of the answers of a real sd-server, over UDP and TCP.
 
     netns.sh messages.py SD_SERVER
 """
@@ -21,14 +21,14 @@ import dns.rdatatype
 from cloud import BULKY, DNS, serving
 from session import Report
 
-SECONDS = 30  # that an answer may take
+SECONDS = 30  # time limit of an answer
 FLAGS = dns.flags.QR | dns.flags.AA | dns.flags.RD
 SOA = "app.local. 15 IN SOA app.local. hostmaster.app.local. 1 7200 900 1209600 15"
 HOSTS = [f"i-{number}.backend.app.local." for number in (1, 2)]
 
 
 class Question(NamedTuple):
-    """What is asked, and the sections that have to come back: the lines of their records, sorted."""
+    """A question, and the expected sections: the sorted lines of their records."""
 
     name: str
     kind: str
@@ -65,7 +65,7 @@ QUESTIONS = [
 
 
 class Way(NamedTuple):
-    """A transport, and the EDNS of the query: its version or -1 for none, and its flags."""
+    """A transport, and the EDNS version (-1: no EDNS) and flags of the query."""
 
     send: Callable[..., dns.message.Message]
     edns: int = -1
@@ -84,13 +84,13 @@ def query(way: Way, name: str, kind: str) -> dns.message.Message:
 
 
 def complaints(asked: dns.message.Message, got: dns.message.Message, question: Question) -> list[str]:
-    """How an answer differs from what it has to be."""
+    """The differences between an answer and the expected one."""
     has_edns = asked.edns >= 0
     pairs = {
         "id": (got.id, asked.id),
         "flags": (dns.flags.to_text(got.flags), dns.flags.to_text(FLAGS)),
         "rcode": (dns.rcode.to_text(got.rcode()), question.rcode),
-        # Case and all: a client may tell forged answers by it.
+        # In the same case, by which a client may detect forged answers.
         "question": ([each.to_text() for each in got.question], [each.to_text() for each in asked.question]),
         "EDNS version": (got.edns, asked.edns),
         "EDNS flags": (got.ednsflags, asked.ednsflags),
@@ -102,7 +102,7 @@ def complaints(asked: dns.message.Message, got: dns.message.Message, question: Q
         pairs[section] = (sorted(lines), sorted(getattr(question, section)))
     asked_for = f"{question.name} {question.kind}"
     return [
-        f"{asked_for}: {what}: {value!r} is not {wanted!r}"
+        f"{asked_for}: {what}: expected {wanted!r}, got {value!r}"
         for what, (value, wanted) in pairs.items()
         if value != wanted
     ]
@@ -115,13 +115,13 @@ def one_by_one(report: Report) -> None:
             asked = query(way, question.name, question.kind)
             got = way.send(asked, DNS, timeout=SECONDS, one_rr_per_rrset=True)
             wrong += complaints(asked, got, question)
-        report.check(f"{way}: every bit of the answers to {len(QUESTIONS)} questions", wrong)
+        report.check(f"{way}: every bit of {len(QUESTIONS)} answers is right", wrong)
 
 
 def on_one_connection(report: Report) -> None:
     asked = [query(WAYS[0], question.name, question.kind) for question in QUESTIONS]
     stream = b"".join(len(wire).to_bytes(2, "big") + wire for wire in (each.to_wire() for each in asked))
-    # All at once, and so that every message is cut.
+    # All in one piece, and in pieces that split every message.
     for size in (len(stream), 7):
         with socket.create_connection((DNS, 53), SECONDS) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -136,19 +136,19 @@ def on_one_connection(report: Report) -> None:
             for each, question in zip(asked, QUESTIONS)
             for complaint in (complaints(each, answers[each.id], question) if each.id in answers else ["no answer"])
         ]
-        report.check(f"{len(asked)} questions on one connection, {size} octets at a time", wrong)
+        report.check(f"{len(asked)} questions on one connection, {size} bytes at a time", wrong)
 
 
 def too_long(report: Report) -> None:
     for way, limit in (WAYS[0], 512), (WAYS[1], 1232):
         got = dns.query.udp(query(way, BULKY, "SRV"), DNS, timeout=SECONDS)
         wrong = [] if got.flags & dns.flags.TC else ["TC is not set"]
-        wrong += [f"{len(got.wire)} octets"] if len(got.wire) > limit else []
-        wrong += ["an RRset is cut"] if got.answer else []
-        report.check(f"{way}: TC of an answer that does not fit into {limit} octets", wrong, got.to_text())
+        wrong += [f"{len(got.wire)} bytes"] if len(got.wire) > limit else []
+        wrong += ["a truncated RRset"] if got.answer else []
+        report.check(f"{way}: an answer that does not fit into {limit} bytes has TC", wrong, got.to_text())
     got, by_tcp = dns.query.udp_with_fallback(query(WAYS[1], BULKY, "SRV"), DNS, timeout=SECONDS)
     number = len(got.answer[0]) if got.answer else 0
-    report.check("the same by TCP", [] if (by_tcp, number) == (True, 8) else [f"{number} records, TCP {by_tcp}"])
+    report.check("the client falls back to TCP", [] if (by_tcp, number) == (True, 8) else [f"{number} records, over TCP: {by_tcp}"])
 
 
 def main() -> int:

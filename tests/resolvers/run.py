@@ -1,14 +1,14 @@
-"""Asks the resolvers of libcs and languages for names of a real sd-server: each does all the checks of checks.py.
+"""Resolves names of a real sd-server with the resolvers of libcs and languages. Each does all checks of checks.py.
 
     SD_ETC=DIRECTORY netns.sh run.py SD_SERVER NAME=COMMAND...
 
 A probe is a program that reads lines `KIND NAME` and answers each with a line of JSON: a list of addresses (KIND is A,
 AAAA, or ADDRESSES for both), a list of [priority, weight, port, target] (SRV), or {"error": CLASS, "text": …}. The class is
-no-such-name, no-data, try-again, failure, or unsupported where the resolver has no call for it. A probe is started anew for
-each resolv.conf: not every resolver notices that it changes.
+no-such-name, no-data, try-again, failure, or unsupported if the resolver has no such call. Each resolv.conf starts a new
+probe, because not every resolver notices changes.
 
-What a resolver cannot do stands in not-applicable.json with the reason. It is tried all the same, and must not pass, unless
-the reason is one of old versions (`before …`).
+What a resolver cannot do is listed in not-applicable.json with a reason. It is tried anyway, and must fail unless the reason
+is about old versions (`before …`).
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from session import Report, end_group, environment
 HERE = Path(__file__).resolve().parent
 NOT_APPLICABLE: dict[str, dict[str, str]] = json.loads((HERE / "not-applicable.json").read_text())
 RESOLV_CONF = Path("/etc/resolv.conf")
-LONGEST = 60  # seconds that an answer may take
+LONGEST = 60  # seconds; the time limit of an answer
 
-# Their callers are not told whether it is the name that is missing or the type; musl tells since 1.2.4.
-DO_NOT_TELL = ("musl", "go", "go-cgo", "node-lookup")
+# These do not tell their callers whether the name or only the type is missing. musl does since 1.2.4.
+ONE_ERROR_FOR_BOTH = ("musl", "go", "go-cgo", "node-lookup")
 
 
 class Probe:
-    """A program that asks one resolver."""
+    """A program that uses one resolver."""
 
     def __init__(self, name: str, command: str, home: Path):
         self._name = name
-        self.said = ""  # the last answer, as it came
+        self.said = ""  # the last answer, verbatim
         self._errors = home / f"{name}.err"
         with self._errors.open("ab") as errors:
             self._process = subprocess.Popen(
@@ -60,16 +60,16 @@ class Probe:
             )
 
     def ask(self, kind: str, name: str) -> list | str:
-        """The answers, in order, or the class of the error."""
+        """The sorted answers, or the class of the error."""
         try:
             print(kind, name, file=self._process.stdin, flush=True)
         except BrokenPipeError:
-            raise self._lost("it has ended") from None
+            raise self._lost("the probe has ended") from None
         if not select.select([self._process.stdout], [], [], LONGEST)[0]:
             raise self._lost(f"{kind} {name}: no answer after {LONGEST} s")
         self.said = self._process.stdout.readline()
         if not self.said:
-            raise self._lost(f"{kind} {name}: it ended")
+            raise self._lost(f"{kind} {name}: the probe ended")
         answer = json.loads(self.said)
         return answer["error"] if isinstance(answer, dict) else sorted(map(canonical, answer))
 
@@ -87,13 +87,13 @@ class Probe:
 
 
 def means(name: str, found: list | str, error: str) -> bool:
-    """Whether this is how the resolver of this name tells the error."""
+    """Whether the resolver with this name reports this error this way."""
     either = (NO_DATA, NO_SUCH_NAME)
-    return found == error or (name in DO_NOT_TELL and found in either and error in either)
+    return found == error or (name in ONE_ERROR_FOR_BOTH and found in either and error in either)
 
 
 def canonical(answer: str | list) -> str | list:
-    """Addresses in the form of RFC 5952, names in lower case and without the dot at their end."""
+    """Addresses as in RFC 5952, names in lower case and without the final dot."""
     if isinstance(answer, list):
         *numbers, target = answer
         return [*numbers, target.lower().removesuffix(".")]
@@ -101,7 +101,7 @@ def canonical(answer: str | list) -> str | list:
 
 
 def run(name: str, command: str, world: World, home: Path) -> dict[str, str | None]:
-    """What became of each check of a resolver: None, or a complaint."""
+    """The result of each check of a resolver: None, or a complaint."""
     results: dict[str, str | None] = {}
     for conf, group in itertools.groupby(CHECKS, lambda identifier: CHECKS[identifier].resolv_conf):
         RESOLV_CONF.write_text(conf)
@@ -110,18 +110,18 @@ def run(name: str, command: str, world: World, home: Path) -> dict[str, str | No
                 try:
                     results[identifier] = CHECKS[identifier].run(world, probe)
                 except Failure as failure:
-                    results[identifier] = f"{failure}\nIt said {probe.said}Under\n{conf}"
+                    results[identifier] = f"{failure}\nThe probe printed {probe.said}with this resolv.conf:\n{conf}"
     return judged(results, NOT_APPLICABLE.get(name, {}))
 
 
 def judged(results: dict[str, str | None], reasons: dict[str, str]) -> dict[str, str | None]:
-    """The results without those for which there is a reason."""
+    """The results without those listed in not-applicable.json."""
     kept = {identifier: complaint for identifier, complaint in results.items() if identifier not in reasons}
     for identifier, reason in reasons.items():
         if identifier not in results:
-            kept[identifier] = "checks.py does not know it"
+            kept[identifier] = "checks.py has no such check"
         elif results[identifier] is None and not reason.startswith("before "):
-            kept[identifier] = "it is done: drop the reason in not-applicable.json"
+            kept[identifier] = "the check passed: remove it from not-applicable.json"
     return kept
 
 
@@ -129,7 +129,7 @@ def main() -> int:
     binary, *clients = sys.argv[1:]
     etc = os.environ.get("SD_ETC")
     if not etc or not os.path.samefile(RESOLV_CONF, Path(etc) / RESOLV_CONF.name):
-        sys.exit(f"{RESOLV_CONF} is not that of SD_ETC, and may be the machine's: tests/lib/netns.sh puts it there")
+        sys.exit(f"{RESOLV_CONF} is not the file of SD_ETC; run this with tests/lib/netns.sh")
     report = Report()
     with (
         tempfile.TemporaryDirectory(prefix="sd-resolvers.") as home,

@@ -1,4 +1,4 @@
-"""The tools of DNS against a real sd-server: dig, mdig and kdig print what comes back, dnsperf counts what does not.
+"""DNS tools against a real sd-server: dig, mdig and kdig print its answers, dnsperf counts lost ones.
 
     netns.sh tools.py SD_SERVER
 """
@@ -21,12 +21,12 @@ BACKEND = [f"backend.app.local. 60 SRV 1 1 {8000 + number} i-{number}.backend.ap
 HOSTS = [f"i-{number}.backend.app.local. 60 A 10.0.0.{number}" for number in (1, 2)]
 EDNS = "version 0, flags , size 1232"
 EDNS_DO = "version 0, flags do, size 1232"
-QUERIES = 2000  # of each run of dnsperf
-LONGEST = 60  # seconds that a tool may take
+QUERIES = 2000  # per run of dnsperf
+LONGEST = 60  # seconds; the time limit of a tool
 
 
 class Message(NamedTuple):
-    """An answer as dig, mdig or kdig print it. Records are `NAME TTL TYPE DATA`, in order."""
+    """An answer as dig, mdig or kdig print it. Records are sorted lines `NAME TTL TYPE DATA`."""
 
     status: str
     flags: str
@@ -39,7 +39,7 @@ class Message(NamedTuple):
 
 
 def messages(printed: str) -> list[Message]:
-    """All the answers that a tool has printed."""
+    """The answers that a tool has printed."""
     parts = re.split(r"^;; ->>HEADER<<- ", printed, flags=re.MULTILINE)
     return [message(part) for part in parts[1:]]
 
@@ -64,7 +64,7 @@ def message(part: str) -> Message:
 
 
 COUNTING = "..60"
-"""Stands for a TTL that counts down from 60 in a cache."""
+"""Matches a TTL that counts down from 60 in a cache."""
 
 
 def is_as_wanted(wanted: object, got: object) -> bool:
@@ -79,14 +79,14 @@ def is_record(wanted: str, got: str) -> bool:
 
 
 class Tools:
-    """Runs the tools, and reports."""
+    """Runs the tools and reports the results."""
 
     def __init__(self, directory: Path):
         self.report = Report()
         self._env = environment(directory)
 
     def printed(self, command: str) -> str | None:
-        """What a command prints, or None when it fails, which is reported."""
+        """The output of a command. Reports a failure and returns None."""
         ended = subprocess.run(
             command.split(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST, env=self._env
         )
@@ -96,11 +96,11 @@ class Tools:
         return None
 
     def get(self, command: str, *expected: Message) -> None:
-        """The command prints these answers. A transport of None is not looked at."""
+        """Checks that the command prints these answers. A transport of None matches any."""
         if (text := self.printed(command)) is None:
             return
         found = messages(text)
-        complaints = [] if len(found) == len(expected) else [f"{len(found)} answers, not {len(expected)}"]
+        complaints = [] if len(found) == len(expected) else [f"expected  {len(expected)} answers\ngot       {len(found)}"]
         for got, wanted in zip(found, expected):
             for member, value in wanted._asdict().items():
                 if not is_as_wanted(value, getattr(got, member)) and not (member == "transport" and value is None):
@@ -118,7 +118,7 @@ def flags_and_edns(tools: Tools) -> None:
     tools.get(f"dig @{DNS} +bufsize=4096 one.app.local", found)
     tools.get(f"dig @{DNS} +norecurse one.app.local", found._replace(flags="qr aa"))
     tools.get(f"dig @{DNS} +cdflag +adflag one.app.local", found)
-    # Options that are not known are ignored (RFC 6891 section 6.1.2).
+    # Unknown options are ignored (RFC 6891 section 6.1.2).
     tools.get(f"dig @{DNS} +ednsopt=65001:abcd +nsid +subnet=10.0.0.0/8 +padding=128 one.app.local", found)
     tools.get(f"dig @{DNS} +tcp +keepalive one.app.local", found._replace(transport="TCP"))
     tools.get(f"dig @{DNS} +edns=1 +noednsneg one.app.local", Message("BADVERS", "qr rd", EDNS, "UDP"))
@@ -145,7 +145,7 @@ def types_and_codes(tools: Tools) -> None:
     for opcode in ("NOTIFY", "UPDATE", "STATUS"):
         tools.get(f"dig @{DNS} +opcode={opcode} app.local SOA", refused._replace(status="NOTIMP"))
     if (text := tools.printed(f"dig @{DNS} app.local AXFR")) is not None:
-        tools.report.check("dig app.local AXFR", [] if "Transfer failed." in text else ["it has not failed"], text)
+        tools.report.check("dig app.local AXFR", [] if "Transfer failed." in text else ["expected  the transfer to fail"], text)
 
 
 def long_answers(tools: Tools) -> None:
@@ -158,8 +158,8 @@ def long_answers(tools: Tools) -> None:
             continue
         *_, last = messages(text)
         number = len(last.answer)
-        complaints = [] if (last.transport, number) == ("TCP", 8) else [f"{number} records by {last.transport}"]
-        tools.report.check(f"{command.split()[0]} asks again by TCP", complaints, text)
+        complaints = [] if (last.transport, number) == ("TCP", 8) else [f"expected  8 records over TCP\ngot       {number} over {last.transport}"]
+        tools.report.check(f"{command.split()[0]} retries over TCP", complaints, text)
 
 
 def one_connection(tools: Tools) -> None:
@@ -175,7 +175,7 @@ def one_connection(tools: Tools) -> None:
     each = " ".join(f"{name}.app.local {kind} +tcp +keepopen" for name, kind in names)
     tools.get(f"kdig @{DNS} {each}", *(found[name] for name, _ in names))
 
-    # mdig sends all before it reads, and takes answers in any order. It has units in its TTLs.
+    # mdig sends all queries before it reads, and accepts answers in any order. It prints TTLs with units.
     command = f"mdig @{DNS} +vc +burst " + " ".join(f"{name}.app.local" for name in ("one", "nobody", "both", "many"))
     if (text := tools.printed(command)) is not None:
         got = sorted((message.status, len(message.answer)) for message in messages(text))
@@ -188,7 +188,7 @@ def forwarded(tools: Tools) -> None:
     gone = Message("NXDOMAIN", "qr aa rd ra", EDNS, "UDP", authority=[SOA])
     tools.get(f"dig @{FORWARDING} one.app.local", own)
     tools.get(f"dig @{FORWARDING} nobody.app.local", gone)
-    # What others answer is not ours, so AA is not set; what nobody may ask of others is refused.
+    # Upstream answers are not authoritative, so AA is not set. Without RD, nothing is forwarded.
     theirs = Message("NOERROR", "qr rd ra", EDNS, "UDP", answer=[f"www.example.org. {COUNTING} A 192.0.2.1"])
     tools.get(f"dig @{FORWARDING} www.example.org", theirs)
     tools.get(f"dig @{FORWARDING} +noedns www.example.org", theirs._replace(edns=None))
@@ -199,7 +199,7 @@ def forwarded(tools: Tools) -> None:
             *_, last = messages(text)
             wanted = sorted(f"hundred.example.org. {COUNTING} A {address}" for address in HUNDRED)
             is_whole = last.transport == "TCP" and is_as_wanted(wanted, last.answer)
-            tools.report.check(command, [] if is_whole else ["not all, or not by TCP"], text)
+            tools.report.check(command, [] if is_whole else ["expected  all records, over TCP"], text)
 
 
 def load(tools: Tools, directory: Path) -> None:
@@ -214,7 +214,7 @@ def load(tools: Tools, directory: Path) -> None:
             if (text := tools.printed(command)) is None:
                 continue
             wanted = [rf"Queries completed: +{QUERIES} ", r"Queries lost: +0 ", rf"Response codes: +NOERROR {QUERIES} "]
-            complaints = [f"it does not say {form}" for form in wanted if not re.search(form, text)]
+            complaints = [f"expected  output that matches {form}" for form in wanted if not re.search(form, text)]
             tools.report.check(f"dnsperf {flags} of {zone}", complaints, text)
 
 

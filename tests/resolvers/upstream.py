@@ -1,4 +1,4 @@
-"""What sd-server forwards to: Knot, with a zone of others and a root zone that has nothing else."""
+"""The upstream of sd-server: Knot with the zone example.org, and a root zone with nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from session import Server, environment
 
 UPSTREAM = "127.0.0.2"
 HUNDRED = [f"192.0.2.{number}" for number in range(1, 101)]
-"""The addresses of `hundred.example.org`, too many for a datagram."""
+"""The addresses of `hundred.example.org`, which do not fit into a datagram."""
 
 ROOT = """\
 $ORIGIN .
@@ -61,7 +61,7 @@ zone:
 
 @contextlib.contextmanager
 def upstream(directory: Path) -> Iterator[None]:
-    """Knot on port 53 of its address. It answers when it has read its zones, and not before."""
+    """Runs Knot on port 53 of its address. It answers only after it has read its zones."""
     directory.mkdir()
     for domain, records in ZONES.items():
         (directory / f"{domain}zone").write_text(records)

@@ -1,4 +1,4 @@
-"""Tests of the walkthrough itself: that what goes wrong turns it red. Needs no server and no network."""
+"""Tests of the walkthrough itself: it must notice failures. Needs no server and no network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANSWER = """\
 
 
 class Alive:
-    """Stands in for a server that nothing happens to."""
+    """A stand-in for a server that keeps running."""
 
     def check_alive(self) -> None:
         pass
@@ -55,20 +55,20 @@ class WithShell(unittest.TestCase):
 
 
 class Steps(WithShell):
-    def test_a_failed_step_counts_and_the_next_one_runs(self) -> None:
+    def test_the_next_step_runs_after_a_failure(self) -> None:
         steps = [Own("fails", "false", Done()), Own("works", "true", Done()), Page("page", Done())]
         self.assertEqual((2, 1), self.play(*steps, commands={"page": "true"}))
 
     def test_a_page_step_without_a_command_fails(self) -> None:
-        self.assertEqual((0, 1), self.play(Page("unheard-of", Done())))
+        self.assertEqual((0, 1), self.play(Page("unknown", Done())))
 
-    def test_what_is_not_yet_counts_for_nothing(self) -> None:
+    def test_a_skipped_command_does_not_count(self) -> None:
         self.assertEqual((0, 0), self.play(NotYet("later", "reason")))
 
     def test_a_command_that_ends_the_shell_fails_and_stops_the_run(self) -> None:
         self.assertEqual((0, 1), self.play(Own("exits", "exit 0", Done()), Own("works", "true", Done())))
 
-    def test_variables_and_exports_carry_on(self) -> None:
+    def test_variables_and_exports_persist_between_commands(self) -> None:
         self.shell.run('eval "echo export A=1"; eval "export B=\'2 3\'"; C=$(printf 4)')
         self.assertEqual(("", "2 3", "4"), (self.shell["A"], self.shell["B"], self.shell["C"]))
         self.shell["D"] = "it's"
@@ -78,29 +78,29 @@ class Steps(WithShell):
 class Coverage(unittest.TestCase):
     COMMANDS = {"one": "true", "two": "true"}
 
-    def test_every_command_is_run_or_named(self) -> None:
+    def test_every_command_is_run_or_skipped_by_name(self) -> None:
         steps = [Page("one", Done()), Own("between", "true", Done()), NotYet("two", "reason"), Page("one", Done())]
         self.assertEqual([], walkthrough.uncovered(steps, self.COMMANDS))
 
-    def test_a_command_without_a_step(self) -> None:
+    def test_a_command_without_a_step_is_reported(self) -> None:
         self.assertIn("two", *walkthrough.uncovered([Page("one", Done())], self.COMMANDS))
 
-    def test_a_step_without_a_command(self) -> None:
+    def test_a_step_without_a_command_is_reported(self) -> None:
         steps = [Page("one", Done()), Page("two", Done()), Page("three", Done())]
         self.assertIn("three", *walkthrough.uncovered(steps, self.COMMANDS))
 
-    def test_another_order(self) -> None:
+    def test_another_order_is_reported(self) -> None:
         steps = [Page("two", Done()), Page("one", Done())]
         self.assertIn("order", *walkthrough.uncovered(steps, self.COMMANDS))
 
-    def test_reading_the_list(self) -> None:
+    def test_names_of_commands_are_unique(self) -> None:
         text = "# about\n\n[a.b]\none \\\n  --more\n\n[c]\ntwo\n"
         self.assertEqual({"a.b": "one \\\n  --more", "c": "two"}, walkthrough.read_commands(text))
         self.assertRaises(ValueError, walkthrough.read_commands, "[a]\none\n\n[a]\ntwo\n")
 
 
 class Expectations(WithShell):
-    def test_json(self) -> None:
+    def test_json_members_are_compared_exactly(self) -> None:
         document = """printf '%s' '{"a": {"b": 1, "c": [1, 2]}, "d": "x-1"}'"""
         for members in (
             {"a": {"b": 1}},
@@ -125,7 +125,7 @@ class Expectations(WithShell):
         self.assertFalse(self.passes(f"{document}; false", Json({})))
         self.assertFalse(self.passes("echo", Json({})))
 
-    def test_error(self) -> None:
+    def test_errors_need_code_message_and_status(self) -> None:
         said = 'echo "An error occurred (Gone) when calling the Get operation: It is gone" >&2;'
         self.assertTrue(self.passes(f"{said} (exit 255)", Error("Gone", "It is")))
         self.assertFalse(self.passes(f"{said} (exit 255)", Error("Lost")))
@@ -133,17 +133,17 @@ class Expectations(WithShell):
         self.assertFalse(self.passes(said, Error("Gone")))
         self.assertFalse(self.passes("(exit 255)", Error("Gone")))
 
-    def test_sets(self) -> None:
+    def test_variables_need_their_value(self) -> None:
         self.assertTrue(self.passes("X=$(echo 1)", Sets("X", "1")))
         self.assertFalse(self.passes("X=$(echo 2)", Sets("X", "1")))
         self.assertFalse(self.passes("X=$(echo 1; false)", Sets("X", "1")))
 
-    def test_text(self) -> None:
+    def test_every_form_of_a_text_is_needed(self) -> None:
         self.assertTrue(self.passes("printf 'a\\nb\\n'", Text("^a$", "^b$")))
         self.assertFalse(self.passes("printf 'a\\nb\\n'", Text("^a$", "^c$")))
         self.assertFalse(self.passes("echo a; false", Text("^a$")))
 
-    def test_dns(self) -> None:
+    def test_dns_answers_are_compared_exactly(self) -> None:
         def passes(expected: Dns, **answer: str) -> bool:
             record = "a.app.local.            60      IN      A       127.0.0.2"
             fields = {"status": "NOERROR", "flags": "aa rd", "section": "ANSWER", "record": record, **answer}

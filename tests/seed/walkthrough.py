@@ -1,9 +1,9 @@
-"""The walkthrough: the commands of commands.txt as printed there, and between them what a reader would try next.
+"""The walkthrough: the commands of commands.txt as printed, and between them what a reader would try next.
 
     walkthrough.py SD_SERVER AWS_BIN      inside lib/netns.sh; tests/seed/run does both
 
-SD_SERVER is the sd-server binary, AWS_BIN the directory of the AWS CLI. What has no answer yet is named, with the
-reason; a command that is neither run nor named fails the walkthrough.
+SD_SERVER is the sd-server binary, AWS_BIN the directory of the AWS CLI. Commands that cannot run are skipped by name, with a
+reason. A command that is neither run nor skipped fails the walkthrough.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Page(NamedTuple):
 
 
 class Own(NamedTuple):
-    """A command of ours."""
+    """A command that is not on the page."""
 
     title: str
     command: str
@@ -48,7 +48,7 @@ class NotYet(NamedTuple):
 
 Step = Union[Page, Own, NotYet]
 
-# --- forms and replies that occur again and again
+# --- common patterns and replies
 
 ACCOUNT = "123456789012"
 NAMESPACE_ID = r"ns-[a-z2-7]{16}"
@@ -61,14 +61,14 @@ GET_OPERATION = "aws servicediscovery get-operation --operation-id $OPERATION"
 
 
 def succeeded(kind: str, **targets: object) -> Json:
-    """The operation that STARTED has kept is over and did what it should."""
+    """The operation that STARTED has kept has succeeded, with this type and these targets."""
     operation = {"Id": Var("OPERATION"), "Type": kind, "Status": "SUCCESS", "Targets": targets}
     return Json({"Operation": {**operation, "ErrorCode": ABSENT, "ErrorMessage": ABSENT}})
 
 
-# The page creates app.local three times. A second namespace of this name in the same VPC is taken on, as AWS does,
-# and its operation fails.
-ZONE_IS_TAKEN = Json(
+# The page creates app.local three times. As on AWS, the request for a second namespace with this name in the same VPC is
+# accepted, and its operation fails.
+ZONE_EXISTS = Json(
     {
         "Operation": {
             "Type": "CREATE_NAMESPACE",
@@ -81,7 +81,7 @@ ZONE_IS_TAKEN = Json(
 
 
 def created(name: str, ttl: int, keep: object, health_check: object = HEALTH_CHECK) -> Json:
-    """create-service gives back the service with everything that was asked for, the namespace in both places."""
+    """create-service returns the service as requested, with the namespace id in both places."""
     asked = service(name, ttl, health_check)
     where = {"NamespaceId": Var("NAMESPACE_ID")}
     return Json({"Service": {**asked, **where, "Id": keep, "DnsConfig": {**asked["DnsConfig"], **where}}})
@@ -119,7 +119,7 @@ def delete_namespace(variable: str, zone: str) -> list[Step]:
     return [
         Own(f"delete {zone}", f"aws servicediscovery delete-namespace --id ${variable}", STARTED),
         Own(f"{zone}: the deletion succeeded", GET_OPERATION, succeeded("DELETE_NAMESPACE", NAMESPACE=Var(variable))),
-        Own(f"{zone} is no zone of ours any more", f"dig {zone}. SOA", REFUSED),
+        Own(f"{zone} is no longer a zone", f"dig {zone}. SOA", REFUSED),
     ]
 
 
@@ -146,9 +146,9 @@ def discovered(instance: str, attributes: dict[str, str]) -> dict[str, object]:
 # --- the steps
 
 GETTING_STARTED: list[Step] = [
-    Own("take over the exports of sd-server env", 'eval "$(sd-server env)"', Done()),
+    Own("evaluate the exports of sd-server env", 'eval "$(sd-server env)"', Done()),
     Own(
-        "the exports say all that a client needs",
+        "the exports have all that a client needs",
         "printenv | grep ^AWS_",
         Text(
             "^AWS_ENDPOINT_URL_SERVICEDISCOVERY=http://(localhost|127.0.0.1):5373/?$",
@@ -161,7 +161,7 @@ GETTING_STARTED: list[Step] = [
     ),
     Page("getting-started.namespace", STARTED),
     Own(
-        "the namespace is there at once",
+        "the namespace exists at once",
         GET_OPERATION,
         succeeded("CREATE_NAMESPACE", NAMESPACE=Keep("APP", NAMESPACE_ID)),
     ),
@@ -193,25 +193,25 @@ GETTING_STARTED: list[Step] = [
         "aws servicediscovery get-service --id $BACKEND",
         created("backend-api", 60, Var("BACKEND")),
     ),
-    Own("a service without instances has no name", "dig backend-api.app.local", NO_SUCH_NAME),
+    Own("a service without instances has no DNS name", "dig backend-api.app.local", NO_SUCH_NAME),
 ]
 
-# What ECS would do when the page's tasks start.
+# What ECS does when the page's tasks start.
 INSTANCES: list[Step] = [
     register("$BACKEND", "backend-1", "AWS_INSTANCE_IPV4=127.0.0.2,AWS_INSTANCE_PORT=8080"),
-    Own("dig has it at once", "dig backend-api.app.local", Dns(address("127.0.0.2"))),
+    Own("dig finds it at once", "dig backend-api.app.local", Dns(address("127.0.0.2"))),
     Own(
         "its operation succeeded",
         GET_OPERATION,
         succeeded("REGISTER_INSTANCE", INSTANCE="backend-1", SERVICE=Var("BACKEND")),
     ),
     register("$BACKEND", "backend-2", "AWS_INSTANCE_IPV4=127.0.0.3,AWS_INSTANCE_PORT=8080"),
-    Own("dig has both", "dig backend-api.app.local A", Dns(address("127.0.0.2"), address("127.0.0.3"))),
-    Own("over TCP too", "dig +tcp backend-api.app.local", Dns(address("127.0.0.2"), address("127.0.0.3"))),
-    Own("in capitals too", "dig Backend-API.APP.Local", Dns(address("127.0.0.2"), address("127.0.0.3"))),
-    Own("the name exists, but has no AAAA", "dig backend-api.app.local AAAA", NO_SUCH_TYPE),
-    Own("no such name", "dig nobody.app.local", NO_SUCH_NAME),
-    Own("no zone of ours", "dig example.com", REFUSED),
+    Own("dig finds both", "dig backend-api.app.local A", Dns(address("127.0.0.2"), address("127.0.0.3"))),
+    Own("dig finds both over TCP", "dig +tcp backend-api.app.local", Dns(address("127.0.0.2"), address("127.0.0.3"))),
+    Own("dig finds both in another case", "dig Backend-API.APP.Local", Dns(address("127.0.0.2"), address("127.0.0.3"))),
+    Own("the name exists but has no AAAA record", "dig backend-api.app.local AAAA", NO_SUCH_TYPE),
+    Own("an unknown name is NXDOMAIN", "dig nobody.app.local", NO_SUCH_NAME),
+    Own("a name in no zone is REFUSED", "dig example.com", REFUSED),
     Own(
         "list-instances",
         "aws servicediscovery list-instances --service-id $BACKEND",
@@ -231,18 +231,18 @@ INSTANCES: list[Step] = [
         Json({"ResourceOwner": ACCOUNT, "Instance": {"Id": "backend-2", "Attributes": BACKEND_2}}),
     ),
     Own(
-        "all are healthy, since nothing checks them",
+        "all are healthy, because nothing checks them",
         "aws servicediscovery get-instances-health-status --service-id $BACKEND",
         Json({"Status": {"backend-1": "HEALTHY", "backend-2": "HEALTHY"}}),
     ),
     Own(
-        "a Route 53 check takes no reports",
+        "a service with a Route 53 check takes no health reports",
         "aws servicediscovery update-instance-custom-health-status --service-id $BACKEND --instance-id backend-1"
         " --status UNHEALTHY",
         Error("CustomHealthNotFound"),
     ),
     Own(
-        "get-service counts them",
+        "get-service counts the instances",
         "aws servicediscovery get-service --id $BACKEND",
         Json({"Service": {"InstanceCount": 2}}),
     ),
@@ -255,23 +255,23 @@ HEALTH_CHECKS: list[Step] = [
 
 DEPLOY: list[Step] = [
     Page("deploy.namespace", STARTED),
-    Own("its operation failed", GET_OPERATION, ZONE_IS_TAKEN),
+    Own("its operation failed", GET_OPERATION, ZONE_EXISTS),
     Own(
-        "the namespace has lost nothing",
+        "the namespace keeps its services",
         "aws servicediscovery get-namespace --id $APP",
         Json({"Namespace": {"Name": "app.local", "ServiceCount": 2}}),
     ),
     Page("deploy.namespace-id", Sets("NAMESPACE_ID", Var("APP"))),
     Page("deploy.backend-api", Error("ServiceAlreadyExists")),
     Own(
-        "the service has lost nothing",
+        "the service keeps its instances",
         "dig backend-api.app.local",
         Dns(address("127.0.0.2"), address("127.0.0.3")),
     ),
     Page("deploy.frontend-web", created("frontend-web", 60, Keep("FRONTEND", SERVICE_ID))),
     register("$FRONTEND", "frontend-1", "AWS_INSTANCE_IPV4=127.0.0.4,AWS_INSTANCE_PORT=3000"),
     Own(
-        "dig has it at once",
+        "dig finds it at once",
         "dig frontend-web.app.local",
         Dns(address("127.0.0.4", "frontend-web.app.local.")),
     ),
@@ -284,7 +284,7 @@ MONITORING: list[Step] = [
         "monitoring.discover-instances",
         Json({"Instances": AnyOrder(discovered("backend-1", BACKEND_1), discovered("backend-2", BACKEND_2))}),
     ),
-    NotYet("test-dns.exec", "needs Kubernetes; the commands that the page types in the pod are run here"),
+    NotYet("test-dns.exec", "needs Kubernetes; the page's commands in the pod run here"),
     Page(
         "test-dns.nslookup",
         Text(
@@ -309,51 +309,51 @@ COMMON_ISSUES: list[Step] = [
 
 ADVANCED_FEATURES: list[Step] = [
     Page("namespaces.production", STARTED),
-    Own("its operation failed", GET_OPERATION, ZONE_IS_TAKEN),
+    Own("its operation failed", GET_OPERATION, ZONE_EXISTS),
     Page("namespaces.staging", STARTED),
     Own(
-        "staging.local is there at once",
+        "staging.local exists at once",
         GET_OPERATION,
         succeeded("CREATE_NAMESPACE", NAMESPACE=Keep("STAGING", NAMESPACE_ID)),
     ),
     Own("staging.local is a zone", "dig staging.local SOA", Dns(soa("staging.local.", 15))),
     Page("namespaces.development", STARTED),
     Own(
-        "dev.local is there at once",
+        "dev.local exists at once",
         GET_OPERATION,
         succeeded("CREATE_NAMESPACE", NAMESPACE=Keep("DEV", NAMESPACE_ID)),
     ),
     Own(
-        "three namespaces",
+        "there are three namespaces",
         "aws servicediscovery list-namespaces",
         Json({"Namespaces": [{"Id": Var("APP")}, {"Id": Var("STAGING")}, {"Id": Var("DEV")}]}),
     ),
-    # The page has created api-service before: what it shows here works once that one is gone.
+    # The page has already created api-service. This command works after that one is deleted.
     Page("custom-ttl.service", Error("ServiceAlreadyExists")),
     Own("delete the first api-service", "aws servicediscovery delete-service --id $API", Done()),
     Page("custom-ttl.service", created("api-service", 30, Var("API"), health_check=ABSENT)),
     register("$API", "api-1", "AWS_INSTANCE_IPV4=127.0.0.5"),
     Own(
-        "dig has it with the TTL of the page",
+        "dig finds it with the TTL of the page",
         "dig api-service.app.local",
         Dns(address("127.0.0.5", "api-service.app.local.", ttl=30)),
     ),
     Own(
-        "without a health check its health is unknown",
+        "its health is unknown without a health check",
         "aws servicediscovery discover-instances --namespace-name app.local --service-name api-service",
         Json({"Instances": [{"InstanceId": "api-1", "HealthStatus": "UNKNOWN"}]}),
     ),
 ]
 
-# What ECS would do when the tasks end, and taking everything down again.
+# What ECS does when the tasks end, and deleting everything.
 TEAR_DOWN: list[Step] = [
     Own(
-        "a service with instances stays",
+        "a service with instances cannot be deleted",
         "aws servicediscovery delete-service --id $BACKEND",
         Error("ResourceInUse", "Service contains registered instances"),
     ),
     deregister("$BACKEND", "backend-1"),
-    Own("dig has lost it at once", "dig backend-api.app.local", Dns(address("127.0.0.3"))),
+    Own("dig no longer finds it", "dig backend-api.app.local", Dns(address("127.0.0.3"))),
     Own(
         "its operation succeeded",
         GET_OPERATION,
@@ -365,22 +365,22 @@ TEAR_DOWN: list[Step] = [
         Error("InstanceNotFound"),
     ),
     Own(
-        "discover-instances has the other one",
+        "discover-instances finds the other instance",
         "aws servicediscovery discover-instances --namespace-name app.local --service-name backend-api",
         Json({"Instances": [discovered("backend-2", BACKEND_2)]}),
     ),
     Page("getting-started.curl", Json({"address": "127.0.0.3"})),
     deregister("$BACKEND", "backend-2"),
-    Own("the last instance takes the name with it", "dig backend-api.app.local", NO_SUCH_NAME),
+    Own("the name disappears with the last instance", "dig backend-api.app.local", NO_SUCH_NAME),
     Own(
-        "discover-instances has none",
+        "discover-instances finds no instance",
         "aws servicediscovery discover-instances --namespace-name app.local --service-name backend-api",
         Json({"Instances": []}),
     ),
     deregister("$FRONTEND", "frontend-1"),
     deregister("$API", "api-1"),
     Own(
-        "a namespace with services stays",
+        "a namespace with services cannot be deleted",
         "aws servicediscovery delete-namespace --id $APP",
         Error("ResourceInUse", "Namespace has associated services"),
     ),
@@ -399,14 +399,14 @@ TEAR_DOWN: list[Step] = [
         Error("NamespaceNotFound"),
     ),
     Own(
-        "nor does discover-instances",
+        "discover-instances does not find the namespace",
         "aws servicediscovery discover-instances --namespace-name app.local --service-name backend-api",
         Error("NamespaceNotFound"),
     ),
     *delete_namespace("STAGING", "staging.local"),
     *delete_namespace("DEV", "dev.local"),
     Own("nothing is left", "aws servicediscovery list-namespaces", Json({"Namespaces": []})),
-    Own("its operation can still be looked up", GET_OPERATION, succeeded("DELETE_NAMESPACE", NAMESPACE=Var("DEV"))),
+    Own("get-operation still finds the last operation", GET_OPERATION, succeeded("DELETE_NAMESPACE", NAMESPACE=Var("DEV"))),
 ]
 
 STEPS = [
@@ -421,11 +421,11 @@ STEPS = [
 ]
 
 
-# --- running them
+# --- running the steps
 
 
 def read_commands(text: str) -> dict[str, str]:
-    """The commands by name, in the file's order."""
+    """The commands by name, in the order of the file."""
     commands = re.findall(r"^\[([a-z.-]+)\]\n((?:.+\n)+)", text, re.MULTILINE)
     named = {name: command.rstrip("\n") for name, command in commands}
     if len(named) != len(commands):
@@ -434,9 +434,9 @@ def read_commands(text: str) -> dict[str, str]:
 
 
 def uncovered(steps: Sequence[Step], commands: dict[str, str]) -> list[str]:
-    """What is wrong between the list and the steps."""
+    """The differences between the list of commands and the steps."""
     used = list(dict.fromkeys(step.name for step in steps if not isinstance(step, Own)))
-    complaints = [f"{name}: in the list, but neither run nor named as not yet" for name in commands if name not in used]
+    complaints = [f"{name}: in the list, but neither run nor skipped" for name in commands if name not in used]
     complaints += [f"{name}: a step, but not in the list" for name in used if name not in commands]
     if not complaints and used != list(commands):
         complaints.append("the steps do not follow the order of the page")
@@ -444,10 +444,10 @@ def uncovered(steps: Sequence[Step], commands: dict[str, str]) -> list[str]:
 
 
 def play(steps: Sequence[Step], commands: dict[str, str], shell: Shell, server: Server, report: Report) -> None:
-    """Runs every step and reports on it; ends early only when there is nothing left to ask."""
+    """Runs and reports every step. Stops early only if the shell or the server has ended."""
     for step in steps:
         if isinstance(step, NotYet):
-            report.note("not yet", f"page: {step.name} ({step.reason})")
+            report.note("skipped", f"page: {step.name} ({step.reason})")
             continue
         if isinstance(step, Page):
             name, command = f"page: {step.name}", commands.get(step.name, "false")
@@ -460,12 +460,12 @@ def play(steps: Sequence[Step], commands: dict[str, str], shell: Shell, server: 
             output = (reply.out + reply.err).strip()
             report.check(name, complaints, f"of        {command}", f"printed   {output[-2000:]}")
         except SessionLost as loss:
-            report.fail(name, str(loss), f"of        {command}", "No later step has been run.")
+            report.fail(name, str(loss), f"of        {command}", "The later steps did not run.")
             return
 
 
 class Backend(BaseHTTPRequestHandler):
-    """The page's backend, in every instance's stead: it tells the address that it was reached at."""
+    """The page's backend, in place of every instance. It answers with the address that it was reached at."""
 
     def do_GET(self) -> None:
         where = f'{{"address": "{self.connection.getsockname()[0]}"}}'
@@ -480,7 +480,7 @@ class Backend(BaseHTTPRequestHandler):
 
 
 def walk(home: Path, sd_server: Path, aws_bin: Path, commands: dict[str, str], report: Report) -> None:
-    """Starts sd-server as a user would, goes through the steps, and ends it."""
+    """Starts sd-server as a user would, runs the steps, and ends it."""
     env = environment(home, aws_bin, sd_server.parent)
     shell = Shell(home, env)
     server = Server([str(sd_server), "--dns", "127.0.0.1:53"], home / "server.log", env)
@@ -490,23 +490,23 @@ def walk(home: Path, sd_server: Path, aws_bin: Path, commands: dict[str, str], r
         report.ok("sd-server --dns 127.0.0.1:53 listens")
         play(STEPS, commands, shell, server, report)
         status = server.stop()
-        report.check("it exits with 0 on SIGTERM", [] if status == 0 else [f"expected  0\ngot       {status}"])
+        report.check("sd-server exits with 0 on SIGTERM", [] if status == 0 else [f"expected  0\ngot       {status}"])
         banner = (r":5373\b", r":5374\b", r":53\b", r"AWS_ENDPOINT_URL_SERVICEDISCOVERY=")
         said = Reply(0, server.output, "")
-        report.check("its banner names the ports and the exports", Text(*banner).complaints(said, shell))
+        report.check("the banner names the ports and the exports", Text(*banner).complaints(said, shell))
     except SessionLost as loss:
         report.fail("sd-server --dns 127.0.0.1:53 listens", str(loss))
     finally:
         shell.close()
         server.stop()
     if report.failed:
-        print(f"--- the end of what sd-server printed\n{server.output[-4000:]}")
+        print(f"--- end of the server's output\n{server.output[-4000:]}")
 
 
 def main(sd_server: Path, aws_bin: Path) -> int:
     report = Report()
     commands = read_commands((HERE / "commands.txt").read_text(encoding="utf-8"))
-    report.check("every command of the page is run or named", uncovered(STEPS, commands))
+    report.check("every command of the page is run or skipped by name", uncovered(STEPS, commands))
     backend = ThreadingHTTPServer(("", 8080), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory(prefix="sd-seed.") as home:

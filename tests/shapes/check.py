@@ -1,10 +1,10 @@
-"""Compares what is on the wire with botocore's model of the service, in both protocols.
+"""Compares the wire with botocore's model of the service, in both protocols.
 
     check.py SD_SERVER
 
-Inputs: each member of each operation is sent with a value of the right type and of a wrong one; a wrong one that is not
-refused was not read. Outputs and errors: boto3 plays scenario.py, and each member has to come. What is known not to come
-stands in the table below with its reason; a row that is no longer true is a failure.
+Inputs: sends each member of each operation with a value of the right type and one of a wrong type. If the wrong type is not
+refused, the member was not read. Outputs and errors: boto3 plays scenario.py, and each member must be sent. NOT_SENT lists
+members that are never sent, with reasons; a row that is no longer true is a failure.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from clients import PROTOCOLS, Client, Wire, service_model  # noqa: E402
 from scenario import play, play_quotas, play_slow  # noqa: E402
 from session import Report, environment, serving  # noqa: E402
 
-# The errors of each operation, which the cases go by.
+# The errors and the members of each operation, which the cases use.
 CASES = Path(__file__).resolve().parent.parent / "cases"
 MODELLED_ERRORS = CASES / "modelled-errors.json"
 MODELLED_MEMBERS = CASES / "modelled-members.json"
 
-# Members of outputs and errors that never come.
+# Members of outputs and errors that are never sent.
 NOT_SENT = {
-    "ListServices.Services.DnsConfig.NamespaceId": "the summaries of the real service are without it",
+    "ListServices.Services.DnsConfig.NamespaceId": "the summaries of the real service do not have it",
 }
 
 
 def right(shape) -> Any:
-    """A value of the shape's type, as small as can be."""
+    """The smallest value of the shape's type."""
     if shape.type_name in ("structure", "map"):
         return {}
     return {"list": [], "string": "x"}.get(shape.type_name, 1)
@@ -48,7 +48,7 @@ def wrong(shape) -> Any:
 
 
 def members(shape, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Each place in a structure where there is a value: its path, its shape, and what wraps a value there in a body."""
+    """Each value in a structure: its path, its shape, and a function that wraps a value there in a body."""
     for name, member in shape.members.items() if shape is not None else ():
         yield from _places(member, f"{path}.{name}".lstrip("."), lambda value, name=name: {name: value})
 
@@ -84,34 +84,34 @@ def check_inputs(wire: Wire, operation, report: Report) -> None:
                 complaints.append(f"{path} cannot be sent: {wrap(right(shape))} in {protocol} is refused")
     for protocol in PROTOCOLS:
         if wire.code(protocol, operation.name, {"NoSuchMember": [{"x": 1}]}) == "SerializationException":
-            complaints.append(f"a member that is not known is not ignored in {protocol}")
-    report.check(f"{operation.name}: {count} places of the input", complaints)
+            complaints.append(f"an unknown member is not ignored in {protocol}")
+    report.check(f"{operation.name}: {count} input values are read", complaints)
 
 
 def check_sent(client: Client, built: list, report: Report) -> None:
-    """Each operation has been answered and each error given, with every member. Many outputs have no members."""
+    """Checks that each output and error was sent with every member. Many outputs have no members."""
     errors = {shape.name: shape for operation in built for shape in operation.error_shapes}
     used = set()
     for name, shape in [(operation.name, operation.output_shape) for operation in built] + sorted(errors.items()):
         expected = [name, *output_members(shape, name)]
         excused = [path for path in expected if path in NOT_SENT]
         complaints = [f"{path} was not sent" for path in expected if path not in client.seen and path not in excused]
-        complaints += [f"{path} is sent: it is a row of NOT_SENT" for path in excused if path in client.seen]
+        complaints += [f"{path} was sent: remove it from NOT_SENT" for path in excused if path in client.seen]
         used.update(excused)
-        report.check(f"{client.protocol} {name}: sent, with {len(expected) - len(excused) - 1} members", complaints)
-    report.check(f"{client.protocol}: the rows of NOT_SENT are members", sorted(NOT_SENT.keys() - used))
+        report.check(f"{client.protocol} {name}: sent with {len(expected) - len(excused) - 1} members", complaints)
+    report.check(f"{client.protocol}: every row of NOT_SENT is a member", sorted(NOT_SENT.keys() - used))
 
 
 def check_errors(operations: list, report: Report) -> None:
-    """The table of tests/cases is the model's."""
+    """Checks that the table of errors in tests/cases agrees with the model."""
     modelled = {operation.name: sorted(shape.name for shape in operation.error_shapes) for operation in operations}
     table = json.loads(MODELLED_ERRORS.read_text())
     differing = sorted(name for name in modelled.keys() | table.keys() if modelled.get(name) != table.get(name))
-    report.check(f"{MODELLED_ERRORS.name}: the errors of {len(modelled)} operations", differing)
+    report.check(f"{MODELLED_ERRORS.name} has the errors of {len(modelled)} operations", differing)
 
 
 def constraints(shape) -> dict[str, Any]:
-    """A shape with its constraints and its members, as the table has it."""
+    """A shape with its constraints and members, in the form of the table."""
     found: dict[str, Any] = {"type": shape.type_name}
     metadata = shape.metadata
     found |= {name: metadata[name] for name in ("min", "max", "pattern", "enum") if name in metadata}
@@ -128,11 +128,11 @@ def constraints(shape) -> dict[str, Any]:
 
 
 def check_constraints(operations: list, report: Report) -> None:
-    """The table of the members of requests is the model's, in its order."""
+    """Checks that the table of request members agrees with the model, including its order."""
     modelled = {operation.name: constraints(operation.input_shape)["members"] for operation in operations}
     table = json.loads(MODELLED_MEMBERS.read_text())
     differing = sorted(name for name in modelled.keys() | table.keys() if modelled.get(name) != table.get(name))
-    report.check(f"{MODELLED_MEMBERS.name}: the members of {len(modelled)} requests", differing)
+    report.check(f"{MODELLED_MEMBERS.name} has the members of {len(modelled)} requests", differing)
 
 
 def main(binary: str) -> int:
@@ -159,7 +159,7 @@ def main(binary: str) -> int:
                     clients.append(Client(address, protocol))
                     try:
                         part(clients[-1])
-                    except Exception:  # an answer that the client cannot read, or that the scenario cannot go on from
+                    except Exception:  # the client cannot read an answer, or the scenario cannot continue
                         clients[-1].complaints.append(traceback.format_exc(limit=-4))
             for other in clients[1:]:
                 clients[0].seen |= other.seen

@@ -1,4 +1,4 @@
-"""Two ways to the server: boto3 in a protocol of choice, and bodies that no SDK would send."""
+"""Two clients: boto3 in a chosen protocol, and one that sends bodies that no SDK would send."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def service_model():
 
 
 def forced(protocol: str) -> botocore.session.Session:
-    """A session whose service model has this protocol only. By itself botocore takes JSON wherever it is in the list."""
+    """A session whose service model has only this protocol. Otherwise botocore prefers JSON."""
     session = botocore.session.Session()
     loader = session.get_component("data_loader")
     load = loader.load_service_model
@@ -41,7 +41,7 @@ def forced(protocol: str) -> botocore.session.Session:
 
 
 class Client:
-    """boto3 over one protocol. What comes back is compared with the service model, and remembered."""
+    """boto3 over one protocol. Compares answers with the service model, and records their members."""
 
     def __init__(self, address: tuple[str, int], protocol: str):
         self.address = address
@@ -68,7 +68,7 @@ class Client:
             return {}
 
     def code(self, operation: str, **request: Any) -> str:
-        """The code of the error that the operation ends in, or what is there instead."""
+        """The error code of the operation, or a description of its answer."""
         try:
             self._client._make_api_call(operation, request)
         except botocore.exceptions.ClientError as error:
@@ -77,7 +77,7 @@ class Client:
         return "a response"
 
     def refused(self, code: str, operation: str, **request: Any) -> None:
-        """The operation has to end in this error."""
+        """Expects the operation to fail with this error."""
         if (got := self.code(operation, **request)) != code:
             self.complaints.append(f"{operation} {request}: expected {code}, got {got}")
 
@@ -86,29 +86,29 @@ class Client:
         void = status == 200 and operation_model.output_shape is None and self.protocol != "json"
         expected = None if void else CONTENT_TYPES[self.protocol]
         if headers.get("content-type") != expected:
-            self.complaints.append(f"{name}: the content type is {headers.get('content-type')}, not {expected}")
+            self.complaints.append(f"{name}: expected the content type {expected}, got {headers.get('content-type')}")
         if self.protocol != "json" and headers.get("smithy-protocol") != "rpc-v2-cbor":
-            self.complaints.append(f"{name}: no header smithy-protocol")
+            self.complaints.append(f"{name}: the header smithy-protocol is missing")
         if void:
             if response_dict["body"]:
-                self.complaints.append(f"{name}: a body, where the operation has no output")
+                self.complaints.append(f"{name}: a body, although the operation has no output")
             self.seen.add(name)
             return
         body = self._decoded(response_dict["body"])
         if status == 200:
             self.seen.add(name)
             if operation_model.output_shape is None and body:
-                self.complaints.append(f"{name}: {body}, where the operation has no output")
+                self.complaints.append(f"{name}: {body}, although the operation has no output")
             self._walk(operation_model.output_shape, body, name)
             return
         shape = self._errors.get(body.pop("__type", "").rpartition("#")[2])
         if shape is None:
             self.complaints.append(f"{name}: not an error of the service model: {body}")
             return
-        body.pop("message", None)  # the protocol's own, beside the modelled Message
+        body.pop("message", None)  # the protocol's own message, beside the modeled Message
         modelled = 400 if self.protocol == "json" else shape.metadata["error"]["httpStatusCode"]
         if status != modelled:
-            self.complaints.append(f"{shape.name}: status {status}, not {modelled}")
+            self.complaints.append(f"{shape.name}: expected the status {modelled}, got {status}")
         self.seen.add(shape.name)
         self._walk(shape, body, shape.name)
 
@@ -119,17 +119,17 @@ class Client:
         stream = parser.get_peekable_stream_from_bytes(body)
         item = parser.parse_data_item(stream)
         if stream.read():
-            self.complaints.append(f"octets after the body: {body!r}")
+            self.complaints.append(f"bytes after the body: {body!r}")
         return item
 
     def _walk(self, shape, value: Any, path: str) -> None:
-        """Remembers the members that are set. Members that the model has not, and other types, are complaints."""
+        """Records the members that are set. Complains about unknown members and wrong types."""
         if shape is None:
             return
         moment = (int, float) if self.protocol == "json" else datetime.datetime
         types = {"structure": dict, "map": dict, "list": list, "string": str, "timestamp": moment}
         if not isinstance(value, types.get(shape.type_name, int)):
-            self.complaints.append(f"{path}: {value!r} is no {shape.type_name}")
+            self.complaints.append(f"{path}: {value!r} is not of type {shape.type_name}")
         elif shape.type_name == "structure":
             for name, member in value.items():
                 if name in shape.members:
@@ -146,7 +146,7 @@ class Client:
 
 
 class Wire:
-    """Sends a body as it is given and returns the code of the answer, or None for a response."""
+    """Sends a body unchanged. Returns the code of the error, or None for a response."""
 
     def __init__(self, address: tuple[str, int]):
         self._connection = http.client.HTTPConnection(*address)
@@ -169,7 +169,7 @@ class Wire:
 
 
 def cbor(value: Any) -> bytes:
-    """Strings, lists, maps and small integers: botocore's serializer only takes what fits the service model."""
+    """Encodes strings, lists, maps and small integers. botocore's serializer takes only what fits the service model."""
     if isinstance(value, int):
         return bytes([value])  # less than 24
     if isinstance(value, str):

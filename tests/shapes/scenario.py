@@ -1,4 +1,4 @@
-"""Calls that bring every member of every output onto the wire, and every error."""
+"""Calls whose answers contain every member of every output, and every error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def play(client: Client) -> None:
 
 
 def _operation(client: Client, operation: str, **request: Any) -> dict[str, Any]:
-    """The operation that a request has started."""
+    """The operation that a request started."""
     started = client.call(operation, **request)
     return client.call("GetOperation", OperationId=started["OperationId"])["Operation"] if started else {}
 
@@ -42,7 +42,7 @@ def _namespaces(client: Client) -> list[str | None]:
             client.call("GetNamespace", Id=namespaces[-1])
     http, dns, public = namespaces
     client.refused("NamespaceAlreadyExists", "CreateHttpNamespace", Name="http.test")
-    # The zone exists in this VPC: the request is taken, its operation fails.
+    # The zone exists in this VPC, so the request is accepted and its operation fails.
     _operation(client, "CreatePrivateDnsNamespace", Name="dns.test", Vpc="vpc-1")
     client.call("ListNamespaces", MaxResults=1)
     client.call("ListNamespaces")
@@ -133,12 +133,12 @@ def _deletions(client: Client, services: list[str], namespaces: list[str | None]
 
 
 def play_slow(client: Client, seconds: float = 30) -> None:
-    """Against a server whose operations take their time: a second request while the first is under way."""
+    """For a server with slow operations: sends a second request while the first is in progress."""
     request = {"OperationId": client.call("CreateHttpNamespace", Name="slow.test")["OperationId"]}
     deadline = time.monotonic() + seconds
     while client.call("GetOperation", **request).get("Operation", {}).get("Status") != "SUCCESS":
         if time.monotonic() > deadline:
-            client.complaints.append(f"the operation has not ended after {seconds} s")
+            client.complaints.append(f"the operation is still in progress after {seconds} s")
             return
         time.sleep(0.1)  # a poll, bounded by the deadline
     namespace = client.call("ListNamespaces")["Namespaces"][0]["Id"]
@@ -147,7 +147,7 @@ def play_slow(client: Client, seconds: float = 30) -> None:
 
 
 def play_quotas(client: Client, seconds: float = 60) -> None:
-    """Against a server with the quotas of AWS: one namespace too many, and discovery that is asked for too often."""
+    """For a server with AWS's quotas: creates one namespace too many, and discovers too often."""
     for number in range(50):
         client.call("CreateHttpNamespace", Name=f"n{number}.test")
     client.refused("ResourceLimitExceeded", "CreateHttpNamespace", Name="one-more.test")
@@ -155,18 +155,18 @@ def play_quotas(client: Client, seconds: float = 60) -> None:
     with _flood(client.address):
         while client.code("DiscoverInstances", NamespaceName="n0.test", ServiceName="s") != "RequestLimitExceeded":
             if time.monotonic() > deadline:
-                client.complaints.append(f"DiscoverInstances is not refused in {seconds} s of more than AWS allows")
+                client.complaints.append(f"DiscoverInstances is not throttled after {seconds} s above AWS's rate")
                 return
 
 
 @contextlib.contextmanager
 def _flood(address: tuple[str, int]) -> Iterator[None]:
-    """Asks for instances without waiting for answers, meanwhile: boto3 is slower than what the quota lets it have."""
+    """Meanwhile, sends requests without waiting for answers, because boto3 alone is slower than the quota."""
     body = b'{"NamespaceName": "n0.test", "ServiceName": "s"}'
     head = (
         f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         "X-Amz-Target: Route53AutoNaming_v20170314.DiscoverInstances\r\n"
-        # Of the account and Region of the client.
+        # For the account and Region of the client.
         "Authorization: AWS4-HMAC-SHA256 Credential=123456789012/20260101/us-east-1/servicediscovery/aws4_request, "
         "SignedHeaders=host, Signature=0\r\n\r\n"
     )

@@ -1,8 +1,8 @@
 //! The largest requests: each list and map of the API filled with as many entries as a body takes, over a registry with
 //! many instances and operations.
 //!
-//! What such a request costs is bounded by its size and by the page that it asks for. `tests/tests/largest.rs` counts
-//! allocations, `tests/costs/check.py` instructions.
+//! The size of such a request and of its page must bound its cost. `tests/tests/largest.rs` counts allocations,
+//! `tests/costs/check.py` instructions.
 
 use std::iter;
 
@@ -19,35 +19,35 @@ use serde_json::{Value, json};
 
 use crate::model::{Shape, operations, structure};
 
-/// The most octets of a body (`sd_http::Limits`).
+/// The largest body in bytes (`sd_http::Limits`).
 pub const BODY: usize = 1 << 20;
 
-/// A request with a member of many entries.
+/// A request in which one member has many entries.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Largest {
-    /// The operation.
+    /// The operation to call.
     pub action: Action,
-    /// Which member, and which entries.
+    /// The member and the kind of entries, for messages.
     pub name: String,
-    /// The body of the request before the entries, and after them.
+    /// The body before and after the entries.
     around: [String; 2],
     entry: Entry,
 }
 
-/// How the entries are made.
+/// How the entries are generated.
 #[derive(Debug)]
 enum Entry {
-    /// Always this one.
+    /// This entry again and again.
     Same(String),
-    /// Different keys of a map.
+    /// A different map key each time.
     Key,
-    /// Different texts of a list.
+    /// A different text each time.
     Text,
 }
 
 impl Largest {
-    /// The body, of at most so many octets.
+    /// The body, filled up to at most `octets` bytes.
     #[must_use]
     pub fn body(&self, octets: usize) -> String {
         let [before, after] = &self.around;
@@ -72,7 +72,7 @@ impl Largest {
     }
 }
 
-/// The requests: each list and map of each operation, with the smallest entries and with usual ones.
+/// A request for each list and map of each operation, with the smallest entries and with typical ones.
 ///
 /// # Errors
 /// The model cannot be read.
@@ -80,8 +80,8 @@ pub fn all(service: &str) -> Result<Vec<Largest>, String> {
     let mut found = Vec::new();
     let arn = format!("arn:aws:servicediscovery:us-east-1:123456789012:service/{service}");
     for (operation, members) in operations()? {
-        let action = Action::parse(&operation).ok_or_else(|| format!("there is no operation {operation}"))?;
-        // The target exists, so that the request is not refused before its cost shows.
+        let action = Action::parse(&operation).ok_or_else(|| format!("unknown operation {operation}"))?;
+        // The target exists. Otherwise the request would be refused before it costs anything.
         let mut base = structure(&members);
         for (member, target) in [
             ("Id", service),
@@ -107,15 +107,15 @@ pub fn all(service: &str) -> Result<Vec<Largest>, String> {
     Ok(found)
 }
 
-/// The lists and maps in a member. `wrap` makes a request of a value of the member.
+/// The lists and maps in a member. `wrap` turns a value of the member into a request.
 fn fill(member: &Shape, parent: &str, wrap: &dyn Fn(Value) -> Value) -> Vec<(String, [String; 2], Entry)> {
-    // Stands for the entries until the request is a text.
+    // A placeholder for the entries, until the request is encoded.
     const MARK: &str = "<entries>";
     let name = format!("{parent}.{}", member.name());
     let around = |value: Value| {
         let text = wrap(value).to_string();
         let (before, after) = text.split_once(MARK).unwrap_or((&text, ""));
-        // The mark stands in quotes, as a text or as a key with its value.
+        // The placeholder is in quotes: as a text, or as a key with its value.
         let after = after.strip_prefix(r#"":null"#).or(after.strip_prefix('"')).unwrap_or(after);
         [before.strip_suffix('"').unwrap_or(before).to_owned(), after.to_owned()]
     };
@@ -146,7 +146,7 @@ fn fill(member: &Shape, parent: &str, wrap: &dyn Fn(Value) -> Value) -> Vec<(Str
             }
             found.extend(inner(&item.members, &|object| wrap(json!([object]))));
             if name.ends_with(".Filters") {
-                // Filters that hold, so that operations are looked at.
+                // Filters that match, so that every operation is read.
                 for (filter, value) in [("STATUS", "SUCCESS"), ("STATUS", "FAIL"), ("RESOURCE_OWNER", "SELF")]
                 {
                     let entry = json!({"Name": filter, "Values": [value]}).to_string();
@@ -170,7 +170,7 @@ fn fill(member: &Shape, parent: &str, wrap: &dyn Fn(Value) -> Value) -> Vec<(Str
     }
 }
 
-/// A registry with a service of so many instances, each of which was an operation, and the id of the service.
+/// A registry with a service of `instances` instances, each registered by its own operation, and the service's id.
 ///
 /// # Errors
 /// Those of the engine.

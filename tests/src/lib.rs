@@ -1,4 +1,4 @@
-//! Tests that need several crates: the doors against each other, and that the documents are true.
+//! Tests across crates: doors are compared with each other, documents with the code.
 
 #![forbid(unsafe_code)]
 

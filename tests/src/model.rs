@@ -1,5 +1,5 @@
-//! The members of requests as the service model of AWS has them, from `tests/cases/modelled-members.json`, which
-//! `tests/run shapes` compares with botocore's model.
+//! The members of requests in AWS's service model, from `tests/cases/modelled-members.json`. `tests/run shapes`
+//! compares that file with botocore's model.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,9 +14,9 @@ pub struct Shape {
     /// `string`, `integer`, `long`, `list`, `map` or `structure`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Least length, number of entries or number.
+    /// The smallest length, number of entries, or number.
     pub min: Option<i64>,
-    /// Greatest length, number of entries or number.
+    /// The largest length, number of entries, or number.
     pub max: Option<i64>,
     /// A regular expression.
     pub pattern: Option<String>,
@@ -29,12 +29,12 @@ pub struct Shape {
     pub key: Option<Box<Self>>,
     /// The shape of the values of a map.
     pub value: Option<Box<Self>>,
-    /// The members of a structure, in their order.
+    /// The members of a structure, in the model's order.
     #[serde(default)]
     pub members: Vec<Self>,
-    /// As a member: its name.
+    /// The name, if this is a member.
     pub name: Option<String>,
-    /// As a member: whether it is required.
+    /// Whether it is required, if this is a member.
     #[serde(default)]
     pub required: bool,
 }
@@ -53,13 +53,13 @@ pub fn operations() -> Result<BTreeMap<String, Vec<Member>>, String> {
 }
 
 impl Shape {
-    /// Its name, as a member.
+    /// The name of a member.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
 
-    /// A value that breaks no constraint: with the required members only, the fewest entries, the least number.
+    /// The smallest valid value: required members only, the fewest entries, the smallest number.
     #[must_use]
     pub fn right(&self) -> Value {
         match self.kind.as_str() {
@@ -73,7 +73,7 @@ impl Shape {
             "string" => match (&self.values, self.min, &self.pattern) {
                 (Some(values), ..) => json!(values[0]),
                 (None, Some(12), _) => json!("123456789012"),
-                // A public name has a dot.
+                // Names of public namespaces contain a dot.
                 (None, _, Some(pattern)) if pattern.contains("\\.)+") => json!("a.b"),
                 _ => json!("a"),
             },

@@ -1,6 +1,6 @@
-//! The constraints of the service model, one by one: each is checked, and worded as AWS words it.
+//! Each constraint of the service model is checked, and its violation is worded as on AWS.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fmt::Write as _;
 
@@ -10,22 +10,22 @@ use sd_http::typed;
 use sd_tests::model::{Shape, operations, structure};
 use serde_json::{Map, Value, json};
 
-/// A request that breaks a constraint, and a part of the message.
+/// A request that breaks a constraint, and a part of the expected message.
 type Broken = (Value, String);
 
-/// Makes a request of the value of one of its members; without a value, the member is missing.
+/// Turns a value of one member into a request. `None` omits the member.
 type Wrap<'w> = &'w dyn Fn(Option<Value>) -> Value;
 
-/// The path of a member as AWS writes it: the first letter in lower case.
+/// The path of a member as AWS writes it: its first letter is lower case.
 fn path(parent: &str, name: &str) -> String {
     let mut letters = name.chars();
     let first = letters.next().map(|first| first.to_ascii_lowercase());
     format!("{parent}{}{}", first.into_iter().collect::<String>(), letters.as_str())
 }
 
-/// A structure of right members but for this one.
+/// A valid structure, except for this member.
 fn with(members: &[Shape], name: &str, value: Option<Value>) -> Value {
-    let Value::Object(mut object) = structure(members) else { panic!("no structure") };
+    let Value::Object(mut object) = structure(members) else { panic!("not a structure") };
     match value {
         Some(value) => object.insert(name.to_owned(), value),
         None => object.remove(name),
@@ -42,7 +42,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Texts that break a constraint each, with the constraint.
+/// Texts that each break one constraint, with that constraint.
 fn broken_texts(shape: &Shape) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     if let Some(max) = shape.max {
@@ -62,7 +62,7 @@ fn broken_texts(shape: &Shape) -> Vec<(String, String)> {
     texts
 }
 
-/// Numbers that break a constraint each, with the constraint.
+/// Numbers that each break one constraint, with that constraint.
 fn broken_numbers(shape: &Shape) -> Vec<(i64, String)> {
     let under =
         shape.min.map(|min| (min - 1, format!("Member must have value greater than or equal to {min}")));
@@ -70,7 +70,7 @@ fn broken_numbers(shape: &Shape) -> Vec<(i64, String)> {
     under.into_iter().chain(over).collect()
 }
 
-/// All constraints of a member and of what is in it.
+/// Breaks each constraint of a member and of its parts.
 fn break_each(member: &Shape, parent: &str, wrap: Wrap<'_>, found: &mut Vec<Broken>) {
     let at = path(parent, member.name());
     let failed = |constraint: &str| format!(" at '{at}' failed to satisfy constraint: {constraint}");
@@ -143,7 +143,7 @@ fn break_each(member: &Shape, parent: &str, wrap: Wrap<'_>, found: &mut Vec<Brok
     }
 }
 
-/// The message with which a request is refused.
+/// The message of the refused request.
 fn refusal(action: Action, request: &Value) -> String {
     let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
     let error = typed::call_sync(&cloud_map, action, request.to_string().as_bytes()).unwrap_err();
@@ -153,7 +153,7 @@ fn refusal(action: Action, request: &Value) -> String {
 }
 
 #[test]
-fn each_constraint_of_the_model_is_checked_and_worded_as_aws_words_it() {
+fn each_constraint_of_the_model_is_checked_and_worded_as_on_aws() {
     let mut complaints = String::new();
     let mut count = 0;
     for (name, members) in operations().unwrap() {
@@ -174,7 +174,7 @@ fn each_constraint_of_the_model_is_checked_and_worded_as_aws_words_it() {
     assert!(complaints.is_empty(), "{complaints}");
 }
 
-/// A value of which everything is wrong, and the paths of what is.
+/// A value that breaks a constraint wherever possible. Collects the paths of the violations.
 fn all_wrong(member: &Shape, parent: &str, paths: &mut Vec<String>) -> Value {
     let at = path(parent, member.name());
     let structure = |members: &[Shape], parent: &str, paths: &mut Vec<String>| {

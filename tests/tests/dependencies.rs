@@ -1,10 +1,10 @@
-//! What the crates bring along, as cargo resolves it.
+//! Checks the dependencies of each crate, as cargo resolves them.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
-/// The names of the crates that are built for a crate of the workspace with these features, itself left out.
+/// The names of the crates that a workspace crate depends on with these features, directly or not.
 fn built_for(package: &str, features: &str) -> BTreeSet<String> {
     let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned()))
         .args(["tree", "--locked", "--offline", "--edges", "normal,build", "--prefix", "none", "--package"])
@@ -21,7 +21,7 @@ fn built_for(package: &str, features: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_engine_is_light() {
+fn the_engine_has_few_dependencies() {
     let crates = built_for("sd-core", "");
     assert!(crates.len() < 25, "{} crates: {crates:?}", crates.len());
     for heavy in ["tokio", "serde", "http", "hyper", "hickory-proto", "sd-net"] {
@@ -30,7 +30,7 @@ fn the_engine_is_light() {
 }
 
 #[test]
-fn connections_are_accepted_without_the_engine_or_a_protocol() {
+fn sd_net_depends_on_no_engine_and_no_protocol() {
     let crates = built_for("sd-net", "");
     for other in ["sd-core", "http", "hyper", "hickory-proto"] {
         assert!(!crates.contains(other), "{other}: {crates:?}");
@@ -38,7 +38,7 @@ fn connections_are_accepted_without_the_engine_or_a_protocol() {
 }
 
 #[test]
-fn doors_know_nothing_of_each_other_nor_of_backends() {
+fn doors_depend_on_no_other_door_and_no_backend() {
     for door in ["sd-http", "sd-dns"] {
         let crates = built_for(door, "");
         let ours: Vec<_> = crates.iter().filter(|name| name.starts_with("sd-")).collect();
@@ -47,7 +47,7 @@ fn doors_know_nothing_of_each_other_nor_of_backends() {
 }
 
 #[test]
-fn the_http_api_has_no_tls_no_web_framework_and_nothing_of_aws() {
+fn sd_http_depends_on_no_tls_no_web_framework_and_no_aws_crate() {
     let heavy = ["axum", "aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys", "ring", "rustls"];
     let crates = built_for("sd-http", "");
     let found: Vec<_> =
@@ -55,25 +55,25 @@ fn the_http_api_has_no_tls_no_web_framework_and_nothing_of_aws() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// What an SDK needs beyond the traits of its runtime, a program that has the SDK brings along itself.
+/// A program that uses the SDK already has the rest of it.
 #[test]
-fn of_aws_the_feature_for_its_sdk_has_the_traits_only() {
+fn the_feature_aws_sdk_adds_only_the_traits_of_the_runtime() {
     let crates = built_for("sd-http", "aws-sdk");
     let of_aws: Vec<_> = crates.iter().filter(|name| name.starts_with("aws-")).collect();
     assert_eq!(of_aws, ["aws-smithy-async", "aws-smithy-runtime-api", "aws-smithy-types"]);
     assert!(!crates.contains("ring") && !crates.contains("rustls"), "{crates:?}");
 }
 
-/// Major, minor and patch of a version of Rust, as manifests give it: `1.88` is 1.88.0.
+/// Major, minor and patch of a Rust version in a manifest: `1.88` is 1.88.0.
 fn version(text: &str) -> Vec<u32> {
     let mut parts: Vec<_> = text.split('.').map(|part| part.parse().unwrap()).collect();
     parts.resize(3, 0);
     parts
 }
 
-/// No test compiles with the oldest Rust that is promised, but the locked crates say what they need.
+/// No test compiles with the oldest promised Rust, so this one reads what each locked crate declares.
 #[test]
-fn no_locked_crate_asks_for_a_newer_rust_than_this_one() {
+fn no_locked_crate_needs_a_newer_rust_than_the_workspace() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned());
     let output = Command::new(cargo)
@@ -91,9 +91,14 @@ fn no_locked_crate_asks_for_a_newer_rust_than_this_one() {
             Some((&package["name"], &package["version"], package["rust_version"].as_str()?))
         })
         .collect();
-    assert!(asked.len() > packages.len() / 2, "{} of {} say what they need", asked.len(), packages.len());
+    assert!(
+        asked.len() > packages.len() / 2,
+        "only {} of {} crates declare a Rust version",
+        asked.len(),
+        packages.len()
+    );
     let newer: Vec<_> = asked.iter().filter(|(.., needed)| version(needed) > version(oldest)).collect();
     assert!(newer.is_empty(), "newer than {oldest}: {newer:?}");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    assert!(readme.contains(&format!("({oldest} or newer)")), "README.md says otherwise than {oldest}");
+    assert!(readme.contains(&format!("({oldest} or newer)")), "README.md does not name Rust {oldest}");
 }

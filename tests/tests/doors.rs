@@ -1,6 +1,6 @@
-//! What is written through one door is seen through every other as soon as the write is answered.
+//! A write through one door is visible through all doors as soon as it is answered.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -21,8 +21,8 @@ use tokio::{
     net::{TcpStream, UdpSocket},
 };
 
-/// All doors of one registry, on ports of the system's choice.
-struct House {
+/// All doors of one registry, on ports picked by the system.
+struct Doors {
     cloud_map: CloudMap,
     http: HttpServer,
     dns: DnsServer,
@@ -30,7 +30,7 @@ struct House {
     _attached: Attached,
 }
 
-impl House {
+impl Doors {
     async fn open() -> Self {
         let cloud_map = CloudMap::new(MemoryRegistry::new());
         let table = NameTable::new();
@@ -57,7 +57,7 @@ impl House {
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
-    /// Code and IPv4 addresses of an answer, sorted.
+    /// The response code and the sorted IPv4 addresses of a DNS answer.
     async fn dig(&self, name: &str) -> (ResponseCode, Vec<Ipv4Addr>) {
         let mut question = Message::new(7, MessageType::Query, OpCode::Query);
         question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
@@ -98,10 +98,10 @@ impl House {
 
 #[tokio::test]
 async fn every_door_shows_a_write_as_soon_as_it_is_answered() {
-    let house = House::open().await;
-    house.call("CreatePrivateDnsNamespace", json!({"Name": "app.local", "Vpc": "vpc-1"})).await;
-    let namespace = house.call("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
-    let service = house
+    let doors = Doors::open().await;
+    doors.call("CreatePrivateDnsNamespace", json!({"Name": "app.local", "Vpc": "vpc-1"})).await;
+    let namespace = doors.call("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
+    let service = doors
         .call(
             "CreateService",
             json!({"Name": "web", "NamespaceId": namespace, "DnsConfig": {"DnsRecords": [{"Type": "A", "TTL": 60}]}}),
@@ -110,15 +110,15 @@ async fn every_door_shows_a_write_as_soon_as_it_is_answered() {
         .as_str()
         .unwrap()
         .to_owned();
-    let typed = house.cloud_map.at(Scope::default());
-    assert_eq!(house.dig("web.app.local.").await, (ResponseCode::NXDomain, vec![]));
+    let typed = doors.cloud_map.at(Scope::default());
+    assert_eq!(doors.dig("web.app.local.").await, (ResponseCode::NXDomain, vec![]));
     for round in 1..=8u8 {
         let (id, address) = (format!("i-{round}"), Ipv4Addr::new(10, 0, 0, round));
-        // In turns through HTTP and Rust.
+        // Alternates between HTTP and Rust.
         if round % 2 == 0 {
             let attributes = json!({"AWS_INSTANCE_IPV4": address});
             let request = json!({"ServiceId": service, "InstanceId": id, "Attributes": attributes});
-            house.call("RegisterInstance", request).await;
+            doors.call("RegisterInstance", request).await;
         } else {
             let request = RegisterInstanceRequest::new(&service, &id);
             typed
@@ -127,8 +127,8 @@ async fn every_door_shows_a_write_as_soon_as_it_is_answered() {
                 .unwrap();
         }
         let addresses = (1..=round).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
-        assert_eq!(house.dig("WEB.app.local.").await, (ResponseCode::NoError, addresses));
-        let (over_http, in_rust) = house.discovered().await;
+        assert_eq!(doors.dig("WEB.app.local.").await, (ResponseCode::NoError, addresses));
+        let (over_http, in_rust) = doors.discovered().await;
         assert_eq!(over_http.len(), usize::from(round));
         assert_eq!(over_http, in_rust);
     }
@@ -137,16 +137,16 @@ async fn every_door_shows_a_write_as_soon_as_it_is_answered() {
         if round % 2 == 0 {
             typed.deregister_instance(DeregisterInstanceRequest::new(&service, &id)).await.unwrap();
         } else {
-            house.call("DeregisterInstance", json!({"ServiceId": service, "InstanceId": id})).await;
+            doors.call("DeregisterInstance", json!({"ServiceId": service, "InstanceId": id})).await;
         }
         let addresses: Vec<_> = (round + 1..=8).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
         let code = if addresses.is_empty() { ResponseCode::NXDomain } else { ResponseCode::NoError };
-        assert_eq!(house.dig("web.app.local.").await, (code, addresses));
-        assert!(!house.discovered().await.0.contains(&id));
+        assert_eq!(doors.dig("web.app.local.").await, (code, addresses));
+        assert!(!doors.discovered().await.0.contains(&id));
     }
-    house.call("DeleteService", json!({"Id": service})).await;
-    house.call("DeleteNamespace", json!({"Id": namespace})).await;
-    assert_eq!(house.dig("web.app.local.").await, (ResponseCode::Refused, vec![]));
-    house.http.shutdown().await;
-    house.dns.shutdown().await;
+    doors.call("DeleteService", json!({"Id": service})).await;
+    doors.call("DeleteNamespace", json!({"Id": namespace})).await;
+    assert_eq!(doors.dig("web.app.local.").await, (ResponseCode::Refused, vec![]));
+    doors.http.shutdown().await;
+    doors.dns.shutdown().await;
 }

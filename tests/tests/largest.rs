@@ -1,19 +1,19 @@
-//! The largest requests cost what their size says: in memory here, in instructions in `tests/costs`.
+//! The largest requests cost no more memory than their size allows. `tests/costs` checks their instructions.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use allocation_counter::measure;
 use sd_http::typed;
 use sd_tests::largest::{BODY, all, filled};
 
-/// A quarter of what a body may have: the costs are linear, and this is a debug build.
+/// A quarter of the largest body, because costs are linear and this is a debug build.
 const OCTETS: usize = BODY / 4;
 
 #[test]
 fn no_list_or_map_makes_a_request_cost_more_than_its_size() {
     let (cloud_map, service) = filled(1000).unwrap();
     let cases = all(&service).unwrap();
-    assert!(cases.len() >= 60, "{} lists and maps", cases.len());
+    assert!(cases.len() >= 60, "only {} lists and maps", cases.len());
     let mut refused = 0;
     for case in &cases {
         let body = case.body(OCTETS);
@@ -23,15 +23,15 @@ fn no_list_or_map_makes_a_request_cost_more_than_its_size() {
         let answer = answer.unwrap();
         refused += usize::from(answer.is_err());
         let length = answer.as_ref().map_or_else(Vec::len, Vec::len);
-        assert!(length < 64 << 10, "{}: an answer of {length} octets", case.name);
-        // A structure without members is two octets and a comma in the body, and three texts and lists in memory, which
-        // grow by doubling.
+        assert!(length < 64 << 10, "{}: the answer has {length} bytes", case.name);
+        // An empty structure is three bytes of the body (two braces and a comma), and three texts and lists in memory,
+        // which grow by doubling.
         assert!(counted.bytes_max < 64 * OCTETS as u64, "{}: {counted:?}", case.name);
-        // A few for each entry, of which the smallest has three octets.
+        // A few allocations per entry. The smallest entry has three bytes.
         assert!(counted.count_total < OCTETS as u64, "{}: {counted:?}", case.name);
         if let Err(refusal) = answer {
             let refusal = String::from_utf8(refusal).unwrap();
-            // No instance has such an id, no resource such an ARN.
+            // No instance has such an id, and no resource such an ARN.
             let known = ["InvalidInput", "InstanceNotFound", "ResourceNotFoundException"];
             assert!(known.iter().any(|code| refusal.contains(code)), "{}: {refusal}", case.name);
         }

@@ -1,7 +1,7 @@
-//! The cases of tests/cases: each through four doors, which answer the same.
+//! Plays each case of tests/cases through four doors, which must answer the same.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
-#![allow(clippy::print_stdout, reason = "how much was played")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "prints the number of cases and calls")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,13 +16,15 @@ use sd_core::{
     mode::DIFFERENCES,
     quotas::Quota,
 };
-use sd_tests::scenarios::{Answer, AsyncDoor, Case, CborDoor, Door, House, JsonDoor, Played, SyncDoor, play};
+use sd_tests::scenarios::{
+    Answer, AsyncDoor, Case, CborDoor, Door, JsonDoor, Played, SyncDoor, TestBed, play,
+};
 
-/// The errors that the service model lists for each operation. `tests/shapes` compares it with botocore's.
+/// The errors that the service model lists for each operation. `tests/shapes` compares this file with botocore's model.
 const MODELLED: &str = "modelled-errors.json";
-/// The listed errors that no known request triggers, and why.
+/// The listed errors that no known request triggers, each with a reason.
 const UNTRIGGERED: &str = "untriggered.json";
-/// The members of the requests in the service model: see `tests/tests/constraints.rs`.
+/// The members of requests in the service model, which `tests/tests/constraints.rs` reads.
 const MEMBERS: &str = "modelled-members.json";
 
 fn directory() -> PathBuf {
@@ -33,7 +35,7 @@ fn table<T: serde::de::DeserializeOwned>(name: &str) -> T {
     serde_json::from_str(&std::fs::read_to_string(directory().join(name)).unwrap()).unwrap()
 }
 
-/// The cases, by the names of their files.
+/// The cases with their file names.
 fn cases() -> Vec<(String, Case)> {
     let files = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
@@ -48,28 +50,28 @@ fn cases() -> Vec<(String, Case)> {
         .collect()
 }
 
-type Open = for<'h> fn(&'h House) -> Box<dyn Door + 'h>;
+type Open = for<'t> fn(&'t TestBed) -> Box<dyn Door + 't>;
 
 const DOORS: [Open; 4] = [
-    |house| Box::new(SyncDoor::new(house)),
-    |house| Box::new(AsyncDoor::new(house).unwrap()),
-    |house| Box::new(JsonDoor::new(house).unwrap()),
-    |house| Box::new(CborDoor::new(house).unwrap()),
+    |test_bed| Box::new(SyncDoor::new(test_bed)),
+    |test_bed| Box::new(AsyncDoor::new(test_bed).unwrap()),
+    |test_bed| Box::new(JsonDoor::new(test_bed).unwrap()),
+    |test_bed| Box::new(CborDoor::new(test_bed).unwrap()),
 ];
 
-/// Plays the case on a registry of its own.
+/// Plays the case on a fresh registry.
 fn played(case: &Case, mode: Mode, open: Open) -> Result<Played, String> {
-    let house = House::new(case, mode);
-    let door = open(&house);
-    play(case, &*door, &house.clock).map_err(|complaint| format!("{mode:?}, {}: {complaint}", door.name()))
+    let test_bed = TestBed::new(case, mode);
+    let door = open(&test_bed);
+    play(case, &*door, &test_bed.clock).map_err(|complaint| format!("{mode:?}, {}: {complaint}", door.name()))
 }
 
-/// What came of all cases.
+/// The results of all cases.
 #[derive(Default)]
 struct Results {
     failures: Vec<String>,
     calls: usize,
-    /// Every operation with what it came to in some case: an error's code, or none.
+    /// Each outcome of each operation: an error code, or `None` for success.
     outcomes: BTreeSet<(String, Option<String>)>,
 }
 
@@ -84,7 +86,7 @@ static RESULTS: LazyLock<Results> = LazyLock::new(|| {
 });
 
 impl Results {
-    /// Adds what came of one case through the doors, which answer the same.
+    /// Adds the results of one case, which must be the same through all doors.
     fn add(&mut self, file: &str, played: [Result<Played, String>; 4]) {
         let mut first: Option<Played> = None;
         for played in played {
@@ -94,7 +96,7 @@ impl Results {
                     self.calls += played.outcomes.len();
                     let mut pairs = first.outcomes.iter().zip(&played.outcomes);
                     if let Some(differing) = pairs.find(|(a, b)| a != b) {
-                        self.failures.push(format!("{file}: two doors differ: {differing:#?}"));
+                        self.failures.push(format!("{file}: the doors differ: {differing:#?}"));
                     }
                 }
                 (Ok(played), None) => {
@@ -124,7 +126,7 @@ fn every_case_passes_through_every_door_and_the_doors_agree() {
 fn every_operation_has_a_case_in_which_it_succeeds() {
     let missing: Vec<_> =
         Action::ALL.iter().filter(|action| !RESULTS.outcomes.contains(&(action.to_string(), None))).collect();
-    assert!(missing.is_empty(), "without a success: {missing:?}");
+    assert!(missing.is_empty(), "operations that succeed in no case: {missing:?}");
 }
 
 #[test]
@@ -132,7 +134,11 @@ fn every_error_of_every_operation_has_a_case_or_a_reason_to_have_none() {
     let modelled: BTreeMap<String, Vec<String>> = table(MODELLED);
     let untriggered: BTreeMap<String, BTreeMap<String, String>> = table(UNTRIGGERED);
     let names: BTreeSet<_> = Action::ALL.iter().map(ToString::to_string).collect();
-    assert_eq!(modelled.keys().cloned().collect::<BTreeSet<_>>(), names, "{MODELLED} has every operation");
+    assert_eq!(
+        modelled.keys().cloned().collect::<BTreeSet<_>>(),
+        names,
+        "{MODELLED} must list every operation"
+    );
 
     let mut complaints = Vec::new();
     for (operation, errors) in &modelled {
@@ -140,12 +146,12 @@ fn every_error_of_every_operation_has_a_case_or_a_reason_to_have_none() {
             let hit = RESULTS.outcomes.contains(&(operation.clone(), Some(error.clone())));
             let reason = untriggered.get(operation).and_then(|reasons| reasons.get(error));
             match (hit, reason) {
-                (false, None) => complaints.push(format!("no case has {error} of {operation}")),
+                (false, None) => complaints.push(format!("no case triggers {error} of {operation}")),
                 (true, Some(_)) => {
-                    complaints.push(format!("a case has {error} of {operation}: drop the reason"));
+                    complaints.push(format!("a case triggers {error} of {operation}: remove the reason"));
                 }
                 (false, Some(reason)) if reason.is_empty() => {
-                    complaints.push(format!("{error} of {operation} has no reason"));
+                    complaints.push(format!("the reason for {error} of {operation} is empty"));
                 }
                 _ => {}
             }
@@ -154,17 +160,19 @@ fn every_error_of_every_operation_has_a_case_or_a_reason_to_have_none() {
     for (operation, reasons) in &untriggered {
         let unknown =
             reasons.keys().filter(|error| !modelled.get(operation).is_some_and(|all| all.contains(error)));
-        complaints.extend(unknown.map(|error| format!("{UNTRIGGERED}: {operation} does not model {error}")));
+        complaints.extend(
+            unknown.map(|error| format!("{UNTRIGGERED}: the model lists no {error} for {operation}")),
+        );
     }
     for (operation, error) in &RESULTS.outcomes {
         if let Some(error) = error.as_ref().filter(|error| !modelled[operation].contains(error)) {
-            complaints.push(format!("{operation} ends in {error}, which it does not model"));
+            complaints.push(format!("{operation} returns {error}, which the model does not list"));
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-/// An error of this code, as it stands where it is triggered.
+/// An error with this code, as the engine returns it.
 fn error_of(code: &str) -> Error {
     match code {
         "NamespaceAlreadyExists" => Error::NamespaceAlreadyExists {
@@ -174,21 +182,21 @@ fn error_of(code: &str) -> Error {
         "ResourceInUse" => Error::ResourceInUse(InUse::ServiceHasInstances),
         "ResourceLimitExceeded" => Error::ResourceLimitExceeded { quota: Quota::Namespaces, most: 50 },
         "ServiceNotFound" => Error::ServiceNotFound("srv-none".to_owned()),
-        code => panic!("an injected {code}"),
+        code => panic!("no error to inject for {code}"),
     }
 }
 
 #[test]
-fn an_error_that_nothing_triggers_has_its_form_through_every_door() {
+fn untriggered_errors_have_their_form_through_every_door() {
     let untriggered: BTreeMap<String, BTreeMap<String, String>> = table(UNTRIGGERED);
     let case = r#"{"title": "t", "source": "s", "steps": []}"#;
-    let house = House::new(&serde_json::from_str(case).unwrap(), Mode::Lenient);
+    let test_bed = TestBed::new(&serde_json::from_str(case).unwrap(), Mode::Lenient);
     for (operation, errors) in &untriggered {
         let action = Action::parse(operation).unwrap();
         for code in errors.keys() {
             let fault = Fault::error(action, error_of(code)).times(DOORS.len().try_into().unwrap());
-            house.cloud_map.cloud_map().faults().inject(fault);
-            let call = |open: &Open| open(&house).call(Scope::default(), action, &serde_json::json!({}));
+            test_bed.cloud_map.cloud_map().faults().inject(fault);
+            let call = |open: &Open| open(&test_bed).call(Scope::default(), action, &serde_json::json!({}));
             let answers: Vec<_> = DOORS.iter().map(|open| call(open).unwrap()).collect();
             let Answer::Error(members) = &answers[0] else { panic!("{operation} {code}: {answers:?}") };
             assert_eq!(members["code"], **code);
@@ -196,11 +204,11 @@ fn an_error_that_nothing_triggers_has_its_form_through_every_door() {
             assert!(answers.iter().all(|answer| *answer == answers[0]), "{operation}: {answers:?}");
         }
     }
-    assert!(house.cloud_map.cloud_map().faults().open().is_empty());
+    assert!(test_bed.cloud_map.cloud_map().faults().open().is_empty());
 }
 
 #[test]
-fn every_point_at_which_the_modes_differ_has_a_case_in_each() {
+fn every_difference_between_the_modes_has_a_case_in_each() {
     let cases = cases();
     let about: BTreeSet<_> = cases
         .iter()
@@ -213,7 +221,7 @@ fn every_point_at_which_the_modes_differ_has_a_case_in_each() {
 }
 
 #[test]
-fn what_the_format_does_not_know_is_refused() {
+fn unknown_members_of_the_format_are_refused() {
     let case = |member: &str, steps: &str| {
         let text = format!(r#"{{"title": "t", "source": "s", {member} "steps": [{steps}]}}"#);
         serde_json::from_str::<Case>(&text).map_err(|error| error.to_string())
@@ -232,7 +240,7 @@ fn what_the_format_does_not_know_is_refused() {
     ] {
         assert!(case(member, step).is_err(), "{member} {step}");
     }
-    // What only shows when it is played.
+    // Faults that show only when the case is played.
     for step in [
         r#"{"call": "ListService"}"#,
         r#"{"wait": "1h"}"#,

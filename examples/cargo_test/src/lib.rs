@@ -1,6 +1,6 @@
 //! An app that registers itself with AWS Cloud Map and finds its peers there.
 //!
-//! Nothing here knows of tests: the app is given a client of the AWS SDK. What its tests do with that is in `tests/peers.rs`.
+//! The app takes a client of the AWS SDK and knows nothing of tests. `tests/peers.rs` gives it a client for tests.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,7 +9,7 @@ use aws_sdk_servicediscovery::{
     types::{HealthStatusFilter, HttpInstanceSummary, OperationStatus},
 };
 
-/// How long to wait before asking again whether an operation is done.
+/// The pause between two calls of GetOperation.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The instances of one service.
@@ -20,24 +20,24 @@ pub struct Peers {
     service: String,
 }
 
-/// Why an instance has not joined its peers.
+/// Why an instance did not join its peers.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// A call failed.
     #[error(transparent)]
     Sdk(#[from] aws_sdk_servicediscovery::Error),
-    /// Cloud Map could not do it.
+    /// The operation failed.
     #[error("Cloud Map did not register the instance: {0}")]
     Failed(String),
 }
 
 impl Peers {
-    /// The instances of this service, by the names that `DiscoverInstances` takes.
+    /// The instances of a service, by the names that `DiscoverInstances` takes.
     pub fn new(client: Client, namespace: &str, service: &str) -> Self {
         Self { client, namespace: namespace.to_owned(), service: service.to_owned() }
     }
 
-    /// Registers an instance, and returns when it is registered.
+    /// Registers an instance, and waits until the operation is done.
     pub async fn join(&self, service_id: &str, id: &str, address: SocketAddr) -> Result<(), JoinError> {
         let registration = self
             .client
@@ -72,7 +72,7 @@ impl Peers {
         }
     }
 
-    /// Where the healthy instances are, in no order.
+    /// The addresses of the healthy instances, in random order.
     pub async fn addresses(&self) -> Result<Vec<SocketAddr>, aws_sdk_servicediscovery::Error> {
         let found = self
             .client

@@ -1,4 +1,4 @@
-//! The app's tests. Each has a Cloud Map of its own, in this process: no port, no account of AWS, no waiting.
+//! The app's tests. Each has its own Cloud Map in this process: no port, no AWS account, no waiting.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -24,9 +24,9 @@ use sd_core::{
 };
 use sd_http::aws_sdk::InProcess;
 
-/// The service `web.app.local`, made once, and its id.
+/// A Cloud Map with the service `web.app.local`, created once, and the service's id.
 static PREPARED: LazyLock<(SyncCloudMap, String)> = LazyLock::new(|| {
-    // No test begins before it was made.
+    // The clock starts where those of the forks start.
     let cloud_map =
         SyncCloudMap::with(MemoryRegistry::new(), |builder| builder.clock(ManualClock::default()));
     let here = cloud_map.at(Scope::default());
@@ -40,14 +40,14 @@ static PREPARED: LazyLock<(SyncCloudMap, String)> = LazyLock::new(|| {
     (cloud_map, web)
 });
 
-/// A Cloud Map for one test: what is prepared, as a fork, which costs no more than a pointer.
-struct House {
+/// The Cloud Map of one test: a fork of the prepared one, which costs as little as a pointer.
+struct Fixture {
     cloud_map: CloudMap,
     clock: Arc<ManualClock>,
     web: &'static str,
 }
 
-impl House {
+impl Fixture {
     fn new() -> Self {
         let (prepared, web) = &*PREPARED;
         let clock = Arc::new(ManualClock::default());
@@ -80,73 +80,73 @@ fn address(last: u8) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn who_joins_is_found() {
-    let house = House::new();
-    let peers = house.peers();
+async fn peers_that_join_are_found() {
+    let fixture = Fixture::new();
+    let peers = fixture.peers();
     assert!(peers.addresses().await.unwrap().is_empty());
-    peers.join(house.web, "web-1", address(1)).await.unwrap();
-    peers.join(house.web, "web-2", address(2)).await.unwrap();
+    peers.join(fixture.web, "web-1", address(1)).await.unwrap();
+    peers.join(fixture.web, "web-2", address(2)).await.unwrap();
     let mut found = peers.addresses().await.unwrap();
     found.sort();
     assert_eq!(found, [address(1), address(2)]);
 }
 
 #[tokio::test]
-async fn nobody_sees_what_another_fork_registers() {
-    let (one, other) = (House::new(), House::new());
+async fn forks_do_not_see_each_other() {
+    let (one, other) = (Fixture::new(), Fixture::new());
     one.peers().join(one.web, "web-1", address(1)).await.unwrap();
     assert!(other.peers().addresses().await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn who_is_reported_unhealthy_is_gone_after_half_a_minute() {
-    let house = House::new();
-    let peers = house.peers();
-    peers.join(house.web, "web-1", address(1)).await.unwrap();
-    // The test is not the app: it may use the typed API.
-    let report = UpdateInstanceCustomHealthStatusRequest::new(house.web, "web-1", "UNHEALTHY");
-    house.cloud_map.at(Scope::default()).update_instance_custom_health_status(report).await.unwrap();
+async fn unhealthy_peers_disappear_after_thirty_seconds() {
+    let fixture = Fixture::new();
+    let peers = fixture.peers();
+    peers.join(fixture.web, "web-1", address(1)).await.unwrap();
+    // Unlike the app, the test may use the typed API.
+    let report = UpdateInstanceCustomHealthStatusRequest::new(fixture.web, "web-1", "UNHEALTHY");
+    fixture.cloud_map.at(Scope::default()).update_instance_custom_health_status(report).await.unwrap();
     assert_eq!(peers.addresses().await.unwrap(), [address(1)]);
-    house.clock.advance(Duration::from_secs(30));
+    fixture.clock.advance(Duration::from_secs(30));
     assert!(peers.addresses().await.unwrap().is_empty());
 }
 
-// The clock of tokio is paused: the SDK's pauses between attempts take no time.
+// tokio's clock is paused, so the SDK's pauses between attempts take no time.
 #[tokio::test(start_paused = true)]
-async fn throttling_is_waited_out() {
-    let house = House::new();
-    house.cloud_map.faults().inject(Fault::throttle(Action::DiscoverInstances).times(2));
-    assert!(house.peers().addresses().await.unwrap().is_empty());
-    assert_eq!(house.cloud_map.journal().requests(Action::DiscoverInstances).len(), 3);
+async fn throttled_calls_are_retried() {
+    let fixture = Fixture::new();
+    fixture.cloud_map.faults().inject(Fault::throttle(Action::DiscoverInstances).times(2));
+    assert!(fixture.peers().addresses().await.unwrap().is_empty());
+    assert_eq!(fixture.cloud_map.journal().requests(Action::DiscoverInstances).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_that_does_not_end_is_told() {
-    let house = House::new();
-    house.cloud_map.faults().inject(Fault::throttle(Action::DiscoverInstances).always());
-    let error = house.peers().addresses().await.unwrap_err();
+async fn endless_throttling_is_an_error() {
+    let fixture = Fixture::new();
+    fixture.cloud_map.faults().inject(Fault::throttle(Action::DiscoverInstances).always());
+    let error = fixture.peers().addresses().await.unwrap_err();
     assert!(matches!(error, Error::RequestLimitExceeded(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_registration_that_fails_later_is_told() {
-    let house = House::new();
-    house.cloud_map.faults().inject(Fault::fail_operation(
+async fn a_failed_operation_is_an_error() {
+    let fixture = Fixture::new();
+    fixture.cloud_map.faults().inject(Fault::fail_operation(
         Action::RegisterInstance,
         OperationErrorCode::InternalFailure,
-        "the zone is gone",
+        "the zone was deleted",
     ));
-    let error = house.peers().join(house.web, "web-1", address(1)).await.unwrap_err();
-    assert!(matches!(error, JoinError::Failed(reason) if reason == "the zone is gone"));
-    assert!(house.peers().addresses().await.unwrap().is_empty());
+    let error = fixture.peers().join(fixture.web, "web-1", address(1)).await.unwrap_err();
+    assert!(matches!(error, JoinError::Failed(reason) if reason == "the zone was deleted"));
+    assert!(fixture.peers().addresses().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn dns_answers_without_a_socket() {
-    let house = House::new();
-    house.peers().join(house.web, "web-1", address(1)).await.unwrap();
+    let fixture = Fixture::new();
+    fixture.peers().join(fixture.web, "web-1", address(1)).await.unwrap();
     let name = DnsName::parse("web.app.local").unwrap();
-    let answer = house.cloud_map.resolve(&View::default(), &name, RecordType::A);
+    let answer = fixture.cloud_map.resolve(&View::default(), &name, RecordType::A);
     let Answer::Records(records) = answer else { panic!("{answer:?}") };
     let data: Vec<_> = records.iter().map(|record| &record.data).collect();
     assert_eq!(data, [&RecordData::A(Ipv4Addr::new(10, 0, 0, 1))]);

@@ -1,5 +1,5 @@
-//! An ECS of three operations. A task of a group `service:NAME` is an instance of the Cloud Map service NAME from its start
-//! to its end, as a task of an ECS service with a service registry is.
+//! An ECS with three operations. A task in the group `service:NAME` is an instance of the Cloud Map service NAME while it
+//! runs, like a task of an ECS service with a service registry.
 
 use std::net::Ipv4Addr;
 
@@ -17,11 +17,11 @@ use tokio::sync::Mutex;
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113.";
 const BODY_LIMIT: usize = 1024 * 1024;
 
-/// The tasks that run.
+/// The ECS of the emulator: its running tasks.
 #[derive(Debug)]
 pub(crate) struct Ecs {
     cloud_map: CloudMap,
-    /// Held while Cloud Map is told of them, so that it is told in order.
+    /// Stays locked during updates of Cloud Map, so that these arrive in order.
     tasks: Mutex<Tasks>,
 }
 
@@ -37,7 +37,7 @@ struct Task {
     arn: String,
     family: String,
     address: Ipv4Addr,
-    /// Where it is registered: the id of a Cloud Map service.
+    /// The id of the Cloud Map service that the task is registered in.
     registry: Option<String>,
 }
 
@@ -54,7 +54,7 @@ struct StopTask {
     task: String,
 }
 
-/// The type and the message of an error.
+/// The code and the message of an error.
 type Refusal = (&'static str, String);
 
 impl Ecs {
@@ -95,7 +95,7 @@ impl Ecs {
         for _ in 0..input.count.unwrap_or(1) {
             tasks.start(scope, &input.task_definition, registry.as_deref());
         }
-        self.tell(&tasks, scope, registry.as_deref()).await?;
+        self.sync(&tasks, scope, registry.as_deref()).await?;
         let started = tasks.running[before..].iter();
         let started = started.map(|task| json!({"taskArn": task.arn, "lastStatus": "RUNNING"}));
         Ok(json!({"tasks": started.collect::<Value>(), "failures": []}))
@@ -107,7 +107,7 @@ impl Ecs {
         let place = place
             .ok_or_else(|| ("InvalidParameterException", "The referenced task was not found.".to_owned()))?;
         let stopped = tasks.running.remove(place);
-        self.tell(&tasks, scope, stopped.registry.as_deref()).await?;
+        self.sync(&tasks, scope, stopped.registry.as_deref()).await?;
         Ok(json!({"task": {"taskArn": stopped.arn, "lastStatus": "STOPPED"}}))
     }
 
@@ -117,7 +117,7 @@ impl Ecs {
         json!({"taskArns": arns.collect::<Value>()})
     }
 
-    /// The id of the Cloud Map service of this name, in whichever namespace it is. The state can be looked at directly.
+    /// The id of the first Cloud Map service with this name, in any namespace. Reads the state directly.
     fn registry(&self, scope: &Scope, name: &str) -> Option<String> {
         let state = self.cloud_map.state();
         let here = state.scope(scope);
@@ -125,8 +125,8 @@ impl Ecs {
         Some(found.service().id.to_string())
     }
 
-    /// Tells Cloud Map which tasks are the instances of a service: all of them, each time.
-    async fn tell(&self, tasks: &Tasks, scope: &Scope, registry: Option<&str>) -> Result<(), Refusal> {
+    /// Makes the running tasks the instances of their Cloud Map service. Passes all tasks each time.
+    async fn sync(&self, tasks: &Tasks, scope: &Scope, registry: Option<&str>) -> Result<(), Refusal> {
         let Some(registry) = registry else { return Ok(()) };
         let desired = tasks.running.iter().filter(|task| task.registry.as_deref() == Some(registry));
         let desired: Vec<_> = desired.map(Task::instance).collect();

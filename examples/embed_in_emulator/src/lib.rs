@@ -1,7 +1,7 @@
-//! An emulator of AWS with two services: an ECS of its own, as small as it can be, and the Cloud Map of `sd`.
+//! An AWS emulator with two services: a minimal ECS of its own, and Cloud Map from `sd`.
 //!
-//! What it takes to have Cloud Map in it is here: [`answer`] passes Cloud Map's requests on, and says for whom they are. How
-//! ECS registers its tasks is in `ecs.rs`, and where the sockets are in `main.rs`.
+//! This file embeds Cloud Map: [`answer`] passes Cloud Map requests on, and says which account they belong to. `ecs.rs`
+//! registers tasks, `main.rs` opens the sockets.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use tower_service::Service;
 
 mod ecs;
 
-/// All that the emulator has. Clones share it.
+/// The services of the emulator. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Emulator {
     cloud_map: CloudMapService,
@@ -29,13 +29,13 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// An emulator without tasks, over this Cloud Map.
+    /// An emulator with this Cloud Map and no tasks.
     pub fn new(cloud_map: CloudMap) -> Self {
         Self { cloud_map: CloudMapService::new(cloud_map.clone()), ecs: Arc::new(ecs::Ecs::new(cloud_map)) }
     }
 }
 
-/// Every request, whatever its path: AWS's JSON protocols name the operation in a header.
+/// Routes every path to the same handler, because AWS's JSON protocols name the operation in a header.
 pub fn router(emulator: Emulator) -> Router {
     Router::new().fallback(answer).with_state(emulator)
 }
@@ -43,7 +43,7 @@ pub fn router(emulator: Emulator) -> Router {
 async fn answer(State(mut emulator): State<Emulator>, mut request: Request) -> Response {
     let scope = scope(request.headers());
     if CloudMapService::claims(&request) {
-        // Accounts are the emulator's matter: Cloud Map is told, and does not look at the signature.
+        // The emulator decides the account. Cloud Map then ignores the signature.
         request.extensions_mut().insert(Caller::new(scope));
         let Ok(answer) = emulator.cloud_map.call(request).await;
         return answer.map(Body::new);
@@ -51,10 +51,10 @@ async fn answer(State(mut emulator): State<Emulator>, mut request: Request) -> R
     emulator.ecs.answer(&scope, request).await
 }
 
-/// Who has which account, as an emulator might know it: here by the access key.
+/// The accounts of the emulator, by access key.
 const ACCOUNTS: [(&str, &str); 2] = [("web", "111122223333"), ("billing", "444455556666")];
 
-/// The account and Region of a request: its signature has `Credential=<access key>/<date>/<region>/...`.
+/// The account and Region of a request. Its signature contains `Credential=<access key>/<date>/<region>/...`.
 fn scope(headers: &HeaderMap) -> Scope {
     let default = Scope::default();
     let header = headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok()).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! The emulator as a program:
 //!
-//!     embed_in_emulator [ADDRESS OF THE API [ADDRESS FOR DNS]]
+//!     embed_in_emulator [API_ADDRESS [DNS_ADDRESS]]
 //!
-//! `127.0.0.1:4566` and `127.0.0.1:8053` without arguments. Then, for example:
+//! The defaults are `127.0.0.1:4566` and `127.0.0.1:8053`. For example:
 //!
 //!     export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_DEFAULT_REGION=eu-west-1 AWS_ACCESS_KEY_ID=web AWS_SECRET_ACCESS_KEY=any
 //!     aws servicediscovery create-private-dns-namespace --name app.local --vpc vpc-1
@@ -26,11 +26,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let dns = arguments.next().unwrap_or_else(|| "127.0.0.1:8053".to_owned());
 
     let cloud_map = CloudMap::new(MemoryRegistry::new());
-    // DNS: a table that follows what is registered, and sockets before it.
+    // DNS: a table that follows the registry, and the sockets that answer from it.
     let names = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(names.clone()));
     let dns = DnsServer::bind(names, [dns.parse()?]).await?;
-    // The API, on one port with the emulator's other services.
+    // The API, on the same port as the emulator's other services.
     let listener = TcpListener::bind(api).await?;
     println!("API {}, DNS {}", listener.local_addr()?, dns.local_addrs()[0]);
     axum::serve(listener, router(Emulator::new(cloud_map))).await?;

@@ -1,4 +1,4 @@
-//! The emulator, by what its users send: mostly without a socket, and once over two.
+//! The emulator as its users see it. Most tests need no socket; one uses two.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -28,7 +28,7 @@ const CLOUD_MAP: &str = "Route53AutoNaming_v20170314";
 const ECS: &str = "AmazonEC2ContainerServiceV20141113";
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Someone whose requests are signed with this access key, in eu-west-1.
+/// A client that signs with this access key, in eu-west-1.
 struct Client {
     app: Router,
     access_key: &'static str,
@@ -62,8 +62,8 @@ impl Client {
         output
     }
 
-    /// Makes the service `web.app.local`.
-    async fn make_web(&self) {
+    /// Creates the service `web.app.local`.
+    async fn create_web(&self) {
         let namespace = json!({"Name": "app.local", "Vpc": "vpc-1", "CreatorRequestId": "1"});
         self.call(CLOUD_MAP, "CreatePrivateDnsNamespace", namespace).await;
         let namespaces = self.call(CLOUD_MAP, "ListNamespaces", json!({})).await;
@@ -92,14 +92,14 @@ impl Client {
     }
 }
 
-/// `web.app.local. IN A?`, as a stub resolver sends it.
+/// The query `web.app.local. IN A` of a stub resolver.
 const QUESTION: &[u8] =
     b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03web\x03app\x05local\x00\x00\x01\x00\x01";
 
 #[tokio::test]
 async fn tasks_are_instances_while_they_run() {
     let client = Client::new(&CloudMap::new(MemoryRegistry::new()), "web");
-    client.make_web().await;
+    client.create_web().await;
     let started = client.run(2).await;
     assert_eq!(client.addresses().await, ["10.0.0.1", "10.0.0.2"]);
 
@@ -110,9 +110,9 @@ async fn tasks_are_instances_while_they_run() {
 }
 
 #[tokio::test]
-async fn what_others_registered_is_not_the_emulators_to_remove() {
+async fn stopping_tasks_keeps_instances_of_others() {
     let client = Client::new(&CloudMap::new(MemoryRegistry::new()), "web");
-    client.make_web().await;
+    client.create_web().await;
     let services = client.call(CLOUD_MAP, "ListServices", json!({})).await;
     let by_hand = json!({
         "ServiceId": services["Services"][0]["Id"],
@@ -126,10 +126,10 @@ async fn what_others_registered_is_not_the_emulators_to_remove() {
 }
 
 #[tokio::test]
-async fn accounts_are_the_emulators() {
+async fn the_emulator_decides_the_account() {
     let web = Client::new(&CloudMap::new(MemoryRegistry::new()), "web");
     let billing = web.with_key("billing");
-    web.make_web().await;
+    web.create_web().await;
     web.run(1).await;
     let namespaces = web.call(CLOUD_MAP, "ListNamespaces", json!({})).await;
     let arn = namespaces["Namespaces"][0]["Arn"].as_str().unwrap();
@@ -139,7 +139,7 @@ async fn accounts_are_the_emulators() {
 }
 
 #[tokio::test]
-async fn each_service_refuses_in_its_own_words() {
+async fn each_service_has_its_own_errors() {
     let client = Client::new(&CloudMap::new(MemoryRegistry::new()), "web");
     for (service, operation, code) in [
         (CLOUD_MAP, "Nonsense", "UnknownOperationException"),
@@ -155,10 +155,10 @@ async fn each_service_refuses_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_test_of_the_emulator_can_break_cloud_map_and_watch_it() {
+async fn a_test_can_inject_faults_and_read_the_journal() {
     let cloud_map = CloudMap::builder(MemoryRegistry::new()).journal(100).build();
     let client = Client::new(&cloud_map, "web");
-    client.make_web().await;
+    client.create_web().await;
     cloud_map.faults().inject(Fault::throttle(Action::DiscoverInstances));
     let question = json!({"NamespaceName": "app.local", "ServiceName": "web"});
     let (status, error) = client.send(CLOUD_MAP, "DiscoverInstances", question).await;
@@ -169,12 +169,12 @@ async fn a_test_of_the_emulator_can_break_cloud_map_and_watch_it() {
 }
 
 #[tokio::test]
-async fn a_task_is_in_dns_when_it_is_started() {
+async fn a_started_task_is_in_dns() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     let names = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(names.clone()));
     let client = Client::new(&cloud_map, "web");
-    client.make_web().await;
+    client.create_web().await;
     client.run(1).await;
     let mut answer = Vec::new();
     assert_eq!(Answerer::new(names).answer(QUESTION, Transport::Udp, &mut answer), Reply::Written);
@@ -182,7 +182,7 @@ async fn a_task_is_in_dns_when_it_is_started() {
 }
 
 #[tokio::test]
-async fn it_serves_sockets() {
+async fn the_emulator_serves_sockets() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     let names = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(names.clone()));
@@ -191,7 +191,7 @@ async fn it_serves_sockets() {
     let listener = TcpListener::bind(any).await.unwrap();
     let api = listener.local_addr().unwrap();
     let client = Client::new(&cloud_map, "any");
-    client.make_web().await;
+    client.create_web().await;
     let server = tokio::spawn(axum::serve(listener, client.app.clone()).into_future());
 
     let body = json!({"taskDefinition": "web", "group": "service:web"}).to_string();

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! A minimal executor for the tests of this crate.
 
 use std::{
     sync::Arc,
@@ -8,7 +8,7 @@ use std::{
 
 use sd_core::conformance::BoxFuture;
 
-/// A thread that is woken by being unparked.
+/// Wakes a thread by unparking it.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -17,7 +17,7 @@ impl Wake for Unpark {
     }
 }
 
-/// The smallest executor: the thread sleeps until its future can go on.
+/// Runs the future on this thread, which parks while the future is pending.
 pub(crate) fn block_on(mut future: BoxFuture<'static, ()>) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     while future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {

@@ -1,6 +1,7 @@
-//! The conformance suite is tested itself: registries that break one promise each fail, by the rule about it.
+//! Tests of the conformance suite itself: a registry that breaks one promise must fail exactly the rules about it.
+//! Each test is named after the fault that it finds.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -46,17 +47,18 @@ fn assert_subjects_break(
     assert_eq!(broken_rules(&[group], factory), expected.iter().copied().collect());
 }
 
-/// The same of a registry without anything else.
+/// As `assert_subjects_break`, for a plain registry and the rules of every backend.
 fn assert_breaks<R: Registry>(make: impl Fn() -> R + Clone + Send + Sync + 'static, expected: &[&str]) {
     assert_subjects_break(Group::Every, move || Subject::new(Arc::new(make())), expected);
 }
 
-/// The same of a registry whose commit does this.
+/// As `assert_breaks`, for a registry with this commit function.
 fn assert_commit_breaks(commit: Commit, expected: &[&str]) {
     assert_breaks(move || Altered::new(commit), expected);
 }
 
-/// Asserts that these rules are broken; with them may go others that need what is broken, or that meet it by chance.
+/// Asserts that at least these rules are broken. Others may break too, because they depend on the broken promise or
+/// meet it by chance.
 fn assert_breaks_among_others<R: Registry>(
     make: impl Fn() -> R + Clone + Send + Sync + 'static,
     expected: &[&str],
@@ -75,25 +77,25 @@ fn memory() -> Subject {
 }
 
 #[test]
-fn every_rule_has_a_name_of_its_own_and_a_claim() {
+fn every_rule_has_a_unique_name_and_a_claim() {
     let names: BTreeSet<_> = RULES.iter().map(Rule::name).collect();
     assert_eq!(names.len(), RULES.len());
     assert!(RULES.iter().all(|rule| rule.claim().ends_with('.')));
 }
 
 #[test]
-fn a_right_registry_breaks_no_rule() {
+fn a_correct_registry_breaks_no_rule() {
     let all = [Group::Every, Group::Immediate, Group::Fork];
     assert_eq!(broken_rules(&all, memory), BTreeSet::new());
 }
 
 #[test]
-fn a_registry_with_a_cell_for_each_handle_whose_commits_wait_breaks_no_rule() {
+fn a_replicated_registry_with_slow_commits_breaks_no_rule() {
     assert_subjects_break(Group::Every, || Replica::subject(Replication::Right), &[]);
 }
 
 #[test]
-fn a_registry_without_transactions_that_says_what_failed_breaks_no_rule() {
+fn a_registry_without_transactions_that_reports_failures_breaks_no_rule() {
     assert_commit_breaks(
         |writer, set| {
             let result = writer.publish(&set);
@@ -108,7 +110,7 @@ fn a_registry_without_transactions_that_says_what_failed_breaks_no_rule() {
 }
 
 #[test]
-fn a_mark_that_is_not_true() {
+fn finds_a_registry_that_wrongly_claims_to_be_immediate() {
     assert_subjects_break(
         Group::Immediate,
         || Subject::immediate(Arc::new(Lazy::default())),
@@ -117,7 +119,7 @@ fn a_mark_that_is_not_true() {
 }
 
 #[test]
-fn forks_that_are_none() {
+fn finds_forks_that_are_not_independent_or_lose_operations() {
     assert_subjects_break(
         Group::Fork,
         || {

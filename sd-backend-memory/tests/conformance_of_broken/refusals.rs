@@ -1,4 +1,4 @@
-//! What is refused that is right, or stored that is not.
+//! Faults in what is refused: valid sets that are refused, invalid sets that are stored.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use super::{
 };
 
 #[test]
-fn a_precondition_that_is_ignored() {
+fn finds_an_ignored_precondition() {
     type Kind = fn(&Precondition) -> bool;
     let free: [(Kind, &[&str]); 8] = [
         (|it| matches!(it, Precondition::Free(UniqueKey::Id(_))), &["a_free_id_is_free_until_it_is_taken"]),
@@ -66,7 +66,7 @@ fn a_precondition_that_is_ignored() {
             ],
         ),
     ];
-    // Each has rules of its own, which no other of them breaks.
+    // Each kind of precondition has rules that no other kind breaks.
     let own: BTreeSet<_> = free.iter().chain(&others).flat_map(|(_, expected)| *expected).copied().collect();
     for (ignored, expected) in free.into_iter().chain(others) {
         let make = move || {
@@ -82,7 +82,7 @@ fn a_precondition_that_is_ignored() {
 }
 
 #[test]
-fn only_the_first_precondition_is_checked() {
+fn finds_that_only_the_first_precondition_is_checked() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
@@ -95,7 +95,7 @@ fn only_the_first_precondition_is_checked() {
 }
 
 #[test]
-fn preconditions_are_ignored_without_changes() {
+fn finds_that_preconditions_without_changes_are_ignored() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
@@ -110,13 +110,13 @@ fn preconditions_are_ignored_without_changes() {
 }
 
 #[test]
-fn preconditions_are_checked_and_time_passes() {
-    // The threads meet by chance, the futures on one thread always.
+fn finds_a_wait_between_checking_and_publishing() {
+    // Futures on one thread always meet; threads meet by chance.
     assert_breaks_among_others(Lazy::default, &["of_racing_sets_one_is_stored"]);
 }
 
 #[test]
-fn a_conflict_before_its_cause_is_visible() {
+fn finds_a_conflict_returned_before_its_cause_is_visible() {
     assert_subjects_break(
         Group::Every,
         || Replica::subject(Replication::EarlyConflict),
@@ -134,7 +134,7 @@ fn a_conflict_before_its_cause_is_visible() {
 }
 
 #[test]
-fn refusals_under_another_name() {
+fn finds_conflicts_returned_as_another_error() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, set: ChangeSet| {
@@ -148,7 +148,7 @@ fn refusals_under_another_name() {
 }
 
 #[test]
-fn refused_operations_in_the_log() {
+fn finds_a_refused_operation_in_the_log() {
     assert_commit_breaks(
         |writer, set| {
             writer.publish(&set).or_else(|error| {
@@ -161,7 +161,7 @@ fn refused_operations_in_the_log() {
 }
 
 #[test]
-fn refusals_that_are_told() {
+fn finds_a_refused_set_that_observers_see() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, set: ChangeSet| {
@@ -178,7 +178,7 @@ fn refusals_that_are_told() {
 }
 
 #[test]
-fn registrations_that_conflict() {
+fn finds_registrations_that_conflict_without_cause() {
     assert_breaks_among_others(
         || {
             let last = Mutex::new(None);
@@ -189,7 +189,7 @@ fn registrations_that_conflict() {
                 });
                 let before = std::mem::replace(&mut *last.lock().unwrap(), into.clone());
                 if into.is_some() && into == before {
-                    // It succeeds when it is tried again.
+                    // The retry succeeds.
                     *last.lock().unwrap() = None;
                     return Err(CommitError::Conflict);
                 }
@@ -204,7 +204,7 @@ fn registrations_that_conflict() {
 }
 
 #[test]
-fn deletions_of_what_is_gone_are_refused() {
+fn finds_refused_deletions_of_deleted_entities() {
     assert_commit_breaks(
         |writer, set| {
             let state = writer.cell().load();
@@ -215,7 +215,7 @@ fn deletions_of_what_is_gone_are_refused() {
                 _ => false,
             };
             if set.changes.iter().any(absent) {
-                return Err(CommitError::Rejected { key: "key".into(), reason: "it is gone".into() });
+                return Err(CommitError::Rejected { key: "key".into(), reason: "already deleted".into() });
             }
             writer.publish(&set)
         },

@@ -1,4 +1,4 @@
-//! Registries that break a promise.
+//! Registries that each break a promise.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use sd_core::{
     conformance::Subject,
 };
 
-/// Waits once.
+/// Is pending once.
 async fn wait() {
     let mut waited = false;
     poll_fn(|context| {
@@ -27,7 +27,7 @@ async fn wait() {
     .await;
 }
 
-/// The set without its preconditions and its reset, and without the changes of these places.
+/// The set without its preconditions, its reset, and the changes at the indices for which `gone` is true.
 pub(crate) fn without(set: &ChangeSet, gone: impl Fn(usize) -> bool) -> ChangeSet {
     let mut kept = set.clone();
     let mut index = 0..;
@@ -37,7 +37,7 @@ pub(crate) fn without(set: &ChangeSet, gone: impl Fn(usize) -> bool) -> ChangeSe
     kept
 }
 
-/// The first changes of the set, and nothing else of it.
+/// The first `end` changes of the set and its reset, without its operation and preconditions.
 pub(crate) fn prefix(set: &ChangeSet, end: usize) -> ChangeSet {
     let mut prefix = without(set, |index| index >= end);
     prefix.operation = None;
@@ -52,7 +52,7 @@ pub(crate) fn holds(writer: &StateWriter, set: &ChangeSet) -> bool {
     writer.cell().load().apply(&facts).is_ok()
 }
 
-/// A registry whose commit is this function.
+/// A registry with this function as its commit.
 pub(crate) struct Altered<F> {
     writer: StateWriter,
     commit: F,
@@ -84,11 +84,11 @@ where
     }
 }
 
-/// Publishes a set when the next one comes.
+/// Publishes each set only when the next one is committed.
 #[derive(Debug)]
 pub(crate) struct Late {
     writer: StateWriter,
-    /// What is stored already.
+    /// The state of the store.
     store: Mutex<State>,
     waiting: Mutex<VecDeque<ChangeSet>>,
 }
@@ -119,7 +119,7 @@ impl Registry for Late {
     }
 }
 
-/// Publishes a set in parts.
+/// Publishes a set in several parts.
 #[derive(Debug)]
 pub(crate) struct Stepwise {
     writer: StateWriter,
@@ -133,7 +133,7 @@ impl Stepwise {
     }
 }
 
-/// The first half of the changes, then the others with the operation.
+/// The first half of the changes, then the second half with the operation.
 pub(crate) fn in_halves(set: ChangeSet) -> Vec<ChangeSet> {
     let middle = set.changes.len() / 2;
     if middle == 0 {
@@ -169,7 +169,7 @@ impl Registry for Stepwise {
     }
 }
 
-/// Checks the preconditions, waits, and publishes whatever has happened in between. Claims to wait for nothing.
+/// Checks the preconditions, waits, and publishes without a second check. Wrongly claims to be `Immediate`.
 #[derive(Debug)]
 pub(crate) struct Lazy(StateWriter);
 
@@ -195,7 +195,7 @@ impl Registry for Lazy {
 
 impl Immediate for Lazy {}
 
-/// Forks its cell after every commit and goes on with the fork, so that observers stay behind.
+/// Replaces its cell by a fork after every commit, so that observers stay attached to the old one.
 #[derive(Debug)]
 pub(crate) struct ReplacedCell(Mutex<&'static StateWriter>);
 
@@ -219,7 +219,7 @@ impl Registry for ReplacedCell {
     }
 }
 
-/// Makes its state anew from what there is after every deletion of a service, as one that lists its store does.
+/// Builds its state from nothing after every deletion of a service, like a backend that lists its store again.
 #[derive(Debug)]
 pub(crate) struct FromListing(Mutex<&'static StateWriter>);
 
@@ -263,33 +263,33 @@ impl Registry for FromListing {
     }
 }
 
-/// How handles on one store keep up with it.
+/// How a handle follows the store that it shares, and what it does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replication {
     Right,
-    /// A conflict is answered before the handle has read what caused it.
+    /// Returns a conflict before the handle has read its cause.
     EarlyConflict,
-    /// The store checks preconditions without what is due by then.
+    /// The store checks preconditions without applying due effects first.
     Still,
-    /// Of the resets of other handles it reads the deletions only.
+    /// The handle reads the resets of other handles as plain deletions.
     OwnResets,
-    /// Each handle has a store of its own.
+    /// Each handle has its own store.
     Apart,
 }
 
-/// All that was stored, in order.
+/// All committed sets, in order.
 #[derive(Debug)]
 struct Store {
     master: StateWriter,
     sets: Vec<ChangeSet>,
 }
 
-/// A handle on a store, with a cell of its own. Its commits wait before they store and after.
+/// A handle with its own cell on a shared store. Its commits are pending before and after they store.
 #[derive(Debug)]
 pub(crate) struct Replica {
     store: Arc<Mutex<Store>>,
     writer: StateWriter,
-    /// How many sets it has read.
+    /// The number of sets that the handle has read.
     read: Mutex<usize>,
     replication: Replication,
 }

@@ -1,4 +1,4 @@
-//! Scopes that do not start over.
+//! Faults in resets.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn resets_that_are_ignored() {
+fn finds_ignored_resets() {
     assert_commit_breaks(
         |writer, mut set| {
             set.reset = false;
@@ -31,7 +31,7 @@ fn resets_that_are_ignored() {
 }
 
 #[test]
-fn operations_that_are_not_forgotten() {
+fn finds_resets_that_keep_finished_operations() {
     assert_commit_breaks(
         |writer, mut set| {
             if std::mem::take(&mut set.reset) {
@@ -50,8 +50,8 @@ fn operations_that_are_not_forgotten() {
 }
 
 #[test]
-fn operations_that_come_back() {
-    // As if the store did not know of the reset.
+fn finds_operations_that_come_back_after_a_reset() {
+    // The store keeps its operations over a reset.
     assert_breaks(
         || {
             let stored = Mutex::new(Vec::new());
@@ -76,7 +76,7 @@ fn operations_that_come_back() {
 }
 
 #[test]
-fn resets_that_leave_what_is_under_way() {
+fn finds_resets_that_keep_operations_in_progress() {
     assert_commit_breaks(
         |writer, mut set| {
             let under_way: Vec<_> = if set.reset {
@@ -92,7 +92,7 @@ fn resets_that_leave_what_is_under_way() {
             if under_way.is_empty() {
                 return writer.publish(&set);
             }
-            // Deletes nothing rather than what is under way.
+            // Ends nothing while operations are in progress.
             set.reset = false;
             writer.publish(&set)
         },
@@ -101,7 +101,7 @@ fn resets_that_leave_what_is_under_way() {
 }
 
 #[test]
-fn resets_of_all_scopes() {
+fn finds_resets_that_reach_other_scopes() {
     assert_commit_breaks(
         |writer, set| {
             writer.publish(&set)?;
@@ -118,7 +118,7 @@ fn resets_of_all_scopes() {
 }
 
 #[test]
-fn resets_before_their_preconditions_or_after_their_changes() {
+fn finds_resets_applied_out_of_order() {
     assert_commit_breaks(
         |writer, mut set| {
             if set.reset {
@@ -148,7 +148,7 @@ fn resets_before_their_preconditions_or_after_their_changes() {
 }
 
 #[test]
-fn resets_that_other_handles_do_not_hear_of() {
+fn finds_resets_that_other_handles_miss() {
     assert_subjects_break(
         Group::Every,
         || Replica::subject(Replication::OwnResets),

@@ -1,4 +1,4 @@
-//! Sets that are lost, late, in pieces, or not what was committed.
+//! Faults in what is published: sets that are lost, late, partial or altered.
 
 use sd_core::{Change, ChangeSet, CommitError, Scope, StateWriter, Timestamp, conformance::Group};
 
@@ -11,7 +11,7 @@ use super::{
 };
 
 #[test]
-fn lost_writes() {
+fn finds_lost_writes() {
     assert_breaks_among_others(
         || Altered::new(|_: &StateWriter, _| Ok(())),
         &[
@@ -26,7 +26,7 @@ fn lost_writes() {
 }
 
 #[test]
-fn lost_deregistrations() {
+fn finds_lost_deregistrations() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, set: ChangeSet| match set.changes[..] {
@@ -39,7 +39,7 @@ fn lost_deregistrations() {
 }
 
 #[test]
-fn publishing_after_the_answer() {
+fn finds_sets_published_after_commit_returns() {
     assert_breaks_among_others(
         Late::default,
         &[
@@ -54,7 +54,7 @@ fn publishing_after_the_answer() {
 }
 
 #[test]
-fn changes_in_the_wrong_order() {
+fn finds_changes_applied_in_the_wrong_order() {
     assert_commit_breaks(
         |writer, mut set| {
             let of_instance = |change: &Change| {
@@ -74,7 +74,7 @@ fn changes_in_the_wrong_order() {
 }
 
 #[test]
-fn a_set_in_two_halves() {
+fn finds_a_set_published_in_two_halves() {
     for waits in [false, true] {
         assert_breaks(
             move || Stepwise::new(in_halves, waits),
@@ -92,7 +92,7 @@ fn a_set_in_two_halves() {
 }
 
 #[test]
-fn the_operation_after_a_wait() {
+fn finds_an_operation_published_after_its_changes() {
     assert_breaks(
         || Stepwise::new(operation_last, true),
         &["a_commit_that_is_dropped_leaves_all_or_nothing", "observers_find_the_operation_in_the_log"],
@@ -100,7 +100,7 @@ fn the_operation_after_a_wait() {
 }
 
 #[test]
-fn dropped_operations() {
+fn finds_dropped_operations() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
@@ -124,7 +124,7 @@ fn dropped_operations() {
 }
 
 #[test]
-fn sets_that_are_applied_twice() {
+fn finds_sets_that_are_applied_twice() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, mut set: ChangeSet| {
@@ -142,7 +142,7 @@ fn sets_that_are_applied_twice() {
 }
 
 #[test]
-fn handles_that_share_nothing() {
+fn finds_handles_that_share_nothing() {
     assert_subjects_break(
         Group::Every,
         || Replica::subject(Replication::Apart),
@@ -162,7 +162,7 @@ fn handles_that_share_nothing() {
 }
 
 #[test]
-fn a_cell_that_is_replaced() {
+fn finds_a_replaced_cell() {
     assert_breaks_among_others(
         ReplacedCell::default,
         &[
@@ -175,7 +175,7 @@ fn a_cell_that_is_replaced() {
 }
 
 #[test]
-fn a_state_from_nothing() {
+fn finds_a_state_rebuilt_from_nothing() {
     assert_breaks(
         FromListing::default,
         &[
@@ -187,7 +187,7 @@ fn a_state_from_nothing() {
 }
 
 #[test]
-fn one_scope_for_all() {
+fn finds_that_all_sets_go_into_one_scope() {
     assert_commit_breaks(
         |writer, mut set| {
             set.scope = Scope::default();
@@ -204,7 +204,7 @@ fn one_scope_for_all() {
 }
 
 #[test]
-fn sets_without_their_time() {
+fn finds_sets_published_without_their_time() {
     assert_commit_breaks(
         |writer, mut set| {
             set.at = Timestamp::default();
@@ -215,7 +215,7 @@ fn sets_without_their_time() {
 }
 
 #[test]
-fn a_put_service_loses_its_instances() {
+fn finds_that_a_put_service_loses_its_instances() {
     assert_commit_breaks(
         |writer, mut set| {
             let state = writer.cell().load();
@@ -245,7 +245,7 @@ fn a_put_service_loses_its_instances() {
 }
 
 #[test]
-fn part_of_a_set_counts_as_success() {
+fn finds_that_part_of_a_set_counts_as_success() {
     assert_commit_breaks(
         |writer, set| {
             writer.publish(&set).or_else(|error| {
@@ -257,7 +257,7 @@ fn part_of_a_set_counts_as_success() {
 }
 
 #[test]
-fn answers_without_a_word() {
+fn finds_an_ambiguous_answer_to_a_stored_set() {
     assert_breaks_among_others(
         || {
             Altered::new(|writer: &StateWriter, set: ChangeSet| {
@@ -270,7 +270,7 @@ fn answers_without_a_word() {
 }
 
 #[test]
-fn operations_that_end_at_once() {
+fn finds_operations_that_end_at_once() {
     assert_commit_breaks(
         |writer, set| {
             writer.publish(&set)?;
@@ -292,7 +292,7 @@ fn operations_that_end_at_once() {
 }
 
 #[test]
-fn a_store_for_which_time_stands_still() {
+fn finds_a_store_that_ignores_due_effects() {
     assert_subjects_break(
         Group::Every,
         || Replica::subject(Replication::Still),

@@ -1,7 +1,7 @@
 """CPU time per DNS query: the DNS door, idle and beside registrations, against Knot and a server that does nothing.
 
-All of them serve the same load in turns, so that what else the machine does concerns all. A round's figure is the CPU time
-(user and system) of a server's DNS threads over the queries that were answered; ratios are medians of the rounds' ratios.
+All servers take turns under the same load, so that other work of the machine affects all of them. The figure of a round is the
+CPU time (user and system) of a server's DNS threads, divided by the answered queries. Ratios are medians of the rounds' ratios.
 Servers run on the first CPU, dnsperf and the writer on the second.
 """
 
@@ -28,7 +28,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", help="sd-bench-dns")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each server in a round")
+    parser.add_argument("--seconds", type=float, default=1.0, help="per server and round")
     parser.add_argument("--names", type=int, nargs="+", default=[1000, 100_000])
     parser.add_argument("--mixes", nargs="+", default=MIXES, choices=MIXES)
     parser.add_argument("--writes", type=int, default=10_000, help="registrations per second")
@@ -49,7 +49,7 @@ def measure(options, names, directory):
         sizes = [ours.answer_size(*question) for question in [("a0", "A"), ("s0", "SRV"), ("x0", "A")]]
         responder = Server([options.binary, "respond", *map(str, sizes)])
         servers.append(responder)
-        print(f"\n{names:,} names; answers of {sizes[0]} (A), {sizes[1]} (SRV) and {sizes[2]} (NXDOMAIN) octets")
+        print(f"\n{names:,} names; answers of {sizes[0]} (A), {sizes[1]} (SRV) and {sizes[2]} (NXDOMAIN) bytes")
         for mix in options.mixes:
             questions = os.path.join(directory, "questions")
             write_questions(questions, mix, names)
@@ -64,7 +64,7 @@ def measure(options, names, directory):
                     before = ours.writer.cpu()
                     result = server.load(questions, "tcp" if mix == "TCP" else "udp", options.seconds)
                     if number < 0:
-                        continue  # to warm up
+                        continue  # the first round only warms up
                     rounds[name].append(result)
                     if name == "ours+writes":
                         writes.append((ours.writer.cpu() - before) / (options.writes * result.seconds) * 1e6)
@@ -93,7 +93,7 @@ def report(mix, rounds, writes):
             pairs = list(zip(cpu, (result.cpu_per_query for result in rounds[other]))) if name != other and apart else []
             line += f"{spread([a / b for a, b in pairs]) if pairs else '':>20}"
         print(line, flush=True)
-    print(f"the writer's CPU: {spread(writes)} µs per registration")
+    print(f"CPU of the writer: {spread(writes)} µs per registration")
 
 
 def spread(values):
@@ -119,7 +119,7 @@ class Result:
 
 
 class Threads:
-    """Some threads of a process, by name; all of them without one."""
+    """The threads of a process with this name, or all threads."""
 
     def __init__(self, pid, name=None):
         self.pid = pid
@@ -132,7 +132,7 @@ class Threads:
                     yield int(thread)
 
     def cpu(self):
-        """Their CPU time so far, in seconds."""
+        """The CPU time of the threads so far, in seconds."""
         total = 0
         for thread in self.ids():
             with open(f"/proc/{self.pid}/task/{thread}/schedstat") as file:
@@ -141,13 +141,13 @@ class Threads:
 
 
 class Server:
-    """A program that prints the address that it serves."""
+    """A server that prints its address."""
 
     def __init__(self, command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline().strip()
         if not line:
-            sys.exit(f"{' '.join(command)}: has not started")
+            sys.exit(f"{' '.join(command)}: did not start")
         self.port = int(line.rpartition(":")[2])
         self.threads = Threads(self.process.pid, "dns")
         on_cpu(0, Threads(self.process.pid))
@@ -163,7 +163,7 @@ class Server:
         lost = int(re.search(r"Queries lost: +(\d+)", output)[1])
         codes = re.search(r"Response codes: +(.*)", output)[1]
         if "SERVFAIL" in codes or "REFUSED" in codes or answered == 0:
-            sys.exit(f"answers that are none: {output}")
+            sys.exit(f"the server does not answer properly: {output}")
         return Result(cpu, answered, lost, elapsed)
 
     def answer_size(self, name, kind):

@@ -1,8 +1,8 @@
-"""What the HTTP door costs, beside a bare hyper server and moto's. Started by `run`, which says how.
+"""Compares the cost of the HTTP door with a bare hyper server and with moto's server. Start it with `run`.
 
-Processor time is that of the server's process, user and system, from /proc/PID/stat, over the answers it gave. The servers
-take turns within each round, and what is printed is the median of the rounds with the lowest and the highest: on a machine
-with other work the ratios of a run mean something, the microseconds little.
+Processor time is the user and system time of the server's process, from /proc/PID/stat, divided by its answers. The servers
+take turns within each round. Prints the median of the rounds, with the lowest and the highest: on a busy machine, ratios of a
+run are meaningful, microseconds are not.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ ATTRIBUTES = {"AWS_INSTANCE_IPV4": "10.0.0.1", "AWS_INSTANCE_PORT": "8080", "col
 SIZES = (1, 1_000, 10_000)
 CONNECTIONS = 4
 IDLE, SLOW = 1_000, 64
-# Moto knows by it whose request it is.
+# moto reads the service from it.
 SIGNATURE = "AWS4-HMAC-SHA256 Credential=123456789012/20260101/us-east-1/servicediscovery/aws4_request, Signature=0a"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Failed(Exception):
-    """A server does not do what it has to."""
+    """A server does not work as expected."""
 
 
 @dataclass
 class Case:
-    """A request that is measured."""
+    """A measured request."""
 
     name: str
     operation: str
@@ -48,7 +48,7 @@ class Case:
 
 
 class Server:
-    """A server, started, and found by the first address that it prints."""
+    """Starts a server, and reads its address from the first line that has one."""
 
     def __init__(self, name: str, command: list[str], log: Path) -> None:
         self.name = name
@@ -58,7 +58,7 @@ class Server:
         pattern = re.compile(r"(?:API +|Running on http://)127\.0\.0\.1:(\d+)")
         while not (found := pattern.search(log.read_text(errors="replace"))):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"{name} does not start: {log.read_text(errors='replace')}")
+                raise Failed(f"{name} did not start: {log.read_text(errors='replace')}")
             time.sleep(0.02)  # a poll, bounded by the deadline
         self.port = int(found[1])
 
@@ -95,7 +95,7 @@ class Server:
 
 @dataclass
 class Load:
-    """What a round of wrk saw."""
+    """The results of a round of wrk."""
 
     cpu_us: float
     answers: int
@@ -118,7 +118,7 @@ def load(server: Server, case: Case, seconds: int, connections: int) -> Load:
 
 
 def fill(server: Server, sizes: tuple[int, ...]) -> list[Case]:
-    """Registers what the cases ask for."""
+    """Registers the instances that the cases need."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     server.call("CreateHttpNamespace", {"Name": "bench"})
     namespace = json.loads(server.call("ListNamespaces", {}))["Namespaces"][0]["Id"]
@@ -142,7 +142,7 @@ def spread(values: list[float]) -> str:
 
 
 def processor_time(sd: Server, bare: list[Server], moto: Server | None, cases: list[list[Case]], options) -> None:
-    print(f"processor time of an answer, µs; {options.rounds} rounds of {options.seconds} s, {CONNECTIONS} connections")
+    print(f"processor time per answer, µs; {options.rounds} rounds of {options.seconds} s, {CONNECTIONS} connections")
     for i, case in enumerate(cases[0]):
         rounds: dict[str, list[float]] = {"sd": [], "bare": [], "moto": []}
         for _ in range(options.rounds):
@@ -162,7 +162,7 @@ def processor_time(sd: Server, bare: list[Server], moto: Server | None, cases: l
 
 
 def one_connection(servers: dict[str, tuple[Server, Case]]) -> None:
-    print("50 calls on one connection, one after the other (discover of 1), ms")
+    print("50 sequential calls on one connection (discover of 1), ms")
     for name, (server, case) in servers.items():
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         times = []
@@ -175,7 +175,7 @@ def one_connection(servers: dict[str, tuple[Server, Case]]) -> None:
 
 @dataclass
 class Crowd:
-    """Connections that do nothing, and clients that send an octet at a time. In a process of its own: see `crowd`."""
+    """Idle connections, and clients that send a byte at a time. They are in a separate process: see `crowd`."""
 
     server: Server
     process: subprocess.Popen = field(init=False)
@@ -184,29 +184,29 @@ class Crowd:
         command = [sys.executable, "-B", __file__, "--crowd", str(self.server.port)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "there\n":
-            raise Failed("the crowd does not come")
+            raise Failed("the crowd did not connect")
         return self
 
     def __exit__(self, *_: object) -> None:
         gone, _ = self.process.communicate("", 30)
         if gone.strip() != "0":
-            raise Failed(f"{gone.strip()} of the crowd were sent away")
+            raise Failed(f"the server closed {gone.strip()} connections of the crowd")
 
 
 def crowd(port: int) -> None:
-    """Comes, dribbles until standard input ends, and tells how many connections the server has closed meanwhile."""
+    """Connects, sends slowly until standard input ends, and prints how many connections the server has closed."""
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(IDLE + SLOW)]
     print("there", flush=True)
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     head = f"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: {TARGET}ListNamespaces\r\nContent-Length: 100000\r\n\r\n"
     slow = connections[IDLE:]
-    # Half of them are slow with the head, half with the body.
+    # One half is slow with the head, the other with the body.
     for connection in slow[::2]:
         connection.sendall(head.encode())
     sent = 0
-    # An octet of each 20 times a second, one client after the other: 64 at once would take the processor from whoever is
-    # measured for as long as his slowest answers take.
+    # Each client sends 20 bytes per second, one client after the other. All 64 at once would take the processor from the
+    # measured client for as long as its slowest answers take.
     while not over.wait(0.05 / SLOW):
         turn, i = divmod(sent, SLOW)
         slow[i].send(b" " if i % 2 == 0 else head.encode()[turn % 40 : turn % 40 + 1])
@@ -224,7 +224,7 @@ def crowd(port: int) -> None:
 
 
 def among_others(sd: Server, bare: Server, case: Case, options) -> None:
-    print(f"one client beside {IDLE:,} idle connections and {SLOW} slow clients ({case.name}), p99 of an answer, ms")
+    print(f"one client beside {IDLE:,} idle connections and {SLOW} slow clients ({case.name}), p99 per answer, ms")
     for server in (sd, bare):
         alone, beside = [], []
         for _ in range(options.rounds):
@@ -236,7 +236,7 @@ def among_others(sd: Server, bare: Server, case: Case, options) -> None:
 
 
 def largest() -> list[tuple[str, bytes]]:
-    """Requests of a whole body of 1 MiB: a filter and ids that were searched for one by one."""
+    """Requests with a body of 1 MiB: a filter with many values, and many tags."""
 
     def filled(before: str, entry: str, after: str) -> bytes:
         count = ((1 << 20) - len(before) - len(after)) // (len(entry) + 1)
@@ -248,7 +248,7 @@ def largest() -> list[tuple[str, bytes]]:
 
 
 def pour(port: int) -> None:
-    """Sends the largest requests, one after the other, until standard input ends."""
+    """Sends the largest requests in sequence until standard input ends."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
@@ -261,7 +261,7 @@ def pour(port: int) -> None:
 
 
 def slowest(server: Server, case: Case, seconds: int) -> float:
-    """The slowest of registrations that follow each other for so long, in ms."""
+    """The duration of the slowest of sequential registrations in `seconds`, in ms."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     end, longest, number = time.perf_counter() + seconds, 0.0, 0
     while (started := time.perf_counter()) < end:
@@ -271,8 +271,8 @@ def slowest(server: Server, case: Case, seconds: int) -> float:
 
 
 def beside_the_largest(sd: Server, other: Server, case: Case, options) -> None:
-    """The requests to another server take as much of the processor, and nothing else that the registrations need."""
-    print("registrations one after the other, beside a client that sends requests of 1 MiB; the slowest, ms")
+    """Measures registrations beside large requests. Those to another server take only processor time from them."""
+    print("the slowest of sequential registrations beside a client that sends requests of 1 MiB, ms")
     alone, same, apart = [], [], []
     for _ in range(options.rounds):
         alone.append(slowest(sd, case, options.seconds))
@@ -280,7 +280,7 @@ def beside_the_largest(sd: Server, other: Server, case: Case, options) -> None:
             command = [sys.executable, "-B", __file__, "--pour", str(target.port)]
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pouring:
                 if pouring.stdout.readline() != "there\n":
-                    raise Failed("no requests are poured")
+                    raise Failed("the client of large requests did not start")
                 figures.append(slowest(sd, case, options.seconds))
                 pouring.communicate("", 60)
     ratio = statistics.median(same) / statistics.median(apart)
@@ -322,7 +322,7 @@ def main() -> int:
             if options.moto:
                 moto = start("moto", [options.moto, "-H", "127.0.0.1", "-p", "0"])
                 cases.append(fill(moto, sizes))
-                print("moto answers with all instances, whatever MaxResults says")
+                print("moto returns all instances, whatever MaxResults says")
 
             processor_time(sd, bare, moto, cases, options)
             each = {"sd": (sd, cases[0][0]), "bare": (bare[0], cases[0][0])}
@@ -346,7 +346,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # A thousand connections are more than a process may have by default.
+    # By default, a process may not open a thousand connections.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if sys.argv[1:2] == ["--crowd"]:
         crowd(int(sys.argv[2]))

@@ -1,7 +1,7 @@
--- What wrk sends: wrk ... -s post.lua URL -- OPERATION BODY
+-- The requests of wrk: wrk ... -s post.lua URL -- OPERATION BODY
 --
--- A request has the headers of one from boto3. Where the body says {n}, requests take turns with the numbers below NUMBERS.
--- The last line tells what came of it: answers, microseconds, faults, and p50, p99 of an answer in microseconds.
+-- Requests have the headers of boto3. {n} in the body stands for the numbers below NUMBERS in turn. The last line has the
+-- results: answers, microseconds, faults, and p50 and p99 per answer in microseconds.
 
 local NUMBERS = 1000
 local requests = {}

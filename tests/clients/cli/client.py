@@ -1,5 +1,6 @@
-"""The checks with the AWS CLI, given as the one argument. What a check only needs is made without it, since a call takes half
-a second; what it is about is a command.
+"""The checks with the AWS CLI, whose path is the only argument.
+
+A command takes half a second. So only the subject of a check is a command; its preparation uses plain requests.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ ACCOUNT = os.environ["AWS_ACCESS_KEY_ID"]
 
 
 def settings(endpoint: str) -> dict[str, str]:
-    """The environment that the page says."""
+    """The environment that docs/clients.md recommends."""
     script = '. "$1" && env -0'
     environment = Path(__file__).with_name("environment.sh")
     printed = subprocess.run(
         ["bash", "-c", f"endpoint=$2; {script}", "bash", str(environment), endpoint], capture_output=True, check=True
     )
     pairs = (pair.split("=", 1) for pair in printed.stdout.decode().split("\0") if pair)
-    # An account of its own, and one attempt, so that a check sees each answer.
+    # Its own account, and one attempt, so that a check sees each answer.
     return {**dict(pairs), "AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_MAX_ATTEMPTS": "1", "AWS_PAGER": ""}
 
 
@@ -46,7 +47,7 @@ def run(operation: str, *arguments: str, env: dict[str, str] | None = None) -> s
 
 
 def aws(operation: str, *arguments: str, env: dict[str, str] | None = None) -> Any:
-    """What a command prints."""
+    """The output of a command."""
     done = run(operation, *arguments, env=env)
     if done.returncode:
         raise AssertionError(f"{operation} {arguments}: {done.stderr}")
@@ -54,7 +55,7 @@ def aws(operation: str, *arguments: str, env: dict[str, str] | None = None) -> A
 
 
 def refused(code: str, operation: str, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """What the CLI says of an error of this code."""
+    """The CLI's text for an error with this code."""
     done = run(operation, *arguments, env=env)
     said = f"An error occurred ({code}) when calling the "
     if done.returncode == 0 or said not in done.stderr or not done.stderr.partition("operation")[2].strip(" :\n"):
@@ -63,7 +64,7 @@ def refused(code: str, operation: str, *arguments: str, env: dict[str, str] | No
 
 
 def make(operation: str, endpoint: str = ENDPOINT, **request: Any) -> dict:
-    """What a check needs, by a plain request."""
+    """Prepares a check with a plain request."""
     scope = f"Credential={ACCOUNT}/20260101/us-east-1/servicediscovery/aws4_request"
     headers = {
         "X-Amz-Target": f"Route53AutoNaming_v20170314.{operation}",
@@ -256,7 +257,7 @@ def _() -> None:
 
 @check("error.duplicate-request")
 def _() -> None:
-    # The first one is under way for three seconds. On a busy machine a command may take longer; then once more.
+    # The first operation takes three seconds. On a busy machine a command may take longer, hence a second try.
     deadline = time.monotonic() + 60
     while True:
         called = name()
@@ -345,7 +346,7 @@ def _() -> None:
 
 @check("pages.health")
 def _() -> None:
-    # The CLI has no paginator for it.
+    # The CLI has no paginator for this operation.
     created, found, token = five_instances(), [], ()
     while token is not None:
         page = aws("get-instances-health-status", "--service-id", created, "--max-results", "2", *token)
@@ -418,7 +419,7 @@ def _() -> None:
         long.write("d" * (3 << 19))
         long.flush()
         description = ("--description", f"file://{long.name}")
-        # The CLI prints the code of an answer; no other has the status 413.
+        # The CLI prints only the error code. No other code has the status 413.
         refused("RequestEntityTooLargeException", "create-http-namespace", "--name", name(), *description)
 
 
@@ -428,7 +429,7 @@ def _() -> None:
     for number in range(10):
         make("CreateHttpNamespace", Name=f"{prefix}-{number}")
     filters = f"Name=NAME,Values={prefix},Condition=BEGINS_WITH"
-    # Ten pages of one command.
+    # One command reads ten pages.
     env = settings(os.environ["SD_KEEP_ALIVE"])
     found = aws("list-namespaces", "--filters", filters, "--page-size", "1", env=env)["Namespaces"]
     equal(len(found), 10)
@@ -460,5 +461,5 @@ def _() -> None:
 
 
 if __name__ == "__main__":
-    # A command is a process.
+    # Each command is a process of its own.
     sys.exit(run_all(os.cpu_count() or 1))

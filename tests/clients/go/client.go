@@ -11,7 +11,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// newClient is what the page about clients says, as is withoutHostPrefix.
+// newClient and withoutHostPrefix are snippets of sd-http/docs/clients.md.
 func newClient(
 	ctx context.Context, endpoint, account string, more ...func(*servicediscovery.Options),
 ) (*servicediscovery.Client, error) {
@@ -35,7 +35,7 @@ func withoutHostPrefix(stack *middleware.Stack) error {
 	}), middleware.Before)
 }
 
-// once makes one attempt of each call, so that a check sees each answer.
+// once limits each call to one attempt, so that a check sees each answer.
 func once(options *servicediscovery.Options) {
 	options.Retryer = aws.NopRetryer{}
 }

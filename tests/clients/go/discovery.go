@@ -68,7 +68,7 @@ var discovery = []check{
 	}},
 }
 
-// discovered is the ids of the instances, in order.
+// discovered returns the sorted ids of the instances.
 func discovered(request *sd.DiscoverInstancesInput) (ids []string) {
 	for _, instance := range must(client.DiscoverInstances(ctx, request)).Instances {
 		ids = append(ids, *instance.InstanceId)

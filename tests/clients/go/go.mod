@@ -1,7 +1,7 @@
 // The checks of tests/clients with the AWS SDK for Go v2.
 module client
 
-// What the newest SDK asks for.
+// The oldest Go that the newest SDK supports.
 go 1.24
 
 require (

@@ -1,4 +1,4 @@
-// The checks with the AWS SDK for Go v2. They share their clients, and do not run at once.
+// The checks with the AWS SDK for Go v2. They share their clients, and run one after the other.
 package main
 
 import (
@@ -31,7 +31,7 @@ type check struct {
 }
 
 func main() {
-	// Read at the first request, and not for loopback addresses.
+	// Go reads it at the first request, and ignores it for loopback addresses.
 	must(0, os.Setenv("HTTP_PROXY", os.Getenv("SD_PROXY")))
 	status := 0
 	for _, checks := range [][]check{resources, discovery, refusals, pages, wire} {
@@ -47,7 +47,7 @@ func main() {
 	os.Exit(status)
 }
 
-// run does a check, which panics where something is not as it has to be.
+// run runs a check. A check panics if something is wrong.
 func run(check check) (complaint any) {
 	defer func() {
 		if complaint = recover(); complaint != nil {
@@ -58,7 +58,7 @@ func run(check check) (complaint any) {
 	return nil
 }
 
-// clientOf is the client of the endpoint that the variable says.
+// clientOf returns a client for the endpoint in the variable.
 func clientOf(variable string, more ...func(*sd.Options)) *sd.Client {
 	more = append([]func(*sd.Options){once}, more...)
 	return must(newClient(ctx, os.Getenv(variable), os.Getenv("AWS_ACCESS_KEY_ID"), more...))
@@ -73,36 +73,36 @@ func must[T any](value T, err error) T {
 
 func require(holds bool, got any) {
 	if !holds {
-		panic(fmt.Sprintf("it is not so: %v", got))
+		panic(fmt.Sprintf("unexpected: %v", got))
 	}
 }
 
 func equal[T any](got, expected T) {
 	if !reflect.DeepEqual(got, expected) {
-		panic(fmt.Sprintf("%#v is not %#v", got, expected))
+		panic(fmt.Sprintf("expected %#v, got %#v", expected, got))
 	}
 }
 
-// refused is the error as the SDK's own type E, which the call has to be refused with.
+// refused returns the error of a refused call, which must be of the SDK's type E.
 func refused[E interface {
 	error
 	ErrorMessage() string
 }](_ any, err error) E {
 	var typed E
 	if !errors.As(err, &typed) {
-		panic(fmt.Sprintf("%T is expected, not: %v", typed, err))
+		panic(fmt.Sprintf("expected %T, got: %v", typed, err))
 	}
 	require(typed.ErrorMessage() != "", typed)
 	return typed
 }
 
-// name is one that no other check has.
+// name returns a name that no other check uses.
 func name(prefix string) *string {
 	names++
 	return aws.String(fmt.Sprintf("%s-%d", prefix, names))
 }
 
-// polled is the operation once it has ended.
+// polled waits for an operation to end, and returns it.
 func polled(id *string, client *sd.Client) *types.Operation {
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		found := must(client.GetOperation(ctx, &sd.GetOperationInput{OperationId: id})).Operation
@@ -115,12 +115,12 @@ func polled(id *string, client *sd.Client) *types.Operation {
 	}
 }
 
-// done waits for an operation that is at once.
+// done returns an operation that ends at once.
 func done(id *string) *types.Operation {
 	return polled(id, client)
 }
 
-// madeNamespace is the id of the namespace that the operation made.
+// madeNamespace returns the id of the namespace that an operation created.
 func madeNamespace(id *string) *string {
 	return aws.String(done(id).Targets["NAMESPACE"])
 }
@@ -129,7 +129,7 @@ func getNamespace(id *string) *types.Namespace {
 	return must(client.GetNamespace(ctx, &sd.GetNamespaceInput{Id: id})).Namespace
 }
 
-// httpNamespace is the id and the name of a new one.
+// httpNamespace creates an HTTP namespace, and returns its id and name.
 func httpNamespace(more ...func(*sd.CreateHttpNamespaceInput)) (id, called *string) {
 	request := &sd.CreateHttpNamespaceInput{Name: name("http")}
 	for _, set := range more {
@@ -138,7 +138,7 @@ func httpNamespace(more ...func(*sd.CreateHttpNamespaceInput)) (id, called *stri
 	return madeNamespace(must(client.CreateHttpNamespace(ctx, request)).OperationId), request.Name
 }
 
-// service is a new one.
+// service creates a service.
 func service(namespace *string, more ...func(*sd.CreateServiceInput)) *types.Service {
 	request := &sd.CreateServiceInput{Name: name("service"), NamespaceId: namespace}
 	for _, set := range more {
@@ -147,7 +147,7 @@ func service(namespace *string, more ...func(*sd.CreateServiceInput)) *types.Ser
 	return must(client.CreateService(ctx, request)).Service
 }
 
-// newService is one in a new namespace.
+// newService creates a service in a new namespace.
 func newService(more ...func(*sd.CreateServiceInput)) *types.Service {
 	namespace, _ := httpNamespace()
 	return service(namespace, more...)
@@ -168,7 +168,7 @@ func report(service *string, instance string, status types.CustomHealthStatus) e
 	return err
 }
 
-// tags of a resource, by key.
+// tags returns the tags of a resource by key.
 func tags(arn *string) map[string]string {
 	found := map[string]string{}
 	for _, tag := range must(client.ListTagsForResource(ctx, &sd.ListTagsForResourceInput{ResourceARN: arn})).Tags {

@@ -12,7 +12,7 @@ import (
 
 var five = []string{"i-0", "i-1", "i-2", "i-3", "i-4"}
 
-// The SDK's paginators, with pages of 2.
+// The SDK's paginators with pages of 2.
 var pages = []check{
 	{"pages.namespaces", func() {
 		prefix := name("paged")
@@ -109,7 +109,7 @@ var pages = []check{
 	}},
 }
 
-// fiveInstances is the id of a service that has them.
+// fiveInstances returns the id of a service with five instances.
 func fiveInstances() *string {
 	created := newService().Id
 	for _, instance := range five {
@@ -118,13 +118,13 @@ func fiveInstances() *string {
 	return created
 }
 
-// paginator is what those of the SDK have in common.
+// paginator is the common interface of the SDK's paginators.
 type paginator[Page any] interface {
 	HasMorePages() bool
 	NextPage(context.Context, ...func(*sd.Options)) (*Page, error)
 }
 
-// all is the ids of all pages; none of these may have more than 2.
+// all returns the ids of all pages, each of which may have at most 2.
 func all[Page any](paginator paginator[Page], ids func(*Page) []string) (found []string) {
 	for paginator.HasMorePages() {
 		page := ids(must(paginator.NextPage(ctx)))

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery/types"
 )
 
-// What is refused, and with which of the SDK's types.
+// Errors, and their types in the SDK.
 var refusals = []check{
 	{"error.namespace-exists", func() {
 		id, called := httpNamespace(func(request *sd.CreateHttpNamespaceInput) {

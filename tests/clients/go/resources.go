@@ -6,7 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery/types"
 )
 
-// What is made, changed and deleted.
+// Life cycles: creation, change and deletion.
 var resources = []check{
 	{"namespace.http", func() {
 		called := name("http")

@@ -9,7 +9,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// What goes over the connections, which the runner looks at, too.
+// Connections, which the runner observes too.
 var wire = []check{
 	{"wire.keep-alive", func() {
 		client := clientOf("SD_KEEP_ALIVE")
@@ -28,7 +28,7 @@ var wire = []check{
 	}},
 
 	{"wire.proxy", func() {
-		// HTTP_PROXY is set: see main. Nothing is said in code but where AWS is.
+		// main sets HTTP_PROXY. The code sets only AWS's endpoint.
 		settings := must(config.LoadDefaultConfig(ctx,
 			config.WithBaseEndpoint("http://servicediscovery.us-east-1.amazonaws.com")))
 		listsAndDiscovers(sd.NewFromConfig(settings, once))

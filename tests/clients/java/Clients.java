@@ -11,13 +11,13 @@ import software.amazon.awssdk.retries.DefaultRetryStrategy;
 import software.amazon.awssdk.services.servicediscovery.ServiceDiscoveryClient;
 import software.amazon.awssdk.services.servicediscovery.ServiceDiscoveryClientBuilder;
 
-/** The ways in which a client is made. */
+/** Creates clients. */
 final class Clients {
     private static final String ACCOUNT = System.getenv("AWS_ACCESS_KEY_ID");
 
     private Clients() {}
 
-    /** As the page says. */
+    /** As in sd-http/docs/clients.md. */
     private static ServiceDiscoveryClientBuilder builder(String endpoint, String account) {
         return ServiceDiscoveryClient.builder()
                 .endpointOverride(URI.create(endpoint))
@@ -39,7 +39,7 @@ final class Clients {
         return builder.overrideConfiguration(settings.build()).httpClient(Apache5HttpClient.create()).build();
     }
 
-    /** As the page says of the variables. */
+    /** As in sd-http/docs/clients.md, from variables. */
     static ServiceDiscoveryClient ofEnvironment() {
         return ServiceDiscoveryClient.builder()
                 .httpClient(Apache5HttpClient.create())
@@ -48,7 +48,7 @@ final class Clients {
                 .build();
     }
 
-    /** Through a proxy, with the host prefix and without an endpoint of ours. */
+    /** Through a proxy, with the host prefix and AWS's own endpoint. */
     static ServiceDiscoveryClient behind(String proxy) {
         var through = ProxyConfiguration.builder().endpoint(URI.create(proxy)).build();
         return ServiceDiscoveryClient.builder()

@@ -36,7 +36,7 @@ public final class Main {
 
     private static void equal(Object got, Object expected) {
         if (!Objects.equals(got, expected)) {
-            throw new AssertionError(got + " is not " + expected);
+            throw new AssertionError("expected " + expected + ", got " + got);
         }
     }
 
@@ -46,7 +46,7 @@ public final class Main {
         }
     }
 
-    /** What the call is refused with, as the SDK's own type. */
+    /** The error of a refused call, as the SDK's own type. */
     private static <E extends AwsServiceException> E refused(Class<E> kind, Runnable call) {
         try {
             call.run();
@@ -56,10 +56,10 @@ public final class Main {
             }
             throw error;
         }
-        throw new AssertionError("it was not refused with " + kind.getSimpleName());
+        throw new AssertionError("the call was not refused with " + kind.getSimpleName());
     }
 
-    /** The operation once it has ended. */
+    /** Waits for an operation to end, and returns it. */
     private static Operation polled(ServiceDiscoveryClient client, String id) throws InterruptedException {
         long deadline = System.nanoTime() + 30_000_000_000L;
         while (true) {
@@ -337,7 +337,7 @@ public final class Main {
         });
     }
 
-    /** The items of all pages, of which none has more than two. */
+    /** The items of all pages, each of which may have at most two. */
     private static <P, T> List<T> items(Iterable<P> pages, Function<P, List<T>> items) {
         var all = new ArrayList<T>();
         for (P page : pages) {

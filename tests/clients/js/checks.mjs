@@ -1,20 +1,20 @@
-// A table of checks, which prints what the runner reads.
+// A table of checks, which prints the lines that run.py reads.
 
 const checks = new Map();
 let names = 0;
 
-/** Enters a function as this check. */
+/** Registers a function as this check. */
 export function check(id, run) {
   checks.set(id, run);
 }
 
-/** A name that no other check has. */
+/** A name that no other check uses. */
 export function name(prefix = "n") {
   names += 1;
   return `${prefix}-${names}`;
 }
 
-/** Does the checks one after the other, and sets the exit status. */
+/** Runs the checks one after the other, and sets the exit status. */
 export async function runAll() {
   for (const [id, run] of checks) {
     try {

@@ -1,4 +1,4 @@
-// The checks with the AWS SDK for JavaScript v3. SD_PROTOCOL=cbor has it speak rpc-v2-cbor, which it does not by itself.
+// The checks with the AWS SDK for JavaScript v3. SD_PROTOCOL=cbor selects rpc-v2-cbor; the default is awsJson1.1.
 
 import { deepEqual as equal, ok } from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -34,7 +34,7 @@ function clientOf(endpoint, more) {
 const sd = clientOf(process.env.SD_ENDPOINT);
 const timed = clientOf(process.env.SD_ENDPOINT_TIMED);
 
-/** The operation once it has ended. */
+/** Waits for an operation to end, and returns it. */
 async function polled({ OperationId }, client = sd) {
   const deadline = Date.now() + 30_000;
   for (;;) {
@@ -48,7 +48,7 @@ async function polled({ OperationId }, client = sd) {
   }
 }
 
-/** The id of the namespace that the operation made. */
+/** The id of the namespace that an operation created. */
 async function madeNamespace(started) {
   return (await polled(started)).Targets.NAMESPACE;
 }
@@ -57,7 +57,7 @@ async function getNamespace(Id) {
   return (await sd.getNamespace({ Id })).Namespace;
 }
 
-/** The id and the name of a new one. */
+/** Creates an HTTP namespace, and returns its id and name. */
 async function httpNamespace(more) {
   const called = name("http");
   return { namespace: await madeNamespace(await sd.createHttpNamespace({ Name: called, ...more })), called };
@@ -67,7 +67,7 @@ async function serviceIn(namespace, more) {
   return (await sd.createService({ Name: name("service"), NamespaceId: namespace, ...more })).Service;
 }
 
-/** The id of a service in a new namespace. */
+/** Creates a service in a new namespace, and returns its id. */
 async function newService(more) {
   const { namespace } = await httpNamespace();
   return (await serviceIn(namespace, more)).Id;
@@ -84,13 +84,13 @@ async function tagsOf(ResourceARN) {
   return Object.fromEntries(Tags.map(({ Key, Value }) => [Key, Value]));
 }
 
-/** What the call is refused with, which has to be of this class of the SDK. */
+/** The error of a refused call, which must be of this class of the SDK. */
 async function refused(kind, call) {
   let answer;
   try {
     answer = await call;
   } catch (error) {
-    // Not instanceof, which the SDK's errors answer by the name.
+    // Not instanceof, which the SDK's errors decide by name.
     if (error.constructor !== kind) throw error;
     ok(error.message, `${kind.name} without a message`);
     return error;
@@ -118,7 +118,7 @@ check("namespace.private", async () => {
   const request = { Name: `${name("private")}.local`, Vpc: "vpc-1", Properties: soa(30) };
   const Id = await madeNamespace(await sd.createPrivateDnsNamespace(request));
   const got = async () => (await getNamespace(Id)).Properties.DnsProperties;
-  ok((await got()).HostedZoneId, "there is no HostedZoneId");
+  ok((await got()).HostedZoneId, "HostedZoneId is missing");
   equal((await got()).SOA.TTL, 30);
   await polled(await sd.updatePrivateDnsNamespace({ Id, Namespace: { Properties: soa(40) } }));
   equal((await got()).SOA.TTL, 40);
@@ -195,7 +195,7 @@ check("discover.instances", async () => {
   equal(InstancesRevision, (await sd.discoverInstancesRevision(names)).InstancesRevision);
 });
 
-/** The names of a new service and its namespace, and the ids of the instances that a request with them finds. */
+/** Creates a service. Returns its id, its names, and a function that discovers its instances and returns their ids. */
 async function discovery(more) {
   const { namespace, called } = await httpNamespace();
   const service = await serviceIn(namespace, more);
@@ -284,7 +284,7 @@ check("error.limit", async () => {
   await refused(sdk.ResourceLimitExceeded, client.createHttpNamespace({ Name: name() }));
 });
 
-/** The items of all pages of a paginator; none of these may have more than 2. */
+/** The items of all pages of a paginator, each of which may have at most 2. */
 async function allPages(paginate, request, items) {
   const found = [];
   for await (const page of paginate({ client: sd, pageSize: 2 }, request)) {

@@ -1,4 +1,4 @@
-"""The checks with boto3. SD_PROTOCOL=cbor forces rpc-v2-cbor, which boto3 takes by itself only of a model without JSON."""
+"""The checks with boto3. SD_PROTOCOL=cbor forces rpc-v2-cbor, which boto3 otherwise uses only for models without JSON."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ timed = client_of(os.environ["SD_ENDPOINT_TIMED"])
 
 
 def polled(operation: str, client=sd) -> dict:
-    """The operation once it has ended."""
+    """Waits for an operation to end, and returns it."""
     deadline = time.monotonic() + 30
     while True:
         found = client.get_operation(OperationId=operation)["Operation"]
@@ -60,7 +60,7 @@ def polled(operation: str, client=sd) -> dict:
 
 
 def http_namespace(**more) -> tuple[str, str]:
-    """The id and the name of a new one."""
+    """Creates an HTTP namespace, and returns its id and name."""
     called = name("http")
     operation = sd.create_http_namespace(Name=called, **more)["OperationId"]
     return polled(operation)["Targets"]["NAMESPACE"], called
@@ -76,11 +76,11 @@ def register(service_id: str, instance: str, **attributes: str) -> dict:
 
 
 def refused(kind: str, call: Callable, **request) -> dict:
-    """What the call is refused with, as the client's own type."""
+    """The error of a refused call, as the client's own type."""
     try:
         call(**request)
     except getattr(call.__self__.exceptions, kind) as error:
-        assert error.response["Error"]["Message"], f"{kind} without a message"
+        assert error.response["Error"]["Message"], f"{kind} has no message"
         return error.response
     raise AssertionError(f"{request} was not refused")
 
@@ -187,7 +187,7 @@ def _() -> None:
     namespace, called = http_namespace()
     found = sd.get_service(Id=service(namespace))["Service"]
     register(found["Id"], "i-1", AWS_INSTANCE_IPV4="10.0.0.1")
-    # As the page says.
+    # As in docs/clients.md.
     client = page_client(os.environ["SD_ENDPOINT"])
     equal(client.list_namespaces()["ResponseMetadata"]["HTTPStatusCode"], 200)
     answer = sd.discover_instances(NamespaceName=called, ServiceName=found["Name"])
@@ -338,7 +338,7 @@ def _() -> None:
 @check("pages.health")
 def _() -> None:
     created = five_instances()
-    # boto3 has no paginator for it.
+    # boto3 has no paginator for this operation.
     found, token = [], {}
     while token is not None:
         page = sd.get_instances_health_status(ServiceId=created, MaxResults=2, **token)
@@ -416,7 +416,7 @@ def _() -> None:
     except botocore.exceptions.ClientError as error:
         equal(error.response["ResponseMetadata"]["HTTPStatusCode"], 413)
     else:
-        raise AssertionError("it was not refused")
+        raise AssertionError("the call was not refused")
 
 
 @check("wire.keep-alive")
@@ -433,7 +433,7 @@ def finds_nothing(client) -> None:
 
 @check("settings.environment")
 def _() -> None:
-    # The variables of the CLI; the runner has set the others.
+    # The variables of the CLI. The runner has set the others.
     with mock.patch.dict(os.environ, {"AWS_DISABLE_HOST_PREFIX_INJECTION": "true"}):
         client = session().client("servicediscovery")
     finds_nothing(client)

@@ -1,5 +1,5 @@
-//! The contents of an answer, read by hickory-proto and compared with `sd_core::records::resolve`, which
-//! knows nothing of the tables and the wire format of sd-dns.
+//! Compares the contents of an answer, decoded by hickory-proto, with `sd_core::records::resolve`, which shares neither tables
+//! nor wire format with sd-dns.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,59 +21,57 @@ use sd_core::{
 const FORM_ERR: u16 = 1;
 const BAD_VERS: u16 = 16;
 
-/// A name in lower case and wire form without the root's zero.
+/// A name in lower-case wire form without the root's zero.
 type Wire = Vec<u8>;
 
-/// Type and data of a record, names in them as [`Wire`].
+/// Type and data of a record. Names in the data are [`Wire`].
 type Data = (u16, Vec<u8>);
 
 pub(crate) struct Contents {
     state: State,
-    /// What is known of a name and type at which there are records.
+    /// A cache for names and types that have records.
     known: Mutex<BTreeMap<(DnsName, RecordType), Arc<Expected>>>,
 }
 
-/// What may be answered.
+/// The expected answer.
 struct Expected {
     code: ResponseCode,
     /// Whether a zone answers.
     authoritative: bool,
-    /// The CNAME records that come first.
+    /// The CNAME records at the start of the answer.
     chain: Vec<(Wire, u32, Data)>,
-    /// The name and TTL of the records, and all of which some are chosen.
+    /// The name and TTL of the records.
     owner: Option<(Wire, u32)>,
+    /// The records from which `count` are chosen.
     pool: BTreeSet<Data>,
-    /// How many are chosen.
     count: usize,
-    /// The zone and the TTL of its SOA record, if there are no records.
+    /// The zone and the TTL of its SOA record, if the answer is negative.
     negative: Option<(Wire, u32)>,
 }
 
 impl Contents {
-    /// How often records are chosen to learn which there are: far more often than the fixture has records at
-    /// a name.
+    /// The number of draws to find all records of a name: far more than the fixture has at any name.
     const DRAWS: u64 = 300;
 
     pub(crate) fn new(state: State) -> Self {
         Self { state, known: Mutex::default() }
     }
 
-    /// Compares the answer with what is resolved, if the message is a query for records that a namespace can
-    /// have.
+    /// Compares the answer with `resolve`, if the message is a query for records that a namespace can have.
     pub(crate) fn compare(&self, packet: &[u8], answer: &[u8]) -> Result<(), String> {
         let Some((name, kind)) = question(packet) else { return Ok(()) };
         let parsed = Message::from_vec(answer).map_err(|error| error.to_string())?;
         let code = parsed.metadata.response_code;
         if [FORM_ERR, BAD_VERS].contains(&u16::from(code)) {
-            // Whether the message may be refused is looked at elsewhere.
+            // Other checks decide whether the message may be refused.
             return Ok(());
         }
         let expected = self.expected(&name, kind);
         if code != expected.code || parsed.metadata.authoritative != expected.authoritative {
-            return Err(format!("{code}, and {} is expected", expected.code));
+            return Err(format!("expected {}, got {code}", expected.code));
         }
         if parsed.metadata.truncation {
-            // What fits is there.
+            // Has any records that fit.
             let all = parsed.answers.iter().map(read);
             return match all.filter_map(|(_, _, data)| data).all(|data| expected.may_have(&data)) {
                 true => Ok(()),
@@ -86,7 +84,7 @@ impl Contents {
             if found.as_ref().is_none_or(|(name, ttl, data)| {
                 (name, *ttl, data.as_ref()) != (&link.0, link.1, Some(&link.2))
             }) {
-                return Err(format!("{found:?} in place of {link:?}"));
+                return Err(format!("expected {link:?}, got {found:?}"));
             }
         }
         let mut chosen = BTreeSet::new();
@@ -96,30 +94,30 @@ impl Contents {
             if Some(&place) != expected.owner.as_ref()
                 || known.is_none_or(|data| !chosen.insert(data.clone()))
             {
-                return Err(format!("{place:?}, {data:?}: not a record of the name, or twice"));
+                return Err(format!("{place:?}, {data:?}: unknown or repeated record"));
             }
         }
         if chosen.len() != expected.count {
-            return Err(format!("{} records in place of {}", chosen.len(), expected.count));
+            return Err(format!("expected {} records, got {}", expected.count, chosen.len()));
         }
         let soa = parsed.authorities.iter().find(|record| record.record_type() == ParsedType::SOA);
         let negative = soa.map(|record| (wire(&record.name), record.ttl));
         if negative != expected.negative {
-            return Err(format!("{negative:?} in place of {:?}", expected.negative));
+            return Err(format!("expected {:?}, got {negative:?}", expected.negative));
         }
         self.compare_additional(&parsed)
     }
 
-    /// Records beside the answer are those of the names that it leads to.
+    /// Checks that additional records belong to targets of the answer.
     fn compare_additional(&self, parsed: &Message) -> Result<(), String> {
         for record in &parsed.additionals {
             let kind = match record.record_type() {
                 ParsedType::A => RecordType::A,
                 ParsedType::AAAA => RecordType::Aaaa,
                 ParsedType::OPT => continue,
-                other => return Err(format!("{other} in the additional section")),
+                other => return Err(format!("unexpected {other} in the additional section")),
             };
-            let name = dns_name(&record.name).ok_or("a name that no target has")?;
+            let name = dns_name(&record.name).ok_or("a name that is not a target")?;
             let (_, ttl, data) = read(record);
             let expected = self.expected(&name, kind);
             let is_there = data.is_some_and(|data| expected.pool.contains(&data));
@@ -180,11 +178,11 @@ impl Expected {
             if data.record_type() != kind {
                 expected.chain.push((place.0, place.1, of_data(data)));
             } else if matches!(data, RecordData::Alias { .. }) {
-                // Nobody is there who knows what its target has.
+                // There is no resolver for the alias's target.
                 (expected.code, expected.authoritative) = (ResponseCode::ServFail, false);
                 expected.chain.clear();
             } else if kind == RecordType::Cname && expected.owner.is_some() {
-                // There is no more than one, and the others are a chain.
+                // An answer has one CNAME record of the name; the others form a chain.
                 expected.chain.push((place.0, place.1, of_data(data)));
             } else {
                 expected.owner = Some(place);
@@ -200,7 +198,7 @@ impl Expected {
     }
 }
 
-/// The name and type of a query of class IN, with one question and without records but EDNS.
+/// The name and type of a query of class IN with one question and no records except EDNS.
 fn question(packet: &[u8]) -> Option<(DnsName, RecordType)> {
     let parsed = Message::from_vec(packet).ok()?;
     let [query] = &parsed.queries[..] else { return None };
@@ -219,7 +217,7 @@ fn question(packet: &[u8]) -> Option<(DnsName, RecordType)> {
     Some((dns_name(query.name()).filter(|_| is_plain)?, kind))
 }
 
-/// `None` if a text in labels cannot say it.
+/// The name, unless its labels are not UTF-8 or contain dots.
 fn dns_name(name: &Name) -> Option<DnsName> {
     let labels: Option<Vec<&str>> = name.iter().map(|label| str::from_utf8(label).ok()).collect();
     let labels = labels?;
@@ -229,7 +227,7 @@ fn dns_name(name: &Name) -> Option<DnsName> {
     if labels.iter().any(|label| label.contains('.')) {
         return None;
     }
-    // Labels of the API's names have no escapes, and a backslash is an octet like any other.
+    // Labels of names of the API have no escapes; a backslash is an ordinary byte.
     DnsName::root().prefixed(&labels.join(".")).ok()
 }
 

@@ -1,4 +1,4 @@
-//! The zones that the queries of the corpus are asked of, with each kind of name.
+//! The DNS targets, and the zones that they answer from, with names of each kind.
 
 use std::{
     array,
@@ -30,8 +30,8 @@ struct Fixture {
 
 static FIXTURE: LazyLock<Result<Fixture, Error>> = LazyLock::new(fixture);
 
-/// Answers a message by both ways, and compares the contents with what the engine resolves. `Ok` is whether
-/// the message is a usual query.
+/// Answers a message by both paths, and compares the contents with what the engine resolves. `Ok` says whether the message is
+/// a common query.
 pub(crate) fn query(packet: &[u8]) -> Result<bool, String> {
     let fixture = FIXTURE.as_ref().map_err(ToString::to_string)?;
     let is_usual = sd_dns::fuzzing::query(&fixture.table, packet)?;
@@ -43,7 +43,7 @@ pub(crate) fn query(packet: &[u8]) -> Result<bool, String> {
     Ok(is_usual)
 }
 
-/// The work of the server for a message. Returns whether it is refused.
+/// The server's work for a message. Returns whether it is refused.
 pub(crate) fn answer(packet: &[u8]) -> bool {
     const NO_ERROR: u8 = 0;
     const NX_DOMAIN: u8 = 3;
@@ -55,7 +55,7 @@ pub(crate) fn answer(packet: &[u8]) -> bool {
     })
 }
 
-/// The work for what another server has answered. Returns whether it is refused.
+/// The forwarder's work for an upstream answer. Returns whether it is refused.
 pub(crate) fn read_response(packet: &[u8]) -> bool {
     !sd_dns::fuzzing::is_response(packet)
 }
@@ -69,22 +69,22 @@ fn answerer(table: &NameTable) -> Answerer {
     ANSWERER.with(|kept| kept.get_or_init(|| Answerer::new(table.clone())).clone())
 }
 
-/// Most clients ask in datagrams.
+/// Most queries arrive in datagrams.
 fn transport(packet: &[u8]) -> Transport {
     if packet.first().is_some_and(|octet| octet % 4 == 0) { Transport::Tcp } else { Transport::Udp }
 }
 
-/// Passes on what another server has answered; `Ok` is whether it may be.
+/// Passes on an upstream answer. `Ok` says whether it is accepted.
 pub(crate) fn upstream(packet: &[u8]) -> Result<bool, String> {
     let fixture = FIXTURE.as_ref().map_err(ToString::to_string)?;
     sd_dns::fuzzing::upstream(&fixture.table, packet)
 }
 
-/// A service, with what each of its instances has.
+/// A service: name, routing policy, record types, and the attributes of each instance.
 type Service<'a> = (&'a str, RoutingPolicy, &'a [RecordType], Vec<Vec<(&'a str, String)>>);
 
-/// In `app.local`: addresses, hosts, CNAME records that lead on, out and round, and the target of a load
-/// balancer. Beside it `app.local` of another VPC, which is hidden, and a zone below.
+/// `app.local` has addresses, hosts, an alias of a load balancer, and CNAME records that form chains, lead out of the zone and
+/// form a loop. There is also an `app.local` of another VPC, which is hidden, and a zone below.
 fn fixture() -> Result<Fixture, Error> {
     let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
     let table = NameTable::new();

@@ -1,22 +1,19 @@
-//! Mutates a corpus of what comes from outside, and gives it to what reads it first.
+//! Mutates a corpus of outside input, and runs the code that decodes it.
 //!
 //! ```text
 //! sd-fuzz mutate TARGET CORPUS INPUTS SEED OUT
 //! sd-fuzz replay TARGET FILE...
 //! ```
 //!
-//! TARGET is json or cbor: bodies of requests; dns: queries; upstream: answers of other DNS servers.
+//! TARGET is json or cbor (bodies of requests), dns (queries) or upstream (answers of upstream DNS servers).
 //!
-//! `mutate` reads the corpus itself, then INPUTS mutations of it, half of them in each of two threads; the
-//! same seed gives the same inputs. An input that is well-formed joins those that are mutated. All of the
-//! corpus is well-formed but the files whose names begin with `bad-`, and so is a share of the mutations that
-//! the target states. The first input that shows a fault is written to OUT/failed: it belongs into the
-//! corpus. The slowest inputs are written to OUT too, by kind.
+//! `mutate` first tries the corpus itself, then INPUTS mutations of it, in two threads. The same seed gives the same inputs.
+//! Well-formed mutations are mutated further. All files of the corpus must be well-formed, unless their names begin with
+//! `bad-`, and so must the share of mutations that the target states. The first input that shows a fault is written to
+//! OUT/failed; it belongs into the corpus. The slowest inputs are written to OUT too.
 //!
-//! `replay` does the work for each file once, for slowest.py, which counts instructions.
+//! `replay` does the work for each file once, for slowest.py, which counts the instructions.
 
-mod contents;
-mod dns;
 mod slowest;
 
 use std::{
@@ -31,92 +28,21 @@ use std::{
 
 use fastrand::Rng;
 
-use crate::slowest::{Slowest, Work};
+use sd_fuzz::{LONGEST_MESSAGE, Target, Work};
 
-/// What shows a fault, and which.
+use crate::slowest::Slowest;
+
+/// An input, and the fault that it shows.
 type Fault = (Vec<u8>, String);
 
-/// How many inputs are mutated further.
+/// The number of inputs that are mutated further.
 const POOL: usize = 4096;
-/// The longest input, but for a few.
+/// The length of the longest input in bytes, except for one in `RARE`.
 const LONGEST: usize = 4096;
-/// The longest message over TCP. A share of the mutations may have that length.
-const LONGEST_OF_ALL: usize = 65_535;
+/// One in so many mutations may be as long as a message over TCP.
 const RARE: u64 = 8192;
-/// Longer inputs of the corpus are rarely mutated, since they cost so much more than others.
+/// Longer inputs of the corpus are mutated only rarely, because they cost much more than others.
 const LONG: usize = 1024;
-
-/// Octets with a meaning in JSON and CBOR: marks, heads and ends of items, edges of integers.
-#[rustfmt::skip]
-const BODIES: &[&[u8]] = &[
-    b"{", b"}", b"[", b"]", b":", b",", b"\"", b"\\", b"\\u0000", b"\\ud800", b"null", b"-", b"1e999", b"0.0",
-    b"-42", b"9223372036854775807", b"-9223372036854775808", b"\xff", b"\xf6", b"\xf7", b"\xa0", b"\xbf", b"\x80", b"\x9f",
-    b"\x60", b"\x7f", b"\x5f", b"\xc1", b"\xc2", b"\xd9\xd9\xf7", b"\xf9\x7c\x00", b"\xfb", b"\x18", b"\x1b",
-    b"\x38\x29", b"\x3b\x7f\xff\xff\xff\xff\xff\xff\xff", b"\x1b\x80\x00\x00\x00\x00\x00\x00\x00",
-    b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff", b"\x7b\x00\x00\x00\x00\x00\x00\x10\x00",
-];
-
-/// The same of DNS: names, pointers, invalid labels, types, classes, counts, EDNS with options and without.
-#[rustfmt::skip]
-const MESSAGES: &[&[u8]] = &[
-    b"\x00", b"\xc0\x0c", b"\xc0\x00", b"\xff\xff", b"\x40", b"\x80", b"\x3f", b"\x03app\x05local\x00", b"\x03WEB\x03App\x05locaL\x00",
-    b"\x05_http\x04_tcp", b"\x03i-1", b"\x03far", b"\x03out", b"\x05round", b"\x02lb", b"\x01b", b"\x01c\x01b", b"\x07example\x03com\x00",
-    b"\x00\x01\x00\x01", b"\x00\x1c\x00\x01", b"\x00\x21\x00\x01", b"\x00\x05\x00\x01", b"\x00\x06\x00\x01", b"\x00\x02\x00\x01",
-    b"\x00\xff\x00\x01", b"\x00\xfc\x00\x01", b"\x00\xfb", b"\x00\x29", b"\x00\x00", b"\x00\x10\x00\x03", b"\x00\xff\x00\xff", b"\x00\xfe",
-    b"\x00\x01\x00\x00\x00\x00\x00\x01", b"\x00\x01\x00\x01\x00\x00\x00\x00", b"\x00\x02\x00\x00\x00\x00\x00\x00", b"\x00\x00\x00\x00\x00\x00\x00\x02",
-    b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00", b"\x00\x00\x29\x02\x00\x00\x00\x80\x00\x00\x00", b"\x00\x00\x29\x00\x00\x00\x01\x00\x00\x00\x00",
-    b"\x00\x00\x29\xff\xff\x00\x00\x80\x00\x00\x0c\x00\x0a\x00\x08\x01\x02\x03\x04\x05\x06\x07\x08", b"\x00\x08\x00\x07\x00\x01\x18\x00\xc0\x00\x02",
-    b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01", b"\x01\x20", b"\x81\x80", b"\x83\x80", b"\x28\x00", b"\x7f\xff\xff\xff",
-];
-
-/// What reads the inputs.
-#[derive(Clone, Copy)]
-struct Target {
-    /// Reads an input in all ways and compares them; `Ok` is whether it is well-formed.
-    check: fn(&[u8]) -> Result<bool, String>,
-    /// What a server does with it.
-    work: Work,
-    pieces: &'static [&'static [u8]],
-    /// The fewest of a thousand mutations that are well-formed. With fewer, what follows reading is hardly
-    /// tested.
-    floor: u64,
-    /// The slowest inputs are those that cost most for each octet. Inputs of fewer octets than this count as
-    /// this long.
-    free: usize,
-}
-
-impl Target {
-    fn named(name: &str) -> Option<Self> {
-        let (json, cbor) = (sd_http::fuzzing::json, sd_http::fuzzing::cbor);
-        Some(match name {
-            "json" => Self { check: json, work: read_json, pieces: BODIES, floor: 50, free: 128 },
-            "cbor" => Self { check: cbor, work: read_cbor, pieces: BODIES, floor: 50, free: 128 },
-            "dns" => Self {
-                check: dns::query,
-                work: dns::answer,
-                pieces: MESSAGES,
-                floor: 150,
-                free: LONGEST_OF_ALL,
-            },
-            "upstream" => Self {
-                check: dns::upstream,
-                work: dns::read_response,
-                pieces: MESSAGES,
-                floor: 150,
-                free: 128,
-            },
-            _ => return None,
-        })
-    }
-}
-
-fn read_json(body: &[u8]) -> bool {
-    sd_http::fuzzing::decoded_json(body) == 0
-}
-
-fn read_cbor(body: &[u8]) -> bool {
-    sd_http::fuzzing::decoded_cbor(body) == 0
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -169,7 +95,7 @@ fn mutate(
         let file = out.join(file);
         fs::write(&file, input).map_err(unusable(&file.display().to_string()))
     };
-    // Nothing is left of a run before.
+    // Removes the results of the last run.
     if out.exists() {
         fs::remove_dir_all(out).map_err(unusable(&out.display().to_string()))?;
     }
@@ -186,15 +112,15 @@ fn mutate(
         write(&file, &input)?;
     }
     println!(
-        "{name}: {count} of the corpus, {inputs} mutations by seed {seed}, {well_formed} were well-formed"
+        "{name}: {count} corpus files, {inputs} mutations from seed {seed}, {well_formed} of them well-formed"
     );
     match well_formed * 1000 >= inputs * target.floor {
         true => Ok(()),
-        false => Err(format!("at least {} of 1000 have to be well-formed", target.floor)),
+        false => Err(format!("at least {} of 1000 mutations must be well-formed", target.floor)),
     }
 }
 
-/// Runs once before, so that one-time allocations do not count.
+/// Does the work once before it counts, so that one-time allocations do not count.
 fn replay(target: Target, files: &[&str]) -> io::Result<()> {
     for file in files {
         let input = fs::read(file)?;
@@ -204,7 +130,7 @@ fn replay(target: Target, files: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// What is counted: slowest.py knows the name.
+/// The function whose instructions are counted. slowest.py finds it by its name.
 #[inline(never)]
 fn replayed(work: Work, input: &[u8]) {
     black_box(work(black_box(input)));
@@ -215,7 +141,7 @@ struct Fuzz {
 }
 
 impl Fuzz {
-    /// How many mutations are well-formed, and the inputs that cost most.
+    /// Returns the number of well-formed mutations, and the slowest inputs.
     fn run(&self, corpus: Vec<(String, Vec<u8>)>, inputs: u64, seed: u64) -> Result<(u64, Slowest), Fault> {
         let mut slowest = Slowest::new(self.target.work, self.target.free);
         for (name, input) in &corpus {
@@ -224,7 +150,7 @@ impl Fuzz {
                 Err(fault) => return Err((input.clone(), fault)),
             };
             if !is_expected {
-                let fault = format!("{name} has to be well-formed, unless its name begins with bad-");
+                let fault = format!("{name} must be well-formed, or its name must begin with bad-");
                 return Err((input.clone(), fault));
             }
             slowest.look_at(input);
@@ -241,7 +167,7 @@ impl Fuzz {
             });
             let mut sum = 0;
             for thread in threads {
-                let stopped = |_| (Vec::new(), "a thread has stopped".to_owned());
+                let stopped = |_| (Vec::new(), "a thread has panicked".to_owned());
                 let (well_formed, slow) = thread.join().map_err(stopped)??;
                 sum += well_formed;
                 slowest.merge(slow);
@@ -272,11 +198,11 @@ impl Fuzz {
                     if is_well_formed {
                         well_formed += 1;
                         if input.len() > LONGEST {
-                            // It would be mutated as often as others.
+                            // Too costly to mutate as often as others.
                         } else if pool.len() < POOL {
                             pool.push(input);
                         } else {
-                            // The corpus stays.
+                            // Never replaces the corpus.
                             let replaced = rng.usize(count..pool.len());
                             pool[replaced] = input;
                         }
@@ -290,12 +216,12 @@ impl Fuzz {
 
     fn attempt(&self, input: &[u8]) -> Result<bool, String> {
         catch_unwind(AssertUnwindSafe(|| (self.target.check)(input)))
-            .unwrap_or_else(|_| Err("it panicked, see above".to_owned()))
+            .unwrap_or_else(|_| Err("the target panicked, see above".to_owned()))
     }
 
-    /// A mutation of an input of the pool, whose first `corpus` are the corpus.
+    /// A mutation of an input of the pool, which starts with `corpus` inputs of the corpus.
     fn mutation(&self, rng: &mut Rng, pool: &[Vec<u8>], corpus: usize) -> Vec<u8> {
-        // Every other input comes of the corpus itself, which the pool would hide.
+        // Every other mutation is one of the corpus, which would otherwise be lost in the pool.
         let among = if rng.bool() { corpus } else { pool.len() };
         let mut input = pool[rng.usize(..among)].clone();
         self.change(rng, pool, &mut input);
@@ -303,7 +229,7 @@ impl Fuzz {
         input
     }
 
-    /// A mutation of a long input of the corpus, or of another one with a part of it again and again.
+    /// A mutation of a long input of the corpus, or of a shorter one with a repeated part.
     fn long_mutation(&self, rng: &mut Rng, long: &[Vec<u8>], pool: &[Vec<u8>]) -> Vec<u8> {
         let chosen = rng.usize(..=long.len());
         let mut input = match long.get(chosen) {
@@ -312,13 +238,13 @@ impl Fuzz {
                 let mut input = pool[rng.usize(..pool.len())].clone();
                 let from = rng.usize(..=input.len());
                 let part = input[from..from + rng.usize(..=(input.len() - from).min(64))].to_vec();
-                let times = rng.usize(..LONGEST_OF_ALL) / part.len().max(1);
+                let times = rng.usize(..LONGEST_MESSAGE) / part.len().max(1);
                 input.splice(from..from, part.repeat(times));
                 input
             }
         };
         self.change(rng, pool, &mut input);
-        input.truncate(LONGEST_OF_ALL);
+        input.truncate(LONGEST_MESSAGE);
         input
     }
 
@@ -349,7 +275,7 @@ impl Fuzz {
     }
 }
 
-/// The files of a directory with their names, in the order of these.
+/// The names and contents of the files in a directory, sorted by name.
 fn read(corpus: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = fs::read_dir(corpus)?
         .map(|entry| {
@@ -359,7 +285,7 @@ fn read(corpus: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
         .collect::<io::Result<Vec<_>>>()?;
     files.sort();
     if files.is_empty() {
-        return Err(io::Error::other("there is nothing in it"));
+        return Err(io::Error::other("the directory is empty"));
     }
     Ok(files)
 }

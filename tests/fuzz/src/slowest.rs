@@ -1,12 +1,10 @@
-//! The inputs that cost most. Time says which they are, roughly; what they cost is counted later, in
-//! instructions.
+//! The slowest inputs. Time selects them roughly; slowest.py later counts their instructions.
 
 use std::time::Instant;
 
-/// The work of a decoder or of an answer path for an input. Returns whether the input is refused.
-pub(crate) type Work = fn(&[u8]) -> bool;
+use sd_fuzz::Work;
 
-/// The slowest inputs of each kind.
+/// The slowest refused inputs, and the slowest accepted (`taken`) ones.
 pub(crate) struct Slowest {
     work: Work,
     free: usize,
@@ -14,28 +12,28 @@ pub(crate) struct Slowest {
     taken: Vec<Slow>,
 }
 
-/// An input with the least time that it has taken, in picoseconds for each octet.
+/// An input with the shortest time measured for it, in picoseconds per byte.
 struct Slow {
     cost: u64,
     input: Vec<u8>,
 }
 
 impl Slowest {
-    /// How many of each kind are looked at again while others are found.
+    /// The number of inputs of each kind that are kept and measured again.
     const KEPT: usize = 16;
-    /// How many of each kind are written.
+    /// The number of inputs of each kind that are written at the end.
     const WRITTEN: usize = 4;
-    /// How often an input is tried that seems to be slow: the machine may have done something else meanwhile.
+    /// The number of times that a seemingly slow input is measured, because the machine may have been busy.
     const TRIES: usize = 5;
-    /// How often at the end.
+    /// The number of further measurements at the end.
     const LAST_TRIES: usize = 50;
 
-    /// Inputs of fewer octets than `free` count as if they had as many.
+    /// Inputs shorter than `free` bytes count as if they were that long.
     pub(crate) fn new(work: Work, free: usize) -> Self {
         Self { work, free, refused: Vec::new(), taken: Vec::new() }
     }
 
-    /// Does the work for an input, and keeps it if it is one of the slowest.
+    /// Measures an input, and keeps it if it is one of the slowest.
     pub(crate) fn look_at(&mut self, input: &[u8]) {
         let (work, free) = (self.work, self.free);
         let (mut cost, is_refused) = timed(input, work, free);
@@ -48,7 +46,7 @@ impl Slowest {
             cost = cost.min(timed(input, work, free).0);
         }
         if cost > least {
-            // Those that have seemed slow by chance sink.
+            // Measures the kept inputs again, so that those which were slow by chance sink.
             again(kept, work, free);
             kept.push(Slow { cost, input: input.to_vec() });
             sort(kept);
@@ -61,7 +59,7 @@ impl Slowest {
         self.taken.append(&mut other.taken);
     }
 
-    /// The slowest of all, each with a name for its file.
+    /// The slowest inputs of all, each with a file name.
     pub(crate) fn files(mut self) -> impl Iterator<Item = (String, Vec<u8>)> {
         for kept in [&mut self.refused, &mut self.taken] {
             for _ in 0..Self::LAST_TRIES {
@@ -88,7 +86,7 @@ fn sort(kept: &mut [Slow]) {
     kept.sort_by_key(|slow| std::cmp::Reverse(slow.cost));
 }
 
-/// What an input costs now, and whether it is refused.
+/// Measures the cost of an input. Also returns whether it is refused.
 fn timed(input: &[u8], work: Work, free: usize) -> (u64, bool) {
     let started = Instant::now();
     let refused = work(input);

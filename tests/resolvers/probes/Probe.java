@@ -1,4 +1,4 @@
-// The probe of Java: `lookup` is InetAddress, which asks the libc, `jndi` the provider for DNS. run.py has what a probe does.
+// The probe of Java: `lookup` is InetAddress, which uses the libc; `jndi` is the DNS provider. run.py describes probes.
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -22,7 +22,7 @@ final class Probe {
     private Probe() {}
 
     public static void main(String[] arguments) throws Exception {
-        // Java keeps what it has found for 30 seconds, and what it has not for 10, whatever the TTL is.
+        // Java caches addresses for 30 seconds and failures for 10, whatever the TTL.
         Security.setProperty("networkaddress.cache.ttl", "0");
         Security.setProperty("networkaddress.cache.negative.ttl", "0");
         DirContext jndi = arguments[0].equals("jndi") ? jndi() : null;
@@ -35,11 +35,11 @@ final class Probe {
 
     private static String lookup(String kind, String name) {
         if (kind.equals("SRV")) {
-            return error("unsupported", "there is no call for " + kind);
+            return error("unsupported", "no call for " + kind);
         }
         try {
             List<String> found = new ArrayList<>();
-            // There is no call for one family: a program picks.
+            // No call queries one family, so a program filters.
             for (InetAddress address : InetAddress.getAllByName(name)) {
                 if (kind.equals("ADDRESSES") || kind.equals("A") == address instanceof Inet4Address) {
                     found.add(quoted(address.getHostAddress()));
@@ -65,7 +65,7 @@ final class Probe {
     }
 
     private static String records(DirContext jndi, String kind, String name) {
-        // Of two types at once it would ask ANY.
+        // For two types at once, JNDI would query ANY.
         List<String> types = kind.equals("ADDRESSES") ? List.of("A", "AAAA") : List.of(kind);
         try {
             List<String> found = new ArrayList<>();

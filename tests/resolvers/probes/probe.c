@@ -1,4 +1,4 @@
-/* The probe of a libc: getaddrinfo, and res_query for SRV. Built by cc and by musl-gcc. run.py has what a probe does. */
+/* The probe of a libc: getaddrinfo, and res_query for SRV. Built by cc and by musl-gcc. run.py describes probes. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,7 +47,7 @@ static void services(const char *name)
     unsigned char message[NS_MAXMSG];
     int length = res_query(name, ns_c_in, ns_t_srv, message, sizeof message);
     ns_msg parsed;
-    /* musl before 1.2.4 returns an answer without records, and that there is no such name, as any other answer. */
+    /* Before 1.2.4, musl returns NODATA and NXDOMAIN as successful answers. */
     if (length < 0 && (h_errno == HOST_NOT_FOUND || h_errno == NO_DATA)) {
         print_error(h_errno == NO_DATA ? "no-data" : "no-such-name", "res_query");
     } else if (length < 0) {

@@ -1,4 +1,4 @@
-// The probe of Go's package net, whose own resolver is used with CGO_ENABLED=0. run.py has what a probe does.
+// The probe of Go's package net, which uses its own resolver with CGO_ENABLED=0. run.py describes probes.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// The probe of Node.js: `lookup`, which is the libc's, or `resolve`, which is its own. run.py has what a probe does.
+// The probe of Node.js: `lookup` uses the libc, `resolve` is Node's own resolver. run.py describes probes.
 
 import dns from "node:dns/promises";
 import readline from "node:readline";
@@ -15,7 +15,7 @@ const FAMILIES = { A: 4, AAAA: 6, ADDRESSES: 0 };
 const lookup = async (kind, name) =>
   (await dns.lookup(name, { all: true, family: FAMILIES[kind] })).map(({ address }) => address);
 
-// Its callers ask for each family by itself, and take what there is.
+// Callers of `resolve` query each family separately and use what they get.
 async function both(_, name) {
   const [ipv4, ipv6] = await Promise.allSettled([dns.resolve4(name), dns.resolve6(name)]);
   if (!ipv4.value && !ipv6.value) throw ipv4.reason;

@@ -1,4 +1,4 @@
-"""The probe of Python: socket.getaddrinfo. run.py has what a probe does."""
+"""The probe of Python: socket.getaddrinfo. run.py describes probes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = {
 
 def answer(kind: str, name: str) -> object:
     if kind not in FAMILIES:
-        return {"error": "unsupported", "text": f"there is no call for {kind}"}
+        return {"error": "unsupported", "text": f"no call for {kind}"}
     try:
         found = socket.getaddrinfo(name, None, FAMILIES[kind], socket.SOCK_STREAM)
     except socket.gaierror as error:

@@ -1,4 +1,4 @@
-"""The probe of dnspython's resolver. run.py has what a probe does."""
+"""The probe of dnspython's resolver. run.py describes probes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def answer(resolver: dns.resolver.Resolver, kind: str, name: str) -> object:
     return [each.address for each in found]
 
 
-configured = dns.resolver.Resolver()  # as resolv.conf says, without a cache
+configured = dns.resolver.Resolver()  # configured by resolv.conf, without a cache
 for line in sys.stdin:
     print(json.dumps(answer(configured, *line.split())), flush=True)

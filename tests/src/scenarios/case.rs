@@ -1,4 +1,4 @@
-//! What a file of tests/cases holds.
+//! The format of the files in tests/cases.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -6,26 +6,26 @@ use sd_core::{Mode, Quotas, Timing};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A case: what is so, where that is known from, the settings, and the calls that show it.
+/// A case: a rule, its source, the settings, and the calls that show it.
 ///
-/// What is not known to the format is an error: a step that is not understood must not look like one that passes.
+/// Unknown members are errors, so that a misspelled step cannot pass.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Case {
-    /// The behaviour, as a sentence.
+    /// The rule, as a sentence.
     pub title: String,
-    /// Where it is known from.
+    /// Where the rule comes from.
     pub source: String,
-    /// `strict` or `lenient`; without it the case is played in both.
+    /// `strict` or `lenient`. Without it, the case is played in both modes.
     mode: Option<ModeName>,
     #[serde(default)]
     timing: TimingName,
     #[serde(default)]
     quotas: QuotasName,
-    /// The point of the table of modes that the case is about.
+    /// The row of the table of differences between the modes that the case is about.
     pub leniency: Option<String>,
-    /// The calls, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
@@ -59,9 +59,9 @@ enum QuotasName {
 pub enum Step {
     /// Calls an operation.
     Call(Box<Call>),
-    /// Moves the clock.
+    /// Advances the clock.
     Wait(Wait),
-    /// Takes steps several times.
+    /// Repeats steps.
     Repeat(Repeat),
 }
 
@@ -70,10 +70,10 @@ pub enum Step {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Call {
-    /// What the step shows, if the title of the case does not say it.
+    /// What the step shows, where the title of the case does not say so.
     #[serde(default)]
     pub title: Option<String>,
-    /// Where this step is known from, if the source of the case does not say it.
+    /// The source of this step, where it differs from that of the case.
     #[serde(default)]
     pub source: Option<String>,
     /// The name of the operation.
@@ -81,34 +81,34 @@ pub struct Call {
     /// The members of the request.
     #[serde(default)]
     pub with: Map<String, Value>,
-    /// The Region of the call, if it is not the default one.
+    /// The Region of the call. Unset: the default one.
     pub region: Option<String>,
-    /// The account of the call, if it is not the default one.
+    /// The account of the call. Unset: the default one.
     pub account: Option<String>,
-    /// What the response matches. Without `expect` and `error` any response will do, but not an error.
+    /// What the response must match. Without `expect` and `error`, any response passes and every error fails.
     pub expect: Option<Value>,
-    /// What the error matches: its `code` and its members.
+    /// What the error must match: its `code` and its members.
     pub error: Option<Map<String, Value>>,
-    /// Variables, and the JSON pointers to their values in the response or the error.
+    /// Variables to set, with JSON pointers to their values in the response or the error.
     #[serde(default)]
     pub save: BTreeMap<String, String>,
 }
 
-/// A wait on the clock of the case, which otherwise stands still.
+/// A wait on the clock of the case, which moves at no other time.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Wait {
-    /// How long: a number and `ms`, `s` or `m`.
+    /// A number followed by `ms`, `s` or `m`.
     pub wait: String,
 }
 
-/// Steps that are taken several times.
+/// Steps to repeat.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Repeat {
-    /// How often. The variable `n` counts from 1.
+    /// The number of repetitions. The variable `n` counts them from 1.
     pub repeat: u64,
     /// The steps.
     pub steps: Vec<Step>,
@@ -118,7 +118,7 @@ impl Case {
     /// Reads a file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Says what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let case: Self = serde_json::from_str(&text).map_err(|error| error.to_string())?;
@@ -128,7 +128,7 @@ impl Case {
         Ok(case)
     }
 
-    /// The modes that it is played in. Without one it is played in both: nothing else may depend on the mode.
+    /// The modes in which to play the case: both if it names none, because nothing else may depend on the mode.
     #[must_use]
     pub fn modes(&self) -> &'static [Mode] {
         match self.mode {
@@ -138,7 +138,7 @@ impl Case {
         }
     }
 
-    /// How long things take.
+    /// How long operations and health reports take.
     #[must_use]
     pub fn timing(&self) -> Timing {
         match self.timing {
@@ -147,7 +147,7 @@ impl Case {
         }
     }
 
-    /// How much there may be.
+    /// The quotas of the case.
     #[must_use]
     pub fn quotas(&self) -> Quotas {
         match self.quotas {
@@ -160,7 +160,7 @@ impl Case {
 impl TryFrom<Value> for Step {
     type Error = String;
 
-    /// By hand, so that what is not understood is named.
+    /// Written by hand, so that errors name the step at fault.
     fn try_from(value: Value) -> Result<Self, String> {
         let text = value.to_string();
         let step = if value.get("call").is_some() {
@@ -170,15 +170,15 @@ impl TryFrom<Value> for Step {
         } else if value.get("repeat").is_some() {
             serde_json::from_value(value).map(Self::Repeat)
         } else {
-            return Err(format!("a step without call, wait or repeat: {text}"));
+            return Err(format!("a step has no call, wait or repeat: {text}"));
         };
         let step = step.map_err(|error| format!("{error} in {text}"))?;
         match &step {
             Self::Call(call) if call.expect.is_some() && call.error.is_some() => {
-                Err(format!("a step that expects a response and an error: {text}"))
+                Err(format!("a step expects both a response and an error: {text}"))
             }
             Self::Call(call) if call.error.as_ref().is_some_and(|error| !error.contains_key("code")) => {
-                Err(format!("an error without its code: {text}"))
+                Err(format!("an expected error has no code: {text}"))
             }
             _ => Ok(step),
         }
@@ -188,12 +188,14 @@ impl TryFrom<Value> for Step {
 impl Wait {
     pub(super) fn duration(&self) -> Result<Duration, String> {
         let digits = self.wait.trim_end_matches(|c: char| c.is_ascii_lowercase());
-        let number: u64 = digits.parse().map_err(|_| format!("{:?} is no time", self.wait))?;
+        let number: u64 = digits
+            .parse()
+            .map_err(|_| format!("invalid wait {:?}: expected a number and a unit", self.wait))?;
         match &self.wait[digits.len()..] {
             "ms" => Ok(Duration::from_millis(number)),
             "s" => Ok(Duration::from_secs(number)),
             "m" => Ok(Duration::from_secs(60 * number)),
-            _ => Err(format!("{:?} is in no unit: ms, s or m", self.wait)),
+            _ => Err(format!("invalid unit in {:?}: expected ms, s or m", self.wait)),
         }
     }
 }

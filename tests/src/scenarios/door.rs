@@ -1,4 +1,4 @@
-//! The doors: four ways to ask for the same.
+//! The doors: four ways to call an operation.
 
 use std::{fmt, io};
 
@@ -12,37 +12,37 @@ use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 use tower_service::Service;
 
-use super::House;
+use super::TestBed;
 
-/// What a call comes to: a response, or an error with its code and its members. Times are seconds.
+/// The outcome of a call: a response, or an error with its code and its members. Times are in seconds.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::exhaustive_enums, reason = "an operation is answered or refused")]
+#[allow(clippy::exhaustive_enums, reason = "an operation answers or fails")]
 pub enum Answer {
     /// A response.
     Response(Value),
-    /// An error: `code` and the members that it has on the wire.
+    /// An error: its `code`, and its members on the wire.
     Error(Map<String, Value>),
 }
 
-/// A way to the operations of the API.
+/// A way to call the operations of the API.
 pub trait Door: fmt::Debug {
-    /// Its name, for messages.
+    /// The door's name, for messages.
     fn name(&self) -> &'static str;
 
     /// Calls an operation.
     ///
     /// # Errors
-    /// What comes back is not of the form that the door promises.
+    /// The answer does not have the form that the door promises.
     fn call(&self, scope: Scope, action: Action, request: &Value) -> Result<Answer, String>;
 }
 
-/// The asynchronous handle of Rust.
+/// The asynchronous Rust handle.
 #[derive(Debug)]
-pub struct AsyncDoor<'h>(&'h House, Runtime);
+pub struct AsyncDoor<'t>(&'t TestBed, Runtime);
 
-/// The synchronous handle of Rust.
+/// The synchronous Rust handle.
 #[derive(Debug)]
-pub struct SyncDoor<'h>(&'h House);
+pub struct SyncDoor<'t>(&'t TestBed);
 
 /// HTTP, awsJson1.1.
 #[derive(Debug)]
@@ -56,41 +56,41 @@ fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().build()
 }
 
-impl<'h> AsyncDoor<'h> {
-    /// The door of this house.
+impl<'t> AsyncDoor<'t> {
+    /// The door of this test bed.
     ///
     /// # Errors
     /// The runtime cannot be built.
-    pub fn new(house: &'h House) -> io::Result<Self> {
-        Ok(Self(house, runtime()?))
+    pub fn new(test_bed: &'t TestBed) -> io::Result<Self> {
+        Ok(Self(test_bed, runtime()?))
     }
 }
 
-impl<'h> SyncDoor<'h> {
-    /// The door of this house.
+impl<'t> SyncDoor<'t> {
+    /// The door of this test bed.
     #[must_use]
-    pub fn new(house: &'h House) -> Self {
-        Self(house)
+    pub fn new(test_bed: &'t TestBed) -> Self {
+        Self(test_bed)
     }
 }
 
 impl JsonDoor {
-    /// The door of this house.
+    /// The door of this test bed.
     ///
     /// # Errors
     /// The runtime cannot be built.
-    pub fn new(house: &House) -> io::Result<Self> {
-        Ok(Self(CloudMapService::new(house.cloud_map.cloud_map().clone()), runtime()?))
+    pub fn new(test_bed: &TestBed) -> io::Result<Self> {
+        Ok(Self(CloudMapService::new(test_bed.cloud_map.cloud_map().clone()), runtime()?))
     }
 }
 
 impl CborDoor {
-    /// The door of this house.
+    /// The door of this test bed.
     ///
     /// # Errors
     /// The runtime cannot be built.
-    pub fn new(house: &House) -> io::Result<Self> {
-        Ok(Self(CloudMapService::new(house.cloud_map.cloud_map().clone()), runtime()?))
+    pub fn new(test_bed: &TestBed) -> io::Result<Self> {
+        Ok(Self(CloudMapService::new(test_bed.cloud_map.cloud_map().clone()), runtime()?))
     }
 }
 
@@ -147,9 +147,9 @@ impl Door for CborDoor {
         }
         let mut error = cbor_value(&body)?;
         if let Some(members) = error.as_object_mut() {
-            // The protocol's own, beside the modelled one.
+            // The protocol's own message, beside the modeled one.
             if members.remove("message").as_ref() != members.get("Message") {
-                return Err(format!("the two messages differ: {error}"));
+                return Err(format!("`message` and `Message` differ: {error}"));
             }
         }
         error_answer(error)
@@ -182,14 +182,16 @@ fn json_answer(body: Result<Vec<u8>, Vec<u8>>) -> Result<Answer, String> {
     }
 }
 
-/// An error without a code or a text is none.
+/// Refuses an error without a code or a message.
 fn error_answer(error: Value) -> Result<Answer, String> {
-    let Value::Object(mut members) = error else { return Err(format!("no error: {error}")) };
+    let Value::Object(mut members) = error else {
+        return Err(format!("the error is not a structure: {error}"));
+    };
     let Some(Value::String(shape)) = members.remove("__type") else {
-        return Err(format!("an error without a type: {members:?}"));
+        return Err(format!("the error has no type: {members:?}"));
     };
     if members.get("Message").and_then(Value::as_str).is_none_or(str::is_empty) {
-        return Err(format!("{shape} without a message"));
+        return Err(format!("the error {shape} has no message"));
     }
     let code = shape.strip_prefix("com.amazonaws.servicediscovery#").unwrap_or(&shape);
     members.insert("code".to_owned(), code.into());
@@ -198,11 +200,11 @@ fn error_answer(error: Value) -> Result<Answer, String> {
 
 fn cbor_value(body: &[u8]) -> Result<Value, String> {
     let mut decoder = Decoder::new(body);
-    let value = item(&mut decoder).map_err(|error| format!("no CBOR that is expected: {error}"))?;
-    if decoder.position() == body.len() { Ok(value) } else { Err("octets after the body".to_owned()) }
+    let value = item(&mut decoder).map_err(|error| format!("invalid CBOR: {error}"))?;
+    if decoder.position() == body.len() { Ok(value) } else { Err("bytes after the body".to_owned()) }
 }
 
-/// The item as JSON. A moment is a number of seconds under tag 1.
+/// The item as JSON. A timestamp is a number of seconds with tag 1.
 fn item(decoder: &mut Decoder<'_>) -> Result<Value, minicbor::decode::Error> {
     Ok(match decoder.datatype()? {
         Type::String => decoder.str()?.into(),

@@ -1,21 +1,21 @@
-//! Whether an answer is what a case expects.
+//! Compares answers with what a case expects.
 
 use serde_json::{Map, Value};
 
-/// Compares a value with what is expected, whose variables have been put in. A structure may have members that are not
-/// expected, a list may not have such items.
+/// Compares a value with `expected`, in which variables are already replaced. Structures may have more members than
+/// expected; lists may not have more items.
 ///
 /// # Errors
-/// Where it differs, or what is expected is not understood.
+/// Says where the value differs, or which part of `expected` is invalid.
 pub(super) fn matches(expected: &Value, found: &Value) -> Result<(), String> {
     at("", expected, Some(found))
 }
 
 fn at(path: &str, expected: &Value, found: Option<&Value>) -> Result<(), String> {
     if expected == "<absent>" {
-        return found.map_or(Ok(()), |found| Err(format!("{path} is there: {found}")));
+        return found.map_or(Ok(()), |found| Err(format!("{path} exists: {found}")));
     }
-    let found = found.ok_or_else(|| format!("{path} is not there"))?;
+    let found = found.ok_or_else(|| format!("{path} is missing"))?;
     let differs = || Err(format!("{path} is {found}, not {expected}"));
     match (expected, found) {
         (Value::Object(members), _) if members.keys().any(|name| name.starts_with('$')) => {
@@ -45,13 +45,13 @@ fn at(path: &str, expected: &Value, found: Option<&Value>) -> Result<(), String>
 fn matcher(path: &str, members: &Map<String, Value>, found: &Value) -> Result<(), String> {
     let mut each = members.iter();
     let (Some((name, expected)), None) = (each.next(), each.next()) else {
-        return Err(format!("more than one member beside a matcher at {path}: {members:?}"));
+        return Err(format!("a matcher has other members beside it at {path}: {members:?}"));
     };
     let differs = || Err(format!("{path} is {found}, not {name} {expected}"));
     match (name.as_str(), expected, found) {
         ("$exactly", Value::Object(members), Value::Object(all)) => {
             match all.keys().find(|name| !members.contains_key(*name)) {
-                Some(name) => Err(format!("{path}/{name} is there: {found}")),
+                Some(name) => Err(format!("{path}/{name} exists: {found}")),
                 None => at(path, expected, Some(found)),
             }
         }
@@ -77,11 +77,11 @@ fn matcher(path: &str, members: &Map<String, Value>, found: &Value) -> Result<()
         | ("$unordered", Value::Array(_), _)
         | ("$contains", Value::String(_), _)
         | ("$above", Value::Number(_), _) => differs(),
-        _ => Err(format!("{name} {expected} at {path} is not understood")),
+        _ => Err(format!("invalid matcher {name} {expected} at {path}")),
     }
 }
 
-/// Whether there is nothing to understand: a matcher that is not understood would never match.
+/// Whether the value contains no matcher. `$not` takes only plain values, because an invalid matcher would never match.
 fn is_plain(value: &Value) -> bool {
     match value {
         Value::String(text) => !text.starts_with('<'),
@@ -93,7 +93,7 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-/// What is random, by its form.
+/// Whether a random value has the form of its kind.
 fn is_kind(kind: &str, found: &Value) -> Result<bool, String> {
     let text = found.as_str();
     let base32 = |text: &str, length| {
@@ -112,20 +112,20 @@ fn is_kind(kind: &str, found: &Value) -> Result<bool, String> {
         "<time>" => found.as_f64().is_some_and(|seconds| seconds > 1e9 && seconds < 1e10),
         "<text>" => text.is_some_and(|text| !text.is_empty()),
         "<number>" => found.is_u64(),
-        _ => return Err(format!("{kind} is no kind of value")),
+        _ => return Err(format!("unknown kind of value {kind}")),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn what_is_expected_is_found() {
+    fn matching_values_pass() {
         for (expected, found) in [
             (json!({"a": 1}), json!({"a": 1.0, "b": 2})),
             (json!({"a": {"$exactly": {"b": "<text>"}}}), json!({"a": {"b": "c"}})),
@@ -143,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named() {
+    fn differences_are_reported_with_their_path() {
         for (expected, found, complaint) in [
-            (json!({"a": 1}), json!({}), "/a is not there"),
+            (json!({"a": 1}), json!({}), "/a is missing"),
             (json!({"a": {"b": 1}}), json!({"a": {"b": 2}}), "/a/b is 2, not 1"),
-            (json!({"a": "<absent>"}), json!({"a": 1}), "/a is there: 1"),
-            (json!({"$exactly": {"a": 1}}), json!({"a": 1, "b": 2}), r#"/b is there: {"a":1,"b":2}"#),
+            (json!({"a": "<absent>"}), json!({"a": 1}), "/a exists: 1"),
+            (json!({"$exactly": {"a": 1}}), json!({"a": 1, "b": 2}), r#"/b exists: {"a":1,"b":2}"#),
             (json!([1, 2]), json!([1]), " is [1], not [1,2]"),
             (json!({"$unordered": [1, 1]}), json!([1, 2]), " has no 1: [1,2]"),
             (json!({"$above": 2}), json!(2), " is 2, not $above 2"),
@@ -158,8 +158,8 @@ mod tests {
                 json!("ns-aaaaaaaaaaaaaaaa"),
                 r#" is "ns-aaaaaaaaaaaaaaaa", not "<service id>""#,
             ),
-            (json!("<serviceid>"), json!("srv-aaaaaaaaaaaaaaaa"), "<serviceid> is no kind of value"),
-            (json!({"$below": 2}), json!(1), "$below 2 at  is not understood"),
+            (json!("<serviceid>"), json!("srv-aaaaaaaaaaaaaaaa"), "unknown kind of value <serviceid>"),
+            (json!({"$below": 2}), json!(1), "invalid matcher $below 2 at "),
         ] {
             assert_eq!(matches(&expected, &found).unwrap_err(), complaint);
         }

@@ -1,4 +1,4 @@
-//! Playing a case through a door.
+//! Plays a case through a door.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::{
     values::{Variables, fill, fill_request},
 };
 
-/// What a call came to.
+/// A call and its outcome.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// Which step of the case it was.
+    /// The step of the case.
     pub step: String,
     /// The operation.
     pub action: Action,
@@ -24,18 +24,18 @@ pub struct Outcome {
     pub answer: Answer,
 }
 
-/// What was played.
+/// The calls of a played case.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Played {
-    /// Each call, in order.
+    /// The calls, in order.
     pub outcomes: Vec<Outcome>,
 }
 
 /// Plays all steps of the case.
 ///
 /// # Errors
-/// The first step that differs from what the case expects, and how.
+/// Says how the first failing step differs from what the case expects.
 pub fn play(case: &Case, door: &dyn Door, clock: &ManualClock) -> Result<Played, String> {
     let mut player = Player { door, clock, saved: BTreeMap::new(), played: Played::default() };
     player.steps("", 0, &case.steps)?;
@@ -77,8 +77,7 @@ impl Player<'_> {
     }
 
     fn call(&mut self, name: &str, n: u64, call: &Call) -> Result<(), String> {
-        let action =
-            Action::parse(&call.call).ok_or_else(|| format!("there is no operation {}", call.call))?;
+        let action = Action::parse(&call.call).ok_or_else(|| format!("unknown operation {}", call.call))?;
         let request = fill_request(&call.with, Variables { saved: &self.saved, n })?;
         let answer = self.door.call(scope(call)?, action, &request)?;
         let (expected, found) = match (&call.expect, &call.error, answer.clone()) {
@@ -88,7 +87,7 @@ impl Player<'_> {
                 (Some(Value::Object(expected.clone())), Value::Object(found))
             }
             (_, Some(expected), Answer::Response(found)) => {
-                return Err(format!("a response, not {}: {found}", expected["code"]));
+                return Err(format!("expected the error {}, got a response: {found}", expected["code"]));
             }
             (_, None, Answer::Error(found)) => return Err(format!("refused: {}", Value::Object(found))),
         };
@@ -97,7 +96,7 @@ impl Player<'_> {
                 .map_err(|complaint| format!("{complaint}; asked: {request}; answered: {found}"))?;
         }
         for (variable, pointer) in &call.save {
-            let value = found.pointer(pointer).ok_or_else(|| format!("nothing at {pointer} in {found}"))?;
+            let value = found.pointer(pointer).ok_or_else(|| format!("{pointer} is missing in {found}"))?;
             self.saved.insert(variable.clone(), value.clone());
         }
         self.played.outcomes.push(Outcome { step: name.to_owned(), action, answer });

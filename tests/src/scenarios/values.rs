@@ -1,4 +1,4 @@
-//! Values of a case: variables are put in, and what is long is written out.
+//! Values of a case: replaces variables and expands generators.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 /// The variables of a case.
 #[derive(Clone, Copy)]
 pub(super) struct Variables<'v> {
-    /// What was saved, by name.
+    /// Saved values by name.
     pub(super) saved: &'v BTreeMap<String, Value>,
-    /// The variable `n`, which counts from 1 in lists, maps and repetitions, and is not there outside.
+    /// The variable `n`: the count from 1 in lists, maps and repetitions, and unset outside of them.
     pub(super) n: u64,
 }
 
-/// The value with its variables put in and its generators written out.
+/// The value with variables replaced and generators expanded.
 pub(super) fn fill(value: &Value, variables: Variables<'_>) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) => fill_text(text, variables)?,
@@ -28,11 +28,11 @@ pub(super) fn fill(value: &Value, variables: Variables<'_>) -> Result<Value, Str
     })
 }
 
-/// The members of a request. A member is never named with a `$`: that is a generator that nobody knows.
+/// The members of a request. A name that begins with `$` is an unknown generator.
 pub(super) fn fill_request(members: &Map<String, Value>, variables: Variables<'_>) -> Result<Value, String> {
     let request = Value::Object(fill_members(members, variables)?);
     match unknown(&request) {
-        Some(name) => Err(format!("{name} means nothing in a request")),
+        Some(name) => Err(format!("unknown generator {name} in a request")),
         None => Ok(request),
     }
 }
@@ -58,10 +58,10 @@ fn fill_members(
 
 /// `{"$text": …}`, `{"$list": …}` and `{"$map": …}` with `"$times"`.
 fn generate(members: &Map<String, Value>, times: &Value, variables: Variables<'_>) -> Result<Value, String> {
-    let times = times.as_u64().ok_or("$times is no number")?;
+    let times = times.as_u64().ok_or("$times must be a number")?;
     let mut others = members.iter().filter(|(name, _)| *name != "$times");
     let (Some((name, of)), None) = (others.next(), others.next()) else {
-        return Err("$times goes with $text, $list or $map".to_owned());
+        return Err("$times needs $text, $list or $map beside it".to_owned());
     };
     let each = || (1..=times).map(|n| fill(of, Variables { n, ..variables }));
     match name.as_str() {
@@ -73,16 +73,16 @@ fn generate(members: &Map<String, Value>, times: &Value, variables: Variables<'_
         "$map" => {
             let mut all = Map::new();
             for part in each() {
-                let Value::Object(part) = part? else { return Err("$map is no map".to_owned()) };
+                let Value::Object(part) = part? else { return Err("$map must be a map".to_owned()) };
                 all.extend(part);
             }
             Ok(Value::Object(all))
         }
-        name => Err(format!("{name} cannot be made several times")),
+        name => Err(format!("unknown generator {name}: expected $text, $list or $map")),
     }
 }
 
-/// A text that is nothing but a variable is its value, of whatever type.
+/// A text that consists of one variable becomes its value, of any type.
 fn fill_text(value: &str, variables: Variables<'_>) -> Result<Value, String> {
     match value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
         Some(name) if !name.contains('}') => variable(name, variables),
@@ -94,7 +94,8 @@ fn text(value: &str, variables: Variables<'_>) -> Result<String, String> {
     let mut filled = String::new();
     let mut rest = value;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').ok_or_else(|| format!("{value:?} has no end"))?;
+        let (name, after) =
+            after.split_once('}').ok_or_else(|| format!("a variable in {value:?} has no closing brace"))?;
         filled.push_str(before);
         filled.push_str(&as_text(&variable(name, variables)?));
         rest = after;
@@ -110,6 +111,6 @@ fn as_text(value: &Value) -> String {
 fn variable(name: &str, variables: Variables<'_>) -> Result<Value, String> {
     match (name, variables.n) {
         ("n", n @ 1..) => Ok(n.into()),
-        _ => variables.saved.get(name).cloned().ok_or_else(|| format!("nothing was saved as {name}")),
+        _ => variables.saved.get(name).cloned().ok_or_else(|| format!("unknown variable {name}")),
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to a registry, as plain data: the requests of writers, among few names so that they meet.
+//! Random histories as plain data: the requests of writers, faults and waits. Few names, so that requests collide.
 
 use std::collections::BTreeMap;
 
@@ -9,39 +9,39 @@ use crate::{
     world::{ServiceKey, World},
 };
 
-/// A namespace that a request names.
+/// The namespace in a request.
 #[derive(Clone, Debug)]
 pub(crate) enum NamespaceRef {
-    /// One of those that there are, or one that is gone or never was.
+    /// An index into the existing namespaces, the last deleted one, and one that never existed.
     Pick(u8),
-    /// By its number; none is an id that nothing has.
+    /// The namespace with this number. `None`: an id that never existed.
     Is(Option<usize>),
 }
 
-/// A service that a request names.
+/// The service in a request.
 #[derive(Clone, Debug)]
 pub(crate) enum ServiceRef {
     Pick(u8),
     Is(Option<ServiceKey>),
 }
 
-/// The records of a service, as a request gives them.
+/// The records in a request for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dns {
     /// Neither `DnsConfig` nor a type.
     Absent,
     /// The type HTTP.
     HttpType,
-    /// `DnsConfig`: the policy if it is given, and the types, each with a TTL that is not like the others'.
+    /// `DnsConfig` with the routing policy, if any, and the record types. Each type has its own TTL.
     Records(Option<&'static str>, &'static [&'static str]),
 }
 
-/// The health check of a service, as a request gives it.
+/// The health check in a request for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
     Absent,
     Custom,
-    /// A Route 53 check of a type, with a path if one is given.
+    /// A Route 53 check with its type, and its path, if any.
     Route53(&'static str, Option<&'static str>),
     Both,
 }
@@ -64,7 +64,7 @@ pub(crate) enum Act {
         name: &'static str,
         token: Option<&'static str>,
     },
-    /// By the operation for namespaces of a type.
+    /// `kind` selects the operation: that for HTTP, private or public namespaces.
     UpdateNamespace {
         namespace: NamespaceRef,
         kind: &'static str,
@@ -80,7 +80,7 @@ pub(crate) enum Act {
         check: Check,
         token: Option<&'static str>,
     },
-    /// With these types of records, if any, their TTLs this much longer than at first, and with this check.
+    /// With these record types, if any, whose TTLs are `longer` seconds above the initial ones, and this check.
     UpdateService {
         service: ServiceRef,
         description: Option<&'static str>,
@@ -107,7 +107,7 @@ pub(crate) enum Act {
 }
 
 impl Act {
-    /// Replaces what was picked by what it is, so that the act means the same whatever comes before it.
+    /// Replaces picked indices by what they refer to, so that the act means the same whatever runs before it.
     pub(crate) fn settle(&mut self, world: &World) {
         match self {
             Self::CreateHttp { .. } | Self::CreatePrivate { .. } | Self::CreatePublic { .. } => {}
@@ -131,22 +131,22 @@ impl Act {
     }
 }
 
-/// What may go wrong between the engine and its registry, in this order.
+/// A fault of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// A conflict that nothing caused.
+    /// A conflict without a cause.
     Conflict,
-    /// The answer is lost, and so are the changes.
+    /// The answer is ambiguous, and the changes are lost.
     Lost,
-    /// The answer is lost, the changes are stored.
+    /// The answer is ambiguous, and the changes are stored.
     Stored,
-    /// The answer is lost, and the changes are stored later: when the next ones come.
+    /// The answer is ambiguous, and the changes are stored before the next commit.
     Late,
-    /// Nobody is there; nothing is stored.
+    /// The registry is unavailable and stores nothing.
     Away,
 }
 
-/// A list that is read page by page, while things change.
+/// A list that is read page by page while entities change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum List {
     Namespaces,
@@ -162,13 +162,13 @@ pub(crate) enum List {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Do(Act, Vec<Fault>),
-    /// Another writer does these between the plan and the commit of the first.
+    /// Another writer's requests run between the plan and the commit of the first request.
     Race(Act, Vec<Act>),
-    /// This many instances at once, so that there are more than one answer holds.
+    /// Registers this many instances, more than fit into a DNS answer.
     Fill(ServiceRef, u8),
-    /// The clock moves by this many milliseconds.
+    /// Advances the clock by this many milliseconds.
     Wait(u32),
-    /// The next page of this size, or the first one.
+    /// Reads the next page of this size, or the first page.
     Page(List, u8),
     /// The registry is stored, and restored from its records.
     Restart,
@@ -179,11 +179,11 @@ const HTTP_NAMES: &[&str] = &["app", "App", "app.local", "app", "a b"];
 const PUBLIC_NAMES: &[&str] = &["app.local", "App.Local", "example.com", "svc.app.local", "other"];
 const PRIVATE_NAMES: &[&str] =
     &["app.local", "App.Local", "app.local.", "svc.app.local", "other", "a..b", "arn:x"];
-/// Where CNAME records point to: chains of them, into other zones and in circles.
+/// Targets of CNAME records: they form chains, lead into other zones, and form loops.
 const CNAMES: &[&str] = &["web.app.local", "db.app.local", "db.svc.app.local", "web.other"];
 pub(crate) const SERVICE_NAMES: &[&str] = &["web", "Web", "v1.web", ".", "_http._tcp", "db", "a..b"];
 pub(crate) const INSTANCE_IDS: &[&str] = &["i-1", "i-2", "v1", "a.b", LONG, "i-3"];
-/// No label of a name: one octet too long.
+/// Not a DNS label: 64 bytes, one too many.
 const LONG: &str = "x123456789012345678901234567890123456789012345678901234567890123";
 const RECORDS: &[Dns] = &[
     Dns::Absent,
@@ -235,7 +235,7 @@ fn one_of<T: Copy + std::fmt::Debug>(values: &'static [T]) -> impl Strategy<Valu
     proptest::sample::select(values)
 }
 
-/// The attributes of an instance: what most services take, and what few do.
+/// The attributes of an instance: mostly ones that most services accept.
 fn attributes() -> impl Strategy<Value = BTreeMap<String, String>> {
     let address = prop_oneof![
         6 => (1u8..4, 1u8..4, 1u8..3).prop_map(|(four, six, port)| {
@@ -305,7 +305,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Faults of which the caller notices nothing, or of which the last one says that nobody is there.
+/// Faults that the engine hides from the caller, or that end with an unavailable registry.
 fn faults() -> impl Strategy<Value = Vec<Fault>> {
     let silent = one_of(&[Fault::Conflict, Fault::Lost, Fault::Stored, Fault::Late]);
     let harmless = one_of(&[Fault::Conflict, Fault::Lost]);
@@ -328,13 +328,13 @@ fn around() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One writer, and a registry that does what it is told.
+/// One writer and a reliable registry.
 pub(crate) fn undisturbed() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![3 => act().prop_map(|act| Step::Do(act, Vec::new())), 1 => around()];
     proptest::collection::vec(step, 1..50)
 }
 
-/// One writer, and a registry that fails.
+/// One writer and a failing registry.
 pub(crate) fn with_faults() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => act().prop_map(|act| Step::Do(act, Vec::new())),
@@ -344,7 +344,7 @@ pub(crate) fn with_faults() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..50)
 }
 
-/// Two writers that meet.
+/// Two concurrent writers.
 pub(crate) fn with_a_rival() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => act().prop_map(|act| Step::Do(act, Vec::new())),

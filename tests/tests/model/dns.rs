@@ -1,4 +1,4 @@
-//! What the [`World`] answers to a question of DNS.
+//! How the [`World`] answers DNS questions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,11 +16,11 @@ pub(crate) enum Data {
     Aaaa(Ipv6Addr),
     Cname(String),
     Srv(u16, String),
-    /// What a name elsewhere has of the record's type.
+    /// The addresses of the target, whose type is that of the record.
     Alias(String),
 }
 
-/// A record that an instance gives.
+/// A record of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) zone: usize,
@@ -28,13 +28,13 @@ pub(crate) struct Record {
     pub(crate) kind: &'static str,
     pub(crate) ttl: u32,
     pub(crate) data: Data,
-    /// Whether its instance is healthy, or not checked.
-    pub(crate) well: bool,
-    /// Whether it wants to be the only one.
+    /// Whether the instance is healthy or has no health check.
+    pub(crate) routable: bool,
+    /// Whether the routing policy is WEIGHTED, which answers one record.
     pub(crate) single: bool,
 }
 
-/// Records of one name and type, of which an answer has some.
+/// Records of one name and type, from which an answer takes `count`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) name: String,
@@ -43,18 +43,18 @@ pub(crate) struct Choice {
     pub(crate) count: usize,
 }
 
-/// What a question is answered.
+/// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Records(Choice),
-    /// A CNAME record, and what is found at those of the names that it may lead to which are followed.
+    /// One of several CNAME records, and the answers for those of their targets that are followed.
     Alias(Choice, BTreeMap<String, Self>),
     NoData(String, u32),
     NxDomain(String, u32),
     Refused,
 }
 
-/// Labels of 1–63 octets, at most 255 octets with their lengths: in lower case and without the root's dot.
+/// The name in lower case without the root's dot, if DNS can carry it: labels of 1–63 bytes, 255 bytes on the wire.
 fn domain(text: &str) -> Option<String> {
     let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let fits = text.split('.').all(|label| (1..=63).contains(&label.len())) && text.len() + 2 <= 255;
@@ -70,7 +70,7 @@ fn is_public(namespace: &Namespace) -> bool {
 }
 
 impl World {
-    /// All records, of zones that others hide as well.
+    /// All records, including those of zones that others hide.
     pub(crate) fn records(&self) -> Vec<Record> {
         self.services.iter().flat_map(|service| self.records_of(service)).collect()
     }
@@ -85,12 +85,12 @@ impl World {
             let alias = get("AWS_ALIAS_DNS_NAME").and_then(|text| domain(text)).map(Data::Alias);
             let four = get("AWS_INSTANCE_IPV4").map(|text| Data::A(text.parse().unwrap()));
             let six = get("AWS_INSTANCE_IPV6").map(|text| Data::Aaaa(text.parse().unwrap()));
-            // An alias comes with no address, and not in a service with SRV records.
+            // An alias has no address beside it, and no service with SRV records takes one.
             let (four, six) = (alias.clone().or(four), alias.or(six));
-            let well = instance.status != "UNHEALTHY";
+            let routable = instance.status != "UNHEALTHY";
             let mut put = |name: &str, kind, ttl, data: Option<Data>, single| {
                 let (zone, name) = (service.key.0, name.to_owned());
-                all.extend(data.map(|data| Record { zone, name, kind, ttl, data, well, single }));
+                all.extend(data.map(|data| Record { zone, name, kind, ttl, data, routable, single }));
             };
             for (kind, ttl) in types {
                 match *kind {
@@ -114,7 +114,7 @@ impl World {
         all
     }
 
-    /// The name that a service's records stand at.
+    /// The name of a service's records.
     pub(crate) fn name_of(&self, service: &Service) -> Option<String> {
         let namespace = self.namespace(service.key.0)?;
         namespace.zone?;
@@ -123,7 +123,7 @@ impl World {
         if service.name == "." { Some(zone) } else { domain(&format!("{}.{zone}", service.name)) }
     }
 
-    /// Of the zones that a name is in: the longest, of equal ones a private one, then the oldest.
+    /// The zone that answers for a name: the longest, then a private one, then the oldest.
     pub(crate) fn zone_of(&self, name: &str, ids: &BTreeMap<usize, String>) -> Option<(&Namespace, String)> {
         let zones = self.namespaces.iter().filter(|namespace| namespace.zone.is_some());
         let zones = zones.filter_map(|namespace| Some((namespace, domain(namespace.name)?)));
@@ -137,7 +137,7 @@ impl World {
         })
     }
 
-    /// The names worth asking for: those that records stand at, those above them, and others.
+    /// The names to ask for: those of records, all names above these, and some that do not exist.
     pub(crate) fn questions(&self, records: &[Record]) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = ["elsewhere.test".to_owned(), "local".to_owned()].into();
         for namespace in self.namespaces.iter().filter(|namespace| namespace.zone.is_some()) {
@@ -153,7 +153,7 @@ impl World {
         names
     }
 
-    /// What a question is answered, after the names that have led to it by CNAME records: nine of them at most.
+    /// The answer to a question. `passed` are the names whose CNAME records led here, at most nine.
     pub(crate) fn resolve(
         &self,
         all: &[Record],
@@ -189,15 +189,15 @@ impl World {
     }
 }
 
-/// Healthy ones, or any if none is; up to eight, or one if none of those that stand there wants more.
+/// The healthy records, or all if none is healthy. The limit is one if all are WEIGHTED, otherwise eight.
 fn choose(all: &[Record], zone: usize, name: &str, kind: &str) -> Option<Choice> {
     let here = |record: &&Record| record.zone == zone && record.name == name && record.kind == kind;
     let here: Vec<_> = all.iter().filter(here).collect();
     let ttl = here.iter().map(|record| record.ttl).min()?;
     let limit = if here.iter().all(|record| record.single) { 1 } else { 8 };
-    let fail_open = here.iter().all(|record| !record.well);
+    let fail_open = here.iter().all(|record| !record.routable);
     let from: BTreeSet<Data> =
-        here.iter().filter(|record| record.well || fail_open).map(|record| record.data.clone()).collect();
+        here.iter().filter(|record| record.routable || fail_open).map(|record| record.data.clone()).collect();
     let count = from.len().min(limit);
     Some(Choice { name: name.to_owned(), ttl, from, count })
 }

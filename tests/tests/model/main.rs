@@ -1,25 +1,25 @@
-//! Cloud Map against a plain restatement of it, through every door that needs no socket.
+//! Compares Cloud Map with a plain restatement of it, through every door that needs no socket.
 //!
-//! Random histories are done by the engine and by the [`World`](world::World); after each step everything that can be
-//! asked must be the same. A history in which they differed is kept as a test of its own in `kept.rs`.
+//! The engine and the [`World`](world::World) play random histories. After each step, all their answers must agree. A
+//! history in which they differed becomes a test in `regressions.rs`.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod act;
+mod api;
 mod dns;
-mod house;
-mod kept;
-mod look;
 mod questions;
 mod registry;
+mod regressions;
 mod requests;
+mod side_by_side;
 mod world;
 
-use house::House;
 use proptest::prelude::*;
 use sd_core::Timing;
+use side_by_side::SideBySide;
 
-/// As many cases as proptest is told to run, divided, since a case is a whole history.
+/// Runs `1/part` of the usual number of cases, because each case is a whole history.
 fn config(part: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: (default.cases / part).max(1), ..default }
@@ -29,22 +29,22 @@ proptest! {
     #![proptest_config(config(2))]
 
     #[test]
-    fn a_history_at_once(steps in act::undisturbed()) {
-        House::new(Timing::instant()).steps(&steps)?;
+    fn instant_operations_agree_with_the_model(steps in act::undisturbed()) {
+        SideBySide::new(Timing::instant()).steps(&steps)?;
     }
 
     #[test]
-    fn a_history_that_takes_its_time(steps in act::undisturbed()) {
-        House::new(Timing::aws()).steps(&steps)?;
+    fn slow_operations_agree_with_the_model(steps in act::undisturbed()) {
+        SideBySide::new(Timing::aws()).steps(&steps)?;
     }
 
     #[test]
-    fn a_history_over_a_registry_that_fails(steps in act::with_faults(), slow in any::<bool>()) {
-        House::new(if slow { Timing::aws() } else { Timing::instant() }).steps(&steps)?;
+    fn a_failing_registry_agrees_with_the_model(steps in act::with_faults(), slow in any::<bool>()) {
+        SideBySide::new(if slow { Timing::aws() } else { Timing::instant() }).steps(&steps)?;
     }
 
     #[test]
-    fn a_history_of_two_writers(steps in act::with_a_rival(), slow in any::<bool>()) {
-        House::new(if slow { Timing::aws() } else { Timing::instant() }).steps(&steps)?;
+    fn two_writers_agree_with_the_model(steps in act::with_a_rival(), slow in any::<bool>()) {
+        SideBySide::new(if slow { Timing::aws() } else { Timing::instant() }).steps(&steps)?;
     }
 }

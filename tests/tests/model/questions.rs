@@ -1,4 +1,4 @@
-//! Everything that DNS tells, against the world: by `resolve`, in messages, and as DiscoverInstances tells it.
+//! Compares every DNS answer with the world: `resolve`, explanations, messages, and DiscoverInstances.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,13 +24,13 @@ use sd_dns::{AliasAddresses, AliasResolver, Reply, Transport};
 
 use crate::{
     dns::{Answer, Choice, Data, Record, TYPES},
-    house::{House, Verdict},
+    side_by_side::{SideBySide, Verdict},
 };
 
-/// A record as it was answered: name, type, TTL unless that is the target's of an alias, data.
+/// An answered record: name, type, TTL and data. An alias has the TTL of its target, so it has none here.
 type Told = (String, &'static str, Option<u32>, Data);
 
-/// The load balancer that aliases point to, which is in none of the zones, and what it has.
+/// The load balancer that aliases point to, outside of all zones, and its addresses.
 pub(crate) const BALANCER: &str = "lb.example.net";
 const BALANCER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const BALANCER_V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
@@ -47,16 +47,16 @@ impl AliasResolver for Balancers {
     ) -> Result<AliasAddresses, Box<dyn std::error::Error + Send + Sync>> {
         match plain(target).as_str() {
             BALANCER => Ok(AliasAddresses::new(1, [BALANCER_V4.into(), BALANCER_V6.into()])),
-            _ => Err("there is no such load balancer".into()),
+            _ => Err("unknown load balancer".into()),
         }
     }
 }
 
-/// An answer as it was given, by whichever way.
+/// An answer of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Given {
     Records(Vec<Told>),
-    /// CNAME records that lead to nothing here, and how that is said.
+    /// CNAME records that lead to no record, and the negative answer.
     Nothing(Vec<Told>, Box<Self>),
     NoData(String, u32),
     NxDomain(String, u32),
@@ -78,7 +78,7 @@ fn plain(name: &impl ToString) -> String {
     name.strip_suffix('.').unwrap_or(&name).to_owned()
 }
 
-impl House {
+impl SideBySide {
     pub(crate) fn ask(&self) -> Verdict {
         let records = self.world.records();
         for name in self.world.questions(&records) {
@@ -94,7 +94,7 @@ impl House {
         self.discovered(&records)
     }
 
-    /// Whether the explanation tells the same: how it ends, and each instance whose record it may have.
+    /// Asserts that the explanation agrees with the answer: its outcome, and the eligible instances.
     fn is_explained(&self, given: &Given, name: &str, kind: &str) -> Verdict {
         let kind = record_type(kind);
         let explanation = self.cloud_map.explain(&View::default(), &DnsName::parse(name).unwrap(), kind);
@@ -119,14 +119,14 @@ impl House {
         }
         prop_assert!(here.count() <= explanation.limit);
         prop_assert!(told.is_empty() == eligible.is_empty());
-        // Whoever is left out for anything but its health has none.
+        // Candidates left out for other reasons than health have no such record.
         let others = explanation.candidates.iter();
         let others = others.filter(|other| !matches!(other.left_out, None | Some(LeftOut::Health)));
         prop_assert!(self.records_of(others, name, kind).is_empty(), "{}", explanation);
         Ok(())
     }
 
-    /// What the candidates have at a name of a type.
+    /// The data that candidates have for a name and type.
     fn records_of<'c>(
         &self,
         candidates: impl Iterator<Item = &'c Candidate>,
@@ -168,7 +168,7 @@ impl House {
         }
     }
 
-    /// What a resolver is sent.
+    /// The answer in a DNS message.
     fn answered(&self, name: &str, kind: &str) -> Result<Given, TestCaseError> {
         let kind = match kind {
             "A" => Kind::A,
@@ -202,7 +202,7 @@ impl House {
                 }
                 _ => return None,
             };
-            // The target's TTL counts in a message, the service's is what `resolve` tells.
+            // A message has the TTL of an alias's target, `resolve` that of its service.
             let ttl = if matches!(data, Data::Alias(_)) { None } else { Some(record.ttl) };
             Some((plain(&record.name), kind, ttl, data))
         });
@@ -218,14 +218,15 @@ impl House {
         Ok(Given::negative(told, negative))
     }
 
-    /// DNS and DiscoverInstances offer the same instances: HEALTHY_OR_ELSE_ALL is what DNS does for each type of record.
+    /// Asserts that DNS and DiscoverInstances find the same instances. For each record type, DNS does what
+    /// HEALTHY_OR_ELSE_ALL does.
     fn discovered(&self, records: &[Record]) -> Verdict {
         for service in &self.world.services {
             let (Some(name), Some((_, types))) = (self.world.name_of(service), &service.dns) else {
                 continue;
             };
             let number = service.key.0;
-            // Another zone may answer for the name, and an instance of another service may have it.
+            // Skips names that another zone answers for. Instances of another service may have the name too.
             let answers = self.world.zone_of(&name, &self.bound.namespaces);
             let own = types.iter().filter(|(kind, _)| *kind != "CNAME");
             if answers.is_none_or(|(namespace, _)| namespace.number != number) {
@@ -262,9 +263,9 @@ impl House {
                 if all.len() != from_instances {
                     continue;
                 }
-                // Of those that have the record, where the API looks at all of them.
+                // DNS chooses among the instances that have the record, the API among all instances.
                 let offered = discover("HEALTHY_OR_ELSE_ALL");
-                let offered = if offered.iter().any(|(_, well)| *well) { offered } else { all };
+                let offered = if offered.iter().any(|(_, routable)| *routable) { offered } else { all };
                 let offered: BTreeSet<_> = offered.into_iter().map(|(data, _)| data).collect();
                 let told: BTreeSet<_> = match self.answered(&name, kind)? {
                     Given::Records(told) => told.into_iter().map(|(.., data)| data).collect(),
@@ -298,17 +299,17 @@ fn target((.., data): &Told) -> Option<&String> {
     }
 }
 
-/// Whether this is a right answer.
+/// Asserts that the engine's answer is one that the world expects.
 fn is_answer(given: &Given, expected: &Answer, kind: &str) -> Verdict {
     let same = match (given, expected) {
         (Given::Records(told), Answer::Records(choice)) => is_choice(told, choice, kind),
         (Given::Records(told) | Given::Nothing(told, _), Answer::Alias(alias, behind)) => {
             let Some((first, rest)) = told.split_first() else {
-                return Err(TestCaseError::fail(format!("{kind}: {given:?} is not {expected:?}")));
+                return Err(TestCaseError::fail(format!("{kind}: got {given:?}, expected {expected:?}")));
             };
             let found = target(first).and_then(|target| behind.get(target));
             let goes_on = match (given, found) {
-                // It leads out of the zones, in a circle, or too far.
+                // The CNAME leads out of the zones, into a loop, or beyond the limit.
                 (Given::Records(_), None | Some(Answer::Refused)) => rest.is_empty(),
                 (Given::Records(_), Some(found)) => {
                     is_answer(&Given::Records(rest.to_vec()), found, kind).is_ok()
@@ -331,14 +332,14 @@ fn is_answer(given: &Given, expected: &Answer, kind: &str) -> Verdict {
         (Given::Refused, Answer::Refused) => true,
         _ => false,
     };
-    prop_assert!(same, "{kind}: {given:?} is not {expected:?}");
+    prop_assert!(same, "{kind}: got {given:?}, expected {expected:?}");
     Ok(())
 }
 
-/// Different records of the choice, as many as it says.
+/// Whether the records are different ones of the choice, and as many as it expects.
 fn is_choice(told: &[Told], choice: &Choice, kind: &str) -> bool {
     let data: BTreeMap<_, _> = told.iter().map(|told| (&told.3, told)).collect();
-    // An alias answers alone, and is left out beside addresses.
+    // An alias is the only record of an answer, and is left out where there are addresses.
     let is_alias = |data: &&Data| matches!(data, Data::Alias(_));
     let addresses = choice.from.len() - choice.from.iter().filter(is_alias).count();
     let right_number = match told {

@@ -1,4 +1,4 @@
-//! A registry in memory that fails as it is told, and lets another writer act before a commit.
+//! A memory registry that fails on command, and lets another writer act before a commit.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ use crate::act::Fault;
 
 type Rival = Box<dyn FnOnce() + Send>;
 
-/// Several engines may share it.
+/// A registry with scripted faults. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Scripted {
     memory: Arc<MemoryRegistry>,
@@ -48,17 +48,17 @@ impl Scripted {
         Self { memory, script: Arc::clone(&self.script) }
     }
 
-    /// What the next commits meet.
+    /// Makes the next commits fail with these faults.
     pub(crate) fn fail(&self, faults: &[Fault]) {
         self.script.lock().unwrap().faults = faults.iter().copied().collect();
     }
 
-    /// Done before the next commit.
+    /// Runs `rival` before the next commit.
     pub(crate) fn before(&self, rival: impl FnOnce() + Send + 'static) {
         self.script.lock().unwrap().rival = Some(Box::new(rival));
     }
 
-    /// Does what no commit has waited for, and forgets the faults that none has met. Whether there were any.
+    /// Runs what is left of the script. Returns whether faults were left, and drops these.
     pub(crate) fn settle(&self) -> bool {
         let rival = self.script.lock().unwrap().rival.take();
         if let Some(rival) = rival {
@@ -71,7 +71,7 @@ impl Scripted {
     fn store_late(&self) {
         let late = std::mem::take(&mut self.script.lock().unwrap().late);
         for changes in late {
-            // What does not fit any more is not stored.
+            // A set that conflicts by now is not stored.
             let _ = self.store(changes);
         }
     }
@@ -79,7 +79,7 @@ impl Scripted {
     fn store(&self, changes: ChangeSet) -> Result<(), CommitError> {
         match pin!(self.memory.commit(changes)).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result,
-            Poll::Pending => panic!("memory waits for nothing"),
+            Poll::Pending => panic!("the memory registry is pending"),
         }
     }
 }

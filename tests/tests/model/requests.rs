@@ -1,4 +1,4 @@
-//! What each request of a writer does to the [`World`].
+//! How each request of a writer changes the [`World`].
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
 
 const INVALID: Outcome = Refused("InvalidInput");
 
-/// Without case and without the root's dot: the name of a zone.
+/// The name of a zone: in lower case, without the root's dot.
 fn folded(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
@@ -59,7 +59,7 @@ impl World {
             }
             Act::Deregister { service: ServiceRef::Is(key), id } => self.deregister(key.as_ref(), id),
             Act::Report { service: ServiceRef::Is(key), id, status } => self.report(key.as_ref(), id, status),
-            act => panic!("not settled: {act:?}"),
+            act => panic!("settle the act first: {act:?}"),
         }
     }
 
@@ -73,11 +73,11 @@ impl World {
         if name.contains(' ') || name.starts_with("arn:") {
             return INVALID;
         }
-        // Whatever an update has changed since.
+        // Compares with the original request, whatever an update has changed since.
         let same = |found: &Namespace| {
             token.is_some() && (found.name, found.token, found.wanted) == (name, token, (zone, description))
         };
-        // One of a name at a time, of whatever type, and also if nothing is going to come of it.
+        // One creation of a name at a time, of any type, even if it is going to fail.
         for other in self.operations.iter().filter(|operation| !operation.ended) {
             match &other.effect {
                 Effect::PutNamespace(found) if same(found) => return Started(other.number),
@@ -91,7 +91,7 @@ impl World {
         }
         let clashes = |found: &&Namespace| match (zone, found.zone) {
             (None, None) => found.name == name,
-            // Of public zones there may be many of a name.
+            // Several public zones may have the same name.
             (Some((None, _)), Some((None, _))) => same(found),
             (Some((vpc, _)), Some((other, _))) => vpc == other && folded(found.name) == folded(name),
             _ => false,
@@ -175,7 +175,7 @@ impl World {
         })
     }
 
-    /// The update or the deletion of a namespace that is under way.
+    /// The update or deletion of the namespace that is in progress.
     fn changing(&self, number: usize) -> Option<&Operation> {
         self.operations.iter().filter(|operation| !operation.ended).find(|other| match &other.effect {
             Effect::DeleteNamespace(on) => *on == number,
@@ -197,7 +197,7 @@ impl World {
         self.start("DELETE_NAMESPACE", number, None, |_| Effect::DeleteNamespace(number))
     }
 
-    fn is_going(&self, number: usize) -> bool {
+    fn is_being_deleted(&self, number: usize) -> bool {
         self.changing(number).is_some_and(|other| matches!(other.effect, Effect::DeleteNamespace(_)))
     }
 
@@ -213,7 +213,7 @@ impl World {
             return INVALID;
         }
         let there = namespace.and_then(|number| self.namespace(number));
-        let Some(namespace) = there.filter(|namespace| !self.is_going(namespace.number)) else {
+        let Some(namespace) = there.filter(|namespace| !self.is_being_deleted(namespace.number)) else {
             return Refused("NamespaceNotFound");
         };
         let (number, is_dns) = (namespace.number, namespace.zone.is_some());
@@ -319,7 +319,7 @@ impl World {
             return Refused("ResourceInUse");
         }
         self.services.retain(|service| service.key != key);
-        self.gone_services.push(key);
+        self.deleted_services.push(key);
         Done
     }
 
@@ -391,7 +391,7 @@ impl World {
             return Refused("InstanceNotFound");
         };
         if instance.status == status {
-            // The opposite of what waits takes it back.
+            // The opposite report cancels the pending one.
             instance.due = None;
         } else if delay == 0 {
             instance.flip();
@@ -402,7 +402,7 @@ impl World {
     }
 }
 
-/// The TTL that a request gives for a type of record.
+/// The TTL in requests for a record type, in seconds.
 pub(crate) fn ttl(kind: &str) -> u32 {
     match kind {
         "A" => 60,
@@ -412,7 +412,8 @@ pub(crate) fn ttl(kind: &str) -> u32 {
     }
 }
 
-/// "Values that you specify when you register an instance", in the Developer Guide.
+/// Whether the service accepts an instance with these attributes. Source: "Values that you specify when you register an
+/// instance", in the Developer Guide.
 fn accepts(service: &Service, http_namespace: bool, attributes: &BTreeMap<String, String>) -> bool {
     let get = |key: &str| attributes.get(key).map(String::as_str);
     let (four, six) = (get("AWS_INSTANCE_IPV4"), get("AWS_INSTANCE_IPV6"));

@@ -1,53 +1,55 @@
-//! Cloud Map restated as plainly as possible: lists in order of creation, through which every question walks.
+//! Cloud Map restated as plainly as possible: lists in order of creation, which every question scans.
 //!
-//! Written from the API Reference and the Developer Guide, with no part of the engine. What they leave open is decided as
-//! the engine's documents say.
+//! Written from the API Reference and the Developer Guide, without any part of the engine. Where they are silent, the
+//! world follows `sd-http/docs/behaviour.md`.
 
 use std::collections::BTreeMap;
 
 use crate::act::Check;
 
-/// What an id of a service follows from: its namespace's number and its name, folded where DNS is available.
+/// The key of a service, from which its id is derived: its namespace's number and its name, which is in lower case in
+/// DNS namespaces.
 pub(crate) type ServiceKey = (usize, String);
 
-/// The VPC, if it is private, and the SOA TTL of a DNS namespace.
+/// The VPC, if the namespace is private, and the SOA TTL in seconds. `None`: an HTTP namespace.
 pub(crate) type Zone = Option<(Option<&'static str>, u32)>;
 
+/// Whether the routing policy is WEIGHTED, and the record types with their TTLs. `None`: the type HTTP.
 pub(crate) type Records = Option<(bool, Vec<(&'static str, u32)>)>;
 
-/// The whole registry. Namespaces and operations are known by numbers; what ids they have is the engine's business.
+/// The whole registry. Namespaces and operations have numbers; only the engine has ids. Times are in milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) now: u64,
-    /// Until an operation is PENDING, and until it ends, in milliseconds.
+    /// The time until an operation is PENDING, and until it ends.
     pub(crate) delays: (u64, u64),
-    /// Until a report of health takes effect.
+    /// The time until a health report takes effect.
     pub(crate) health_delay: u64,
-    /// Numbers everything in the order in which it was asked for.
+    /// The next number. Numbers follow the order of requests.
     next: usize,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) services: Vec<Service>,
     pub(crate) operations: Vec<Operation>,
-    /// How often instances of a service came, changed or went.
+    /// The number of registrations and deregistrations per service.
     pub(crate) registrations: BTreeMap<ServiceKey, u64>,
-    gone_namespaces: Vec<usize>,
-    pub(crate) gone_services: Vec<ServiceKey>,
+    deleted_namespaces: Vec<usize>,
+    pub(crate) deleted_services: Vec<ServiceKey>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Namespace {
     pub(crate) number: usize,
     pub(crate) name: &'static str,
-    /// Whether the HttpName is the name itself. Otherwise a hash follows it.
+    /// Whether the HttpName is the plain name, without a hash.
     pub(crate) plain: bool,
     pub(crate) zone: Zone,
     pub(crate) description: Option<&'static str>,
-    /// The zone and the description that it was created with.
+    /// The zone and the description of the original request.
     pub(crate) wanted: (Zone, Option<&'static str>),
     pub(crate) token: Option<&'static str>,
     pub(crate) created: u64,
     pub(crate) created_by: usize,
-    /// The operation that changed it last, and its token.
+    /// The last operation that changed the namespace, and its token.
     pub(crate) updated: Option<(usize, Option<&'static str>)>,
 }
 
@@ -56,7 +58,6 @@ pub(crate) struct Service {
     pub(crate) number: usize,
     pub(crate) key: ServiceKey,
     pub(crate) name: &'static str,
-    /// `None` for the type HTTP; otherwise whether it is WEIGHTED, and types with TTLs.
     pub(crate) dns: Records,
     pub(crate) check: Check,
     pub(crate) description: Option<&'static str>,
@@ -73,7 +74,7 @@ pub(crate) struct Instance {
     pub(crate) token: Option<&'static str>,
     pub(crate) registered_by: usize,
     pub(crate) status: &'static str,
-    /// When the other status takes effect.
+    /// When the opposite status takes effect.
     pub(crate) due: Option<u64>,
 }
 
@@ -82,7 +83,7 @@ pub(crate) struct Operation {
     pub(crate) number: usize,
     pub(crate) kind: &'static str,
     pub(crate) namespace: usize,
-    /// A service, or an instance of it.
+    /// The target below the namespace: a service, or an instance of it.
     pub(crate) target: Option<(ServiceKey, Option<String>)>,
     pub(crate) created: u64,
     pub(crate) ended: bool,
@@ -91,7 +92,7 @@ pub(crate) struct Operation {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// Nothing comes of it: the zone of this name is there already.
+    /// No effect, because a zone with this name exists.
     ZoneExists(&'static str),
     PutNamespace(Namespace),
     UpdateNamespace(Namespace),
@@ -107,28 +108,28 @@ pub(crate) enum Effect {
 }
 
 impl Operation {
-    /// Whether it ends in FAIL.
+    /// Whether the operation ends FAIL.
     pub(crate) fn fails(&self) -> bool {
         matches!(self.effect, Effect::ZoneExists(_))
     }
 }
 
 impl Instance {
-    /// The service has this check now. What was not checked before is well; custom checks are from the beginning.
-    fn come_under(&mut self, check: Check) {
+    /// Applies a new check of the service. An instance that had no check becomes healthy.
+    fn apply_check(&mut self, check: Check) {
         if (self.status == "UNKNOWN") != (check == Check::Absent) {
             (self.status, self.due) = (if check == Check::Absent { "UNKNOWN" } else { "HEALTHY" }, None);
         }
     }
 
-    /// The pending report takes effect.
+    /// Applies the pending report.
     pub(crate) fn flip(&mut self) {
         self.status = if self.status == "HEALTHY" { "UNHEALTHY" } else { "HEALTHY" };
         self.due = None;
     }
 }
 
-/// What a request ends in.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
@@ -151,20 +152,22 @@ impl World {
             services: Vec::new(),
             operations: Vec::new(),
             registrations: BTreeMap::new(),
-            gone_namespaces: Vec::new(),
-            gone_services: Vec::new(),
+            deleted_namespaces: Vec::new(),
+            deleted_services: Vec::new(),
         }
     }
 
     pub(crate) fn pick_namespace(&self, n: u8) -> Option<usize> {
         let there = self.namespaces.iter().map(|namespace| namespace.number);
-        let any: Vec<_> = there.chain(self.gone_namespaces.last().copied()).map(Some).chain([None]).collect();
+        let any: Vec<_> =
+            there.chain(self.deleted_namespaces.last().copied()).map(Some).chain([None]).collect();
         any[usize::from(n) % any.len()]
     }
 
     pub(crate) fn pick_service(&self, n: u8) -> Option<ServiceKey> {
         let there = self.services.iter().map(|service| service.key.clone());
-        let any: Vec<_> = there.chain(self.gone_services.last().cloned()).map(Some).chain([None]).collect();
+        let any: Vec<_> =
+            there.chain(self.deleted_services.last().cloned()).map(Some).chain([None]).collect();
         any[usize::from(n) % any.len()].clone()
     }
 
@@ -190,7 +193,7 @@ impl World {
         }
     }
 
-    /// Time passes; what is due happens, in the order of its moments.
+    /// Advances the time, and applies due effects in order.
     pub(crate) fn pass(&mut self, until: u64) {
         loop {
             let operation = self.operations.iter().filter(|operation| !operation.ended);
@@ -245,20 +248,20 @@ impl World {
             Effect::UpdateService { key, description, dns, check } => {
                 let service = self.service_mut(&key).unwrap();
                 (service.description, service.dns, service.check) = (description, dns, check);
-                service.instances.iter_mut().for_each(|instance| instance.come_under(check));
+                service.instances.iter_mut().for_each(|instance| instance.apply_check(check));
             }
             Effect::DeleteNamespace(number) => {
                 self.namespaces.retain(|namespace| namespace.number != number);
-                self.gone_namespaces.push(number);
+                self.deleted_namespaces.push(number);
             }
             Effect::PutInstance(key, mut instance) => {
                 *self.registrations.entry(key.clone()).or_default() += 1;
                 let service = self.service_mut(&key).unwrap();
                 let custom = service.check == Check::Custom;
-                instance.come_under(service.check);
+                instance.apply_check(service.check);
                 match service.instances.iter_mut().find(|found| found.id == instance.id) {
                     Some(found) => {
-                        // Reported health outlives the registration, unless the attributes say where it starts anew.
+                        // Reported health survives the registration unless AWS_INIT_HEALTH_STATUS changes.
                         let initial =
                             |instance: &Instance| instance.attributes.get("AWS_INIT_HEALTH_STATUS").cloned();
                         if custom && initial(found) == initial(&instance) {
@@ -277,7 +280,7 @@ impl World {
         }
     }
 
-    /// The operation on an instance that is under way.
+    /// The operation in progress on an instance.
     pub(crate) fn busy(&self, key: &ServiceKey, id: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| {
             !operation.ended

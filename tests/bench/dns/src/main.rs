@@ -1,12 +1,12 @@
 //! What `tests/bench/dns/bench.py` measures:
 //!
-//!   sd-bench-dns serve NAMES         the DNS door in front of so many names; a line on its input is the number of
-//!                                    registrations per second beside it from then on
-//!   sd-bench-dns respond A SRV X     answers of so many octets to names that begin with a, s and another letter: as little
-//!                                    as a server can do
-//!   sd-bench-dns answer NAME TYPE N  so many answers to one question, in this process
+//!   sd-bench-dns serve NAMES         the DNS door with NAMES names; each input line sets the number of registrations
+//!                                    per second
+//!   sd-bench-dns respond A SRV X     a minimal server, whose answers have A bytes for names that begin with a, SRV for s,
+//!                                    and X for other names
+//!   sd-bench-dns answer NAME TYPE N  N answers to one question, in this process
 //!
-//! The first two print the address that they serve, and end with their input.
+//! The first two print their address, and end when their input ends.
 
 #![forbid(unsafe_code)]
 

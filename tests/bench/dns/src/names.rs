@@ -1,5 +1,5 @@
-//! A registry with names: half of them `a0` and so on with eight A records, half `s0` and so on with eight SRV records, whose
-//! targets have addresses. `bench.py` writes a zone of the same for others.
+//! A registry with names: one half is `a0`, `a1` … with eight A records each, the other `s0`, `s1` … with eight SRV records
+//! and the addresses of their targets. `bench.py` writes the same names as a zone file for other servers.
 
 use std::{error::Error, sync::Arc};
 
@@ -18,7 +18,7 @@ pub(crate) const INSTANCES: usize = 8;
 
 pub(crate) struct Names {
     api: SyncScopedCloudMap,
-    /// Ids of services; those with SRV records at odd places.
+    /// The ids of the services. Those at odd positions have SRV records.
     services: Vec<String>,
     pub(crate) table: NameTable,
     _attached: Attached,
@@ -52,12 +52,12 @@ impl Names {
         Ok(names)
     }
 
-    /// How many instances there are.
+    /// The number of instances.
     pub(crate) fn instances(&self) -> usize {
         self.services.len() * INSTANCES
     }
 
-    /// Registers an instance, again with another address if the round is another one.
+    /// Registers an instance. Its address depends on the round.
     pub(crate) fn register(&self, place: usize, round: usize) -> Result<(), Box<dyn Error>> {
         let (service, instance) = (place / INSTANCES, place % INSTANCES);
         let [.., a, b] = (service as u32).to_be_bytes();

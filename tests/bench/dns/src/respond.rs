@@ -1,5 +1,5 @@
-//! Receives many datagrams in a call and sends as many back, of a given size: the id and the question of the query, and
-//! zeros.
+//! Receives many datagrams per call and sends as many back. An answer has a given size: the id and the question of its
+//! query, then zeros.
 
 use std::{
     error::Error,

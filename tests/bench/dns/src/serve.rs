@@ -1,4 +1,4 @@
-//! The DNS door on a thread of its own, `dns`, with one UDP worker, and registrations on another one, `writer`.
+//! The DNS door with one UDP worker on the thread `dns`, and registrations on the thread `writer`.
 
 use std::{
     error::Error,
@@ -36,8 +36,7 @@ pub(crate) fn serve(count: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Registers instances again, each with another address, at the rate that is asked for. What is late is made up for, within
-/// a tick.
+/// Registers existing instances with new addresses, at the requested rate. Catches up within a tick if it is late.
 fn write(names: &Names, rate: &AtomicU64) {
     const TICK: Duration = Duration::from_millis(1);
     let mut due = 0.0;
@@ -51,7 +50,8 @@ fn write(names: &Names, rate: &AtomicU64) {
         last = now;
         while due >= 1.0 {
             due -= 1.0;
-            // A prime that divides no number of instances here: all places in turn, neighbours far from each other.
+            // A prime that divides no number of instances here, so that every instance has its turn and consecutive
+            // registrations are far apart.
             let place = next.wrapping_mul(1_000_003) % names.instances();
             next += 1;
             if let Err(error) = names.register(place, next / names.instances() + 1) {

@@ -1,6 +1,5 @@
-//! `sd-bare FILE`: a hyper server that reads a request and answers with the octets of the file, as little as a server can
-//! do. It has the settings of sd-http's server and the runtime of sd-server. What `sd-server` needs beyond it is what
-//! Cloud Map costs.
+//! `sd-bare FILE`: a minimal hyper server that reads a request and answers with the bytes of the file. It has the settings
+//! of sd-http's server and the runtime of sd-server, so the difference to `sd-server` is the cost of Cloud Map.
 
 #![forbid(unsafe_code)]
 
@@ -36,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let service = service_fn(move |request: Request<Incoming>| {
             let body = body.clone();
             async move {
-                // A body that is cut off ends the connection; what was in it does not matter.
+                // A truncated body ends the connection. Its contents do not matter.
                 let _ = request.into_body().collect().await;
                 Ok::<_, Infallible>(answer(body))
             }
@@ -46,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The headers are as many as those of an answer of the API, and as long.
+/// As many headers as an answer of the API has, with the same lengths.
 fn answer(body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();

@@ -1,5 +1,5 @@
-//! The checks with aws-sdk-rust, over a socket, and with `SD_DOOR=in-process` without one: then the program has Cloud Maps of
-//! its own, behind `sd_http::aws_sdk::InProcess`, and the endpoints do not matter.
+//! The checks with aws-sdk-rust, over a socket. With `SD_DOOR=in-process` there is no socket: the program calls its own Cloud
+//! Maps through `sd_http::aws_sdk::InProcess`, and ignores the endpoints.
 
 mod checks;
 mod world;
@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 async fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for (id, check) in checks::all(&world::World::new().await) {
-        // A check that fails panics; where it did is on standard error.
+        // A failing check panics. Standard error says where.
         match tokio::spawn(check).await {
             Ok(()) => println!("ok {id}"),
             Err(error) => {
@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
 }
 
 fn why(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else { return "it was ended".to_owned() };
+    let Ok(panic) = error.try_into_panic() else { return "the check was canceled".to_owned() };
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
     text.split_whitespace().collect::<Vec<_>>().join(" ")

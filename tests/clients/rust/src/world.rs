@@ -1,4 +1,4 @@
-//! What the checks talk to, and what many of them need.
+//! The clients of the checks, and shared helpers.
 
 use std::{
     env,
@@ -32,9 +32,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) sd: Client,
-    /// Of a Cloud Map whose operations take as long as AWS's.
+    /// A client of a Cloud Map whose operations take as long as AWS's.
     pub(crate) timed: Client,
-    /// Of one with the quotas of AWS.
+    /// A client of a Cloud Map with AWS's quotas.
     pub(crate) quotas: Client,
     pub(crate) has_sockets: bool,
     names: Arc<AtomicU32>,
@@ -62,14 +62,14 @@ impl World {
         format!("{prefix}-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A new HTTP namespace: its id and its name.
+    /// Creates an HTTP namespace. Returns its id and name.
     pub(crate) async fn namespace(&self) -> (String, String) {
         let name = self.name("http");
         let started = self.sd.create_http_namespace().name(&name).send().await.unwrap();
         (namespace_of(&self.sd, started.operation_id()).await, name)
     }
 
-    /// A new service with custom health in a new HTTP namespace: its id, and the names of both.
+    /// Creates a service with custom health in a new HTTP namespace. Returns its id, and the names of both.
     pub(crate) async fn service(&self) -> (String, String, String) {
         let (namespace, namespace_name) = self.namespace().await;
         let name = self.name("service");
@@ -87,7 +87,7 @@ impl World {
         polled(&self.sd, call.send().await.unwrap().operation_id()).await;
     }
 
-    /// The instances `i-0` to `i-4` of a new service.
+    /// Creates a service with the instances `i-0` to `i-4`. Returns its id.
     pub(crate) async fn five_instances(&self) -> String {
         let (service, ..) = self.service().await;
         for number in 0..5 {
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// The operation, once it has ended.
+/// Waits for an operation to end, and returns it.
 pub(crate) async fn polled(client: &Client, id: Option<&str>) -> Operation {
     let started = Instant::now();
     loop {
@@ -120,16 +120,16 @@ pub(crate) async fn namespace_of(client: &Client, operation: Option<&str>) -> St
     polled(client, operation).await.targets().unwrap()[&"NAMESPACE".into()].clone()
 }
 
-/// The error of a call that has to be refused, of whichever operation it is.
+/// The error of a refused call of any operation.
 pub(crate) fn refused<T: Debug, E: Into<Error>>(result: Result<T, E>) -> Error {
-    result.expect_err("it was not refused").into()
+    result.expect_err("the call was not refused").into()
 }
 
 pub(crate) fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
 }
 
-/// What a client needs wherever it asks. One attempt, so that a check sees each answer.
+/// Settings for every endpoint. One attempt, so that a check sees each answer.
 fn settings() -> config::Builder {
     let account = env::var("AWS_ACCESS_KEY_ID").unwrap_or_else(|_| "123456789012".to_owned());
     Config::builder()
@@ -144,7 +144,7 @@ pub(crate) fn over_a_socket(endpoint: &str) -> config::Builder {
     settings.endpoint_url(endpoint).interceptor(NoHostPrefix)
 }
 
-/// Asks a proxy for AWS's own host names, in plain HTTP.
+/// A client that reaches AWS's own host names through a proxy, in plain HTTP.
 pub(crate) fn by_proxy(url: &str) -> config::Builder {
     let proxy = ProxyConfig::http(url).unwrap();
     settings().endpoint_url("http://servicediscovery.us-east-1.amazonaws.com").http_client(proxied(proxy))
@@ -158,7 +158,7 @@ fn proxied(proxy: ProxyConfig) -> impl HttpClient + 'static {
     })
 }
 
-/// Leaves out `data-`, which the SDK puts before the host of DiscoverInstances.
+/// Removes the prefix `data-`, which the SDK puts before the host of DiscoverInstances.
 #[derive(Debug)]
 struct NoHostPrefix;
 

@@ -1,4 +1,4 @@
-//! DiscoverInstances and DiscoverInstancesRevision, whose host has the prefix `data-`.
+//! DiscoverInstances and DiscoverInstancesRevision, whose hosts have the prefix `data-`.
 
 use aws_sdk_servicediscovery::{
     operation::discover_instances::builders::DiscoverInstancesFluentBuilder,

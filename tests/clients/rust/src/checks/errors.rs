@@ -1,4 +1,4 @@
-//! Errors of the API, as the types that the SDK has for them.
+//! API errors as the SDK's own types.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ pub(crate) async fn namespace_exists(world: World) {
     let create = |token| sd.create_http_namespace().name(&name).creator_request_id(token).send();
     let id = namespace_of(sd, create("first").await.unwrap().operation_id()).await;
     let Error::NamespaceAlreadyExists(error) = refused(create("second").await) else {
-        panic!("another error")
+        panic!("expected NamespaceAlreadyExists")
     };
     assert_eq!((error.namespace_id(), error.creator_request_id()), (Some(id.as_str()), Some("first")));
 }
@@ -26,12 +26,14 @@ pub(crate) async fn service_exists(world: World) {
         call.creator_request_id(token).send()
     };
     let service = create("first").await.unwrap().service.unwrap();
-    let Error::ServiceAlreadyExists(error) = refused(create("second").await) else { panic!("another error") };
+    let Error::ServiceAlreadyExists(error) = refused(create("second").await) else {
+        panic!("expected ServiceAlreadyExists")
+    };
     assert_eq!((error.service_id(), error.creator_request_id()), (service.id(), Some("first")));
 }
 
 pub(crate) async fn duplicate_request(world: World) {
-    // The first one is under way for three seconds. On a busy machine the second may come later; then once more.
+    // The first operation takes three seconds. On a busy machine the second request may come later, hence a second try.
     let begun = Instant::now();
     loop {
         let name = world.name("slow");

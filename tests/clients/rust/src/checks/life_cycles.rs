@@ -1,4 +1,4 @@
-//! From creation to deletion.
+//! Life cycles: creation, change and deletion.
 
 use aws_sdk_servicediscovery::{
     Error,

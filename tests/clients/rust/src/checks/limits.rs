@@ -1,4 +1,4 @@
-//! What may be in a request, and how much of it.
+//! Limits of requests: characters and sizes.
 
 use aws_sdk_servicediscovery::{Error, error::SdkError, types::Tag};
 

@@ -15,7 +15,7 @@ type Check = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 macro_rules! checks {
     ($($id:literal => $module:ident::$check:ident,)*) => {
-        /// All that can be done here: what is about sockets needs some.
+        /// All checks that can run here. Checks of sockets need sockets.
         pub(crate) fn all(world: &World) -> Vec<(&'static str, Check)> {
             let checks: Vec<(&'static str, Check)> = vec![$(($id, Box::pin($module::$check(world.clone())))),*];
             checks.into_iter().filter(|(id, _)| world.has_sockets || !id.starts_with("wire.")).collect()

@@ -1,4 +1,4 @@
-//! Lists, by the SDK's paginators with pages of two.
+//! The SDK's paginators with pages of two.
 
 use aws_sdk_servicediscovery::types::{
     FilterCondition, NamespaceFilter, NamespaceFilterName, OperationFilter, OperationFilterName,

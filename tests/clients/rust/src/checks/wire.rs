@@ -1,10 +1,10 @@
-//! What there is to see on a socket. The runner looks, too.
+//! Connections, which the runner observes too.
 
 use aws_sdk_servicediscovery::{Client, Error};
 
 use crate::world::{World, by_proxy, over_a_socket, refused, variable};
 
-/// Both hosts of the API are asked.
+/// Calls both hosts of the API.
 async fn asks(client: &Client) {
     client.list_namespaces().send().await.unwrap();
     let call = client.discover_instances().namespace_name("nowhere").service_name("web");
@@ -16,8 +16,8 @@ pub(crate) async fn keep_alive(_: World) {
     let client = Client::from_conf(over_a_socket(&variable("SD_KEEP_ALIVE")).build());
     for _ in 0..10 {
         client.list_namespaces().send().await.unwrap();
-        // The connection goes back to the client's pool by a task of its own, which has its turn here: a call that comes
-        // before it begins to connect. That needs the runtime of `main`, which has one thread.
+        // A separate task returns the connection to the client's pool. It runs here, before the next call could open
+        // another connection. This relies on the single-threaded runtime of `main`.
         tokio::task::yield_now().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that the API tells, against the world.
+//! Compares every answer of the API with the world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,11 @@ use sd_core::{
 
 use crate::{
     act::{Check, List},
-    house::{House, Verdict},
+    side_by_side::{SideBySide, Verdict},
     world::{Effect, Instance, Namespace, Operation, Service, ServiceKey},
 };
 
-/// What a filter looks for.
+/// Whether a filter must match an entry.
 type Holds<'a, T> = Box<dyn Fn(&T) -> bool + 'a>;
 
 /// All pages of a list.
@@ -46,20 +46,20 @@ fn attributes(instance: &EngineInstance) -> BTreeMap<String, String> {
     instance.attributes.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-impl House {
-    /// Asks for everything, in several ways.
-    pub(crate) fn look(&mut self) -> Verdict {
-        self.look_at_namespaces()?;
-        self.look_at_services()?;
+impl SideBySide {
+    /// Asks for everything in several ways, and compares the answers with the world.
+    pub(crate) fn compare_all(&mut self) -> Verdict {
+        self.compare_namespaces()?;
+        self.compare_services()?;
         for service in self.world.services.clone() {
-            self.look_at_instances(&service)?;
+            self.compare_instances(&service)?;
             self.discover(&service)?;
-            self.look_at_revision(&service)?;
+            self.compare_revision(&service)?;
         }
-        self.look_at_operations()?;
-        self.look_at_what_is_not_there()?;
+        self.compare_operations()?;
+        self.compare_refusals()?;
         self.ask()?;
-        self.look_at_the_state()
+        self.check_state()
     }
 
     fn namespace_id(&self, number: usize) -> &str {
@@ -70,7 +70,7 @@ impl House {
         &self.bound.services[key]
     }
 
-    fn look_at_namespaces(&self) -> Verdict {
+    fn compare_namespaces(&self) -> Verdict {
         let request = |token| {
             let mut request = ListNamespacesRequest::new().with_max_results(3);
             request.next_token = token;
@@ -139,7 +139,7 @@ impl House {
         Ok(())
     }
 
-    fn look_at_services(&self) -> Verdict {
+    fn compare_services(&self) -> Verdict {
         let request = |token| {
             let mut request = ListServicesRequest::new().with_max_results(2);
             request.next_token = token;
@@ -180,7 +180,7 @@ impl House {
         Ok(())
     }
 
-    fn look_at_instances(&self, service: &Service) -> Verdict {
+    fn compare_instances(&self, service: &Service) -> Verdict {
         let id = self.service_id(&service.key);
         let request = |token| {
             let mut request = ListInstancesRequest::new(id).with_max_results(5);
@@ -230,10 +230,10 @@ impl House {
         for (filter, expected) in cases {
             let mut asked = request();
             asked.health_status = filter.map(str::to_owned);
-            self.finds(&asked, expected, usize::MAX)?;
-            self.finds(&asked.clone().with_max_results(2), expected, 2)?;
+            self.assert_finds(&asked, expected, usize::MAX)?;
+            self.assert_finds(&asked.clone().with_max_results(2), expected, 2)?;
         }
-        // Query parameters narrow first, then health, then optional parameters if they leave something.
+        // Query parameters apply first, then health, then optional parameters unless they leave nothing.
         let has =
             |instance: &&Instance, stage: &str| instance.attributes.get("stage").is_some_and(|s| s == stage);
         let stage = |stage: &str| BTreeMap::from([("stage".to_owned(), stage.to_owned())]);
@@ -246,7 +246,7 @@ impl House {
                 _ => &well,
             };
             let asked = request().with_health_status(status);
-            self.finds(&asked.clone().with_query_parameters(stage("blue")), expected, usize::MAX)?;
+            self.assert_finds(&asked.clone().with_query_parameters(stage("blue")), expected, usize::MAX)?;
             let any = match status {
                 "HEALTHY_OR_ELSE_ALL" => or_else,
                 "ALL" => &all,
@@ -254,28 +254,28 @@ impl House {
             };
             let green: Vec<_> = any.iter().copied().filter(|instance| has(instance, "green")).collect();
             let expected = if green.is_empty() { any } else { &green };
-            self.finds(&asked.with_optional_parameters(stage("green")), expected, usize::MAX)?;
+            self.assert_finds(&asked.with_optional_parameters(stage("green")), expected, usize::MAX)?;
         }
-        // By the namespace's ARN, and by another spelling where DNS is available.
+        // By the namespace's ARN, and in another case in DNS namespaces.
         let arn = described.arn();
-        self.finds(&DiscoverInstancesRequest::new(arn.as_str(), service.name), &healthy, usize::MAX)?;
+        self.assert_finds(&DiscoverInstancesRequest::new(arn.as_str(), service.name), &healthy, usize::MAX)?;
         if namespace.zone.is_some() {
             let shouted = service.name.to_ascii_uppercase();
             let asked = DiscoverInstancesRequest::new(described.http_name.as_str(), shouted);
-            self.finds(&asked, &healthy, usize::MAX)?;
+            self.assert_finds(&asked, &healthy, usize::MAX)?;
         }
         Ok(())
     }
 
-    /// Some of the expected ones, as many as there may be.
-    fn finds(&self, asked: &DiscoverInstancesRequest, expected: &[&Instance], most: usize) -> Verdict {
+    /// Asserts that `most` of the expected instances are found, or all if there are fewer.
+    fn assert_finds(&self, asked: &DiscoverInstancesRequest, expected: &[&Instance], most: usize) -> Verdict {
         let found = ok(self.api.discover_instances(asked))?;
         let ids: BTreeSet<_> = found.instances.iter().map(|(instance, _)| instance.id.as_str()).collect();
         let explanation = ok(self.api.explain_discovery(asked))?;
         let eligible: BTreeSet<_> = explanation.eligible().map(|found| found.instance.as_str()).collect();
         let all: BTreeSet<_> = expected.iter().map(|expected| expected.id.as_str()).collect();
         prop_assert_eq!(eligible, all, "{:?}: {}", asked, explanation);
-        prop_assert_eq!(ids.len(), found.instances.len(), "one twice: {:?}", found);
+        prop_assert_eq!(ids.len(), found.instances.len(), "an instance is repeated: {:?}", found);
         prop_assert_eq!(ids.len(), expected.len().min(most), "{:?} finds {:?}", asked, found);
         for (instance, status) in &found.instances {
             let expected = expected.iter().find(|expected| expected.id == instance.id.as_str());
@@ -288,8 +288,8 @@ impl House {
         Ok(())
     }
 
-    /// The revision grows with registrations and with nothing else.
-    fn look_at_revision(&mut self, service: &Service) -> Verdict {
+    /// Asserts that the revision grows with registrations and with nothing else.
+    fn compare_revision(&mut self, service: &Service) -> Verdict {
         let id = self.namespace_id(service.key.0).to_owned();
         let http_name =
             ok(self.api.get_namespace(&GetNamespaceRequest::new(id)))?.namespace.http_name.clone();
@@ -311,7 +311,7 @@ impl House {
         Ok(())
     }
 
-    fn look_at_operations(&self) -> Verdict {
+    fn compare_operations(&self) -> Verdict {
         let request = |token| {
             let mut request = ListOperationsRequest::new().with_max_results(7);
             request.next_token = token;
@@ -346,7 +346,7 @@ impl House {
             let found = ok(self.api.list_operations(&request))?.items;
             let found: Vec<_> =
                 found.iter().map(|found| (found.id.as_str(), found.status.as_str())).collect();
-            // One page of a hundred.
+            // One page holds 100 operations.
             prop_assert_eq!(found, expected(&holds).into_iter().take(100).collect::<Vec<_>>());
         }
         for operation in &self.world.operations {
@@ -355,7 +355,7 @@ impl House {
         Ok(())
     }
 
-    /// Those of a namespace that is gone are hidden; one that created no namespace is not.
+    /// Whether the operation is listed. Operations of deleted namespaces are not; failed creations are.
     fn is_listed(&self, operation: &Operation) -> bool {
         let status = self.world.status(operation).0;
         operation.kind == "CREATE_NAMESPACE" && status != "SUCCESS"
@@ -384,7 +384,7 @@ impl House {
         Ok(())
     }
 
-    fn look_at_what_is_not_there(&self) -> Verdict {
+    fn compare_refusals(&self) -> Verdict {
         fn code<T>(result: Result<T, Error>) -> Option<&'static str> {
             result.err().map(|error| error.code().as_str())
         }
@@ -404,7 +404,7 @@ impl House {
                 prop_assert_eq!(code(instances), Some("ServiceNotFound"));
             }
         }
-        // What is on its way is not there yet.
+        // Entities of operations in progress do not exist yet.
         for operation in self.world.operations.iter().filter(|operation| !operation.ended) {
             if let Effect::PutInstance(key, instance) = &operation.effect
                 && !self.world.service(key).unwrap().instances.iter().any(|found| found.id == instance.id)
@@ -416,7 +416,7 @@ impl House {
         let nowhere = DiscoverInstancesRequest::new("nowhere", "web");
         prop_assert_eq!(code(self.api.discover_instances(&nowhere)), Some("NamespaceNotFound"));
         if let Some(namespace) = self.world.namespaces.iter().find(|namespace| namespace.plain) {
-            // A service that is not there is found empty.
+            // Discovery finds no instances of a service that does not exist.
             let nobody = DiscoverInstancesRequest::new(namespace.name, "nobody");
             let found = ok(self.api.discover_instances(&nobody))?;
             prop_assert_eq!((found.instances.len(), found.instances_revision.as_u64()), (0, 0));
@@ -426,8 +426,8 @@ impl House {
         Ok(())
     }
 
-    /// The state is legal: what it holds can be made from nothing, step by step, and the counts agree with the entries.
-    fn look_at_the_state(&self) -> Verdict {
+    /// Asserts that the state is legal: it can be built from nothing, and its counts agree with its entries.
+    fn check_state(&self) -> Verdict {
         let state = self.cloud_map.state();
         let writer = StateWriter::new(State::new());
         for (scope, changes) in State::new().diff(&state) {
@@ -444,7 +444,7 @@ impl House {
                 prop_assert_eq!(instances.iter().count(), instances.len());
                 let routable = instances.iter().filter(|entry| entry.health().status().is_routable());
                 prop_assert_eq!(routable.count(), instances.healthy_len());
-                // Those that are routable come first by number.
+                // The first `healthy_len` entries are the routable ones.
                 let numbers = 0..u32::try_from(instances.healthy_len()).unwrap();
                 let routable = numbers.filter_map(|n| instances.nth(n));
                 let routable = routable.filter(|entry| entry.health().status().is_routable());
@@ -460,7 +460,7 @@ impl House {
         Ok(())
     }
 
-    /// Reads the next page of a list, which goes on after the last entry that was read, whatever has happened since.
+    /// Reads the next page of a list. It must continue after the last entry, whatever has changed since.
     pub(crate) fn page(&mut self, list: List, size: usize) -> Verdict {
         let cursor = self.cursors.remove(&list);
         let (token, after, key) = match cursor {
@@ -513,7 +513,7 @@ impl House {
             }
         };
         let Some(all) = all else {
-            // The service is gone, and with it the list.
+            // The service is deleted, and the list with it.
             prop_assert!(matches!(found, Err(Error::ServiceNotFound(_))), "{:?}", found);
             return Ok(());
         };

@@ -1,4 +1,4 @@
-//! Histories in which the engine and the world differed once.
+//! Histories in which the engine and the world once differed.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use sd_core::Timing;
 
 use crate::{
     act::{Act, Check, Dns, NamespaceRef, ServiceRef, Step},
-    house::House,
+    side_by_side::SideBySide,
 };
 
 fn holds(timing: Timing, steps: &[Step]) {
-    House::new(timing).steps(steps).unwrap();
+    SideBySide::new(timing).steps(steps).unwrap();
 }
 
 fn once(act: Act) -> Step {
@@ -36,20 +36,20 @@ fn report(id: &'static str, status: &'static str) -> Act {
 }
 
 #[test]
-fn operations_that_fail_at_once_are_listed_where_they_were_started() {
+fn operations_that_fail_at_once_keep_their_place_in_lists() {
     let create = || once(private("app.local"));
     holds(Timing::instant(), &[create(), create(), create(), create(), create(), once(private("other"))]);
 }
 
 #[test]
-fn two_spellings_of_a_zone_are_not_created_at_a_time() {
+fn two_spellings_of_a_zone_are_not_created_concurrently() {
     for names in [["app.local", "app.local."], ["App.Local.", "app.local"]] {
         holds(Timing::aws(), &[once(private(names[0])), once(private(names[1])), Step::Wait(3000)]);
     }
 }
 
 #[test]
-fn health_that_is_reported_of_an_instance_outlives_a_registration_that_did_not_know_it() {
+fn reported_health_survives_a_concurrent_registration_of_a_new_instance() {
     let steps = [
         once(private("app.local")),
         once(service("web", Dns::HttpType, Check::Custom)),
@@ -59,20 +59,20 @@ fn health_that_is_reported_of_an_instance_outlives_a_registration_that_did_not_k
 }
 
 #[test]
-fn health_that_is_reported_outlives_a_registration_that_knew_another_beginning() {
-    let well = [("AWS_INIT_HEALTH_STATUS", "HEALTHY")];
-    let ill = [("AWS_INIT_HEALTH_STATUS", "UNHEALTHY")];
+fn reported_health_survives_a_registration_planned_with_another_initial_status() {
+    let healthy = [("AWS_INIT_HEALTH_STATUS", "HEALTHY")];
+    let unhealthy = [("AWS_INIT_HEALTH_STATUS", "UNHEALTHY")];
     let steps = [
         once(private("app.local")),
         once(service("web", Dns::HttpType, Check::Custom)),
-        once(register("i-1", &well)),
-        Step::Race(register("i-1", &ill), vec![register("i-1", &ill), report("i-1", "HEALTHY")]),
+        once(register("i-1", &healthy)),
+        Step::Race(register("i-1", &unhealthy), vec![register("i-1", &unhealthy), report("i-1", "HEALTHY")]),
     ];
     holds(Timing::instant(), &steps);
 }
 
 #[test]
-fn an_instance_that_is_deregistered_in_between_is_listed_as_a_new_one() {
+fn an_instance_deregistered_during_its_registration_is_listed_as_new() {
     let steps = [
         once(private("app.local")),
         once(service("web", Dns::HttpType, Check::Absent)),
@@ -89,7 +89,7 @@ fn an_instance_that_is_deregistered_in_between_is_listed_as_a_new_one() {
 }
 
 #[test]
-fn a_registration_fits_the_records_that_its_service_has_by_then() {
+fn a_registration_is_checked_against_the_records_at_its_commit() {
     let steps = [
         once(private("app.local")),
         once(service("web", Dns::Records(None, &["A", "AAAA"]), Check::Absent)),
@@ -108,7 +108,7 @@ fn a_registration_fits_the_records_that_its_service_has_by_then() {
 }
 
 #[test]
-fn a_creation_is_replayed_by_what_it_wanted_whatever_an_update_has_changed() {
+fn a_token_is_compared_with_the_original_request_even_after_an_update() {
     let create =
         |soa_ttl| Act::CreatePrivate { name: "app.local", vpc: "vpc-1", token: Some("one"), soa_ttl };
     let update = Act::UpdateNamespace {
@@ -122,7 +122,7 @@ fn a_creation_is_replayed_by_what_it_wanted_whatever_an_update_has_changed() {
 }
 
 #[test]
-fn a_creation_that_fails_does_so_while_the_other_zone_is_there() {
+fn a_creation_fails_only_while_a_conflicting_zone_exists() {
     let other = Act::CreatePrivate { name: "app.local", vpc: "vpc-2", token: None, soa_ttl: None };
     let steps = [
         once(private("app.local")),

@@ -1,4 +1,4 @@
-//! A registry of its own for a case and a door, in which nothing is left to chance.
+//! A deterministic engine for one case and one door.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use sd_core::{ManualClock, Mode, SyncCloudMap, ids::SequentialIds, random::Seede
 
 use super::Case;
 
-/// An engine over memory, with a clock that stands still, identifiers that count up and seeded choices: whatever door is
-/// taken, the answers are the same.
+/// An engine in memory with a manual clock, sequential ids and seeded random choices, so that every door gives the same
+/// answers.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct House {
-    /// The handle that every door is made from.
+pub struct TestBed {
+    /// The handle behind every door.
     pub cloud_map: SyncCloudMap,
-    /// Its clock.
+    /// The clock of the handle.
     pub clock: Arc<ManualClock>,
 }
 
-impl House {
-    /// An empty one with the settings of the case.
+impl TestBed {
+    /// An empty registry with the settings of the case.
     #[must_use]
     pub fn new(case: &Case, mode: Mode) -> Self {
         let clock = Arc::new(ManualClock::default());

@@ -1,4 +1,4 @@
-//! The engine and the [`World`] side by side: each step is done by both, and they must agree.
+//! The engine and the [`World`] side by side. Both take each step, and must agree.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
 use proptest::{prelude::*, test_runner::TestCaseError};
 use sd_core::{
     Attached, Clock, CloudMap, Error, ManualClock, Scope, SyncCloudMap, SyncScopedCloudMap, Timing,
@@ -34,7 +35,7 @@ use crate::{
 
 pub(crate) type Verdict = Result<(), TestCaseError>;
 
-/// The ids that the engine has given to what the world knows by numbers.
+/// The engine's ids for the numbers of the world.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bound {
     pub(crate) namespaces: BTreeMap<usize, String>,
@@ -42,7 +43,7 @@ pub(crate) struct Bound {
     pub(crate) operations: BTreeMap<usize, String>,
 }
 
-/// What the engine has answered to a request of a writer.
+/// The engine's answer to a request of a writer.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Done,
@@ -51,25 +52,23 @@ pub(crate) enum Reply {
     Refused(Error),
 }
 
-/// Identifiers without an order.
+/// Seeded ids, which do not sort by creation.
 #[derive(Debug)]
-struct Scrambled(Mutex<u64>);
+struct UnorderedIds(Mutex<Rng>);
 
-impl IdSource for Scrambled {
-    fn fill(&self, bytes: &mut [u8]) {
-        let mut state = self.0.lock().unwrap();
-        for chunk in bytes.chunks_mut(8) {
-            // SplitMix64.
-            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = *state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(z ^ (z >> 31)).to_be_bytes()[..chunk.len()]);
-        }
+impl UnorderedIds {
+    fn new(seed: u64) -> Self {
+        Self(Mutex::new(Rng::with_seed(seed)))
     }
 }
 
-/// A writer: the API, and the ids that it knows.
+impl IdSource for UnorderedIds {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap().fill(bytes);
+    }
+}
+
+/// A writer: the API, and the ids that the writer knows.
 #[derive(Clone)]
 struct Writer {
     api: SyncScopedCloudMap,
@@ -79,7 +78,7 @@ struct Writer {
 fn engine(
     registry: &Scripted,
     clock: &Arc<ManualClock>,
-    ids: Arc<Scrambled>,
+    ids: Arc<UnorderedIds>,
     timing: Timing,
 ) -> SyncCloudMap {
     SyncCloudMap::with(registry.clone(), |builder| {
@@ -93,36 +92,36 @@ fn answerer(cloud_map: &CloudMap) -> (Answerer, Attached) {
     (Answerer::new(table).with_random(SeededRandom::new(2)).with_alias_resolver(Balancers), attached)
 }
 
-pub(crate) struct House {
+pub(crate) struct SideBySide {
     pub(crate) cloud_map: CloudMap,
     pub(crate) api: SyncScopedCloudMap,
     rival: SyncScopedCloudMap,
     clock: Arc<ManualClock>,
     timing: Timing,
     /// Where the engine and the rival take their identifiers from.
-    ids: [Arc<Scrambled>; 2],
+    ids: [Arc<UnorderedIds>; 2],
     registry: Scripted,
     pub(crate) answerer: Answerer,
     _attached: Attached,
     pub(crate) world: World,
     pub(crate) bound: Bound,
-    /// Where the pages of each list are: the token, and the number of the last entry.
+    /// The position in each list: its token, and the number of the last entry.
     pub(crate) cursors: BTreeMap<List, (String, usize, Option<ServiceKey>)>,
-    /// Instances revisions as last seen: how many registrations there had been, the service's number, the revision.
+    /// The last seen instances revisions: the number of registrations, the service's number, the revision.
     pub(crate) revisions: BTreeMap<ServiceKey, (u64, usize, u64)>,
 }
 
-impl House {
+impl SideBySide {
     pub(crate) fn new(timing: Timing) -> Self {
         let clock = Arc::new(ManualClock::default());
         let registry = Scripted::default();
-        let ids = [1, 1 << 63].map(|seed| Arc::new(Scrambled(Mutex::new(seed))));
+        let ids = [1, 1 << 63].map(|seed| Arc::new(UnorderedIds::new(seed)));
         let [engine, rival] = ids.clone().map(|ids| engine(&registry, &clock, ids, timing));
         let cloud_map = engine.cloud_map().clone();
         let (answerer, attached) = answerer(&cloud_map);
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
         let end = millis(timing.operation());
-        // An operation is SUBMITTED for half a second, if it takes as long.
+        // An operation is SUBMITTED for half a second, or until it ends if that is sooner.
         let delays = (end.min(500), end);
         Self {
             cloud_map,
@@ -144,7 +143,7 @@ impl House {
     pub(crate) fn steps(&mut self, steps: &[Step]) -> Verdict {
         for step in steps {
             self.step(step.clone())?;
-            self.look()?;
+            self.compare_all()?;
         }
         Ok(())
     }
@@ -154,7 +153,7 @@ impl House {
             Step::Do(act, faults) => self.single(act, &faults),
             Step::Race(act, rival) => self.race(act, rival),
             Step::Fill(service, count) => {
-                let ServiceRef::Pick(n) = service else { panic!("picked by number") };
+                let ServiceRef::Pick(n) = service else { panic!("expected a picked service") };
                 let service = ServiceRef::Is(self.world.pick_service(n));
                 for (n, id) in (1..=count).zip(MANY) {
                     let attributes = many_attributes(n);
@@ -196,7 +195,7 @@ impl House {
         let reply = self.writer(&self.api).act(&act);
         let unmet = self.registry.settle();
         if faults.last() == Some(&Fault::Away) && !unmet {
-            // Nothing is stored, and the caller is told.
+            // Nothing is stored, and the caller gets an error.
             prop_assert!(matches!(reply, Reply::Refused(Error::Unavailable { .. })), "{act:?}: {reply:?}");
             return Ok(());
         }
@@ -204,7 +203,7 @@ impl House {
         self.agree(&act, &outcome, &reply)
     }
 
-    /// The rival acts between plan and commit: what comes of it must be as if one came after the other.
+    /// The rival's requests run between plan and commit. The result must be that of some sequential order.
     fn race(&mut self, mut act: Act, mut rival: Vec<Act>) -> Verdict {
         act.settle(&self.world);
         rival.iter_mut().for_each(|act| act.settle(&self.world));
@@ -227,16 +226,19 @@ impl House {
                 let outcome = self.world.act(act);
                 self.agree(act, &outcome, reply)
             });
-            match told.and_then(|()| self.look()) {
+            match told.and_then(|()| self.compare_all()) {
                 Ok(()) => return Ok(()),
                 Err(error) => refused.push(error),
             }
         }
-        prop_assert!(false, "{act:?} and {rival:?}: {reply:?} and {replies:?}, in no order: {refused:#?}");
+        prop_assert!(
+            false,
+            "{act:?} and {rival:?}: no order explains {reply:?} and {replies:?}: {refused:#?}"
+        );
         Ok(())
     }
 
-    /// Whether the reply is what the world predicts. Binds new numbers to their ids.
+    /// Asserts that the reply is what the world predicts. Binds new numbers to their ids.
     fn agree(&mut self, act: &Act, outcome: &Outcome, reply: &Reply) -> Verdict {
         let agrees = match (outcome, reply) {
             (Outcome::Done, Reply::Done) => true,
@@ -245,7 +247,7 @@ impl House {
                 None => return self.bind_operation(*number, id),
             },
             (Outcome::Service(key), Reply::Service(id)) => {
-                // A service that is created again has the same id.
+                // A service created again has the same id.
                 self.bound.services.entry(key.clone()).or_insert_with(|| id.clone()) == id
             }
             (
@@ -273,7 +275,7 @@ impl House {
 
     fn bind_operation(&mut self, number: usize, id: &str) -> Verdict {
         let known = self.bound.operations.values().any(|known| known == id);
-        prop_assert!(!known, "operation {id} is another request's");
+        prop_assert!(!known, "operation {id} belongs to another request");
         self.bound.operations.insert(number, id.to_owned());
         let operation = self.world.operations.iter().find(|operation| operation.number == number).unwrap();
         let found = self.api.get_operation(&GetOperationRequest::new(id));
@@ -287,7 +289,7 @@ impl House {
     }
 }
 
-/// Ids for many instances of a service, other than those that single steps name.
+/// Ids for `Step::Fill`, which no other step uses.
 const MANY: [&str; 12] =
     ["m-1", "m-2", "m-3", "m-4", "m-5", "m-6", "m-7", "m-8", "m-9", "m-10", "m-11", "m-12"];
 
