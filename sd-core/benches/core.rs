@@ -1,6 +1,6 @@
-//! What the engine costs, with the name table of the DNS door attached: `cargo bench -p sd-core`.
+//! The time of requests, with the name table of the DNS door attached: `cargo bench -p sd-core --bench core`.
 
-#![allow(clippy::unwrap_used, reason = "a bench ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a bench may fail loudly")]
 #![allow(missing_docs, reason = "the names of the benches say what they measure")]
 
 mod filled;
@@ -37,8 +37,8 @@ fn register(bencher: Bencher<'_, '_>, instances: usize) {
     bencher.with_inputs(|| filled.request()).bench_values(|request| filled.register(request));
 }
 
-/// The yardstick for `register`: the same texts into a map of maps behind a lock. No rules, no versions to read from, no
-/// records, no operation.
+/// The yardstick for `register`: inserts the same texts into a map of maps behind a lock, without rules, versions, records
+/// and operations.
 #[divan::bench(args = SIZES, sample_count = 200, sample_size = 10)]
 fn insert_into_a_map(bencher: Bencher<'_, '_>, instances: usize) {
     let filled = Filled::with(0);
@@ -75,7 +75,7 @@ fn discover_100_with_parameters(bencher: Bencher<'_, '_>, instances: usize) {
     bencher.bench(|| filled.api.discover_instances(black_box(&request)).unwrap());
 }
 
-/// The definition that the name table is held against; DNS answers come from the table.
+/// `resolve` is the reference for the name table. DNS answers come from the table.
 #[divan::bench(args = [8, 1_000])]
 fn resolve(bencher: Bencher<'_, '_>, instances: usize) {
     let filled = Filled::with(instances);
@@ -89,7 +89,7 @@ fn fresh_cloud_map() -> SyncCloudMap {
     SyncCloudMap::new(MemoryRegistry::new())
 }
 
-/// Discoveries on eight threads; `writing` while another thread registers and deregisters without a pause.
+/// Discoveries on eight threads. With `writing`, another thread registers and deregisters without a pause.
 #[divan::bench(args = [false, true], threads = [8], sample_count = 100)]
 fn discover_100_of_1_000_on_8_threads(bencher: Bencher<'_, '_>, writing: bool) {
     let filled = Filled::with(1_000);

@@ -1,8 +1,8 @@
-//! What the engine keeps, with the name table of the DNS door attached: `cargo bench -p sd-core --bench memory`.
+//! The memory of the engine, with the name table of the DNS door attached: `cargo bench -p sd-core --bench memory`.
 //!
-//! Bytes kept are those of "alloc" and "grow" less those of "dealloc".
+//! The bytes in use are those of "alloc" and "grow" less those of "dealloc".
 
-#![allow(clippy::unwrap_used, reason = "a bench ends at what it does not expect")]
+#![allow(clippy::unwrap_used, reason = "a bench may fail loudly")]
 #![allow(missing_docs, reason = "the names of the benches say what they measure")]
 
 mod filled;
@@ -19,7 +19,7 @@ fn main() {
     divan::main();
 }
 
-/// With the log of so many finished operations; 100,000 is the default.
+/// `operations` is the capacity of the log of finished operations; the default is 100,000.
 #[divan::bench(args = [1, 100_000], sample_count = 1, sample_size = 1)]
 fn instances_100_000(bencher: Bencher<'_, '_>, operations: usize) {
     let filled = || Filled::in_registry(MemoryRegistry::keeping(operations), 100_000);

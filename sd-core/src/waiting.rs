@@ -1,4 +1,4 @@
-//! Wakers: who waits for something to change.
+//! Wakers of tasks that wait for a change.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,8 @@ use std::{
     task::Waker,
 };
 
-/// The tasks that wait for a change, one entry for each that waits. Registering, forgetting and waking a task
-/// cost the same however many wait.
+/// The tasks that wait for a change, with one waker each. The cost of registering, removing or waking a task does not
+/// depend on the number of tasks.
 #[derive(Default)]
 pub(crate) struct Waiting(Mutex<Tasks>);
 
@@ -20,7 +20,7 @@ struct Tasks {
     next: u64,
 }
 
-/// The place of a task among those that wait. It keeps it from one change to the next.
+/// The key of a waiting task. The task keeps it from one change to the next.
 #[derive(Clone, Copy, Debug, Eq)]
 pub(crate) struct Ticket(u64);
 
@@ -39,7 +39,7 @@ impl Hash for Ticket {
 }
 
 impl Waiting {
-    /// Wakes this waker at the next change, in place of the one that was registered with the ticket.
+    /// Registers a waker for the next change. It replaces the ticket's previous waker.
     pub(crate) fn register(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Tasks { wakers, next } = &mut *guard;
@@ -54,19 +54,19 @@ impl Waiting {
         if let Some(ticket) = ticket {
             let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let forgotten = tasks.wakers.remove(&ticket);
-            // A waker may run code of its task when it is dropped.
+            // Dropping a waker may run code of its task, so the lock is released first.
             drop(tasks);
             drop(forgotten);
         }
     }
 
-    /// Wakes all that wait; each registers again if it still does.
+    /// Wakes all tasks and removes them. A task that still waits registers again.
     pub(crate) fn wake(&self) {
         let woken = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).wakers);
         for waker in woken.into_values() {
-            // A panic is the waiting task's, and no reason for others to sleep on or for a writer to fail.
+            // A waker that panics must neither keep others asleep nor fail the writer.
             if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-                tracing::error!("a waker panicked; its task may not see the change");
+                tracing::error!("waker panicked: its task may miss the change");
             }
         }
     }
@@ -78,7 +78,7 @@ impl fmt::Debug for Waiting {
     }
 }
 
-/// One that waits, until it is dropped.
+/// A waiting task. Dropping it removes its waker.
 pub(crate) struct Place<'w> {
     waiting: &'w Waiting,
     ticket: Option<Ticket>,
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// How often tickets were compared.
+        /// The number of comparisons of tickets.
         pub(super) static COMPARED: Cell<usize> = const { Cell::new(0) };
     }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_costs_the_same_however_many_wait() {
+    fn the_cost_of_a_task_does_not_depend_on_how_many_wait() {
         const TASKS: usize = 10_000;
         const CHANGES: usize = 3;
         let (waiting, counter) = (Waiting::default(), Arc::new(Counter::default()));
@@ -136,7 +136,7 @@ mod tests {
         let mut places: Vec<_> = (0..TASKS).map(|_| Place::among(&waiting)).collect();
         COMPARED.set(0);
         for _ in 0..CHANGES {
-            // Twice, as a task does that is polled for another reason.
+            // Twice, like a task that is polled for another reason.
             places.iter_mut().for_each(|place| place.wait(&waker));
             places.iter_mut().for_each(|place| place.wait(&waker));
             waiting.wake();
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(
             counter.0.load(Ordering::SeqCst),
             CHANGES * TASKS,
-            "once each, and no more when it is dropped"
+            "each is woken once, and not after it is dropped"
         );
         let compared = COMPARED.get();
         assert!(compared <= 8 * CHANGES * TASKS, "{compared} comparisons");

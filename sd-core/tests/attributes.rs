@@ -1,4 +1,4 @@
-//! The attributes that instances must, may and cannot have.
+//! The attributes that instances must have, may have and cannot have.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -23,7 +23,7 @@ const EC2: (&str, &str) = ("AWS_EC2_INSTANCE_ID", "i-0abc");
 const WELL: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "HEALTHY");
 const CUSTOM: (&str, &str) = ("color", "blue");
 
-/// The services that the rules tell apart.
+/// The kinds of services that the rules distinguish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Records(&'static [RecordType]),
@@ -62,7 +62,7 @@ fn register(kind: Kind, attributes: &[(&str, &str)]) -> Result<(), Error> {
 }
 
 #[test]
-fn attributes_that_a_service_needs() {
+fn a_service_requires_the_attributes_of_its_records_and_health_check() {
     use Kind::{CheckedA, CheckedHttp, CustomHttp, Http, HttpInDns, Records, Weighted};
     let accepted: &[(Kind, Pairs)] = &[
         (Records(&[A]), &[IPV4]),
@@ -166,7 +166,7 @@ fn reserved_attributes_have_a_format() {
         assert_eq!(refused, "A valid port number must be supplied.", "{port}");
     }
     assert!(register(Kind::Weighted(&[A]), &[ALIAS]).is_ok());
-    // The initial status is checked whatever the service's check.
+    // The initial status is checked for every service, with or without a health check.
     for kind in [Kind::CustomHttp, Kind::Http] {
         for status in ["HEALTHY", "UNHEALTHY"] {
             assert!(register(kind, &[("AWS_INIT_HEALTH_STATUS", status)]).is_ok());
@@ -181,7 +181,7 @@ fn reserved_attributes_have_a_format() {
 }
 
 #[test]
-fn custom_attributes_have_a_form() {
+fn keys_and_values_match_their_patterns() {
     let (long_key, long_value) = ("k".repeat(255), "v".repeat(1024));
     for (key, value) in [
         ("!~", ""),
@@ -221,7 +221,7 @@ fn attributes_are_limited_in_number_and_size() {
         "{many}"
     );
 
-    // Five keys of one character, and values that fill the rest.
+    // Five keys of one character, with values that fill up the total.
     let sized = |total: usize| {
         let value = "v".repeat(1000 - 1);
         let last = "v".repeat(total - 4 * 1000 - 1);

@@ -1,4 +1,4 @@
-//! Backends that fail.
+//! Commits that fail: ambiguous, unavailable, rejected.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -13,7 +13,7 @@ use std::{
 use common::meeting::{Meeting, Shared};
 use sd_core::{ChangeSet, CommitError, Error, ErrorCode};
 
-/// A backend that does not say what it did: `act` is what it did.
+/// Makes the next commit ambiguous, after it has done `act`.
 fn ambiguous(
     shared: &Shared,
     act: impl FnOnce(&Shared, ChangeSet) -> Result<(), CommitError> + Send + 'static,
@@ -25,7 +25,7 @@ fn ambiguous(
 }
 
 #[test]
-fn what_was_stored_without_a_word_is_not_stored_again() {
+fn an_ambiguous_commit_that_was_stored_is_not_repeated() {
     let meeting = Meeting::new();
     for step in 0..3 {
         ambiguous(&meeting.shared, Shared::store);
@@ -40,7 +40,7 @@ fn what_was_stored_without_a_word_is_not_stored_again() {
 }
 
 #[test]
-fn what_was_lost_without_a_word_is_stored_again() {
+fn an_ambiguous_commit_that_was_lost_is_repeated() {
     let meeting = Meeting::new();
     meeting.rival.private("app.local");
     for step in 0..4 {
@@ -50,7 +50,7 @@ fn what_was_lost_without_a_word_is_stored_again() {
             1 => drop(meeting.create_service("other").unwrap()),
             2 => drop(meeting.deregister().unwrap()),
             _ => {
-                // An operation that fails changes nothing but has to be found.
+                // A failed operation changes nothing, but it must be found.
                 meeting.create_private("app.local").unwrap();
             }
         }
@@ -59,10 +59,10 @@ fn what_was_lost_without_a_word_is_stored_again() {
 }
 
 #[test]
-fn what_is_stored_late_is_the_request_s_own() {
+fn an_ambiguous_commit_that_is_stored_late_counts_once() {
     let meeting = Meeting::new();
     let late = |meeting: &Meeting| {
-        // The first commit is stored only when the second comes, which the rule of conflicts then applies to.
+        // The first commit is stored only when the second one comes, which then conflicts.
         let delayed = Arc::new(Mutex::new(None));
         let held = Arc::clone(&delayed);
         ambiguous(&meeting.shared, move |_, changes| {
@@ -88,7 +88,7 @@ fn what_is_stored_late_is_the_request_s_own() {
 }
 
 #[test]
-fn a_deletion_that_was_stored_does_not_hit_what_comes_after_it() {
+fn an_ambiguous_deletion_does_not_delete_a_later_instance() {
     let meeting = Meeting::new();
     let (rival, service) = (Arc::clone(&meeting.rival), Arc::clone(&meeting.service));
     ambiguous(&meeting.shared, move |shared, changes| {
@@ -101,7 +101,7 @@ fn a_deletion_that_was_stored_does_not_hit_what_comes_after_it() {
 }
 
 #[test]
-fn a_backend_that_is_away_is_told_with_its_source() {
+fn an_unavailable_backend_is_reported_with_its_source() {
     let meeting = Meeting::new();
     meeting.shared.then(|_, _| {
         let source = std::io::Error::other("connection refused").into();
@@ -110,14 +110,14 @@ fn a_backend_that_is_away_is_told_with_its_source() {
     let error = meeting.register("i-2").unwrap_err();
     assert_eq!((error.code(), error.is_retryable()), (ErrorCode::ServiceUnavailable, true));
     assert_eq!(error.source().unwrap().to_string(), "connection refused");
-    assert!(!error.to_string().contains("refused"), "the source is told once");
+    assert!(!error.to_string().contains("refused"), "the message does not repeat the source");
     assert!(matches!(error, Error::Unavailable { retry_after: Some(after), .. } if after.as_secs() == 3));
     assert!(!meeting.has("i-2"));
     assert_eq!(meeting.shared.commits(), 1);
 }
 
 #[test]
-fn what_a_backend_refuses_is_not_tried_again() {
+fn a_rejected_commit_is_not_repeated() {
     let meeting = Meeting::new();
     meeting.shared.then(|_, _| Err(CommitError::Rejected { key: "i-2".into(), reason: "too large".into() }));
     let error = meeting.register("i-2").unwrap_err();

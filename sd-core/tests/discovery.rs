@@ -24,7 +24,8 @@ fn web() -> DiscoverInstancesRequest {
     DiscoverInstancesRequest::new("api", "web")
 }
 
-/// Services `web` (with a custom check) and `plain` (without) of the HTTP namespace `api`, each with these instances.
+/// An engine with the HTTP namespace `api` and its services `web`, with a custom check, and `plain`, without one. Each
+/// service has these instances.
 fn filled(instances: &[(&str, &[(&str, &str)])]) -> Engine {
     let engine = Engine::new();
     let namespace = engine.http("api");
@@ -42,7 +43,7 @@ fn filled(instances: &[(&str, &[(&str, &str)])]) -> Engine {
 }
 
 #[test]
-fn what_is_found_has_names_health_and_all_attributes() {
+fn found_instances_have_names_health_and_all_attributes() {
     let engine = filled(&[("i-1", &[ILL, ("AWS_INSTANCE_IPV4", "10.0.0.1"), ("color", "blue")])]);
     let found = engine.api.discover_instances(&web().with_health_status("ALL")).unwrap();
     assert_eq!((found.namespace_name.as_str(), found.service_name.as_str()), ("api", "web"));
@@ -70,7 +71,7 @@ fn the_health_filter_follows_the_table() {
         let ask = |service: &str| {
             let mut request = DiscoverInstancesRequest::new("api", service);
             request.health_status = filter.map(str::to_owned);
-            // The same by number and by attribute.
+            // The choice by number and the choice by attribute give the same.
             let direct = mixed.discover(&request);
             assert_eq!(mixed.discover(&request.with_query_parameters(map(&[]))), direct);
             direct
@@ -84,7 +85,7 @@ fn the_health_filter_follows_the_table() {
 }
 
 #[test]
-fn parameters_narrow_in_their_order() {
+fn query_parameters_narrow_before_health_and_optional_parameters_after() {
     let engine = filled(&[
         ("blue-1", &[("color", "blue"), ("size", "1"), WELL]),
         ("blue-2", &[("color", "blue"), ("size", "2"), ILL]),
@@ -95,25 +96,25 @@ fn parameters_narrow_in_their_order() {
         engine.discover(&request.with_health_status(health))
     };
     let (blue, red, size_1, size_2) = (("color", "blue"), ("color", "red"), ("size", "1"), ("size", "2"));
-    // Query parameters must all match; keys and values are case-sensitive.
+    // All query parameters must match. Keys and values are case-sensitive.
     assert_eq!(ask(&[blue], &[], "ALL"), ["blue-1", "blue-2"]);
     assert_eq!(ask(&[blue, size_1], &[], "ALL"), ["blue-1"]);
     for nothing in [("color", "Blue"), ("Color", "blue"), ("color", ""), ("shape", "round")] {
         assert_eq!(ask(&[nothing], &[], "ALL"), [""; 0], "{nothing:?}");
     }
     assert_eq!(ask(&[ILL], &[], "ALL"), ["blue-2"], "reserved keys match too");
-    // Optional ones count if something has them all, after the filter for health.
+    // Optional parameters count if an instance that passes the health filter has them all.
     assert_eq!(ask(&[], &[size_2], "ALL"), ["blue-2"]);
     assert_eq!(ask(&[], &[size_2], "HEALTHY"), ["blue-1", "red-1"]);
     assert_eq!(ask(&[], &[red, size_2], "ALL"), ["blue-1", "blue-2", "red-1"]);
     assert_eq!(ask(&[blue], &[red], "ALL"), ["blue-1", "blue-2"]);
-    // The health of what the query leaves decides, not that of the service.
+    // The health of the instances that match the query decides, not that of all instances.
     assert_eq!(ask(&[size_2], &[], "HEALTHY_OR_ELSE_ALL"), ["blue-2"]);
     assert_eq!(ask(&[size_2], &[], "HEALTHY"), [""; 0]);
 }
 
 #[test]
-fn of_more_than_the_maximum_some_are_found_at_random() {
+fn more_instances_than_the_maximum_are_chosen_at_random() {
     let engine = Engine::new();
     let service = engine.http_service(&engine.http("api"), "web");
     for i in 0..120 {
@@ -161,7 +162,7 @@ fn services_are_found_by_http_name_and_by_arn() {
 }
 
 #[test]
-fn in_an_http_namespace_case_tells_services_apart() {
+fn http_namespaces_distinguish_services_by_case() {
     let engine = filled(&[("i-1", &[])]);
     assert_eq!(engine.discover(&DiscoverInstancesRequest::new("api", "Web")), [""; 0]);
     assert_eq!(
@@ -171,7 +172,7 @@ fn in_an_http_namespace_case_tells_services_apart() {
 }
 
 #[test]
-fn an_unknown_service_of_a_known_namespace_is_found_empty() {
+fn an_unknown_service_in_a_known_namespace_has_no_instances() {
     let engine = filled(&[]);
     let unknown = engine.api.discover_instances(&DiscoverInstancesRequest::new("api", "nothing")).unwrap();
     assert!(unknown.instances.is_empty());
@@ -182,7 +183,7 @@ fn an_unknown_service_of_a_known_namespace_is_found_empty() {
 }
 
 #[test]
-fn the_instances_revision_grows_with_every_change_and_only_then() {
+fn the_instances_revision_grows_only_with_registrations_and_deregistrations() {
     let engine = Engine::new();
     let service = engine.http_service(&engine.http("api"), "web");
     let revision = || engine.api.discover_instances(&web()).unwrap().instances_revision.as_u64();
@@ -190,7 +191,7 @@ fn the_instances_revision_grows_with_every_change_and_only_then() {
         engine.api.register_instance(common::registration(&service, id, &[])).unwrap();
         revision()
     };
-    // The clock stands still, so growing is counting.
+    // The clock does not move, so each change adds 1.
     let first = register("i-1");
     assert!(first >= engine.clock.now().as_millis());
     assert_eq!(register("i-2"), first + 1);
@@ -209,7 +210,7 @@ fn the_instances_revision_grows_with_every_change_and_only_then() {
 }
 
 #[test]
-fn the_revision_alone_is_that_of_a_discovery() {
+fn discover_instances_revision_answers_the_revision_of_a_discovery() {
     let engine = Engine::new();
     let namespace = engine.private("app.local");
     let request = |name: &str| Revision::new("app.local", name);
@@ -236,12 +237,12 @@ fn the_revision_alone_is_that_of_a_discovery() {
     engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
     assert!(both() > last);
     last = both();
-    // In whatever case where names are DNS's, and by the namespace's ARN.
+    // DNS namespaces ignore case. The namespace may be named by its ARN.
     assert_eq!(alone(&request("WEB")).unwrap(), last);
     let arn = namespace.arn().to_string();
     let by_arn = Revision::new(&arn, "web").with_owner_account("123456789012");
     assert_eq!(alone(&by_arn).unwrap(), last);
-    // A service of the name that comes after it goes on above it.
+    // A later service with the same name starts above it.
     engine.api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
     assert_eq!(code(alone(&request("web"))), ErrorCode::ServiceNotFound);
     let found = engine.api.discover_instances(&DiscoverInstancesRequest::new("app.local", "web")).unwrap();
@@ -251,7 +252,7 @@ fn the_revision_alone_is_that_of_a_discovery() {
 }
 
 #[test]
-fn names_of_a_revision_are_checked() {
+fn the_members_of_discover_instances_revision_are_checked() {
     let engine = filled(&[]);
     let ask = |request: Revision| engine.api.discover_instances_revision(&request);
     let name = "satisfy regular expression pattern: ^[!-~]{1,1024}$";
@@ -334,7 +335,7 @@ fn members_are_checked() {
 }
 
 #[test]
-fn another_owner_shares_nothing() {
+fn another_owner_account_has_nothing() {
     let engine = filled(&[("i-1", &[])]);
     assert_eq!(engine.discover(&web().with_owner_account("123456789012")), ["i-1"]);
     let refused = engine.api.discover_instances(&web().with_owner_account("210987654321"));

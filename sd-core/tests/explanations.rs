@@ -1,4 +1,4 @@
-//! Why an answer is what it is. That it agrees with the answers themselves is asserted by the model of `sd-tests`.
+//! Explanations of answers. The model of `sd-tests` asserts that they agree with the answers.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -26,7 +26,7 @@ fn left_out(explanation: &Explanation) -> Vec<(&str, Option<LeftOut>)> {
 }
 
 #[test]
-fn it_tells_which_instances_an_answer_is_drawn_from_and_why_not_from_others() {
+fn an_explanation_lists_eligible_instances_and_why_others_are_left_out() {
     let engine = Engine::new();
     let zone = engine.private("app.local");
     let request = dns_service(&zone, "web", dns(&[RecordType::A, RecordType::Aaaa]));
@@ -48,7 +48,7 @@ fn it_tells_which_instances_an_answer_is_drawn_from_and_why_not_from_others() {
             zone.id
         )
     );
-    // If none is healthy, all are.
+    // If none is healthy, all are eligible.
     engine.api.set_health(web.id.as_str(), "both", CustomHealthStatus::Unhealthy).unwrap();
     let explanation = explain(&engine, "web.app.local", RecordType::A);
     assert_eq!(left_out(&explanation), [("both", None), ("ill", None)]);
@@ -60,23 +60,23 @@ fn it_tells_which_instances_an_answer_is_drawn_from_and_why_not_from_others() {
 }
 
 #[test]
-fn it_tells_what_an_instance_lacks_for_a_record() {
+fn an_explanation_names_the_attribute_that_a_record_lacks() {
     let engine = Engine::new();
     let zone = engine.private("app.local");
     let web = engine.dns_service(&zone, "web", &[RecordType::Srv]);
     let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("AWS_INSTANCE_PORT", "80")];
     engine.register(&web, "good", &attributes);
-    // A label has at most 63 octets, an id 64.
+    // A label has at most 63 octets, but an id may have 64.
     engine.register(&web, &"i".repeat(64), &attributes);
     let explanation = explain(&engine, "web.app.local", RecordType::Srv);
     let reason = LeftOut::NoDnsName(DnsNameError::LongLabel);
     let long = "i".repeat(64);
     assert_eq!(left_out(&explanation), [("good", None), (long.as_str(), Some(reason))]);
     assert!(
-        explanation.to_string().ends_with("its id cannot be a name in DNS: a label is longer than 63 octets")
+        explanation.to_string().ends_with("its id is not valid in DNS: a label is longer than 63 octets")
     );
 
-    // At its own name an instance is alone.
+    // An instance's own name has only that instance.
     let explanation = explain(&engine, "good.web.app.local", RecordType::A);
     assert_eq!(left_out(&explanation), [("good", None)]);
     let explanation = explain(&engine, "good.web.app.local", RecordType::Aaaa);
@@ -89,7 +89,7 @@ fn it_tells_what_an_instance_lacks_for_a_record() {
 }
 
 #[test]
-fn it_tells_how_a_question_ends() {
+fn an_explanation_has_an_outcome() {
     let engine = Engine::new();
     let zone = engine.private("app.local");
     let outcome = |name, kind| explain(&engine, name, kind).outcome;
@@ -107,9 +107,9 @@ fn it_tells_how_a_question_ends() {
 }
 
 #[test]
-fn it_tells_of_services_without_a_name_in_dns() {
+fn an_explanation_lists_services_without_a_dns_name() {
     let engine = Engine::new();
-    // Each is a name that the API takes; together they have more than 255 octets.
+    // The API accepts each name, but together they have more than 255 octets.
     let label = "n".repeat(63);
     let zone_name = format!("{label}.{label}.{label}");
     let zone = engine.private(&zone_name);
@@ -123,7 +123,7 @@ fn it_tells_of_services_without_a_name_in_dns() {
 }
 
 #[test]
-fn it_tells_which_parameters_an_instance_lacks() {
+fn an_explanation_says_which_kind_of_parameters_an_instance_lacks() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let web = engine.http_service(&namespace, "web");
@@ -139,7 +139,7 @@ fn it_tells_which_parameters_an_instance_lacks() {
         left_out(&explanation(optional)),
         [("blue", Some(LeftOut::OptionalParameters)), ("blue-b", None), ("green", lacks)]
     );
-    // What nobody has does not count.
+    // Optional parameters that no instance has do not count.
     let optional = request().with_optional_parameters(map(&[("zone", "c")]));
     assert_eq!(left_out(&explanation(optional)), [("blue", None), ("blue-b", None), ("green", lacks)]);
 

@@ -1,4 +1,4 @@
-//! Faults that are injected, and the journal of calls.
+//! Fault injection and the journal of calls.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -48,7 +48,7 @@ fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
 }
 
 #[test]
-fn a_call_is_refused_once_and_changes_nothing() {
+fn a_fault_refuses_one_call_which_changes_nothing() {
     let engine = faulty(Fault::error(Action::CreateHttpNamespace, Error::Contention));
     assert_eq!(code(create(&engine, "app")), ErrorCode::ServiceUnavailable);
     assert_eq!(list(&engine).unwrap(), 0);
@@ -57,7 +57,7 @@ fn a_call_is_refused_once_and_changes_nothing() {
 }
 
 #[test]
-fn as_many_calls_are_refused_as_were_said() {
+fn a_fault_applies_to_the_given_number_of_calls() {
     let engine = faulty(Fault::throttle(Action::ListNamespaces).times(2));
     let faults = engine.cloud_map.cloud_map().faults();
     assert_eq!(code(list(&engine)), ErrorCode::ThrottlingException);
@@ -74,7 +74,7 @@ fn as_many_calls_are_refused_as_were_said() {
 }
 
 #[test]
-fn a_throttled_discovery_has_the_error_of_its_model() {
+fn a_throttled_discovery_has_the_error_of_the_service_model() {
     let engine = Engine::new();
     for action in Action::ALL {
         engine.cloud_map.cloud_map().faults().inject(Fault::throttle(*action));
@@ -87,7 +87,7 @@ fn a_throttled_discovery_has_the_error_of_its_model() {
 }
 
 #[test]
-fn the_oldest_fault_of_an_action_comes_first_and_others_are_left_alone() {
+fn the_oldest_fault_of_an_action_applies_first() {
     let engine = faulty(Fault::error(Action::ListNamespaces, Error::Contention));
     let faults = engine.cloud_map.cloud_map().faults();
     faults.inject(Fault::throttle(Action::ListNamespaces));
@@ -95,13 +95,13 @@ fn the_oldest_fault_of_an_action_comes_first_and_others_are_left_alone() {
     create(&engine, "app").unwrap();
     assert_eq!(code(list(&engine)), ErrorCode::ServiceUnavailable);
     assert_eq!(code(list(&engine)), ErrorCode::ThrottlingException);
-    // What is asked for does not matter: it comes before everything else.
+    // The fault comes before any check of the request.
     let deleted = engine.api.delete_service(DeleteServiceRequest::new("srv-none"));
     assert_eq!(code(deleted), ErrorCode::ResourceInUse);
 }
 
 #[test]
-fn a_fault_can_be_for_one_scope() {
+fn a_fault_can_be_limited_to_one_scope() {
     let elsewhere = Scope::parse("210987654321", "eu-west-1").unwrap();
     let engine = faulty(Fault::throttle(Action::ListNamespaces).at(elsewhere.clone()));
     list(&engine).unwrap();
@@ -110,7 +110,7 @@ fn a_fault_can_be_for_one_scope() {
 }
 
 #[test]
-fn an_operation_fails_when_its_time_is_over_and_has_no_effect() {
+fn a_failing_operation_ends_at_its_usual_time_without_effect() {
     for timing in [Timing::instant(), Timing::aws()] {
         let engine = Engine::timed(timing);
         engine.cloud_map.cloud_map().faults().inject(Fault::fail_operation(
@@ -121,7 +121,7 @@ fn an_operation_fails_when_its_time_is_over_and_has_no_effect() {
         let id = create(&engine, "app").unwrap();
         if timing == Timing::aws() {
             assert_eq!(engine.operation(&id).status, OperationStatus::Submitted);
-            // It is one on the name like any other.
+            // It claims the name like any other operation.
             assert_eq!(code(create(&engine, "app")), ErrorCode::DuplicateRequest);
             engine.clock.advance(Duration::from_secs(3));
         }
@@ -164,7 +164,7 @@ fn a_registration_and_a_deregistration_can_fail() {
 }
 
 #[test]
-fn an_action_without_an_operation_says_that_it_cannot_fail() {
+fn failing_the_operation_of_an_action_without_one_is_an_error() {
     for action in Action::ALL.iter().filter(|action| !action.starts_operation()) {
         let engine = faulty(Fault::fail_operation(*action, OperationErrorCode::AccessDenied, "no"));
         if *action == Action::ListNamespaces {
@@ -174,7 +174,7 @@ fn an_action_without_an_operation_says_that_it_cannot_fail() {
 }
 
 #[test]
-fn a_call_that_is_held_back_is_done_when_the_clock_has_moved_on() {
+fn a_delayed_call_runs_when_the_clock_has_advanced() {
     let clock = Arc::new(ManualClock::default());
     let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock)).journal(10).build();
     let api = cloud_map.at(Scope::default());
@@ -194,14 +194,14 @@ fn a_call_that_is_held_back_is_done_when_the_clock_has_moved_on() {
     assert!(matches!(poll(call.as_mut()), Poll::Ready(Ok(_))));
     let namespaces = api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items;
     assert_eq!(namespaces.len(), 1);
-    // It was done at the end of its delay.
+    // The call ran at the end of its delay.
     assert_eq!(namespaces[0].namespace.created.as_millis(), 1_600_000_005_000);
     let ended = cloud_map.journal().calls().iter().map(|call| call.outcome.is_some()).collect::<Vec<_>>();
     assert_eq!(ended, [false, true, true, true]);
 }
 
 #[test]
-fn a_call_meets_a_delay_and_another_fault() {
+fn a_call_gets_a_delay_and_another_fault() {
     let clock = Arc::new(ManualClock::default());
     let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock)).build();
     let api = cloud_map.at(Scope::default());
@@ -214,7 +214,7 @@ fn a_call_meets_a_delay_and_another_fault() {
 }
 
 #[test]
-fn who_waits_for_the_clock_is_woken() {
+fn advancing_the_clock_wakes_tasks_that_wait_for_it() {
     let (woken, waker) = Woken::new();
     let clock = ManualClock::default();
     let moment = clock.now().after(Duration::from_secs(1));
@@ -238,7 +238,7 @@ fn a_manual_clock_never_goes_back() {
 }
 
 #[test]
-fn calls_without_asynchrony_are_not_held_back() {
+fn synchronous_calls_are_not_delayed() {
     let engine = Engine::new();
     let delay = |action| Fault::delay(action, &engine.clock, Duration::from_secs(5));
     engine.cloud_map.cloud_map().faults().inject(delay(Action::CreateHttpNamespace));
@@ -276,7 +276,7 @@ fn the_journal_has_the_newest_calls_with_their_outcome() {
     assert_eq!(calls[0].scope, Scope::default());
     assert_eq!(calls[0].request, Request::from(CreateHttpNamespaceRequest::new("app")));
 
-    // The newest three.
+    // The journal has the newest three.
     drop(engine.api.get_namespace(&GetNamespaceRequest::new("ns-none")));
     assert_eq!(journal.calls().len(), 3);
     assert_eq!(journal.requests(Action::CreateHttpNamespace).len(), 1);
@@ -288,14 +288,14 @@ fn the_journal_has_the_newest_calls_with_their_outcome() {
 }
 
 #[test]
-fn without_being_told_a_handle_keeps_no_journal() {
+fn the_journal_is_off_by_default() {
     let engine = Engine::new();
     list(&engine).unwrap();
     assert!(engine.cloud_map.cloud_map().journal().calls().is_empty());
 }
 
 #[test]
-fn a_call_that_leaves_the_journal_before_its_end_is_forgotten() {
+fn a_call_that_left_the_journal_gets_no_outcome() {
     let clock = Arc::new(ManualClock::default());
     let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock)).journal(1).build();
     let api = cloud_map.at(Scope::default());
@@ -311,7 +311,7 @@ fn a_call_that_leaves_the_journal_before_its_end_is_forgotten() {
 }
 
 #[test]
-fn a_fork_has_neither_the_faults_nor_the_journal() {
+fn a_fork_copies_neither_faults_nor_journal() {
     let engine = journaled();
     engine.cloud_map.cloud_map().faults().inject(Fault::throttle(Action::ListNamespaces));
     create(&engine, "app").unwrap();

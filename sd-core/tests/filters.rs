@@ -14,14 +14,14 @@ fn filter(name: &str, condition: Option<&str>, values: &[&str]) -> Filter {
     filter
 }
 
-/// The names that a list with these filters has, in its order.
+/// The names in a list with these filters, in its order.
 fn listed(engine: &Engine, filters: Vec<Filter>) -> Vec<String> {
     let page = engine.api.list_namespaces(&ListNamespacesRequest::new().with_filters(filters)).unwrap();
     page.items.iter().map(|item| item.namespace.name.to_string()).collect()
 }
 
 #[test]
-fn filters_select_and_all_must_hold() {
+fn a_listed_entry_matches_all_filters() {
     let engine = Engine::new();
     for name in ["zoo", "app", "apple"] {
         engine.http(name);
@@ -52,7 +52,7 @@ fn filters_select_and_all_must_hold() {
 }
 
 #[test]
-fn filters_that_do_not_fit_are_refused() {
+fn invalid_filters_are_refused() {
     let api = Engine::new().api;
     let list = |filter: Filter| api.list_namespaces(&ListNamespacesRequest::new().with_filters([filter]));
     let condition = "filters.member.condition";
@@ -68,29 +68,21 @@ fn filters_that_do_not_fit_are_refused() {
     ] {
         assert_eq!(ruled(list(bad.clone())), member, "{bad:?}");
     }
-    let enumeration = "satisfy enum value set: [TYPE, NAME, HTTP_NAME, RESOURCE_OWNER]";
+    const NAME: &str = "filters.1.member.name";
+    const CONDITION: &str = "filters.1.member.condition";
+    const VALUES: &str = "filters.1.member.values";
+    let names = "satisfy enum value set: [TYPE, NAME, HTTP_NAME, RESOURCE_OWNER]";
+    let conditions = "satisfy enum value set: [EQ, IN, BETWEEN, BEGINS_WITH]";
     let length = "satisfy constraint: [Member must have length less than or equal to 255, Member must have length greater \
                   than or equal to 1, Member must not be null]";
-    for (bad, expected) in [
-        (
-            filter("NAMESPACE_ID", None, &["a"]),
-            one_violation("filters.1.member.name", Some("NAMESPACE_ID"), enumeration),
-        ),
-        (
-            filter("NAME", Some("LIKE"), &["a"]),
-            one_violation(
-                "filters.1.member.condition",
-                Some("LIKE"),
-                "satisfy enum value set: [EQ, IN, BETWEEN, BEGINS_WITH]",
-            ),
-        ),
-        (filter("NAME", None, &[""]), one_violation("filters.1.member.values", Some("[]"), length)),
-        (
-            filter("NAME", None, &["v".repeat(256).as_str()]),
-            one_violation("filters.1.member.values", Some(&format!("[{}]", "v".repeat(256))), length),
-        ),
+    let long = "v".repeat(256);
+    for (bad, member, value, must) in [
+        (filter("NAMESPACE_ID", None, &["a"]), NAME, "NAMESPACE_ID", names),
+        (filter("NAME", Some("LIKE"), &["a"]), CONDITION, "LIKE", conditions),
+        (filter("NAME", None, &[""]), VALUES, "[]", length),
+        (filter("NAME", None, &[&*long]), VALUES, &*format!("[{long}]"), length),
     ] {
-        assert_eq!(invalid(list(bad)), expected);
+        assert_eq!(invalid(list(bad)), one_violation(member, Some(value), must));
     }
     let empty = invalid(list(Filter::default()));
     assert!(
@@ -100,7 +92,7 @@ fn filters_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn lists_go_by_creation_and_by_namespace() {
+fn services_are_listed_in_order_of_creation_and_filtered_by_namespace() {
     let engine = Engine::new();
     let (first, second) = (engine.private("app.local"), engine.http("api"));
     for (namespace, name) in [(&first, "z"), (&second, "m"), (&first, "a")] {

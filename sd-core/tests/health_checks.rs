@@ -1,4 +1,4 @@
-//! Health checks of services, and what they mean for instances.
+//! Health checks of services, and the health of their instances.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -54,7 +54,7 @@ fn health_checks_follow_the_table() {
 }
 
 #[test]
-fn a_route_53_check_in_a_private_namespace_is_a_matter_of_the_mode() {
+fn only_lenient_mode_allows_a_route_53_check_in_a_private_namespace() {
     let request = || web_a().with_health_check_config(route53_check("HTTP", None, None));
     let stored = create_in(Mode::Lenient, PRIVATE, request()).unwrap();
     assert!(matches!(stored.service.health_check, HealthCheck::Route53(_)));
@@ -65,13 +65,13 @@ fn a_route_53_check_in_a_private_namespace_is_a_matter_of_the_mode() {
     create_in(Mode::Strict, HTTP, http).unwrap();
 }
 
-/// The status of instance `i-1` of the service `web` in the namespace `api`.
+/// The status of the instance `i-1` of the service `web` in the namespace `api`.
 fn status(engine: &Engine) -> HealthStatus {
     let request = DiscoverInstancesRequest::new(HTTP, "web").with_health_status("ALL");
     engine.api.discover_instances(&request).unwrap().instances[0].1
 }
 
-/// Lets something outside the API change the status of instance `i-1`.
+/// Changes the status of the instance `i-1` like a health checker, outside the API.
 fn set_status(shared: &Shared, engine: &Engine, service: &Service, status: CustomHealthStatus) {
     let state = engine.cloud_map.cloud_map().state();
     let entry = state.scope(&Scope::default()).service(service.id.as_str()).unwrap();
@@ -83,7 +83,7 @@ fn set_status(shared: &Shared, engine: &Engine, service: &Service, status: Custo
     shared.store(set).unwrap();
 }
 
-/// A service `web` of the namespace `api` with this check, and its instance `i-1`, whose status was set to UNHEALTHY.
+/// A service `web` with this check in the namespace `api`, with the instance `i-1` set to UNHEALTHY.
 fn ill(request: CreateServiceRequest) -> (Shared, Engine, Arc<Service>) {
     let shared = Shared::default();
     let engine = Engine::over(shared.clone(), Mode::Lenient);
@@ -95,7 +95,7 @@ fn ill(request: CreateServiceRequest) -> (Shared, Engine, Arc<Service>) {
 }
 
 #[test]
-fn a_custom_status_outlives_a_registration_that_says_nothing_new() {
+fn registering_again_keeps_a_custom_status() {
     let (_, engine, service) = ill(web().with_health_check_custom_config(custom_check()));
     assert_eq!(status(&engine), HealthStatus::Unhealthy);
     engine.register(&service, "i-1", &[("color", "blue")]);
@@ -105,7 +105,7 @@ fn a_custom_status_outlives_a_registration_that_says_nothing_new() {
 }
 
 #[test]
-fn a_route_53_check_is_made_anew_by_a_registration() {
+fn registering_again_restarts_a_route_53_check() {
     let (_, engine, service) = ill(web().with_health_check_config(route53_check("TCP", None, None)));
     assert_eq!(status(&engine), HealthStatus::Unhealthy);
     engine.register(&service, "i-1", &[("AWS_INSTANCE_PORT", "81")]);
@@ -113,7 +113,7 @@ fn a_route_53_check_is_made_anew_by_a_registration() {
 }
 
 #[test]
-fn a_change_of_health_is_seen_and_does_not_touch_the_instances_revision() {
+fn a_change_of_health_does_not_change_the_instances_revision() {
     let (shared, engine, service) = ill(web().with_health_check_custom_config(custom_check()));
     let found = |status: &str| {
         let request = DiscoverInstancesRequest::new(HTTP, "web").with_health_status(status);

@@ -22,7 +22,7 @@ const IPV6: (&str, &str) = ("AWS_INSTANCE_IPV6", "2001:db8::1");
 const WELL: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "HEALTHY");
 const CUSTOM: (&str, &str) = ("color", "blue");
 
-/// An engine with a service that takes any attributes, and the service.
+/// An engine with a service that takes any attributes.
 fn anything() -> (Engine, Arc<Service>) {
     let engine = Engine::new();
     let service = engine.http_service(&engine.http("api"), "web");
@@ -54,14 +54,14 @@ fn members_are_checked() {
     );
     let token = registration(&service, "i", &[]).with_creator_request_id("t".repeat(65));
     assert!(invalid(engine.api.register_instance(token)).contains("at 'creatorRequestId' failed"));
-    // The other operations know no pattern of instance ids.
+    // The other operations have no pattern for instance ids.
     let get = |id: &str| engine.api.get_instance(&GetInstanceRequest::new(service.id.as_str(), id));
     assert_eq!(code(get("a b")), ErrorCode::InstanceNotFound);
     assert_eq!(code(get(&"i".repeat(65))), ErrorCode::InvalidInput);
 }
 
 #[test]
-fn a_registered_instance_is_described_as_it_was_registered() {
+fn an_instance_is_described_as_registered() {
     let (engine, service) = anything();
     let now = engine.clock.now();
     let request = registration(&service, "i-1", &[IPV4, CUSTOM, WELL]).with_creator_request_id("token");
@@ -92,7 +92,7 @@ fn a_registered_instance_is_described_as_it_was_registered() {
 }
 
 #[test]
-fn registering_again_replaces_what_was_registered() {
+fn registering_again_replaces_the_instance() {
     let (engine, service) = anything();
     let get =
         || engine.api.get_instance(&GetInstanceRequest::new(service.id.as_str(), "i-1")).unwrap().instance;
@@ -111,7 +111,7 @@ fn registering_again_replaces_what_was_registered() {
 }
 
 #[test]
-fn a_repeated_registration_with_its_token_is_answered_like_the_first() {
+fn a_replayed_registration_gets_the_first_operation() {
     let (engine, service) = anything();
     let discover = || engine.api.discover_instances(&DiscoverInstancesRequest::new("api", "web")).unwrap();
     let register = |token: Option<&str>, attributes: &[(&str, &str)]| {
@@ -124,7 +124,7 @@ fn a_repeated_registration_with_its_token_is_answered_like_the_first() {
     let revision = discover().instances_revision;
     assert_eq!(register(Some("t"), &[IPV4]), first);
     assert_eq!(discover().instances_revision, revision, "a replay changes nothing");
-    // Other attributes, another token or none: a new operation each time.
+    // With other attributes, another token or no token, each request starts a new operation.
     let mut seen = vec![first];
     for (token, attributes) in
         [(Some("t"), [IPV6]), (Some("t"), [IPV4]), (Some("u"), [IPV4]), (None, [IPV4]), (None, [IPV4])]
@@ -138,7 +138,7 @@ fn a_repeated_registration_with_its_token_is_answered_like_the_first() {
 }
 
 #[test]
-fn a_deregistered_instance_is_gone_and_its_token_with_it() {
+fn deregistering_deletes_the_instance_and_its_token() {
     let (engine, service) = anything();
     let request = registration(&service, "i-1", &[]).with_creator_request_id("token");
     let first = engine.api.register_instance(request.clone()).unwrap();
@@ -159,7 +159,7 @@ fn a_deregistered_instance_is_gone_and_its_token_with_it() {
 }
 
 #[test]
-fn the_service_must_be_one_of_this_scope() {
+fn a_service_of_another_scope_is_not_found() {
     let (engine, service) = anything();
     engine.register(&service, "i-1", &[]);
     let arn = service.arn().to_string();
@@ -177,7 +177,7 @@ fn the_service_must_be_one_of_this_scope() {
                 code(engine.api.list_instances(&ListInstancesRequest::new(service))),
             ];
         let expected = ErrorCode::ServiceNotFound;
-        // As of AWS, GetInstance does not tell that it is the service that is missing.
+        // Like AWS, GetInstance does not say that the service is missing.
         assert_eq!(codes, [expected, expected, ErrorCode::InstanceNotFound, expected], "{service}");
     }
     let null = "Value null at 'serviceId' failed to satisfy constraint: Member must not be null";
@@ -191,7 +191,7 @@ fn the_service_must_be_one_of_this_scope() {
 }
 
 #[test]
-fn the_instances_revision_of_a_service_that_comes_back_does_not_fall() {
+fn a_service_created_again_continues_its_instances_revision() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let revision = || {

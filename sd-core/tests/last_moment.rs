@@ -1,4 +1,4 @@
-//! A clock at its last moment: everything works, and nothing comes after it.
+//! The clock at the last representable time.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -18,13 +18,13 @@ use sd_core::{
 };
 
 #[test]
-fn everything_works_at_the_last_moment() {
+fn everything_works_at_the_last_representable_time() {
     for timing in [Timing::instant(), Timing::aws()] {
         let engine = Engine::configured(MemoryRegistry::new(), |builder| {
             builder.timing(timing).quotas(Quotas::aws()).journal(10)
         });
         engine.clock.advance(Duration::MAX);
-        // No operation takes time any more: the moment that it is due is this one.
+        // Operations end at once: their end cannot be later.
         let request = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
         let started = engine.api.create_private_dns_namespace(request).unwrap();
         let operation = engine.operation(started.operation_id.as_str());

@@ -16,13 +16,13 @@ use sd_core::{
     },
 };
 
-/// The text that refuses a request to create an HTTP namespace; empty if it is accepted.
+/// The text with which a request to create an HTTP namespace is refused; empty if it is accepted.
 fn http(request: Http) -> String {
     let result = Engine::new().api.create_http_namespace(request);
     if result.is_ok() { String::new() } else { invalid(result) }
 }
 
-/// The text that refuses a request to create a private namespace; empty if it is accepted.
+/// The text with which a request to create a private namespace is refused; empty if it is accepted.
 fn private(request: Private) -> String {
     let result = Engine::new().api.create_private_dns_namespace(request);
     if result.is_ok() { String::new() } else { invalid(result) }
@@ -38,7 +38,7 @@ fn listed(engine: &Engine) -> Vec<String> {
 }
 
 #[test]
-fn a_namespace_is_there_when_its_operation_has_ended() {
+fn a_namespace_exists_when_its_operation_has_ended() {
     let engine = Engine::new();
     let now = engine.clock.now();
     let request = Http::new("app").with_description("all apps").with_creator_request_id("token");
@@ -65,7 +65,7 @@ fn a_namespace_is_there_when_its_operation_has_ended() {
 }
 
 #[test]
-fn a_private_namespace_has_a_zone_with_an_soa_ttl_of_15_or_as_given() {
+fn the_soa_ttl_of_a_private_namespace_is_15_by_default() {
     let engine = Engine::new();
     let kind = |namespace: &sd_core::model::Namespace| match namespace.kind.clone() {
         NamespaceKind::DnsPrivate { vpc, zone: HostedZone { id, soa_ttl, .. } } => {
@@ -175,7 +175,7 @@ fn members_of_a_private_namespace_are_checked() {
 }
 
 #[test]
-fn all_that_is_wrong_is_reported_at_once() {
+fn all_violations_are_reported_at_once() {
     let mut request = Private::new("a b", "v").with_tags([Tag::new("k", "v"), Tag::new("", "y")]);
     request.vpc = None;
     assert_eq!(
@@ -185,13 +185,13 @@ fn all_that_is_wrong_is_reported_at_once() {
          Value null at 'vpc' failed to satisfy constraint: Member must not be null; \
          Value '' at 'tags.2.member.key' failed to satisfy constraint: Member must have length greater than or equal to 1"
     );
-    // A rule between members is looked at when each member is right.
+    // Rules between members are checked only if each member is valid.
     let reserved = Private::new("a", "v").with_tags([Tag::new("AWS:x", "y")]);
     assert_eq!(private(reserved), "Tag keys that begin with aws: are reserved: AWS:x");
 }
 
 #[test]
-fn tags_have_limits_of_their_own() {
+fn tags_have_their_own_limits() {
     let engine = Engine::new();
     match engine.api.create_http_namespace(Http::new("a").with_tags(tags(51))).unwrap_err() {
         Error::TooManyTags { count: 51, .. } => {}
@@ -215,7 +215,7 @@ fn tags_have_limits_of_their_own() {
 }
 
 #[test]
-fn a_repeated_request_with_its_token_is_answered_like_the_first() {
+fn a_replayed_creation_gets_the_first_operation() {
     let engine = Engine::new();
     let request = Http::new("app").with_creator_request_id("token").with_description("d");
     let first = engine.api.create_http_namespace(request.clone()).unwrap();
@@ -230,7 +230,7 @@ fn a_repeated_request_with_its_token_is_answered_like_the_first() {
 }
 
 #[test]
-fn a_second_http_namespace_of_a_name_is_refused_with_the_first_one() {
+fn a_second_http_namespace_with_the_same_name_is_refused() {
     let engine = Engine::new();
     let request = Http::new("app").with_creator_request_id("token");
     engine.api.create_http_namespace(request.clone()).unwrap();
@@ -251,12 +251,12 @@ fn a_second_http_namespace_of_a_name_is_refused_with_the_first_one() {
             other => panic!("{other:?}"),
         }
     }
-    // Where nothing is DNS, case tells names apart.
+    // HTTP namespaces are distinguished by case.
     engine.http("App");
 }
 
 #[test]
-fn namespaces_of_one_name_are_told_apart_by_their_http_name() {
+fn namespaces_with_one_name_have_different_http_names() {
     let engine = Engine::new();
     let first = engine.private("app");
     let second = engine.http("app");
@@ -278,7 +278,7 @@ fn namespaces_of_one_name_are_told_apart_by_their_http_name() {
 }
 
 #[test]
-fn a_second_zone_of_a_name_in_a_vpc_fails_in_its_operation() {
+fn creating_a_second_zone_with_the_same_name_in_a_vpc_fails() {
     for name in ["app.local", "APP.Local"] {
         let engine = Engine::new();
         let first = engine.private("app.local");
@@ -301,7 +301,7 @@ fn a_second_zone_of_a_name_in_a_vpc_fails_in_its_operation() {
             code(engine.api.get_namespace(&GetNamespaceRequest::new(target))),
             ErrorCode::NamespaceNotFound
         );
-        // Nothing is lost, and another VPC has room.
+        // The first namespace is still there, and the name is free in another VPC.
         assert_eq!(
             engine.api.get_namespace(&GetNamespaceRequest::new(first.id.as_str())).unwrap().namespace,
             first
@@ -327,7 +327,7 @@ fn a_namespace_with_services_is_in_use() {
 }
 
 #[test]
-fn a_deleted_namespace_is_gone_and_its_operation_says_so() {
+fn deleting_a_namespace_ends_in_a_successful_operation() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let started = engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.arn().as_str())).unwrap();
@@ -344,7 +344,7 @@ fn a_deleted_namespace_is_gone_and_its_operation_says_so() {
 }
 
 #[test]
-fn a_namespace_is_named_by_its_id_or_its_arn() {
+fn requests_name_a_namespace_by_id_or_arn() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let get = |id: &str| engine.api.get_namespace(&GetNamespaceRequest::new(id)).map(|found| found.namespace);
@@ -373,7 +373,7 @@ fn a_namespace_is_named_by_its_id_or_its_arn() {
 }
 
 #[test]
-fn nothing_is_shared_between_scopes() {
+fn scopes_share_nothing() {
     let engine = Engine::new();
     let namespace = engine.private("app.local");
     for (account, region) in [("123456789012", "eu-west-1"), ("210987654321", "us-east-1")] {

@@ -1,4 +1,4 @@
-//! GetOperation, and which requests leave an operation.
+//! GetOperation, and the requests that leave an operation.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -17,7 +17,7 @@ use sd_core::{
 
 const IPV4: (&str, &str) = ("AWS_INSTANCE_IPV4", "10.0.0.1");
 
-/// Type, status and targets, as the API writes them.
+/// The type, status and targets of an operation, as the API writes them.
 fn written(operation: &Operation) -> String {
     let targets: Vec<_> = operation.targets.iter().map(|(kind, id)| format!("{kind}={id}")).collect();
     format!("{} {} {}", operation.kind.as_str(), operation.status.as_str(), targets.join(" "))
@@ -45,7 +45,7 @@ fn every_asynchronous_request_ends_in_success_with_its_targets() {
 }
 
 #[test]
-fn only_asynchronous_requests_that_were_accepted_leave_an_operation() {
+fn only_accepted_asynchronous_requests_leave_an_operation() {
     let engine = Engine::new();
     let count = || engine.cloud_map.cloud_map().cell().operations().len();
     let namespace = engine.private("app.local");
@@ -77,7 +77,7 @@ fn an_operation_id_ends_in_its_creation_time_in_base_36() {
 }
 
 #[test]
-fn an_operation_outlives_what_it_changed() {
+fn an_operation_outlives_its_target() {
     let engine = Engine::new();
     let started = engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("api")).unwrap();
     let before = engine.operation(started.operation_id.as_str());
@@ -106,12 +106,12 @@ fn an_operation_is_found_by_its_id_in_its_scope() {
     let owner = |text: &str| engine.api.get_operation(&request.clone().with_owner_account(text));
     let text = invalid(owner("12345678901"));
     assert!(text.contains("at 'ownerAccount' failed"), "{text}");
-    // The service model has no pattern of accounts.
+    // The service model has no pattern for accounts.
     assert_eq!(code(owner("12345678901x")), ErrorCode::OperationNotFound);
 }
 
 #[test]
-fn a_fork_knows_the_operations_up_to_it() {
+fn a_fork_has_the_operations_before_it() {
     let engine = Engine::new();
     let create = |name: &str| {
         let started = engine.api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap();

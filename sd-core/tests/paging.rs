@@ -1,4 +1,4 @@
-//! The lists, page by page.
+//! Lists, page by page.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -18,7 +18,7 @@ use sd_core::{
     },
 };
 
-/// The lists of the API that go by pages.
+/// The paged lists of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
     Namespaces,
@@ -30,32 +30,32 @@ enum List {
 
 const ALL: [List; 5] = [List::Namespaces, List::Services, List::Instances, List::Operations, List::Health];
 
-/// Those that belong to one service.
+/// The lists of one service's instances.
 const OF_A_SERVICE: [List; 2] = [List::Instances, List::Health];
 
-/// Those that take filters, or names of what is wanted.
+/// The lists that take filters, or ids of the wanted entries.
 const FILTERED: [List; 4] = [List::Namespaces, List::Services, List::Operations, List::Health];
 
-/// A list with entries, and what they are in.
+/// A list, with the engine and the namespace of its entries.
 struct Listed {
     engine: Engine,
     list: List,
     /// The service whose instances are listed.
     service: Arc<Service>,
     namespace: Arc<Namespace>,
-    /// The names of operations, which have none of their own, by their ids.
+    /// The names that the tests give to operations, by operation id.
     operations: RefCell<BTreeMap<String, String>>,
 }
 
-/// Ids or names of a page, and the token of the next one.
+/// The ids or names in a page, and the token of the next page.
 type Page = Result<(Vec<String>, Option<String>), Error>;
 
-/// What a page is asked for besides its size.
+/// A request for a page, besides its size.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     api: &'a SyncScopedCloudMap,
     service: &'a str,
-    /// Whether only the entries that [`is_wanted`] are.
+    /// Whether to list only the entries for which [`is_wanted`] is true.
     filtered: bool,
 }
 
@@ -76,9 +76,9 @@ impl Listed {
         self.engine.tick();
     }
 
-    /// Adds an entry that is as old as the one before.
+    /// Adds an entry without moving the clock.
     ///
-    /// Wanted services are in a namespace of their own, wanted operations are updates of one.
+    /// Wanted services are in a separate namespace, and wanted operations are updates of a namespace.
     fn add_now(&self, name: &str) {
         let api = &self.engine.api;
         match self.list {
@@ -110,7 +110,7 @@ impl Listed {
         found.first().map(|item| item.namespace.id.to_string())
     }
 
-    /// The namespace of a service of this name.
+    /// The namespace for a service with this name.
     fn parent_of(&self, name: &str) -> String {
         if !is_wanted(name) {
             return self.namespace.id.to_string();
@@ -121,7 +121,7 @@ impl Listed {
     fn remove(&self, name: &str) {
         let api = &self.engine.api;
         match self.list {
-            // The operations of a namespace are gone with it.
+            // The operations of a namespace are not listed after its deletion.
             List::Namespaces | List::Operations => {
                 let id = self.namespace_id(name).unwrap();
                 drop(api.delete_namespace(DeleteNamespaceRequest::new(id)).unwrap());
@@ -138,7 +138,7 @@ impl Listed {
         }
     }
 
-    /// What is asked for here, without filters.
+    /// A request for this list, without filters.
     fn asked(&self) -> Asked<'_> {
         Asked { api: &self.engine.api, service: self.service.id.as_str(), filtered: false }
     }
@@ -147,7 +147,7 @@ impl Listed {
         self.page_of(self.asked(), token, max)
     }
 
-    /// A page without the entries that are there for the others' sake.
+    /// A page without the parents of its entries.
     fn page_of(&self, asked: Asked<'_>, token: Option<&str>, max: Option<i64>) -> Page {
         let Asked { api, service, filtered } = asked;
         let token = token.map(str::to_owned);
@@ -196,7 +196,7 @@ impl Listed {
         Ok((items.into_iter().filter(|name| name != "parent").collect(), next))
     }
 
-    /// Walks the list; `between` is called after each page with what it had.
+    /// Reads all pages. `between` is called after each page, with its entries.
     fn walk(&self, max: i64, between: impl FnMut(&[String])) -> Vec<String> {
         self.walk_of(self.asked(), max, between)
     }
@@ -214,18 +214,18 @@ impl Listed {
         }
     }
 
-    /// A token of the middle of the list.
+    /// A token from the middle of the list.
     fn token(&self) -> String {
         self.page(None, Some(2)).unwrap().1.unwrap()
     }
 }
 
-/// Names that sort otherwise than they are created.
+/// Names whose order is not that of creation.
 fn name(i: usize) -> String {
     format!("{}-{i}", ["z", "a", "m"][i % 3])
 }
 
-/// What the names of the entries begin with that filters leave.
+/// The prefix of the names of wanted entries.
 const WANTED: &str = "a-";
 
 fn is_wanted(name: &str) -> bool {
@@ -233,7 +233,7 @@ fn is_wanted(name: &str) -> bool {
 }
 
 #[test]
-fn a_walk_has_every_entry_once_in_order_of_creation() {
+fn pages_have_every_entry_once_in_order_of_creation() {
     let expected: Vec<_> = (0..7).map(name).collect();
     for list in ALL {
         let listed = Listed::new(list, 7);
@@ -256,7 +256,7 @@ fn the_last_page_has_no_token_even_if_it_is_full() {
         assert_eq!((first.len(), second.len(), end), (2, 2, None), "{list:?}");
         assert_eq!(Listed::new(list, 0).page(None, Some(1)).unwrap(), (vec![], None), "{list:?}");
     }
-    // The others begin with one entry that is not counted, the parent's.
+    // The other lists begin with an entry that does not count: the parent.
     for list in [List::Namespaces, List::Services, List::Operations] {
         let listed = Listed::new(list, 1);
         assert_eq!(listed.page(None, Some(2)).unwrap(), (vec![name(0)], None), "{list:?}");
@@ -264,7 +264,7 @@ fn the_last_page_has_no_token_even_if_it_is_full() {
 }
 
 #[test]
-fn a_page_has_100_entries_unless_fewer_are_asked_for() {
+fn a_page_has_100_entries_by_default() {
     for list in OF_A_SERVICE {
         let listed = Listed::new(list, 101);
         for max in [None, Some(100)] {
@@ -286,10 +286,10 @@ fn a_page_has_100_entries_unless_fewer_are_asked_for() {
 }
 
 #[test]
-fn deletions_between_pages_lose_nothing_else() {
+fn deletions_between_pages_lose_no_other_entry() {
     let expected: Vec<_> = (0..9).map(name).collect();
     for list in ALL {
-        // What was just seen, as Terraform's force_destroy does.
+        // Delete the entries of the page, as Terraform's force_destroy does.
         let listed = Listed::new(list, 9);
         assert_eq!(
             listed.walk(1, |page| page.iter().for_each(|name| listed.remove(name))),
@@ -298,7 +298,7 @@ fn deletions_between_pages_lose_nothing_else() {
         );
         assert_eq!(listed.walk(1, |_| {}), [""; 0]);
 
-        // What was not seen yet.
+        // Delete an entry of a later page.
         let listed = Listed::new(list, 9);
         let seen = listed.walk(1, |page| {
             let followed = (0..9).step_by(3).filter(|i| page.contains(&name(*i)));
@@ -310,7 +310,7 @@ fn deletions_between_pages_lose_nothing_else() {
 }
 
 #[test]
-fn what_is_added_during_a_walk_comes_last() {
+fn entries_added_between_pages_come_last() {
     for list in ALL {
         let listed = Listed::new(list, 3);
         let mut added = false;
@@ -324,14 +324,14 @@ fn what_is_added_during_a_walk_comes_last() {
 }
 
 #[test]
-fn entries_of_one_moment_are_listed_once_in_order_of_creation() {
+fn entries_created_at_the_same_time_are_listed_once_in_order() {
     let expected: Vec<_> = (0..20).map(name).collect();
     for list in ALL {
         let listed = Listed::new(list, 0);
-        // The clock stands still from here on.
+        // The clock does not move from here on.
         expected.iter().for_each(|name| listed.add_now(name));
         if OF_A_SERVICE.contains(&list) {
-            // Registering again changes no place.
+            // Registering again does not change the position.
             listed.add_now(&name(1));
         }
         assert_eq!(listed.walk(1, |_| {}), expected, "{list:?}");
@@ -339,7 +339,7 @@ fn entries_of_one_moment_are_listed_once_in_order_of_creation() {
 }
 
 #[test]
-fn registering_again_keeps_the_place() {
+fn registering_again_keeps_the_position() {
     for list in OF_A_SERVICE {
         let listed = Listed::new(list, 3);
         let again = registration(&listed.service, &name(0), &[("again", "yes")]);
@@ -349,7 +349,7 @@ fn registering_again_keeps_the_place() {
 }
 
 #[test]
-fn a_filtered_list_goes_by_pages_too() {
+fn filtered_lists_are_paged_too() {
     for list in FILTERED {
         let listed = Listed::new(list, 9);
         let filtered = Asked { filtered: true, ..listed.asked() };
@@ -363,7 +363,7 @@ fn a_filtered_list_goes_by_pages_too() {
 }
 
 #[test]
-fn deletions_between_pages_of_a_filtered_list_lose_nothing_else() {
+fn deletions_between_pages_of_a_filtered_list_lose_no_other_entry() {
     for list in FILTERED {
         let listed = Listed::new(list, 9);
         let filtered = Asked { filtered: true, ..listed.asked() };
@@ -371,7 +371,7 @@ fn deletions_between_pages_of_a_filtered_list_lose_nothing_else() {
             if page.contains(&name(1)) {
                 listed.remove(&name(2));
                 listed.remove(&name(3));
-                // An instance that is asked for by its id and is gone is an error.
+                // A requested instance that does not exist is an error.
                 if list != List::Health {
                     listed.remove(&name(1));
                     listed.remove(&name(4));
@@ -390,7 +390,7 @@ fn tokens_of_other_lists_are_refused() {
         for to in &listed {
             let page = to.page(Some(&from.token()), None);
             if from.list == to.list {
-                // The others begin with the parent.
+                // The other lists begin with the parent.
                 let left = if OF_A_SERVICE.contains(&from.list) { 2 } else { 3 };
                 assert_eq!(page.unwrap().0.len(), left, "{:?}", from.list);
             } else {
@@ -401,7 +401,7 @@ fn tokens_of_other_lists_are_refused() {
         for (account, region) in [("123456789012", "eu-west-1"), ("210987654321", "us-east-1")] {
             let api = &from.engine.cloud_map.at(Scope::parse(account, region).unwrap());
             let elsewhere = from.page_of(Asked { api, ..from.asked() }, Some(&token), None);
-            // The service is asked for before the token.
+            // The service is checked before the token.
             let refused = if OF_A_SERVICE.contains(&from.list) {
                 ErrorCode::ServiceNotFound
             } else {
@@ -423,7 +423,7 @@ fn tokens_of_other_lists_are_refused() {
 }
 
 #[test]
-fn a_walk_may_name_its_service_by_id_and_by_arn() {
+fn pages_may_name_the_service_by_id_and_by_arn() {
     for list in OF_A_SERVICE {
         let listed = Listed::new(list, 4);
         let (arn, token) = (listed.service.arn(), listed.token());

@@ -1,4 +1,4 @@
-//! Namespaces of public DNS.
+//! Public DNS namespaces.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -20,7 +20,7 @@ use sd_core::{
 const PATTERN: &str = "satisfy regular expression pattern: \
     ^([a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?\\.)+[a-zA-Z0-9]([a-zA-Z0-9\\-]{0,61}[a-zA-Z0-9])?$";
 
-/// The text that refuses a request; empty if it is accepted.
+/// The text with which a request is refused; empty if it is accepted.
 fn refusal(request: Public) -> String {
     let result = Engine::new().api.create_public_dns_namespace(request);
     if result.is_ok() { String::new() } else { invalid(result) }
@@ -39,7 +39,7 @@ fn listed(engine: &Engine) -> Vec<String> {
 }
 
 #[test]
-fn a_public_namespace_has_a_zone_with_an_soa_ttl_of_60_or_as_given() {
+fn the_soa_ttl_of_a_public_namespace_is_60_by_default() {
     let engine = Engine::new();
     let default = engine.public("example.com");
     assert_eq!((soa_ttl(&default), default.http_name.as_str()), (60, "example.com"));
@@ -91,7 +91,7 @@ fn members_of_a_public_namespace_are_checked() {
 }
 
 #[test]
-fn a_repeated_request_with_its_token_is_answered_like_the_first() {
+fn a_replayed_creation_gets_the_first_operation() {
     for timing in [Timing::instant(), Timing::aws()] {
         let engine = Engine::timed(timing);
         let request = Public::new("example.com").with_creator_request_id("token");
@@ -100,7 +100,7 @@ fn a_repeated_request_with_its_token_is_answered_like_the_first() {
         engine.clock.advance(timing.operation());
         assert_eq!(engine.api.create_public_dns_namespace(request.clone()).unwrap(), first);
         assert_eq!(listed(&engine), ["example.com"]);
-        // Another zone of the name is another namespace, and has a name of its own in DiscoverInstances.
+        // A second zone with the name is another namespace, with its own `HttpName`.
         let other = request.with_properties(DnsNamespaceProperties::soa_ttl(1));
         assert_ne!(engine.api.create_public_dns_namespace(other).unwrap(), first);
         engine.clock.advance(timing.operation());
@@ -110,7 +110,7 @@ fn a_repeated_request_with_its_token_is_answered_like_the_first() {
 }
 
 #[test]
-fn one_namespace_of_a_name_is_created_at_a_time() {
+fn only_one_namespace_with_a_name_is_created_at_a_time() {
     let engine = Engine::timed(Timing::aws());
     let first = engine.api.create_public_dns_namespace(Public::new("example.com")).unwrap();
     let expected = format!(
@@ -125,7 +125,7 @@ fn one_namespace_of_a_name_is_created_at_a_time() {
 }
 
 #[test]
-fn instances_are_found_by_name_and_by_public_dns() {
+fn instances_are_found_by_the_api_and_by_public_dns() {
     let engine = Engine::over(sd_backend_memory::MemoryRegistry::new(), Mode::Strict);
     let namespace = engine.public("example.com");
     let check = route53_check("HTTP", None, None);
@@ -144,7 +144,7 @@ fn instances_are_found_by_name_and_by_public_dns() {
     for view in [View::default(), in_vpc.clone()] {
         assert_eq!(answer(&view), [RecordData::A([1, 2, 3, 4].into())]);
     }
-    // A private zone of the name comes first, where it is seen.
+    // A private zone with the same name answers first in the views that include it.
     let private = engine.private("example.com");
     let hidden = engine.dns_service(&private, "web", &[A]);
     engine.register(&hidden, "i-2", &[("AWS_INSTANCE_IPV4", "10.0.0.2")]);

@@ -1,4 +1,4 @@
-//! How much an account may have, and how often it may ask.
+//! Quotas on resources, and request rates.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -19,7 +19,7 @@ use sd_core::{
     },
 };
 
-/// The quota that a refusal names.
+/// The quota named in a refusal.
 fn exceeded<T: std::fmt::Debug>(result: Result<T, Error>) -> (Quota, usize) {
     match result.unwrap_err() {
         error @ Error::ResourceLimitExceeded { quota, most } => {
@@ -41,7 +41,7 @@ fn deregister(engine: &Engine, service: &Service, id: &str) {
 }
 
 #[test]
-fn namespaces_are_counted_for_each_account_and_region() {
+fn the_quota_on_namespaces_is_per_account_and_region() {
     let engine = Engine::with_quotas(Quotas::none().with(Quota::Namespaces, 2));
     let first = engine.http("a");
     engine.private("b.local");
@@ -49,7 +49,7 @@ fn namespaces_are_counted_for_each_account_and_region() {
     let private = CreatePrivateDnsNamespaceRequest::new("c.local", "vpc-1");
     assert_eq!(exceeded(engine.api.create_private_dns_namespace(private)), (Quota::Namespaces, 2));
     assert_eq!(exceeded(engine.api.create_http_namespace(http("c"))), (Quota::Namespaces, 2));
-    // What is wrong in another way is said so, and what is there is there.
+    // Other errors take precedence over the quota.
     assert_eq!(code(engine.api.create_http_namespace(http("a"))), ErrorCode::NamespaceAlreadyExists);
     assert_eq!(code(engine.api.create_http_namespace(http("a b"))), ErrorCode::InvalidInput);
     let elsewhere = engine.cloud_map.at(Scope::parse("123456789012", "eu-west-1").unwrap());
@@ -61,7 +61,7 @@ fn namespaces_are_counted_for_each_account_and_region() {
 }
 
 #[test]
-fn instances_are_counted_for_each_service_and_namespace() {
+fn the_quotas_on_instances_are_per_service_and_per_namespace() {
     let quotas = Quotas::none().with(Quota::InstancesPerService, 2).with(Quota::InstancesPerNamespace, 3);
     let engine = Engine::with_quotas(quotas);
     let namespace = engine.http("app");
@@ -73,7 +73,7 @@ fn instances_are_counted_for_each_service_and_namespace() {
     register(&engine, &two, "a").unwrap();
     assert_eq!(exceeded(register(&engine, &two, "b")), (Quota::InstancesPerNamespace, 3));
     engine.register(&two, "a", &[("registered", "again")]);
-    // Another namespace has its own.
+    // Another namespace has its own quota.
     let other = engine.http_service(&engine.http("other"), "one");
     register(&engine, &other, "a").unwrap();
 
@@ -88,7 +88,7 @@ fn instances_are_counted_for_each_service_and_namespace() {
 }
 
 #[test]
-fn what_operations_under_way_are_going_to_add_counts() {
+fn operations_under_way_count_towards_quotas() {
     let quotas = Quotas::none()
         .with(Quota::Namespaces, 2)
         .with(Quota::InstancesPerService, 2)
@@ -111,7 +111,7 @@ fn what_operations_under_way_are_going_to_add_counts() {
     assert_eq!(exceeded(register(&engine, &two, "a")).0, Quota::InstancesPerNamespace);
     engine.clock.advance(timing.operation());
     assert_eq!(exceeded(register(&engine, &one, "c")).0, Quota::InstancesPerService);
-    // Registering again adds nothing, and neither does what only ends later take anything away now.
+    // Registering again adds nothing. A deregistration under way removes nothing yet.
     register(&engine, &one, "a").unwrap();
     deregister(&engine, &one, "b");
     assert_eq!(exceeded(register(&engine, &two, "a")).0, Quota::InstancesPerNamespace);
@@ -120,7 +120,7 @@ fn what_operations_under_way_are_going_to_add_counts() {
 }
 
 #[test]
-fn aws_lets_a_service_have_1000_instances_and_a_namespace_2000() {
+fn aws_allows_1000_instances_in_a_service_and_2000_in_a_namespace() {
     let engine = Engine::with_quotas(Quotas::aws().without_rates());
     let namespace = engine.http("app");
     let services = ["one", "two", "three"].map(|name| engine.http_service(&namespace, name));
@@ -135,7 +135,7 @@ fn aws_lets_a_service_have_1000_instances_and_a_namespace_2000() {
 }
 
 #[test]
-fn without_quotas_there_is_more() {
+fn without_quotas_there_is_no_limit() {
     let engine = Engine::new();
     let namespaces: Vec<_> = (0..51).map(|i| engine.http(&format!("n{i}"))).collect();
     let service = engine.http_service(&namespaces[0], "web");
@@ -146,7 +146,7 @@ fn without_quotas_there_is_more() {
 }
 
 #[test]
-fn discovery_is_throttled_by_the_clock_for_each_account_and_region() {
+fn discovery_is_throttled_per_account_and_region() {
     let engine = Engine::with_quotas(Quotas::aws());
     engine.http("app");
     let request = DiscoverInstancesRequest::new("app", "web");
@@ -160,7 +160,7 @@ fn discovery_is_throttled_by_the_clock_for_each_account_and_region() {
         error.to_string(),
         "too many requests for DiscoverInstances: after 2000 at once there can be one every 1ms"
     );
-    // Others are not kept waiting: another operation, another Region, another handle.
+    // Other operations, Regions and handles have their own buckets.
     engine.api.get_namespace(&GetNamespaceRequest::new("ns-none")).unwrap_err();
     let elsewhere = engine.cloud_map.at(Scope::parse("123456789012", "eu-west-1").unwrap());
     assert_eq!(code(elsewhere.discover_instances(&request)), ErrorCode::NamespaceNotFound);
@@ -171,7 +171,7 @@ fn discovery_is_throttled_by_the_clock_for_each_account_and_region() {
 }
 
 #[test]
-fn a_bad_request_is_a_request() {
+fn an_invalid_request_counts_towards_the_rate() {
     let engine = Engine::with_quotas(Quotas::aws());
     let discover =
         |name: &str| code(engine.api.discover_instances(&DiscoverInstancesRequest::new(name, "web")));

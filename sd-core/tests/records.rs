@@ -1,4 +1,4 @@
-//! What DNS answers.
+//! DNS answers.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -24,7 +24,7 @@ use sd_core::{
 
 const ILL: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "UNHEALTHY");
 
-/// Keys and values of attributes.
+/// Attributes: keys and values.
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 fn ipv4(value: &'static str) -> (&'static str, &'static str) {
@@ -50,7 +50,7 @@ fn line(record: &Record) -> String {
     format!("{} {} {} {data}", record.owner, record.ttl, record.data.record_type().as_str())
 }
 
-/// The answer in lines: CNAME records in their order, others sorted, and the outcome with the zone and its SOA TTL.
+/// The answer in lines: CNAME records in order, then other records sorted, or the outcome with the zone and its SOA TTL.
 fn told(answer: Answer) -> Vec<String> {
     let negative = |chain: Vec<Record>, code: &str, zone: &DnsName, soa_ttl: u32| {
         let outcome = format!("{code} {zone} {soa_ttl}");
@@ -77,7 +77,7 @@ fn ask(engine: &Engine, name: &str, kind: RecordType) -> Vec<String> {
     ask_in(engine, &View::default(), name, kind)
 }
 
-/// A service `web` of `app.local` with these records and a custom check, and its instances.
+/// A service `web` of `app.local` with these records, a custom check and these instances.
 fn web(config: DnsConfigInput, instances: &[(&str, Pairs<'_>)]) -> (Engine, Arc<Namespace>, Arc<Service>) {
     let engine = Engine::new();
     let namespace = engine.private("app.local");
@@ -90,7 +90,7 @@ fn web(config: DnsConfigInput, instances: &[(&str, Pairs<'_>)]) -> (Engine, Arc<
 }
 
 #[test]
-fn an_instance_gives_the_records_that_its_service_has() {
+fn an_instance_has_the_records_that_its_service_configures() {
     let four = ipv4("10.0.0.1");
     let six = ipv6("2001:db8::1");
     let (own_a, own_aaaa) = ("i-1.web.app.local. 60 A 10.0.0.1", "i-1.web.app.local. 60 AAAA 2001:db8::1");
@@ -173,7 +173,7 @@ fn each_question_has_its_outcome() {
 }
 
 #[test]
-fn a_multivalue_answer_has_up_to_eight_at_random() {
+fn a_multivalue_answer_has_up_to_eight_random_records() {
     let engine = Engine::new();
     let service = engine.dns_service(&engine.private("app.local"), "web", &[A]);
     for i in 0..20 {
@@ -197,7 +197,7 @@ fn a_multivalue_answer_has_up_to_eight_at_random() {
 }
 
 #[test]
-fn a_weighted_answer_has_one_at_random() {
+fn a_weighted_answer_has_one_random_record() {
     let instances: [(&str, &[(&str, &str)]); 3] =
         [("i-1", &[ipv4("10.0.0.1")]), ("i-2", &[ipv4("10.0.0.2")]), ("i-3", &[ipv4("10.0.0.3"), ILL])];
     let (engine, ..) = web(weighted(&[A]), &instances);
@@ -207,7 +207,7 @@ fn a_weighted_answer_has_one_at_random() {
 }
 
 #[test]
-fn unhealthy_instances_answer_only_if_no_other_does() {
+fn unhealthy_instances_answer_only_if_none_is_healthy() {
     let (well, ill) = ([ipv4("10.0.0.1")], [ipv4("10.0.0.2"), ILL]);
     let (engine, ..) = web(dns(&[A]), &[("well", &well), ("ill", &ill)]);
     assert_eq!(ask(&engine, "web.app.local", A), ["web.app.local. 60 A 10.0.0.1"]);
@@ -215,24 +215,24 @@ fn unhealthy_instances_answer_only_if_no_other_does() {
         let (engine, ..) = web(config, &[("ill", &ill)]);
         assert_eq!(ask(&engine, "web.app.local", A), ["web.app.local. 60 A 10.0.0.2"]);
     }
-    // Types fail open by themselves, and an instance's own name always answers.
+    // Each record type fails open on its own. An instance's own name always answers.
     let (engine, ..) = web(dns(&[Srv, A]), &[("i", &[ipv4("10.0.0.2"), port("80"), ILL])]);
     assert_eq!(ask(&engine, "i.web.app.local", A), ["i.web.app.local. 60 A 10.0.0.2"]);
     assert_eq!(ask(&engine, "web.app.local", Srv), ["web.app.local. 60 SRV 80 i.web.app.local."]);
 }
 
 #[test]
-fn equal_records_are_given_once() {
+fn equal_records_are_answered_once() {
     let (engine, ..) = web(dns(&[A]), &[("i-1", &[ipv4("10.0.0.1")]), ("i-2", &[ipv4("10.0.0.1")])]);
     assert_eq!(ask(&engine, "web.app.local", A), ["web.app.local. 60 A 10.0.0.1"]);
-    // An instance `v1` of `web` and a service `v1.web` share a name: one record set, the lowest TTL.
+    // The instance `v1` of `web` and the service `v1.web` share a name: one record set with the lowest TTL.
     let (engine, namespace, _) = web(dns(&[Srv]), &[("v1", &[ipv4("10.0.0.1"), port("80")])]);
     let service = engine.service(dns_service(&namespace, "v1.web", DnsConfigInput::new([(A, 5)])));
     engine.register(&service, "i-1", &[ipv4("10.0.0.1")]);
     engine.register(&service, "i-2", &[ipv4("10.0.0.2")]);
     let both = ["v1.web.app.local. 5 A 10.0.0.1", "v1.web.app.local. 5 A 10.0.0.2"];
     assert_eq!(ask(&engine, "v1.web.app.local", A), both);
-    // Instances whose names differ in case only share a name too.
+    // Instances whose ids differ only in case share a name too.
     let (engine, ..) =
         web(dns(&[Srv]), &[("a", &[ipv4("10.0.0.1"), port("80")]), ("A", &[ipv4("10.0.0.2"), port("80")])]);
     assert_eq!(ask(&engine, "a.web.app.local", A).len(), 2);
@@ -240,7 +240,7 @@ fn equal_records_are_given_once() {
 }
 
 #[test]
-fn a_cname_answers_every_type_and_is_followed_as_far_as_zones_go() {
+fn a_cname_answers_every_type_and_is_followed_within_the_zones() {
     let target = |value: &'static str| [("AWS_INSTANCE_CNAME", value)];
     let (engine, namespace, _) = web(weighted(&[Cname]), &[("i-1", &target("db.app.local"))]);
     let alias = "web.app.local. 60 CNAME db.app.local.";
@@ -261,7 +261,7 @@ fn a_cname_answers_every_type_and_is_followed_as_far_as_zones_go() {
 }
 
 #[test]
-fn a_chain_of_cnames_ends_after_eight_steps_and_in_a_circle() {
+fn a_chain_of_cnames_ends_after_eight_records_or_at_a_loop() {
     let (engine, namespace, _) = web(dns(&[A]), &[("i-1", &[ipv4("10.0.0.1")])]);
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "web"];
     for pair in names.windows(2) {
@@ -292,7 +292,7 @@ fn a_name_above_another_zone_exists() {
 }
 
 #[test]
-fn an_alias_is_a_candidate_like_any_other_and_answers_alone() {
+fn an_alias_is_drawn_like_any_record_and_answers_alone() {
     let lb = [("AWS_ALIAS_DNS_NAME", "lb.example.com")];
     let alias = "web.app.local. 60 A alias of lb.example.com.";
     let (engine, namespace, service) = web(weighted(&[A]), &[("i-1", &lb)]);
@@ -304,7 +304,7 @@ fn an_alias_is_a_candidate_like_any_other_and_answers_alone() {
     engine.register(&www, "i-1", &[("AWS_INSTANCE_CNAME", "web.app.local")]);
     assert_eq!(ask(&engine, "www.app.local", A), ["www.app.local. 60 CNAME web.app.local.", alias]);
 
-    // Beside an address, one of the two; beside a healthy address, not the alias that is not.
+    // Beside an address, one of the two answers. Beside a healthy address, an unhealthy alias does not.
     engine.register(&service, "i-2", &[ipv4("10.0.0.1")]);
     let address = "web.app.local. 60 A 10.0.0.1";
     let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
@@ -313,7 +313,7 @@ fn an_alias_is_a_candidate_like_any_other_and_answers_alone() {
     let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
     assert_eq!(answers, [vec![address.to_owned()]].into());
 
-    // A Route 53 health check is not associated with it, unlike with the address.
+    // A Route 53 health check is associated with the address, but not with the alias.
     let engine = Engine::new();
     let namespace = engine.private("app.local");
     let request = dns_service(&namespace, "web", weighted(&[A]));
@@ -329,7 +329,7 @@ fn an_alias_is_a_candidate_like_any_other_and_answers_alone() {
     let answers: BTreeSet<_> = (0..50).map(|_| ask(&engine, "web.app.local", A)).collect();
     assert_eq!(answers, [vec![alias.to_owned()]].into());
 
-    // A name of several owners may have all records at once, but never an alias among them.
+    // A name that several services share may answer with all records at once, but never with an alias among others.
     let (engine, namespace, _) = web(dns(&[Srv]), &[("v1", &[ipv4("10.0.0.1"), port("80")])]);
     let service = engine.service(dns_service(&namespace, "v1.web", weighted(&[A])));
     engine.register(&service, "i-1", &lb);
@@ -341,7 +341,7 @@ fn an_alias_is_a_candidate_like_any_other_and_answers_alone() {
 }
 
 #[test]
-fn the_service_of_a_dot_stands_at_the_apex() {
+fn a_service_named_dot_is_at_the_apex() {
     let engine = Engine::new();
     let namespace = engine.private("app.local");
     engine.register(&engine.dns_service(&namespace, ".", &[Srv, A]), "i-1", &[ipv4("10.0.0.1"), port("80")]);
@@ -351,18 +351,18 @@ fn the_service_of_a_dot_stands_at_the_apex() {
 }
 
 #[test]
-fn names_that_dns_cannot_carry_have_no_record() {
+fn names_that_are_invalid_in_dns_have_no_records() {
     let four = [ipv4("10.0.0.1"), port("80")];
     let label = "l".repeat(64);
     let longest = ["l".repeat(63).as_str(); 2].join(".");
-    // Of an instance: everything but its SRV record is there, and discovery finds it.
+    // With an invalid id, an instance lacks only its SRV record, and discovery finds it.
     let (engine, ..) = web(dns(&[Srv, A]), &[(&label, &four), ("a..b", &four), ("good.one", &four)]);
     assert_eq!(ask(&engine, "web.app.local", Srv), ["web.app.local. 60 SRV 80 good.one.web.app.local."]);
     assert_eq!(ask(&engine, "web.app.local", A), ["web.app.local. 60 A 10.0.0.1"]);
     assert_eq!(ask(&engine, "good.one.web.app.local", A), ["good.one.web.app.local. 60 A 10.0.0.1"]);
     let discovery = sd_core::request::DiscoverInstancesRequest::new("app.local", "web");
     assert_eq!(engine.discover(&discovery).len(), 3);
-    // Of a namespace or a service.
+    // With an invalid name, a namespace or service has no records.
     for (namespace, service) in
         [("a..b".to_owned(), "web"), (label, "web"), (longest.clone(), longest.as_str())]
     {
@@ -379,7 +379,7 @@ fn names_that_dns_cannot_carry_have_no_record() {
 }
 
 #[test]
-fn of_zones_that_clash_the_most_specific_answers_then_the_oldest() {
+fn the_most_specific_zone_answers_then_the_oldest() {
     let engine = Engine::new();
     let register = |namespace: &Namespace, service: &str, address: &'static str| {
         engine.register(&engine.dns_service(namespace, service, &[A]), "i-1", &[ipv4(address)]);
@@ -391,7 +391,7 @@ fn of_zones_that_clash_the_most_specific_answers_then_the_oldest() {
     register(&old, "web", "10.0.0.1");
     assert_eq!(ask(&engine, "web.app.local", A), ["web.app.local. 60 A 10.0.0.1"]);
 
-    // `web.app.local` becomes a zone of its own, and what the parent has at it and below is hidden.
+    // `web.app.local` becomes a zone and hides the parent's records at and below it.
     register(&old, "v1.web", "10.0.0.3");
     assert_eq!(ask(&engine, "v1.web.app.local", A).len(), 1);
     engine.private_in("web.app.local", "vpc-1");
@@ -450,7 +450,7 @@ fn a_view_shows_the_zones_of_its_scopes_and_its_vpc() {
 }
 
 #[test]
-fn the_same_choices_give_the_same_answer() {
+fn the_same_random_numbers_give_the_same_answer() {
     let engine = Engine::new();
     let service = engine.dns_service(&engine.private("app.local"), "web", &[A]);
     for i in 0..20 {

@@ -1,4 +1,4 @@
-//! Starting over.
+//! Reset.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -40,7 +40,7 @@ fn elsewhere() -> Scope {
     Scope::parse("210987654321", "eu-west-1").unwrap()
 }
 
-/// Namespaces in two scopes, a service with two instances in one of them.
+/// Creates namespaces in two scopes, and in one of them a service with two instances.
 fn fill(engine: &Engine) {
     let service = engine.service(dns_service(&engine.private("app.local"), "web", dns(&[RecordType::A])));
     for id in ["i-1", "i-2"] {
@@ -50,7 +50,7 @@ fn fill(engine: &Engine) {
     other.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
 }
 
-/// Collects what it is told, and the numbers of namespaces that it sees.
+/// Collects the changes that it is told, and the numbers of namespaces in the state.
 #[derive(Debug, Default)]
 struct Told(Mutex<Vec<(Scope, usize, usize)>>);
 
@@ -64,7 +64,7 @@ impl Observer for Told {
 }
 
 #[test]
-fn nothing_is_left_in_any_scope() {
+fn a_reset_empties_every_scope() {
     let engine = Engine::new();
     fill(&engine);
     let started = engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("other")).unwrap();
@@ -82,7 +82,7 @@ fn nothing_is_left_in_any_scope() {
     assert_eq!(code(operation), ErrorCode::OperationNotFound);
     let discovery = DiscoverInstancesRequest::new("app.local", "web");
     assert_eq!(code(engine.api.discover_instances(&discovery)), ErrorCode::NamespaceNotFound);
-    // Each scope at once: two instances, a service and two namespaces; one namespace.
+    // Each scope is one change set: first two instances, a service and two namespaces, then one namespace.
     let all = [(Scope::default(), 5, 0), (elsewhere(), 1, 0)];
     assert_eq!(*told.0.lock().unwrap(), all);
     let revision = engine.cloud_map.cloud_map().state().revision();
@@ -95,7 +95,7 @@ fn nothing_is_left_in_any_scope() {
 }
 
 #[test]
-fn what_was_there_can_be_created_again() {
+fn everything_can_be_created_again_after_a_reset() {
     let engine = Engine::new();
     fill(&engine);
     let discovery = DiscoverInstancesRequest::new("app.local", "web");
@@ -109,7 +109,7 @@ fn what_was_there_can_be_created_again() {
 }
 
 #[test]
-fn a_scope_with_finished_operations_only_is_reset_too() {
+fn a_scope_with_only_finished_operations_is_reset_too() {
     let engine = Engine::new();
     fill(&engine);
     let state = engine.cloud_map.cloud_map().state();
@@ -121,11 +121,11 @@ fn a_scope_with_finished_operations_only_is_reset_too() {
 }
 
 #[test]
-fn a_scope_that_holds_nothing_is_not_kept() {
+fn an_empty_scope_is_not_kept() {
     let engine = Engine::timed(Timing::instant().with_operation(Duration::from_secs(5)));
     let scopes = || engine.cloud_map.cloud_map().state().scopes().count();
     let mut last = 0;
-    // As a test suite does that takes an account for each of its tests.
+    // Like a test suite that uses one account for each test.
     for account in 0..20 {
         let scope = Scope::parse(&format!("{account:012}"), "us-east-1").unwrap();
         let api = engine.cloud_map.at(scope.clone());
@@ -149,7 +149,7 @@ fn a_scope_that_holds_nothing_is_not_kept() {
 }
 
 #[test]
-fn operations_under_way_never_take_effect() {
+fn operations_under_way_at_a_reset_never_take_effect() {
     let engine = Engine::timed(Timing::aws());
     engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
     engine.clock.advance(Duration::from_secs(60));
@@ -167,14 +167,14 @@ fn operations_under_way_never_take_effect() {
     engine.clock.advance(Duration::from_secs(60));
     assert_eq!(counts(&engine.cloud_map, &Scope::default()), [0, 0, 0]);
     assert_eq!(engine.cloud_map.cloud_map().cell().next_deadline(), None);
-    // Nor do they stand in the way of what comes after.
+    // Their claims are gone too.
     engine.api.create_http_namespace(request).unwrap();
     engine.clock.advance(Duration::from_secs(60));
     assert_eq!(counts(&engine.cloud_map, &Scope::default()), [1, 0, 1]);
 }
 
 #[test]
-fn accounts_may_ask_as_if_they_never_had() {
+fn a_reset_refills_the_buckets_of_all_rates() {
     let engine = Engine::with_quotas(Quotas::aws());
     let request = |number: usize| CreateHttpNamespaceRequest::new(format!("app-{number}"));
     let mut allowed = 0;
@@ -191,7 +191,7 @@ fn accounts_may_ask_as_if_they_never_had() {
     }
 }
 
-/// A registry that lets something happen before the first resets.
+/// A registry in which something happens before the first resets.
 #[derive(Debug)]
 struct Interrupted {
     inner: Arc<MemoryRegistry>,
@@ -203,7 +203,7 @@ impl Interrupted {
         let left =
             self.interruptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         let Ok(number) = left else { return };
-        // Another handle registers into the service that is about to be deleted.
+        // Another handle registers an instance in the service before it is deleted.
         let other = SyncCloudMap::new(Arc::clone(&self.inner)).at(Scope::default());
         let services = other.list_services(&ListServicesRequest::new()).unwrap();
         let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.9")];
@@ -234,7 +234,7 @@ impl Registry for Interrupted {
 impl Immediate for Interrupted {}
 
 #[test]
-fn an_instance_that_comes_in_between_goes_too() {
+fn an_instance_registered_during_a_reset_is_deleted_too() {
     let inner = Arc::new(MemoryRegistry::new());
     let registry = Interrupted { inner, interruptions: AtomicUsize::new(1) };
     let engine = Engine::over(registry, Mode::Lenient);
@@ -243,7 +243,7 @@ fn an_instance_that_comes_in_between_goes_too() {
     assert_eq!(counts(&engine.cloud_map, &Scope::default()), [0, 0, 0]);
 }
 
-/// A registry that refuses to start over.
+/// A registry that rejects resets.
 #[derive(Debug, Default)]
 struct Keeping(MemoryRegistry);
 
@@ -265,7 +265,7 @@ impl Registry for Keeping {
 impl Immediate for Keeping {}
 
 #[test]
-fn a_backend_that_refuses_is_quoted() {
+fn a_reset_reports_the_error_of_the_backend() {
     let engine = Engine::over(Keeping::default(), Mode::Lenient);
     fill(&engine);
     let error = engine.cloud_map.reset().unwrap_err();
@@ -274,7 +274,7 @@ fn a_backend_that_refuses_is_quoted() {
 }
 
 #[test]
-fn resets_and_requests_from_many_threads_leave_a_registry_that_is_whole() {
+fn concurrent_resets_and_requests_leave_a_consistent_registry() {
     let sync = SyncCloudMap::new(MemoryRegistry::new());
     std::thread::scope(|scope| {
         for thread in 0..3 {
@@ -295,13 +295,13 @@ fn resets_and_requests_from_many_threads_leave_a_registry_that_is_whole() {
 }
 
 #[test]
-fn names_of_deleted_namespaces_are_forgotten() {
+fn a_reset_forgets_the_names_of_deleted_namespaces() {
     let engine = Engine::strict();
     for _ in 0..2 {
         let namespace = engine.http("app");
         assert_eq!(namespace.http_name.as_str(), "app");
         engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
-        // The scope holds nothing any more, but the name.
+        // Only the former name is left in the scope.
         engine.cloud_map.reset().unwrap();
     }
     let namespace = engine.http("app");

@@ -1,4 +1,4 @@
-//! Accounts and Regions: nothing of one is seen, found or changed from another, by any operation.
+//! Accounts and Regions: no operation sees, finds or changes anything of another scope.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -19,41 +19,41 @@ use sd_core::{
     response::OperationStarted,
 };
 
-/// What an attribute, a tag and a description of the secrets' scope hold.
+/// The value of attributes, tags and descriptions in the home scope.
 const SECRET: &str = "secret";
 
 fn home() -> Scope {
     Scope::default()
 }
 
-/// The other scopes: each differs from home in one thing.
+/// The other scopes: each differs from home in the account or in the Region.
 fn others() -> [Scope; 2] {
     [("123456789012", "eu-west-1"), ("210987654321", "us-east-1")]
         .map(|(account, region)| Scope::parse(account, region).unwrap())
 }
 
-/// Some of everything that a scope can hold. With equal content, each scope has its own.
+/// One of everything that a scope can hold. Each scope gets its own, with equal content.
 struct Resources {
     scope: Scope,
-    /// What its attributes, tags and descriptions hold.
+    /// The value of its attributes, tags and descriptions.
     mark: &'static str,
     http: Arc<Namespace>,
     private: Arc<Namespace>,
     public: Arc<Namespace>,
     /// A namespace without services.
     empty: Arc<Namespace>,
-    /// A service in the HTTP namespace, with a custom check, attributes and the instance `i`.
+    /// A service in the HTTP namespace with a custom check, attributes and the instance `i`.
     web: Arc<Service>,
-    /// A service in the private namespace, with the instance `i`.
+    /// A service in the private namespace with the instance `i`.
     dns: Arc<Service>,
     /// A service without instances.
     unused: Arc<Service>,
     operation: OperationId,
-    /// One that has failed: it is listed although it has no namespace.
+    /// A failed creation, which is listed although its namespace does not exist.
     failed: OperationId,
 }
 
-/// The creations of namespaces, all with one token.
+/// Requests to create namespaces, all with one token.
 fn create_http(name: &str, mark: &str) -> CreateHttpNamespaceRequest {
     CreateHttpNamespaceRequest::new(name)
         .with_creator_request_id("token")
@@ -111,7 +111,7 @@ impl Resources {
         Self { scope, mark, http, private, public, empty, web, dns, unused, operation, failed }
     }
 
-    /// What tells that something is of this scope: ids, and the mark.
+    /// The texts that show that something is in this scope: ids, and the mark.
     fn traces(&self) -> Vec<String> {
         let namespaces = [&self.http, &self.private, &self.public, &self.empty];
         let mut traces: Vec<_> = namespaces.iter().map(|namespace| namespace.id.to_string()).collect();
@@ -122,7 +122,7 @@ impl Resources {
     }
 }
 
-/// How a resource is named.
+/// How requests name a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Id,
@@ -133,7 +133,7 @@ fn told<T: Debug>(result: Result<T, Error>) -> Result<String, Error> {
     result.map(|answer| format!("{answer:?}"))
 }
 
-/// Asks for an operation on what `of` has. Every operation has its case.
+/// Calls an operation on the contents of `of`. Every operation has a case.
 fn ask(action: Action, api: &SyncScopedCloudMap, of: &Resources, by: By) -> Result<String, Error> {
     let named = |id: &str, arn: sd_core::ids::Arn| match by {
         By::Id => id.to_owned(),
@@ -141,7 +141,7 @@ fn ask(action: Action, api: &SyncScopedCloudMap, of: &Resources, by: By) -> Resu
     };
     let namespace = |namespace: &Namespace| named(namespace.id.as_str(), namespace.arn());
     let service = |service: &Service| named(service.id.as_str(), service.arn());
-    // Tags take ARNs only: of a namespace, or of a service. An owner may be named, or be the caller.
+    // Tags are for ARNs only, of a namespace or of a service. The owner may be given; by default it is the caller.
     let (tagged, http_name, owner) = match by {
         By::Id => (of.http.arn(), of.http.http_name.to_string(), None),
         By::Arn => (of.web.arn(), of.http.arn().to_string(), Some(of.scope.account().to_string())),
@@ -247,7 +247,7 @@ fn ask(action: Action, api: &SyncScopedCloudMap, of: &Resources, by: By) -> Resu
     }
 }
 
-/// What an operation is refused with that names what is in another scope; `None` if it names nothing there.
+/// The error of an operation that names something in another scope; `None` if the operation names nothing.
 fn refusal(action: Action) -> Option<ErrorCode> {
     match action {
         Action::CreateHttpNamespace
@@ -283,7 +283,7 @@ fn refusal(action: Action) -> Option<ErrorCode> {
     }
 }
 
-/// Whether a scope holds the same in both states.
+/// Whether a scope is the same in both states.
 fn is_unchanged(scope: &Scope, before: &State, after: &State) -> bool {
     before.diff(after).iter().all(|(changed, _)| changed != scope)
 }
@@ -322,8 +322,8 @@ fn no_operation_reaches_into_another_scope() {
     }
 }
 
-/// The requests of the other tests are answered at home, so that it is the scope that they are refused for; and reads
-/// tell there what they must not tell elsewhere.
+/// The requests of the other tests succeed at home. This shows that the scope is the reason for their refusal elsewhere, and
+/// that reads at home answer what they must not answer elsewhere.
 #[test]
 fn the_same_requests_are_answered_in_their_own_scope() {
     let engine = Engine::new();
@@ -358,18 +358,18 @@ fn equal_names_and_tokens_in_two_scopes_are_independent() {
 
                 let before = state(&engine);
                 let api = engine.cloud_map.at(scope.clone());
-                // What is theirs, asked for by its own ids and names, is answered, and holds nothing of home.
+                // Requests for their own resources succeed, and the answer has nothing of home.
                 let answer = ask(*action, &api, &twin, by).unwrap();
                 for trace in resources.traces() {
                     assert!(!answer.contains(&trace), "{action} tells {trace}: {answer}");
                 }
-                // What is home's is found by a name that theirs has too, and is theirs.
+                // A name that both scopes have finds their own resource.
                 match ask(*action, &api, &resources, by) {
                     Ok(answer) => {
                         let told = resources.traces().into_iter().find(|trace| answer.contains(trace));
                         assert_eq!(told, None, "{action}: {answer}");
                     }
-                    // Their name is taken, by their own namespace.
+                    // The name is taken by their own namespace.
                     Err(Error::NamespaceAlreadyExists { namespace_id, .. }) => {
                         assert_eq!(namespace_id, twin.http.id);
                     }
@@ -382,15 +382,15 @@ fn equal_names_and_tokens_in_two_scopes_are_independent() {
     }
 }
 
-/// Ids are random, but an engine that counts them may give two scopes the same.
+/// Ids are random, but sequential ids may be equal in two scopes.
 #[test]
-fn an_arn_of_another_scope_is_none_of_an_own_resource_of_the_same_id() {
+fn an_arn_of_another_scope_does_not_name_an_own_resource_with_the_same_id() {
     for scope in others() {
         for action in Action::ALL {
             let shared = Shared::default();
             let [engine, other] = [(); 2].map(|()| Engine::over(shared.clone(), Mode::Lenient));
             let resources = Resources::create(&engine, home(), SECRET);
-            // Ids of operations hold the time.
+            // Ids of operations contain the time.
             other.clock.advance(Duration::from_secs(1));
             let twin = Resources::create(&other, scope.clone(), "other");
             assert_eq!((&twin.http.id, &twin.web.id), (&resources.http.id, &resources.web.id));
@@ -407,7 +407,7 @@ fn an_arn_of_another_scope_is_none_of_an_own_resource_of_the_same_id() {
 }
 
 #[test]
-fn operations_under_way_are_those_of_their_scope() {
+fn operations_under_way_belong_to_their_scope() {
     let engine = Engine::timed(Timing::aws());
     let scopes = [home()].into_iter().chain(others()).map(|scope| engine.cloud_map.at(scope));
     let scopes: Vec<_> = scopes.collect();
@@ -438,7 +438,7 @@ fn operations_under_way_are_those_of_their_scope() {
 }
 
 #[test]
-fn quotas_and_rates_are_of_a_scope() {
+fn quotas_and_rates_are_per_scope() {
     let quotas = Quotas::aws().with(Quota::Namespaces, 1).with(Quota::InstancesPerService, 1);
     let engine = Engine::with_quotas(quotas.with(Quota::InstancesPerNamespace, 2));
     let scopes = [home()].into_iter().chain(others()).map(|scope| engine.cloud_map.at(scope));

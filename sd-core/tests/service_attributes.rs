@@ -1,4 +1,4 @@
-//! The attributes of services themselves.
+//! The attributes of services, not of their instances.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -55,7 +55,7 @@ fn attributes_are_added_replaced_and_removed() {
 }
 
 #[test]
-fn what_changes_nothing_writes_nothing() {
+fn a_request_that_changes_nothing_writes_nothing() {
     let engine = Engine::new();
     let service = engine.http_service(&engine.http("app"), "web");
     update(&engine, service.id.as_str(), &[("a", "b")]).unwrap();
@@ -67,7 +67,7 @@ fn what_changes_nothing_writes_nothing() {
 }
 
 #[test]
-fn attributes_touch_nothing_else_and_go_with_the_service() {
+fn attributes_change_nothing_else_and_are_deleted_with_the_service() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let request = || {
@@ -82,7 +82,7 @@ fn attributes_touch_nothing_else_and_go_with_the_service() {
     assert_eq!((after.instance_count, after.service.description.as_deref()), (1, Some("d")));
     assert_eq!((after.service.created, after.service.incarnation), (service.created, service.incarnation));
     assert_eq!(engine.api.list_services(&ListServicesRequest::new()).unwrap().items, [after]);
-    // The request that created it is known again.
+    // A replay of the creation is recognized.
     assert_eq!(engine.api.create_service(request()).unwrap(), found());
 
     let instance = sd_core::request::DeregisterInstanceRequest::new(service.id.as_str(), "i-1");
@@ -169,7 +169,7 @@ fn members_are_checked() {
 }
 
 #[test]
-fn a_service_that_is_not_here_is_not_found() {
+fn an_unknown_service_is_not_found() {
     let engine = Engine::new();
     let service = engine.http_service(&engine.http("app"), "web");
     let arn = service.arn().to_string();

@@ -45,7 +45,7 @@ fn a_created_service_is_described_with_its_effective_configuration() {
 }
 
 #[test]
-fn the_namespace_may_be_named_at_the_top_or_in_the_deprecated_place() {
+fn the_namespace_id_may_be_at_the_top_or_in_the_dns_config() {
     let engine = Engine::new();
     let (here, other) = (engine.private(PRIVATE), engine.private("other.local"));
     let (id, arn) = (here.id.to_string(), here.arn().to_string());
@@ -69,7 +69,7 @@ fn the_namespace_may_be_named_at_the_top_or_in_the_deprecated_place() {
 }
 
 #[test]
-fn record_sets_follow_the_table() {
+fn records_and_routing_policies_can_be_combined_as_in_the_table() {
     let records = "dnsConfig.dnsRecords";
     let policy = "dnsConfig.routingPolicy";
     let accepted: [DnsConfigInput; 11] = [
@@ -152,60 +152,32 @@ fn members_are_checked() {
     const TTL: &str = "dnsConfig.dnsRecords.1.member.tTL";
     const KIND: &str = "dnsConfig.dnsRecords.1.member.type";
     const THRESHOLD: &str = "healthCheckConfig.failureThreshold";
+    const CUSTOM: &str = "healthCheckCustomConfig.failureThreshold";
+    let without_records = web().with_dns_config(DnsConfigInput::default());
+    let policy = web().with_dns_config(policy);
+    let long = "p".repeat(256);
     let cases = [
-        (CreateServiceRequest::default(), one_violation("name", None, "not be null")),
-        (ttl(None), one_violation(TTL, None, "not be null")),
-        (ttl(Some(-1)), one_violation(TTL, Some("-1"), "have value greater than or equal to 0")),
-        (
-            ttl(Some(1 << 31)),
-            one_violation(TTL, Some("2147483648"), "have value less than or equal to 2147483647"),
-        ),
-        (record(None), one_violation(KIND, None, "not be null")),
-        (
-            record(Some("TXT")),
-            one_violation(KIND, Some("TXT"), "satisfy enum value set: [SRV, A, AAAA, CNAME]"),
-        ),
-        (
-            web().with_dns_config(DnsConfigInput::default()),
-            one_violation("dnsConfig.dnsRecords", None, "not be null"),
-        ),
-        (
-            web().with_dns_config(policy),
-            one_violation(
-                "dnsConfig.routingPolicy",
-                Some("SIMPLE"),
-                "satisfy enum value set: [MULTIVALUE, WEIGHTED]",
-            ),
-        ),
+        (CreateServiceRequest::default(), "name", None, "not be null"),
+        (ttl(None), TTL, None, "not be null"),
+        (ttl(Some(-1)), TTL, Some("-1"), "have value greater than or equal to 0"),
+        (ttl(Some(1 << 31)), TTL, Some("2147483648"), "have value less than or equal to 2147483647"),
+        (record(None), KIND, None, "not be null"),
+        (record(Some("TXT")), KIND, Some("TXT"), "satisfy enum value set: [SRV, A, AAAA, CNAME]"),
+        (without_records, "dnsConfig.dnsRecords", None, "not be null"),
+        (policy, "dnsConfig.routingPolicy", Some("SIMPLE"), "satisfy enum value set: [MULTIVALUE, WEIGHTED]"),
         (
             check("ICMP", None),
-            one_violation(
-                "healthCheckConfig.type",
-                Some("ICMP"),
-                "satisfy enum value set: [HTTP, HTTPS, TCP]",
-            ),
+            "healthCheckConfig.type",
+            Some("ICMP"),
+            "satisfy enum value set: [HTTP, HTTPS, TCP]",
         ),
-        (check("TCP", Some(0)), one_violation(THRESHOLD, Some("0"), "have value greater than or equal to 1")),
-        (check("TCP", Some(11)), one_violation(THRESHOLD, Some("11"), "have value less than or equal to 10")),
-        (
-            custom(11),
-            one_violation(
-                "healthCheckCustomConfig.failureThreshold",
-                Some("11"),
-                "have value less than or equal to 10",
-            ),
-        ),
-        (
-            path(256),
-            one_violation(
-                "healthCheckConfig.resourcePath",
-                Some(&"p".repeat(256)),
-                "have length less than or equal to 255",
-            ),
-        ),
+        (check("TCP", Some(0)), THRESHOLD, Some("0"), "have value greater than or equal to 1"),
+        (check("TCP", Some(11)), THRESHOLD, Some("11"), "have value less than or equal to 10"),
+        (custom(11), CUSTOM, Some("11"), "have value less than or equal to 10"),
+        (path(256), "healthCheckConfig.resourcePath", Some(&*long), "have length less than or equal to 255"),
     ];
-    for (request, expected) in cases {
-        assert_eq!(invalid(create(PRIVATE, request)), expected);
+    for (request, member, value, must) in cases {
+        assert_eq!(invalid(create(PRIVATE, request)), one_violation(member, value, must));
     }
 }
 
@@ -227,7 +199,7 @@ fn names_are_accepted_up_to_the_limits_of_the_pattern() {
 }
 
 #[test]
-fn all_that_is_wrong_is_reported_at_once() {
+fn all_violations_are_reported_at_once() {
     let mut config = dns(&[A, Aaaa]);
     config.dns_records.as_mut().unwrap()[0].ttl = Some(-5);
     config.dns_records.as_mut().unwrap()[1].kind = Some("MX".into());
@@ -242,7 +214,7 @@ fn all_that_is_wrong_is_reported_at_once() {
 }
 
 #[test]
-fn a_taken_name_is_refused_with_what_has_it() {
+fn a_taken_name_is_refused_with_the_service_that_has_it() {
     let engine = Engine::new();
     let namespace = engine.private(PRIVATE);
     let request = dns_service(&namespace, "web", dns(&[A])).with_creator_request_id("token");
@@ -262,14 +234,14 @@ fn a_taken_name_is_refused_with_what_has_it() {
         assert_eq!((service_id, service_arn), (first.id.clone(), first.arn()));
         assert_eq!(creator_request_id, first.creator_request_id);
     }
-    // The same request with its token is answered with the service as it is now.
+    // A replay of the request gets the service as it is now.
     engine.register(&first, "i-1", &[("AWS_INSTANCE_IPV4", "10.0.0.1")]);
     let replayed = engine.api.create_service(request).unwrap();
     assert_eq!((replayed.service, replayed.instance_count), (first, 1));
 }
 
 #[test]
-fn names_are_compared_without_case_only_where_dns_is_available() {
+fn only_dns_namespaces_compare_names_without_case() {
     let engine = Engine::new();
     let (private, http) = (engine.private(PRIVATE), engine.http(HTTP));
     let create = |namespace: &sd_core::model::Namespace, name: &str| {
@@ -284,7 +256,7 @@ fn names_are_compared_without_case_only_where_dns_is_available() {
 }
 
 #[test]
-fn a_service_created_again_has_its_id_again() {
+fn a_service_created_again_has_the_same_id() {
     let engine = Engine::new();
     let (namespace, other) = (engine.private(PRIVATE), engine.private("other.local"));
     let first = engine.dns_service(&namespace, "web", &[A]);
@@ -319,7 +291,7 @@ fn a_service_with_instances_is_in_use() {
 }
 
 #[test]
-fn a_service_is_named_by_its_id_or_an_arn_of_its_own_scope() {
+fn requests_name_a_service_by_id_or_by_an_arn_of_its_scope() {
     let engine = Engine::new();
     let service = engine.http_service(&engine.http(HTTP), "web");
     let arn = service.arn().to_string();

@@ -1,4 +1,4 @@
-//! Waiting for changes: nothing is lost, several are told as one, nobody is woken for nothing.
+//! Subscriptions: no change is missed, several changes are reported as one, and no task is woken without a change.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -13,7 +13,7 @@ use std::{
 use common::{Engine, woken::Woken};
 use sd_core::{Scope, State, Subscription};
 
-/// Asks once: the number of namespaces of the newest state, if there is a newer one.
+/// Polls once: the number of namespaces in the newest state, if it has changed.
 fn poll(subscription: &mut Subscription, waker: &Waker) -> Option<usize> {
     let mut future = pin!(subscription.changed());
     match future.as_mut().poll(&mut Context::from_waker(waker)) {
@@ -27,7 +27,7 @@ fn namespaces(state: &State) -> usize {
 }
 
 #[test]
-fn a_change_wakes_and_is_told_once() {
+fn a_change_wakes_and_is_reported_once() {
     let engine = Engine::new();
     let (woken, waker) = Woken::new();
     engine.http("before");
@@ -39,7 +39,7 @@ fn a_change_wakes_and_is_told_once() {
     assert_eq!(poll(&mut subscription, &waker), None);
 }
 
-/// A waker whose task is broken.
+/// A waker that panics.
 struct Broken;
 
 impl Wake for Broken {
@@ -49,7 +49,7 @@ impl Wake for Broken {
 }
 
 #[test]
-fn a_waker_that_panics_hurts_nobody_else() {
+fn a_waker_that_panics_does_not_affect_others() {
     let engine = Engine::new();
     let (woken, good) = Woken::new();
     let mut subscriptions = [(); 3].map(|()| engine.cloud_map.cloud_map().cell().subscribe());
@@ -65,7 +65,7 @@ fn a_waker_that_panics_hurts_nobody_else() {
 }
 
 #[test]
-fn changes_that_nobody_waited_for_are_told_as_one() {
+fn changes_between_two_waits_are_reported_as_one() {
     let engine = Engine::new();
     let waker = Waker::noop();
     let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
@@ -77,12 +77,12 @@ fn changes_that_nobody_waited_for_are_told_as_one() {
 }
 
 #[test]
-fn dropping_the_future_or_the_subscription_loses_nothing_and_leaves_nothing() {
+fn dropping_a_future_or_a_subscription_loses_no_change_and_leaves_no_waker() {
     let engine = Engine::new();
     let (woken, waker) = Woken::new();
     let cell = engine.cloud_map.cloud_map().cell();
     let (mut kept, mut dropped) = (cell.subscribe(), cell.subscribe());
-    // Each asks twice, and is woken once.
+    // Each task polls twice and is woken once.
     for _ in 0..2 {
         assert_eq!(poll(&mut kept, &waker), None);
         assert_eq!(poll(&mut dropped, &waker), None);
@@ -94,7 +94,7 @@ fn dropping_the_future_or_the_subscription_loses_nothing_and_leaves_nothing() {
 }
 
 #[test]
-fn a_refused_request_wakes_nobody() {
+fn a_refused_request_wakes_no_task() {
     let engine = Engine::new();
     engine.http("one");
     let (woken, waker) = Woken::new();
@@ -112,7 +112,7 @@ fn a_writer_and_a_waiter_never_miss_each_other() {
     let mut subscription = engine.cloud_map.cloud_map().cell().subscribe();
     std::thread::scope(|threads| {
         let waiter = threads.spawn(move || {
-            // A thread that parks until it is woken, like a small runtime.
+            // Park the thread until it is woken, like a small runtime.
             struct Unpark(std::thread::Thread);
             impl Wake for Unpark {
                 fn wake(self: Arc<Self>) {

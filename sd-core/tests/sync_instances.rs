@@ -1,4 +1,4 @@
-//! Hosts: instances in step with what they run, and health that they know.
+//! Hosts: instances in step with their tasks, and health that they set.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -66,7 +66,7 @@ fn none() -> Vec<String> {
 }
 
 #[test]
-fn it_registers_updates_and_deregisters_and_then_has_nothing_to_do() {
+fn a_sync_registers_updates_and_deregisters_and_is_idempotent() {
     let host = Host::new(Timing::instant());
     let tasks = [("t-1", "10.0.0.1"), ("t-2", "10.0.0.2")];
     assert_eq!(host.sync(&tasks), [vec!["t-1".to_owned(), "t-2".to_owned()], none(), none()]);
@@ -83,7 +83,7 @@ fn it_registers_updates_and_deregisters_and_then_has_nothing_to_do() {
 }
 
 #[test]
-fn its_steps_are_operations_like_any_other() {
+fn a_sync_starts_ordinary_operations() {
     let host = Host::new(Timing::instant());
     let sync = |desired: Vec<DesiredInstance>| {
         host.engine.api.sync_service_instances(host.id(), OWNER, desired).unwrap()
@@ -99,7 +99,7 @@ fn its_steps_are_operations_like_any_other() {
 }
 
 #[test]
-fn what_others_have_registered_is_not_touched() {
+fn a_sync_does_not_change_instances_of_others() {
     let host = Host::new(Timing::instant());
     let api = &host.engine.api;
     host.engine.register(&host.service, "by-hand", &[("AWS_INSTANCE_IPV4", "10.0.0.9")]);
@@ -114,7 +114,7 @@ fn what_others_have_registered_is_not_touched() {
 }
 
 #[test]
-fn what_others_change_is_put_right() {
+fn a_sync_reverts_changes_by_others() {
     let host = Host::new(Timing::instant());
     let tasks = [("t-1", "10.0.0.1"), ("t-2", "10.0.0.2")];
     host.sync(&tasks);
@@ -122,12 +122,12 @@ fn what_others_change_is_put_right() {
     host.engine.api.deregister_instance(DeregisterInstanceRequest::new(host.id(), "t-2")).unwrap();
     assert_eq!(host.sync(&tasks)[0], ["t-1", "t-2"]);
     assert_eq!(host.listed()[0].1, "10.0.0.1");
-    // It was the owner's all the time.
+    // The owner did not change.
     assert_eq!(host.sync(&[])[1].len(), 2);
 }
 
 #[test]
-fn what_is_wrong_with_one_does_not_stop_the_others() {
+fn one_refused_instance_does_not_stop_a_sync() {
     let host = Host::new(Timing::instant());
     let refused = |error: &str| format!("t-1: {error}");
     assert_eq!(
@@ -145,12 +145,12 @@ fn what_is_wrong_with_one_does_not_stop_the_others() {
 }
 
 #[test]
-fn what_is_under_way_is_in_step() {
+fn a_sync_counts_operations_under_way_as_done() {
     let host = Host::new(Timing::instant().with_operation(Duration::from_secs(3)));
     let tasks = [("t-1", "10.0.0.1")];
     assert_eq!(host.sync(&tasks)[0], ["t-1"]);
     assert_eq!(host.sync(&tasks), [none(), none(), none()]);
-    // It wants to be something else, or gone, before it is there.
+    // The host changes or removes the instance before its registration has ended.
     assert_eq!(host.sync(&[("t-1", "10.0.0.2")])[2], ["t-1: DuplicateRequest"]);
     assert_eq!(host.sync(&[]), [none(), none(), vec!["t-1: DuplicateRequest".to_owned()]]);
     let others = host.engine.api.sync_service_instances(host.id(), "ecs:other", []).unwrap();
@@ -166,7 +166,7 @@ fn what_is_under_way_is_in_step() {
 }
 
 #[test]
-fn the_service_can_be_given_by_its_arn_and_deleted_when_its_host_is_done() {
+fn a_sync_takes_an_arn_and_an_empty_one_lets_the_service_be_deleted() {
     let host = Host::new(Timing::instant());
     let arn = host.service.arn();
     let sync = |desired: Vec<DesiredInstance>| {
@@ -178,7 +178,7 @@ fn the_service_can_be_given_by_its_arn_and_deleted_when_its_host_is_done() {
 }
 
 #[test]
-fn faults_of_the_api_are_not_for_hosts() {
+fn faults_do_not_apply_to_a_sync() {
     let host = Host::new(Timing::instant());
     let faults = host.engine.cloud_map.cloud_map().faults();
     faults.inject(Fault::throttle(Action::RegisterInstance));
@@ -187,7 +187,7 @@ fn faults_of_the_api_are_not_for_hosts() {
 }
 
 #[test]
-fn health_that_a_host_knows_takes_effect_at_once() {
+fn health_set_by_a_host_takes_effect_at_once() {
     let engine = Engine::timed(Timing::instant().with_custom_health(Duration::from_secs(30)));
     let namespace = engine.http("app");
     let checked = [
@@ -208,14 +208,14 @@ fn health_that_a_host_knows_takes_effect_at_once() {
             engine.api.get_instances_health_status(&request).unwrap().items[0].status
         };
         assert_eq!(status(), HealthStatus::Healthy);
-        // Twice is once.
+        // The second call changes nothing.
         (0..2).for_each(|_| set("i-1", CustomHealthStatus::Unhealthy).unwrap());
         assert_eq!(status(), HealthStatus::Unhealthy);
         set("i-1", CustomHealthStatus::Healthy).unwrap();
         assert_eq!(status(), HealthStatus::Healthy);
         assert_eq!(code(set("i-2", CustomHealthStatus::Healthy)), ErrorCode::InstanceNotFound);
         if service.name.as_str() == "custom" {
-            // A report that waits is dropped.
+            // A pending report is cancelled.
             let request =
                 UpdateInstanceCustomHealthStatusRequest::new(service.id.as_str(), "i-1", "UNHEALTHY");
             engine.api.update_instance_custom_health_status(request).unwrap();
@@ -232,7 +232,7 @@ fn health_that_a_host_knows_takes_effect_at_once() {
 }
 
 #[test]
-fn an_address_that_aws_would_not_take_twice_is_refused_and_starts_no_operation() {
+fn strict_mode_refuses_to_sync_a_shared_address_without_an_operation() {
     let engine = Engine::strict();
     let service = engine.dns_service(&engine.private("app.local"), "web", &[RecordType::A]);
     let operations = || {

@@ -76,7 +76,7 @@ fn tags_are_added_replaced_and_removed() {
 }
 
 #[test]
-fn what_changes_nothing_writes_nothing() {
+fn a_request_that_changes_nothing_writes_nothing() {
     let tagged = Tagged::new();
     for arn in &tagged.arns {
         tagged.tag(arn, &[("a", "b")]).unwrap();
@@ -94,7 +94,7 @@ fn what_changes_nothing_writes_nothing() {
 }
 
 #[test]
-fn tags_of_a_creation_are_there_and_go_with_the_resource() {
+fn tags_given_at_creation_are_deleted_with_the_resource() {
     let tagged = Tagged::new();
     let create = || {
         let request = CreateServiceRequest::new("db").with_namespace_id(tagged.namespace.id.as_str());
@@ -108,7 +108,7 @@ fn tags_of_a_creation_are_there_and_go_with_the_resource() {
     let delete = || DeleteServiceRequest::new(service.id.as_str());
     tagged.engine.api.delete_service(delete()).unwrap();
     assert_eq!(code(tagged.list(&arn)), ErrorCode::ResourceNotFoundException);
-    // It comes back under the same ARN, as it was created.
+    // The service is created again with the same ARN and its original tags.
     assert_eq!(create().arn(), service.arn());
     tagged.assert_tags(&arn, &[("a", "b")]);
 
@@ -193,7 +193,7 @@ fn members_are_checked() {
     let many: Vec<String> = (0..201).map(|i| i.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     tagged.untag(arn, &many[..200]).unwrap();
-    // A list that is too long is quoted in part, and its entries are not looked at.
+    // A list that is too long is quoted in part, and its entries are not checked.
     let at_most = "failed to satisfy constraint: Member must have length less than or equal to 200";
     let keys = invalid(tagged.untag(arn, &many));
     assert!(keys.starts_with("1 validation error detected: Value '[0, 1, 2, "), "{keys}");
@@ -202,7 +202,7 @@ fn members_are_checked() {
     let tags = invalid(tagged.tag(arn, &pairs));
     assert!(tags.starts_with("1 validation error detected: Value '[Tag(key=, value=v), Tag(key="), "{tags}");
     assert!(tags.ends_with(&format!("…' at 'tags' {at_most}")), "{tags}");
-    // Violations are reported first, and all of them.
+    // All violations are reported, before other errors.
     let both = invalid(tagged.tag("", &[("aws:", "v"), ("", "v")]));
     assert!(both.starts_with("2 validation errors detected: "), "{both}");
     tagged.assert_tags(arn, &[]);
@@ -233,7 +233,7 @@ fn a_resource_has_at_most_50_tags() {
 }
 
 #[test]
-fn a_replay_of_a_creation_is_known_whatever_was_tagged_since() {
+fn later_tags_do_not_affect_the_replay_of_a_creation() {
     let engine = Engine::new();
     let tags = || [Tag::new("a", "b")];
     let retag = |arn: &str| {
@@ -255,7 +255,7 @@ fn a_replay_of_a_creation_is_known_whatever_was_tagged_since() {
     retag(&arn(second.operation_id.as_str()));
     assert_eq!(engine.api.create_http_namespace(http()).unwrap(), first);
     assert_eq!(engine.api.create_private_dns_namespace(private()).unwrap(), second);
-    // Asking for the tags as they are now is another request.
+    // A creation with the current tags is another request.
     let now = http().with_tags([Tag::new("c", "d")]);
     assert_eq!(code(engine.api.create_http_namespace(now)), ErrorCode::NamespaceAlreadyExists);
 

@@ -1,4 +1,4 @@
-//! What takes its time, by a clock that moves only when it is told to: operations, and reports of health.
+//! Delayed effects, with a manual clock: operations and reports of health.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -29,7 +29,7 @@ use sd_core::{
     },
 };
 
-/// An engine with AWS's timing, a namespace `app` and a service `web` with a custom check.
+/// An engine with the timing of AWS, a namespace `app` and a service `web` with a custom check.
 struct Timed {
     engine: Engine,
     namespace: Arc<Namespace>,
@@ -139,7 +139,7 @@ fn one_operation_at_a_time_changes_an_instance() {
 }
 
 #[test]
-fn a_request_that_is_sent_again_meanwhile_gets_the_same_operation() {
+fn a_request_repeated_while_under_way_gets_the_same_operation() {
     let timed = Timed::new();
     let request = registration(&timed.service, "i-1", &[]).with_creator_request_id("token");
     let first = timed.engine.api.register_instance(request.clone()).unwrap();
@@ -152,7 +152,7 @@ fn a_request_that_is_sent_again_meanwhile_gets_the_same_operation() {
 }
 
 #[test]
-fn one_namespace_of_a_name_is_created_at_a_time() {
+fn only_one_namespace_with_a_name_is_created_at_a_time() {
     let timed = Timed::new();
     let api = &timed.engine.api;
     let first = api
@@ -164,7 +164,7 @@ fn one_namespace_of_a_name_is_created_at_a_time() {
         first.operation_id
     );
     assert_eq!(error.to_string(), expected);
-    // With the root's dot it is the same zone.
+    // A final dot makes no difference.
     let rooted = CreatePrivateDnsNamespaceRequest::new("app.local.", "vpc-1");
     assert_eq!(api.create_private_dns_namespace(rooted).unwrap_err().to_string(), expected);
     assert_eq!(api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(), 1);
@@ -174,7 +174,7 @@ fn one_namespace_of_a_name_is_created_at_a_time() {
 }
 
 #[test]
-fn an_operation_that_fails_says_why_when_it_has_failed() {
+fn a_failed_operation_has_an_error_only_when_it_has_ended() {
     let timed = Timed::new();
     let api = &timed.engine.api;
     let create =
@@ -192,7 +192,7 @@ fn an_operation_that_fails_says_why_when_it_has_failed() {
 }
 
 #[test]
-fn what_operations_are_under_way_on_is_in_use() {
+fn a_resource_with_operations_under_way_is_in_use() {
     let timed = Timed::new();
     timed.register("i-1", &[]).unwrap();
     assert_eq!(code(timed.delete_service()), ErrorCode::ResourceInUse, "a registration is under way");
@@ -215,7 +215,7 @@ fn what_operations_are_under_way_on_is_in_use() {
 }
 
 #[test]
-fn operations_are_listed_by_their_filters() {
+fn listed_operations_match_all_filters() {
     let timed = Timed::new();
     let created = timed.operations(vec![]);
     let registered = timed.register("i-1", &[]).unwrap();
@@ -278,7 +278,7 @@ fn filters_of_operations_are_checked() {
 }
 
 #[test]
-fn operations_are_walked_page_by_page_while_they_end() {
+fn pages_have_every_operation_once_while_operations_end() {
     let timed = Timed::new();
     let mut expected = timed.operations(vec![]);
     expected.extend((0..5).map(|i| timed.register(&format!("i-{i}"), &[]).unwrap()));
@@ -287,7 +287,7 @@ fn operations_are_walked_page_by_page_while_they_end() {
     loop {
         let page = timed.engine.api.list_operations(&request).unwrap();
         walked.extend(page.items.iter().map(|operation| operation.id.to_string()));
-        // Half-way all of them end.
+        // All operations end between two pages.
         timed.wait(1000);
         let Some(token) = page.next_token else { break };
         request = request.with_next_token(token);
@@ -296,7 +296,7 @@ fn operations_are_walked_page_by_page_while_they_end() {
 }
 
 #[test]
-fn operations_of_a_namespace_that_is_gone_are_not_listed_but_told() {
+fn operations_of_a_deleted_namespace_are_not_listed_but_can_be_read() {
     let timed = Timed::new();
     timed.delete_service().unwrap();
     let request = DeleteNamespaceRequest::new(timed.namespace.id.as_str());
@@ -315,7 +315,7 @@ fn a_report_of_health_takes_effect_after_thirty_seconds() {
     assert_eq!(timed.health("i-1"), HealthStatus::Healthy);
     timed.report("i-1", "UNHEALTHY").unwrap();
     timed.wait(10_000);
-    // The same again neither restarts nor shortens the wait.
+    // The same report again neither restarts nor shortens the wait.
     timed.report("i-1", "UNHEALTHY").unwrap();
     timed.wait(19_999);
     assert_eq!(timed.health("i-1"), HealthStatus::Healthy);
@@ -324,14 +324,14 @@ fn a_report_of_health_takes_effect_after_thirty_seconds() {
     assert!(timed.found().is_empty());
     timed.report("i-1", "HEALTHY").unwrap();
     timed.wait(10_000);
-    // The opposite report in time cancels.
+    // The opposite report cancels the first one.
     timed.report("i-1", "UNHEALTHY").unwrap();
     timed.wait(60_000);
     assert_eq!(timed.health("i-1"), HealthStatus::Unhealthy);
 }
 
 #[test]
-fn health_changes_touch_no_revision_of_instances() {
+fn health_changes_do_not_change_the_instances_revision() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
@@ -347,7 +347,7 @@ fn health_changes_touch_no_revision_of_instances() {
 }
 
 #[test]
-fn what_is_reported_during_a_registration_is_not_lost() {
+fn a_report_during_a_registration_is_not_lost() {
     let timed = Timed::new();
     timed.register("i-1", &[]).unwrap();
     timed.wait(3000);
@@ -360,7 +360,7 @@ fn what_is_reported_during_a_registration_is_not_lost() {
 }
 
 #[test]
-fn reports_and_questions_of_health_are_checked() {
+fn the_members_of_health_requests_are_checked() {
     let timed = Timed::new();
     assert_eq!(code(timed.report("i-1", "HEALTHY")), ErrorCode::InstanceNotFound);
     let expected = one_violation("status", Some("UNKNOWN"), "satisfy enum value set: [HEALTHY, UNHEALTHY]");
@@ -381,7 +381,7 @@ fn reports_and_questions_of_health_are_checked() {
 }
 
 #[test]
-fn health_is_told_page_by_page() {
+fn health_statuses_are_paged() {
     let timed = Timed::new();
     for id in ["c", "a", "b"] {
         timed.register(id, &[]).unwrap();
@@ -400,7 +400,7 @@ fn health_is_told_page_by_page() {
     assert_eq!((ids(&page.items), page.next_token), (vec!["b".to_owned()], None));
 }
 
-/// Notes the kinds of the changes that it is told.
+/// An observer that notes the kinds of changes.
 #[derive(Debug, Default)]
 struct Noted(Mutex<Vec<String>>);
 
@@ -416,7 +416,7 @@ impl Observer for Noted {
 }
 
 #[test]
-fn observers_are_told_what_happens_by_itself() {
+fn observers_are_told_of_delayed_effects() {
     let timed = Timed::new();
     let noted = Arc::new(Noted::default());
     let cell = timed.engine.cloud_map.cloud_map().cell();
@@ -427,7 +427,7 @@ fn observers_are_told_what_happens_by_itself() {
     timed.found();
     timed.report("i-1", "UNHEALTHY").unwrap();
     timed.wait(30_000);
-    // Nobody asks: a timer would bring the cell to the moment.
+    // No request advances the cell, so this does, like a timer.
     assert_eq!(cell.next_deadline(), Some(Clock::now(&timed.engine.clock)));
     cell.advance(Clock::now(&timed.engine.clock));
     assert_eq!(*noted.0.lock().unwrap(), ["BeginOperation", "PutInstance", "PutHealth", "PutHealth"]);
@@ -436,7 +436,7 @@ fn observers_are_told_what_happens_by_itself() {
     assert!(changes.poll_changed(&mut context).is_ready());
 }
 
-/// A clock that moves on whenever it is asked.
+/// A clock that advances by 1 ms at every reading.
 #[derive(Debug, Default)]
 struct Ticking(AtomicU64);
 
@@ -447,7 +447,7 @@ impl Clock for Ticking {
 }
 
 #[test]
-fn an_operation_that_is_said_to_have_succeeded_is_in_the_published_state() {
+fn the_effect_of_a_successful_operation_is_published() {
     for millis in 1..8 {
         let timing = Timing::instant().with_operation(Duration::from_millis(millis));
         let cloud_map = SyncCloudMap::with(MemoryRegistry::new(), |builder| {
@@ -457,14 +457,14 @@ fn an_operation_that_is_said_to_have_succeeded_is_in_the_published_state() {
         let started = api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
         let get = GetOperationRequest::new(started.operation_id.as_str());
         while api.get_operation(&get).unwrap().status != OperationStatus::Success {}
-        // As an observer sees it, which asks nobody for the time.
+        // Load the published state, as an observer sees it, without advancing it.
         let state = cloud_map.cloud_map().cell().load();
         assert!(state.scope(&Scope::default()).namespace_by_http_name("app").is_some(), "{millis} ms");
     }
 }
 
 #[test]
-fn time_is_kept_for_those_who_do_not_ask() {
+fn keep_time_publishes_delayed_effects_without_requests() {
     let timed = Timed::new();
     let cell = timed.engine.cloud_map.cloud_map().cell();
     let instances = || {
@@ -488,13 +488,13 @@ fn time_is_kept_for_those_who_do_not_ask() {
     assert_eq!(turn(0), [0; 0], "nothing is due");
     let another = CreateServiceRequest::new("another").with_namespace_id(timed.namespace.id.as_str());
     timed.engine.service(another);
-    assert_eq!(turn(0), [0; 0], "nor is it after that");
+    assert_eq!(turn(0), [0; 0], "still nothing is due");
     timed.register("i-1", &[]).unwrap();
     assert_eq!(turn(1), [3]);
     timed.wait(1000);
     assert_eq!(turn(2), [0; 0]);
     timed.register("i-2", &[]).unwrap();
-    assert_eq!(turn(2), [0; 0], "what is due later brings nothing nearer");
+    assert_eq!(turn(2), [0; 0], "a later effect does not change the next deadline");
     assert_eq!(instances(), (0, 0));
     timed.wait(2000);
     assert_eq!(turn(3), [1]);
@@ -504,7 +504,7 @@ fn time_is_kept_for_those_who_do_not_ask() {
     assert_eq!(turn(4), [29]);
     assert_eq!(instances(), (2, 2));
     timed.register("i-3", &[]).unwrap();
-    assert_eq!(turn(5), [3], "it is nearer");
+    assert_eq!(turn(5), [3], "the next deadline is earlier");
     timed.wait(29_000);
     assert_eq!(turn(6), [0; 0]);
     assert_eq!(instances(), (3, 2));

@@ -41,7 +41,7 @@ fn description(engine: &Engine, namespace: &Namespace) -> Option<String> {
     found(engine, namespace).description.as_deref().map(str::to_owned)
 }
 
-/// Whether a namespace is as it was, but for its description and what an update writes of itself.
+/// Whether two versions of a namespace differ only in the description and the record of the update.
 fn is_otherwise_the_same(before: &Namespace, after: &Namespace) -> bool {
     let mut after = after.clone();
     after.updater_request_id.clone_from(&before.updater_request_id);
@@ -51,7 +51,7 @@ fn is_otherwise_the_same(before: &Namespace, after: &Namespace) -> bool {
 }
 
 #[test]
-fn what_is_given_changes_and_the_rest_stays() {
+fn an_update_changes_only_the_given_members() {
     let engine = Engine::new();
     let (api, ok) = (&engine.api, |started: OperationStarted| {
         let operation = engine.operation(started.operation_id.as_str());
@@ -67,7 +67,7 @@ fn what_is_given_changes_and_the_rest_stays() {
     let after = found(&engine, &plain);
     assert_eq!(after.description.as_deref(), Some("new"));
     assert!(is_otherwise_the_same(&plain, &after));
-    // By its ARN, and cleared.
+    // The ARN names the namespace too, and an empty description clears it.
     ok(api.update_http_namespace(http(plain.arn().as_str(), "")).unwrap());
     assert_eq!(description(&engine, &plain), None);
 
@@ -108,7 +108,7 @@ fn the_zone_answers_with_the_new_soa_ttl() {
 }
 
 #[test]
-fn an_update_is_for_its_type_of_namespace() {
+fn an_update_for_another_type_of_namespace_is_refused() {
     let engine = Engine::new();
     let (plain, zone, public) = (engine.http("app"), engine.private("app.local"), engine.public("a.b"));
     for other in [&zone, &public] {
@@ -190,7 +190,7 @@ fn members_of_an_update_are_checked() {
 }
 
 #[test]
-fn a_repeated_update_with_its_token_is_answered_like_the_first() {
+fn a_replayed_update_gets_the_first_operation() {
     for timing in [Timing::instant(), Timing::aws()] {
         let engine = Engine::timed(timing);
         let pass = || engine.clock.advance(timing.operation());
@@ -205,7 +205,7 @@ fn a_repeated_update_with_its_token_is_answered_like_the_first() {
         pass();
         assert_eq!(update(request()), first);
         assert_eq!(description(&engine, namespace).as_deref(), Some("new"));
-        // The same token for something else is another request, and so is one without a token.
+        // The same token with other members is another request, and so is a request without a token.
         let other = http(namespace.id.as_str(), "other").with_updater_request_id("token");
         assert_ne!(update(other), first);
         pass();
@@ -217,7 +217,7 @@ fn a_repeated_update_with_its_token_is_answered_like_the_first() {
 }
 
 #[test]
-fn a_creation_that_is_repeated_after_an_update_creates_nothing() {
+fn a_creation_replayed_after_an_update_creates_nothing() {
     let engine = Engine::new();
     let api = &engine.api;
     let request = CreatePublicDnsNamespaceRequest::new("example.com").with_creator_request_id("token");
@@ -238,7 +238,7 @@ fn one_operation_at_a_time_changes_a_namespace() {
     let created = engine.api.create_private_dns_namespace(create).unwrap().operation_id;
     let operation = engine.operation(created.as_str());
     let id = operation.targets.iter().next().unwrap().1;
-    // It is not there before its creation has ended.
+    // The namespace does not exist before its creation has ended.
     let early = engine.api.update_private_dns_namespace(private(id, "early"));
     assert_eq!(code(early), ErrorCode::NamespaceNotFound);
     pass();
@@ -265,7 +265,7 @@ fn one_operation_at_a_time_changes_a_namespace() {
 }
 
 #[test]
-fn services_come_and_go_while_a_namespace_is_updated() {
+fn services_can_be_created_and_deleted_while_a_namespace_is_updated() {
     let engine = Engine::timed(Timing::aws());
     let pass = || engine.clock.advance(Timing::aws().operation());
     let create = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
@@ -278,7 +278,7 @@ fn services_come_and_go_while_a_namespace_is_updated() {
     pass();
     let after = engine.api.get_namespace(&GetNamespaceRequest::new(namespace.id.as_str())).unwrap();
     assert_eq!((after.service_count, after.namespace.description.as_deref()), (1, Some("new")));
-    // While a namespace is deleted it takes none.
+    // A namespace that is being deleted accepts no new services.
     let empty = CreateHttpNamespaceRequest::new("empty");
     let operation = engine.api.create_http_namespace(empty).unwrap().operation_id;
     pass();

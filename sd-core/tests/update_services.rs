@@ -1,4 +1,4 @@
-//! Updating services, and what that does to their instances and records.
+//! Updating services, and the effect on their instances and records.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -54,7 +54,7 @@ fn health(engine: &Engine, service: &Service) -> BTreeMap<String, HealthStatus> 
     page.items.iter().map(|item| (item.instance.id.to_string(), item.status)).collect()
 }
 
-/// The TTL that a name's records of a type have, or that there are none.
+/// The TTL of a name's records of a type, or `None` if there are none.
 fn ttl(engine: &Engine, name: &str, kind: RecordType) -> Result<u32, &'static str> {
     let name = DnsName::parse(name).unwrap();
     match engine.cloud_map.cloud_map().resolve(&View::default(), &name, kind) {
@@ -65,7 +65,7 @@ fn ttl(engine: &Engine, name: &str, kind: RecordType) -> Result<u32, &'static st
     }
 }
 
-/// A service `web` of the private namespace `app.local` with these records, and an instance `i-1`.
+/// A service `web` with these records and the instance `i-1`, in the private namespace `app.local`.
 fn filled(types: &[RecordType]) -> (Engine, Arc<Service>) {
     let engine = Engine::new();
     let namespace = engine.private("app.local");
@@ -75,7 +75,7 @@ fn filled(types: &[RecordType]) -> (Engine, Arc<Service>) {
 }
 
 #[test]
-fn ttls_change_and_the_records_of_instances_follow() {
+fn an_update_changes_the_ttls_of_records() {
     let (engine, service) = filled(&[Srv, A]);
     let operation = update(&engine, &service, records(&[(A, 5), (Srv, 7)]).with_description("new")).unwrap();
     let operation = engine.operation(&operation);
@@ -102,13 +102,13 @@ fn records_that_are_left_out_are_deleted() {
     update(&engine, &service, records(&[(A, 60)])).unwrap();
     assert_eq!(ttl(&engine, "web.app.local", A), Ok(60));
     assert_eq!(ttl(&engine, "web.app.local", Aaaa), Err("no data"));
-    // What is deleted cannot be added again.
+    // Deleted records cannot be added again.
     assert_eq!(
         invalid(update(&engine, &service, records(&[(A, 60), (Aaaa, 60)]))),
         "The record types in the request must be the same as those present in the existing service. Records in the existing \
          service are [A], but the records in the request are [A, AAAA]. The record types of a service cannot be changed."
     );
-    // Without a DnsConfig there are none at all, and instances are found by the API only.
+    // Without a DnsConfig all records are deleted, and only the API finds instances.
     update(&engine, &service, change().with_description("api only")).unwrap();
     assert_eq!(found(&engine, &service).kind, ServiceKind::Http);
     assert_eq!(ttl(&engine, "web.app.local", A), Err("no name"));
@@ -121,7 +121,7 @@ fn records_that_are_left_out_are_deleted() {
 }
 
 #[test]
-fn the_description_stays_changes_or_is_cleared() {
+fn an_update_keeps_changes_or_clears_the_description() {
     let (engine, service) = filled(&[A]);
     let describe = |change: ServiceChange| {
         update(&engine, &service, change).unwrap();
@@ -136,7 +136,7 @@ fn the_description_stays_changes_or_is_cleared() {
 }
 
 #[test]
-fn rules_of_records_hold_for_what_remains() {
+fn the_remaining_records_must_follow_the_rules() {
     let (engine, service) = filled(&[A, Aaaa]);
     const RECORDS: &str = "service.dnsConfig.dnsRecords";
     assert_eq!(ruled(update(&engine, &service, records(&[]))), RECORDS);
@@ -162,7 +162,7 @@ fn services_of_http_namespaces_cannot_be_updated() {
     assert_eq!(invalid(refused), "A service in an HTTP namespace can't be updated.");
     assert_eq!(ruled(update(&engine, &service, records(&[(A, 1)]))), "id");
     assert_eq!(found(&engine, &service), service);
-    // One of type HTTP in a DNS namespace can.
+    // A service of type HTTP in a DNS namespace can be updated.
     let zone = engine.private("app.local");
     let service = engine.http_service(&zone, "web");
     update(&engine, &service, change().with_description("new")).unwrap();
@@ -172,7 +172,7 @@ fn services_of_http_namespaces_cannot_be_updated() {
 }
 
 #[test]
-fn a_health_check_comes_changes_and_goes_and_health_follows() {
+fn an_update_adds_changes_and_deletes_a_route_53_check() {
     let engine = Engine::strict();
     let namespace = engine.public("example.com");
     let service = engine.dns_service(&namespace, "web", &[A]);
@@ -212,7 +212,7 @@ fn a_health_check_comes_changes_and_goes_and_health_follows() {
 }
 
 #[test]
-fn a_custom_check_stays_and_takes_no_other_beside_it() {
+fn an_update_keeps_a_custom_check_and_refuses_another() {
     let engine = Engine::new();
     let namespace = engine.private("app.local");
     let request = dns_service(&namespace, "web", dns(&[A])).with_health_check_custom_config(custom_check());
@@ -227,7 +227,7 @@ fn a_custom_check_stays_and_takes_no_other_beside_it() {
 }
 
 #[test]
-fn a_check_in_a_private_namespace_depends_on_the_mode() {
+fn only_lenient_mode_allows_a_route_53_check_in_a_private_namespace() {
     let check = || records(&[(A, 60)]).with_health_check_config(route53_check("HTTP", None, None));
     for (engine, accepted) in [(Engine::new(), true), (Engine::strict(), false)] {
         let namespace = engine.private("app.local");
@@ -319,7 +319,7 @@ fn one_update_at_a_time_changes_a_service() {
 }
 
 #[test]
-fn a_service_that_is_updated_is_in_use() {
+fn a_service_under_update_is_in_use() {
     let (engine, service) = timed();
     let deregister = DeregisterInstanceRequest::new(service.id.as_str(), "i-1");
     engine.api.deregister_instance(deregister).unwrap();
@@ -332,10 +332,10 @@ fn a_service_that_is_updated_is_in_use() {
 }
 
 #[test]
-fn instances_that_are_registered_meanwhile_are_checked_like_the_others() {
+fn instances_registered_during_an_update_get_its_health_check() {
     let (engine, service) = timed();
     let register = |id: &str| engine.api.register_instance(registration(&service, id, &ADDRESSES)).unwrap();
-    // One begins before the update and ends after it, one the other way round.
+    // One registration ends after the update, and one ends before it.
     update(&engine, &service, checked()).unwrap();
     engine.clock.advance(std::time::Duration::from_millis(1));
     register("i-2");

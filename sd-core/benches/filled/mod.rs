@@ -1,4 +1,4 @@
-//! What the benches share.
+//! Shared by the benches.
 
 #![allow(dead_code, reason = "each bench uses another part")]
 
@@ -18,7 +18,7 @@ use sd_core::{
 };
 use sd_dns::NameTable;
 
-/// A service `web.app.local` with so many instances of four attributes each.
+/// A service `web.app.local` with a number of instances of four attributes each.
 pub(crate) struct Filled {
     pub(crate) cloud_map: SyncCloudMap,
     pub(crate) api: SyncScopedCloudMap,
@@ -51,7 +51,7 @@ impl Filled {
         filled
     }
 
-    /// The registration of an instance that is not there yet.
+    /// A request that registers a new instance.
     pub(crate) fn request(&self) -> RegisterInstanceRequest {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let [_, a, b, c] = u32::try_from(n).unwrap().to_be_bytes();

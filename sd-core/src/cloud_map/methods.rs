@@ -26,7 +26,7 @@ use crate::{
     },
     model::{Operation, Tags, action::Action},
     ops::{
-        custom_health, discovery, instances, namespaces, operations, service_attributes, services, tags,
+        discovery, instance_health, instances, namespaces, operations, service_attributes, services, tags,
         update_namespace, update_service,
     },
 };

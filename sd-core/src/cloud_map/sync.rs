@@ -12,7 +12,7 @@ use crate::{
         request::{DeregisterInstanceRequest, RegisterInstanceRequest},
     },
     model::{CustomHealthStatus, OperationId},
-    ops::{Plan, WriteContext, custom_health, find_service, sync},
+    ops::{Plan, WriteContext, find_service, instance_health, sync},
 };
 
 /// An instance that a host wants to be registered.
@@ -170,7 +170,7 @@ impl ScopedCloudMap {
         instance: &str,
         status: CustomHealthStatus,
     ) -> Result<(), Error> {
-        self.planned(|context| custom_health::set((service, instance), status, context)).await
+        self.planned(|context| instance_health::set((service, instance), status, context)).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why an answer is what it is: for those who miss an instance in it, or have one too many.
+//! Explanations of answers: why an answer has an instance or lacks it.
 
 use std::{fmt, sync::Arc};
 
@@ -8,54 +8,53 @@ use crate::{
     state::{InstanceEntry, ServiceEntry, State},
 };
 
-/// Why a discovery, or a DNS question, is answered as it is. [`Display`](fmt::Display) writes it for people.
+/// Explains the answer to a discovery or a DNS question. [`Display`](fmt::Display) writes it for people.
 ///
-/// It says what an answer is drawn from; what is drawn is left to chance.
+/// It names the instances that an answer is drawn from. The draw itself is random.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// How it ends.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The namespace that answers.
+    /// The namespace that answers; `None` if there is none.
     pub namespace: Option<Arc<Namespace>>,
-    /// The instances that were looked at.
+    /// The instances that were considered.
     pub candidates: Vec<Candidate>,
-    /// The most instances, or records, of an answer.
+    /// The most instances or records of an answer.
     pub limit: usize,
-    /// Services of the namespace that DNS does not know, since their names cannot be names there, and why. Only of DNS
-    /// questions.
+    /// The services of the namespace whose names are not valid DNS names, with the error. Empty for a discovery.
     pub nameless: Vec<(ServiceId, DnsNameError)>,
 }
 
-/// How a question ends.
+/// The outcome of a discovery or a DNS question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// With what is eligible, if anything is.
+    /// Answered with the eligible instances, if there are any.
     Answered,
-    /// With a CNAME record, at whose target the question goes on.
+    /// Answered with a CNAME record; the question continues at its target.
     AnsweredByCname,
-    /// A discovery: the namespace has no service of this name, which is found empty.
+    /// A discovery: the namespace has no service of this name, so the answer is empty.
     NoService,
-    /// A DNS question: no zone that is seen has the name (REFUSED).
+    /// A DNS question: the name is in no zone of the view (REFUSED).
     NoZone,
-    /// A DNS question: there is no such name, and none below it (NXDOMAIN).
+    /// A DNS question: neither the name nor any name below it exists (NXDOMAIN).
     NoName,
     /// A DNS question: the name has no records of this type (NODATA).
     NoType,
 }
 
-/// An instance that was looked at.
+/// An instance that was considered for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// Its service.
+    /// The service.
     pub service: ServiceId,
-    /// Its id.
+    /// The instance's id.
     pub instance: InstanceId,
-    /// Its health.
+    /// The status in effect.
     pub health: HealthStatus,
-    /// Why it cannot be in the answer. Otherwise it is eligible.
+    /// Why it cannot be in the answer; `None` if it is eligible.
     pub left_out: Option<LeftOut>,
 }
 
@@ -63,17 +62,17 @@ pub struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeftOut {
-    /// Its health is not what is asked for, or it is not healthy and others are.
+    /// Its health does not match the filter, or it is unhealthy and others are healthy.
     Health,
-    /// It lacks some of the query parameters.
+    /// It lacks a query parameter.
     QueryParameters,
-    /// It lacks some of the optional parameters, which others have.
+    /// It lacks an optional parameter, and others have them all.
     OptionalParameters,
     /// Its service has no records of the type.
     NotConfigured(RecordType),
-    /// It lacks the attribute that a record of the type needs.
+    /// It lacks this attribute, which a record of the type needs.
     NoAttribute(&'static str),
-    /// A record would need its name, which cannot be one in DNS.
+    /// Its id is not valid in a DNS name, which the record needs.
     NoDnsName(DnsNameError),
 }
 
@@ -99,7 +98,7 @@ impl Candidate {
     }
 }
 
-/// Explains what [`resolve`](crate::dns::records::resolve) answers.
+/// Explains the answer of [`resolve`](crate::dns::records::resolve).
 pub(crate) fn explain(state: &State, view: &View, name: &DnsName, kind: RecordType) -> Explanation {
     let Some((scope, entry, _)) = zone_of(state, view, name) else {
         return Explanation::new(Outcome::NoZone, 0);
@@ -170,7 +169,7 @@ fn without_record(
     let is_configured = if at_service {
         service.dns_config().is_some_and(|config| config.ttl(kind).is_some())
     } else {
-        // At its own name it has its addresses, and nothing else.
+        // An instance's own name has only address records.
         matches!(kind, RecordType::A | RecordType::Aaaa)
     };
     if !is_configured {
@@ -228,11 +227,11 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Health => f.write_str("because of its health"),
-            Self::QueryParameters => f.write_str("since it lacks query parameters"),
-            Self::OptionalParameters => f.write_str("since it lacks optional parameters, which others have"),
-            Self::NotConfigured(kind) => write!(f, "since its service has no {} records", kind.as_str()),
-            Self::NoAttribute(key) => write!(f, "since it has no {key}"),
-            Self::NoDnsName(error) => write!(f, "since its id cannot be a name in DNS: {error}"),
+            Self::QueryParameters => f.write_str("because it lacks query parameters"),
+            Self::OptionalParameters => f.write_str("because it lacks optional parameters that others have"),
+            Self::NotConfigured(kind) => write!(f, "because its service has no {} records", kind.as_str()),
+            Self::NoAttribute(key) => write!(f, "because it has no {key}"),
+            Self::NoDnsName(error) => write!(f, "because its id is not valid in DNS: {error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What DNS answers, and why.
+//! DNS records, the answers made of them, and explanations of answers.
 
 pub mod explanation;
 pub mod records;

@@ -1,7 +1,7 @@
-//! DNS record synthesis: which records an instance gives, which of them an answer has, and what a question is answered.
+//! DNS record synthesis: the records of an instance, the choice among them, and the answer to a question.
 //!
-//! The sources are "DnsRecord", "DnsConfig" and "RegisterInstance" in the API Reference, and the Developer Guide's
-//! chapter on DNS configuration; of names that do not exist, RFC 1034 and RFC 2308.
+//! Sources: "DnsRecord", "DnsConfig" and "RegisterInstance" in the API Reference, and the Developer Guide's chapter on DNS
+//! configuration; for names that do not exist, RFC 1034 and RFC 2308.
 
 use std::{
     cmp::Ordering,
@@ -18,24 +18,24 @@ use crate::{
     state::{InstanceEntry, NamespaceEntry, ScopeState, ServiceEntry, State},
 };
 
-/// The most records that a multivalue answer has.
+/// The most records of a multivalue answer.
 pub const MULTIVALUE_LIMIT: usize = 8;
 
 /// Priority and weight of every SRV record.
 pub const SRV_PRIORITY_AND_WEIGHT: u16 = 1;
 
-/// The most CNAME records that are followed from one to the next.
+/// The most CNAME records in a chain that an answer follows.
 pub const CNAME_LIMIT: usize = 8;
 
 /// A record of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// The name that it stands at.
+    /// The owner name.
     pub owner: DnsName,
-    /// In seconds.
+    /// The TTL in seconds.
     pub ttl: u32,
-    /// Type and data.
+    /// The type and data.
     pub data: RecordData,
 }
 
@@ -47,27 +47,27 @@ pub enum RecordData {
     A(Ipv4Addr),
     /// An IPv6 address.
     Aaaa(Ipv6Addr),
-    /// Another name.
+    /// A canonical name.
     Cname(DnsName),
     /// A host and a port. Priority and weight are always 1.
     Srv {
-        /// 1–65535
+        /// The port, 1–65535.
         port: u16,
-        /// The instance's own name, at which its addresses stand.
+        /// The instance's own name, which owns its address records.
         target: DnsName,
     },
-    /// What a name elsewhere has of a type, under the record's own name: an alias record of Route 53. Which addresses
-    /// these are is not known here, nor is their TTL, which counts instead of the record's.
+    /// An alias record of Route 53: it answers with the records of another name, under its own name. The addresses and their
+    /// TTL, which replaces the record's, are not known here.
     Alias {
         /// A or AAAA.
         kind: RecordType,
-        /// The name elsewhere, that of a load balancer.
+        /// The name of a load balancer.
         target: DnsName,
     },
 }
 
 impl RecordData {
-    /// The type.
+    /// The record type.
     #[must_use]
     pub fn record_type(&self) -> RecordType {
         match self {
@@ -80,8 +80,8 @@ impl RecordData {
     }
 }
 
-/// The name that the records of a service stand at: `service.namespace`, or the namespace's own for the service `.`.
-/// `None` where DNS has no part in it.
+/// The owner name of a service's records: `service.namespace`, or the namespace's own name for the service `.`. `None` if
+/// DNS does not find the service; an error if the name is not a valid DNS name.
 #[must_use]
 pub fn service_name(service: &Service, namespace: &Namespace) -> Option<Result<DnsName, DnsNameError>> {
     service.dns_config()?;
@@ -93,16 +93,16 @@ pub fn service_name(service: &Service, namespace: &Namespace) -> Option<Result<D
         ServiceName::APEX => Ok(zone.clone()),
         name => zone.prefixed(name),
     };
-    // The name follows from two values; what is kept is for the one zone that a service is in.
+    // The cache holds the name for one zone: normally that of the service's namespace.
     let (of, kept) = service.dns_name.get(|| (zone.clone(), name()));
     Some(if *of == zone { kept.clone() } else { name() })
 }
 
-/// The records that an instance gives; none where DNS has no part in it or cannot carry a name.
+/// The records of an instance; none if DNS does not find its service, or a name is not a valid DNS name.
 ///
 /// | configured | name | data |
 /// |---|---|---|
-/// | A, AAAA | the service's | the address of the family; with `AWS_ALIAS_DNS_NAME` an alias of that |
+/// | A, AAAA | the service's | the address of the family, or an alias of `AWS_ALIAS_DNS_NAME` |
 /// | CNAME | the service's | `AWS_INSTANCE_CNAME` |
 /// | SRV | the service's | the port, and the instance's name |
 /// | SRV | the instance's name below the service's | each address |
@@ -119,7 +119,7 @@ pub fn records_of(instance: &Instance, service: &Service, namespace: &Namespace)
             RecordType::Aaaa => alias(endpoint, spec.kind).or(endpoint.ipv6.map(RecordData::Aaaa)),
             RecordType::Cname => endpoint.cname.clone().map(RecordData::Cname),
             RecordType::Srv => {
-                // An instance whose name cannot be a DNS name has no SRV record, which would point nowhere.
+                // Without a valid DNS name for the instance, an SRV record would have no target.
                 let (Some(port), Ok(target)) = (endpoint.port, owner.prefixed(instance.id.as_str())) else {
                     continue;
                 };
@@ -143,15 +143,15 @@ fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = RecordData> {
     ipv4.into_iter().chain(endpoint.ipv6.map(RecordData::Aaaa))
 }
 
-/// Which candidates an answer is drawn from, and how many it has at most.
+/// The candidates that an answer is drawn from, and the limit of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Selection {
-    /// The candidates.
+    /// The set of candidates.
     pub pool: Pool,
-    /// How many of them there are.
+    /// The number of candidates.
     pub candidates: u32,
-    /// The most different records of an answer.
+    /// The most records of an answer; equal records count once.
     pub limit: usize,
 }
 
@@ -159,13 +159,13 @@ pub struct Selection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "an answer is drawn from one of two")]
 pub enum Pool {
-    /// The healthy ones.
+    /// The healthy candidates.
     Healthy,
-    /// All of them, since none is healthy.
+    /// All candidates, because none is healthy.
     All,
 }
 
-/// Decides what an answer is drawn from: healthy candidates, or all of them if none is healthy (fail-open).
+/// Chooses the candidates of an answer: the healthy ones, or all if none is healthy (fail-open).
 #[must_use]
 pub fn select(policy: RoutingPolicy, healthy: usize, all: usize) -> Selection {
     let (pool, candidates) = if healthy > 0 { (Pool::Healthy, healthy) } else { (Pool::All, all) };
@@ -176,8 +176,8 @@ pub fn select(policy: RoutingPolicy, healthy: usize, all: usize) -> Selection {
     Selection { pool, candidates: u32::try_from(candidates).unwrap_or(u32::MAX), limit }
 }
 
-/// Whether the records of an instance of the service count as healthy. Those that are aliases always do where Route 53
-/// checks: its check is not associated with them (API Reference, RegisterInstance).
+/// Whether the records of an instance of the service count as healthy. In a service with a Route 53 health check, aliases
+/// always do: the check is not associated with them (API Reference, RegisterInstance).
 #[must_use]
 pub fn is_routable(entry: &InstanceEntry, service: &Service) -> bool {
     let is_unattached = || {
@@ -187,30 +187,30 @@ pub fn is_routable(entry: &InstanceEntry, service: &Service) -> bool {
 }
 
 impl Selection {
-    /// Whether the records of this instance of the service, which is a candidate, are in the pool.
+    /// Whether the pool has the records of this candidate, an instance of the service.
     pub(crate) fn has(&self, entry: &InstanceEntry, service: &Service) -> bool {
         self.pool == Pool::All || is_routable(entry, service)
     }
 
-    /// The candidates' numbers in random order.
+    /// The numbers `0..candidates` in random order.
     #[must_use]
     pub fn order<'r>(&self, random: &'r dyn RandomSource) -> Permutation<'r> {
         Permutation::new(self.candidates, random)
     }
 }
 
-/// Which zones a question may be answered from.
+/// The zones that may answer a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct View {
-    /// Only zones of these scopes; of all without any.
+    /// Only zones of these scopes; of all scopes if empty.
     pub scopes: Vec<Scope>,
-    /// Only private zones of this VPC, and public ones.
+    /// Only private zones of this VPC, and public zones; all zones if `None`.
     pub vpc: Option<VpcId>,
 }
 
 impl View {
-    /// Whether the zone of this namespace is seen.
+    /// Whether the view includes the zone of this namespace.
     #[must_use]
     pub fn shows(&self, namespace: &Namespace) -> bool {
         let scope = self.scopes.is_empty() || self.scopes.contains(&namespace.scope);
@@ -222,7 +222,8 @@ impl View {
     }
 }
 
-/// Which of two zones of the same name answers: private before public, then the older one, then by id.
+/// The order of zones with the same name, of which the least answers: private before public, then the older one, then by
+/// id.
 #[must_use]
 pub fn precedence(a: &Namespace, b: &Namespace) -> Ordering {
     fn key(namespace: &Namespace) -> (bool, crate::model::Timestamp, &NamespaceId, &Scope) {
@@ -232,40 +233,39 @@ pub fn precedence(a: &Namespace, b: &Namespace) -> Ordering {
     key(a).cmp(&key(b))
 }
 
-/// What a question is answered.
+/// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "these are the outcomes that DNS has for a name")]
 pub enum Answer {
-    /// Records of the type, at the name or at the end of a chain of CNAME records, which come first. The chain stands alone
-    /// if it leads out of the zones of the view, in a circle, or too far. An alias is the only one at its name: the answer is
-    /// what its target has, which is asked for elsewhere.
+    /// Records of the type, at the name or at the end of a chain of CNAME records, which come first. The answer has only the
+    /// chain if that leaves the zones of the view, is a loop, or is longer than [`CNAME_LIMIT`]. An alias is the only record
+    /// at its name: the records of its target must be queried elsewhere.
     Records(Vec<Record>),
-    /// The name, or that at the end of the chain, exists, the type does not (RFC 2308 section 2.2).
+    /// The name at the end of the chain exists, but has no records of the type (RFC 2308 section 2.2).
     NoData {
-        /// The CNAME records that lead to the name; none to the one that is asked for.
+        /// The chain of CNAME records to the name; empty if it is the name of the question.
         chain: Vec<Record>,
-        /// The zone of the name.
+        /// The name of the zone.
         zone: DnsName,
         /// The TTL of the zone's SOA record, in seconds.
         soa_ttl: u32,
     },
-    /// The name, or that at the end of the chain (RFC 6604 section 3), does not exist, nor any below it (RFC 2308
-    /// section 2.1).
+    /// Neither the name at the end of the chain (RFC 6604 section 3) nor any name below it exists (RFC 2308 section 2.1).
     NxDomain {
-        /// The CNAME records that lead to the name; none to the one that is asked for.
+        /// The chain of CNAME records to the name; empty if it is the name of the question.
         chain: Vec<Record>,
-        /// The zone of the name.
+        /// The name of the zone.
         zone: DnsName,
         /// The TTL of the zone's SOA record, in seconds.
         soa_ttl: u32,
     },
-    /// No zone of the view has the name.
+    /// The name is in no zone of the view.
     Refused,
 }
 
-/// Answers a question from the state alone: the definition that the DNS door's tables are held against.
+/// Answers a question from the state alone: the reference for the DNS door's tables, whose answers must be equal.
 ///
-/// It looks at every service of the zone where it must, so its cost grows with the zone.
+/// The cost grows with the number of services and instances in the zone.
 #[must_use]
 pub fn resolve(
     state: &State,
@@ -286,7 +286,7 @@ pub fn resolve(
             chain.extend(records);
             return Answer::Records(chain);
         }
-        // Of CNAME records there is never more than one (RFC 2181 section 10.1).
+        // A name has at most one CNAME record (RFC 2181 section 10.1).
         let cname = choose(&owners, entry.namespace(), &name, RecordType::Cname, random).into_iter().next();
         if let Some(Record { data: RecordData::Cname(target), .. }) = &cname {
             let target = target.clone();
@@ -306,8 +306,8 @@ pub fn resolve(
     }
 }
 
-/// Whether a name exists in its zone: it is the zone's own, or it or a name below it has a record or is a zone of the view.
-/// Names between others and their zone exist without records (RFC 4592 section 2.2.2, RFC 8020).
+/// Whether a name exists in its zone: it is the zone's own name, or it or a name below it has a record or is a zone of the
+/// view. A name above an existing name exists even without records (RFC 4592 section 2.2.2, RFC 8020).
 pub(crate) fn exists(
     state: &State,
     view: &View,
@@ -324,7 +324,7 @@ pub(crate) fn exists(
     is_above_a_zone || exists_at_or_below(scope, entry, name)
 }
 
-/// The zone that answers for a name: the most specific one, then by [`precedence`].
+/// The zone that answers for a name: the most specific one, then the first by [`precedence`].
 pub(crate) fn zone_of<'s>(
     state: &'s State,
     view: &View,
@@ -351,7 +351,7 @@ pub(crate) fn zone_of<'s>(
     best
 }
 
-/// The services that have records at a name: as their own, or as the name of an instance.
+/// The services that may have records at a name: their own name, or that of an instance.
 pub(crate) fn owners_at<'s>(
     scope: &'s ScopeState,
     entry: &'s NamespaceEntry,
@@ -374,9 +374,9 @@ fn has_instance_names(service: &ServiceEntry) -> bool {
     service.service().dns_config().is_some_and(|config| config.ttl(RecordType::Srv).is_some())
 }
 
-/// Picks the records of one type at a name. Of several owners the whole is one record set: the candidates of all, the
-/// lowest TTL (RFC 2181 section 5.2), and one record only if each owner wants only one. An alias is the answer if it comes
-/// first.
+/// Chooses the records of one type at a name. The records of several services are one record set: it has the candidates of
+/// all, the lowest TTL (RFC 2181 section 5.2), and a single record only if all services are WEIGHTED. An alias is the answer
+/// if it is drawn first.
 fn choose(
     owners: &[&ServiceEntry],
     namespace: &Namespace,
@@ -395,13 +395,13 @@ fn choose(
         }
         let record = pool[number as usize];
         if matches!(record.data, RecordData::Alias { .. }) {
-            // All that its target has is one answer, which others are not mixed with.
+            // The records of an alias's target are not mixed with others.
             match chosen[..] {
                 [] => return vec![Record { ttl, ..record.clone() }],
                 _ => continue,
             }
         }
-        // An RRset has no two equal records (RFC 2181 section 5), and two instances may share an address.
+        // An RRset has no duplicates (RFC 2181 section 5), but two instances may share an address.
         if chosen.iter().all(|other| other.data != record.data) {
             chosen.push(Record { ttl, ..record.clone() });
         }
@@ -409,7 +409,7 @@ fn choose(
     chosen
 }
 
-/// The records of one type at a name, with the instances that they are of and their services, and what is taken of them.
+/// The records of one type at a name, each with its instance and service, and the selection among them.
 pub(crate) struct Candidates<'s> {
     pub(crate) records: Vec<(Record, &'s InstanceEntry, &'s ServiceEntry)>,
     pub(crate) selection: Selection,
@@ -438,7 +438,7 @@ pub(crate) fn candidates<'s>(
     Candidates { records, selection }
 }
 
-/// The policy of a record set with one more record: an instance's own name answers with all that it has.
+/// The policy of a record set with one more record: WEIGHTED only if all are. An instance's own name is MULTIVALUE.
 fn merged(
     policy: RoutingPolicy,
     config: Option<&DnsConfig>,
@@ -453,7 +453,7 @@ fn merged(
     }
 }
 
-/// Whether a name or one below it has a record.
+/// Whether a name or a name below it has a record.
 fn exists_at_or_below(scope: &ScopeState, entry: &NamespaceEntry, name: &DnsName) -> bool {
     scope.services_of(entry).any(|service| {
         service.instances().iter().any(|instance| {

@@ -1,10 +1,10 @@
-//! The operations of the API: one table, from which the typed methods of both handles and the doors' dispatch are made.
+//! The operations of the API: one table, which generates the typed methods of both handles and the doors' dispatch.
 
 use std::fmt;
 
 /// Passes the table of operations to a macro.
 ///
-/// A row is `Name method Request => Response: planner`.
+/// A row reads `Name method Request => Response: planner`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_action {
@@ -23,7 +23,7 @@ macro_rules! for_each_action {
                 TagResource tag_resource TagResourceRequest => (): tags::tag,
                 UntagResource untag_resource UntagResourceRequest => (): tags::untag,
                 UpdateHttpNamespace update_http_namespace UpdateHttpNamespaceRequest => OperationStarted: update_namespace::http,
-                UpdateInstanceCustomHealthStatus update_instance_custom_health_status UpdateInstanceCustomHealthStatusRequest => (): custom_health::update,
+                UpdateInstanceCustomHealthStatus update_instance_custom_health_status UpdateInstanceCustomHealthStatusRequest => (): instance_health::update,
                 UpdatePrivateDnsNamespace update_private_dns_namespace UpdatePrivateDnsNamespaceRequest => OperationStarted: update_namespace::private_dns,
                 UpdatePublicDnsNamespace update_public_dns_namespace UpdatePublicDnsNamespaceRequest => OperationStarted: update_namespace::public_dns,
                 UpdateService update_service UpdateServiceRequest => OperationStarted: update_service::update,
@@ -33,7 +33,7 @@ macro_rules! for_each_action {
                 DiscoverInstances discover_instances DiscoverInstancesRequest => DiscoveredInstances: discovery::discover,
                 DiscoverInstancesRevision discover_instances_revision DiscoverInstancesRevisionRequest => DiscoveredRevision: discovery::revision,
                 GetInstance get_instance GetInstanceRequest => InstanceDescription: instances::get,
-                GetInstancesHealthStatus get_instances_health_status GetInstancesHealthStatusRequest => Page<InstanceHealth>: custom_health::get,
+                GetInstancesHealthStatus get_instances_health_status GetInstancesHealthStatusRequest => Page<InstanceHealth>: instance_health::get,
                 GetNamespace get_namespace GetNamespaceRequest => NamespaceDescription: namespaces::get,
                 GetOperation get_operation GetOperationRequest => Arc<Operation>: operations::get,
                 GetService get_service GetServiceRequest => ServiceDescription: services::get,
@@ -53,7 +53,7 @@ macro_rules! declare {
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
         read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
     ) => {
-        /// An operation of the API, by its name there.
+        /// An operation of the API, by its name in the API.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs, reason = "the names are the API's own")]
         #[allow(clippy::exhaustive_enums, reason = "a door must answer every operation of the API")]
@@ -63,10 +63,10 @@ macro_rules! declare {
         }
 
         impl Action {
-            /// All of them.
+            /// All operations: writes, then reads, each in alphabetical order.
             pub const ALL: &[Self] = &[$(Self::$write,)* $(Self::$read,)*];
 
-            /// The API's spelling.
+            /// The API's spelling: `CreateService`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -75,7 +75,7 @@ macro_rules! declare {
                 }
             }
 
-            /// The operation of this name.
+            /// The operation with this name, which is case-sensitive.
             #[must_use]
             pub fn parse(name: &str) -> Option<Self> {
                 match name {
@@ -91,7 +91,7 @@ macro_rules! declare {
 for_each_action!(declare);
 
 impl Action {
-    /// Whether it starts an operation that ends in SUCCESS or FAIL.
+    /// Whether it answers with an operation id, to be polled until SUCCESS or FAIL.
     #[must_use]
     pub fn starts_operation(self) -> bool {
         match self {

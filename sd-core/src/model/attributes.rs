@@ -1,97 +1,62 @@
-use std::{fmt, hash::Hasher, ops::Range};
+use std::{fmt, hash::Hasher, mem};
 
 use siphasher::sip::SipHasher13;
 
 /// The attributes of an instance, as registered: keys and values, sorted by key.
-///
-/// They stand in one allocation, since a registry holds hundreds of thousands of them.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Attributes {
-    /// The number of pairs, then where each key and each value ends in what follows, then these, key and value
-    /// alternately. Numbers are written in characters of seven bits.
-    packed: Box<str>,
-}
-
-/// Characters of a number: 21 bits, more than 30 pairs of at most 255 and 1,024 octets need.
-const DIGITS: usize = 3;
-const LARGEST: usize = (1 << (7 * DIGITS)) - 1;
-
-fn push_number(packed: &mut Vec<u8>, number: usize) {
-    packed.extend((0..DIGITS).map(|digit| (number >> (7 * digit)) as u8 & 0x7f));
-}
-
-fn number(digits: [u8; DIGITS]) -> usize {
-    digits.iter().rev().fold(0, |number, digit| number << 7 | usize::from(*digit))
+    /// Keys and values alternately, in one allocation: a registry holds hundreds of thousands of these.
+    texts: Box<str>,
+    /// Where each key and each value ends in `texts`. The API allows 5,000 ASCII characters in all, so 16 bits suffice.
+    ends: Box<[u16]>,
 }
 
 impl Attributes {
-    /// Packs the pairs, which are sorted by key and together have less than 2 MiB; `None` if they have more.
+    /// Takes pairs that are sorted by key. `None` if their texts have more than 65,535 octets in all.
     pub(crate) fn from_sorted<'a>(
         pairs: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     ) -> Option<Self> {
         let parts = || pairs.clone().flat_map(|(key, value)| [key, value]);
-        let (count, octets) = parts().fold((0, 0), |(count, sum), part| (count + 1, sum + part.len()));
-        if count == 0 {
-            return Some(Self::default());
-        }
-        if octets > LARGEST || count > LARGEST {
-            return None;
-        }
-        let mut packed = Vec::with_capacity(DIGITS * (1 + count) + octets);
-        push_number(&mut packed, count / 2);
-        let mut end = 0;
-        for part in parts() {
-            end += part.len();
-            push_number(&mut packed, end);
-        }
-        for part in parts() {
-            packed.extend_from_slice(part.as_bytes());
-        }
-        String::from_utf8(packed).ok().map(|packed| Self { packed: packed.into() })
+        let ends = parts().scan(0, |end: &mut usize, part| {
+            *end += part.len();
+            Some(u16::try_from(*end).ok())
+        });
+        let ends = ends.collect::<Option<Box<[u16]>>>()?;
+        let mut texts = String::with_capacity(ends.last().copied().unwrap_or_default().into());
+        texts.extend(parts());
+        Some(Self { texts: texts.into(), ends })
     }
 
     /// The number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.packed.as_bytes().first_chunk().map_or(0, |digits| number(*digits))
+        self.ends.len() / 2
     }
 
-    /// Whether there are none.
+    /// Whether there are no pairs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packed.is_empty()
-    }
-
-    /// Where each key and each value is.
-    fn places(&self) -> impl Iterator<Item = [Range<usize>; 2]> {
-        let start = DIGITS * (1 + 2 * self.len());
-        let digits = self.packed.as_bytes().get(DIGITS..start).unwrap_or_default();
-        let mut from = start;
-        digits.as_chunks().0.iter().map(move |digits: &[u8; 2 * DIGITS]| {
-            let [a, b, c, d, e, f] = *digits;
-            let (key, value) = (start + number([a, b, c]), start + number([d, e, f]));
-            [std::mem::replace(&mut from, value)..key, key..value]
-        })
+        self.ends.is_empty()
     }
 
     /// The pairs, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.places().map(|[key, value]| (&self.packed[key], &self.packed[value]))
+        let mut start = 0;
+        self.ends.as_chunks().0.iter().map(move |[key_end, end]| {
+            let (key_end, end) = (usize::from(*key_end), usize::from(*end));
+            (&self.texts[mem::replace(&mut start, end)..key_end], &self.texts[key_end..end])
+        })
     }
 
     /// The value of a key. Keys are case-sensitive.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let octets = self.packed.as_bytes();
-        let is_key =
-            |place: &Range<usize>| place.len() == key.len() && &octets[place.clone()] == key.as_bytes();
-        let [_, value] = self.places().find(|[place, _]| is_key(place))?;
-        Some(&self.packed[value])
+        self.iter().find(|(found, _)| *found == key).map(|(_, value)| value)
     }
 }
 
-/// What some pairs have in common with all that hold them, in 64 bits: whatever has them has these bits as well, and little
-/// else has. Tells most instances that do not match without looking at them.
+/// A Bloom filter of pairs, in 64 bits: whatever has the pairs has all bits of their signature, and little else has.
+/// It rules out most instances that do not match without a look at their attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signature(u64);
 
@@ -108,7 +73,7 @@ impl Signature {
         Self(bits.fold(0, |all, bits| all | bits))
     }
 
-    /// Whether something of this signature may have all the pairs of the other one.
+    /// Whether something with this signature may have all the pairs of the other one.
     pub(crate) fn may_have(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -125,20 +90,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_is_found_again() {
+    fn every_pair_is_found_by_its_key() {
         let pairs = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("a", ""), ("b", "x y"), ("bb", "z")];
-        let packed = Attributes::from_sorted(&pairs.into_iter()).unwrap();
-        assert_eq!(packed.iter().collect::<Vec<_>>(), pairs);
+        let attributes = Attributes::from_sorted(&pairs.into_iter()).unwrap();
+        assert_eq!(attributes.iter().collect::<Vec<_>>(), pairs);
         for (key, value) in pairs {
-            assert_eq!(packed.get(key), Some(value));
+            assert_eq!(attributes.get(key), Some(value));
         }
-        assert_eq!(packed.get("A"), None);
-        assert_eq!(packed.get(""), None);
+        assert_eq!(attributes.get("A"), None);
+        assert_eq!(attributes.get(""), None);
         assert!(Attributes::from_sorted(&std::iter::empty()).unwrap().is_empty());
     }
 
     #[test]
-    fn a_signature_has_the_bits_of_every_pair() {
+    fn a_signature_matches_its_own_pairs_and_few_others() {
         let all: Vec<_> = (0..8).map(|i| (format!("key-{i}"), format!("value-{i}"))).collect();
         let pairs = || all.iter().map(|(key, value)| (&**key, &**value));
         let signature = Signature::of(pairs());
@@ -153,20 +118,21 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_and_many_pairs_fit() {
+    fn the_largest_attributes_of_the_api_fit() {
         let keys: Vec<_> = (0..30).map(|i| format!("{i:02}{}", "k".repeat(253))).collect();
         let value = "ä".repeat(512);
-        let packed = Attributes::from_sorted(&keys.iter().map(|key| (&**key, &*value))).unwrap();
-        assert_eq!(packed.len(), 30);
+        let attributes = Attributes::from_sorted(&keys.iter().map(|key| (&**key, &*value))).unwrap();
+        assert_eq!(attributes.len(), 30);
         for key in &keys {
-            assert_eq!(packed.get(key), Some(&*value));
+            assert_eq!(attributes.get(key), Some(&*value));
         }
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
-        let long = "x".repeat(1 << 20);
-        assert_eq!(Attributes::from_sorted(&[("a", &*long), ("b", &*long)].into_iter()), None);
-        assert!(Attributes::from_sorted(&[("a", &*long)].into_iter()).is_some());
+    fn texts_beyond_the_limit_are_refused() {
+        let long = "x".repeat((1 << 15) - 2);
+        let with = |last| Attributes::from_sorted(&[("a", &*long), ("b", &*long), (last, "")].into_iter());
+        assert_eq!(with("c").unwrap().get("b"), Some(&*long));
+        assert_eq!(with("cc"), None);
     }
 }

@@ -1,13 +1,13 @@
 //! The constraints of the API's service model: lengths, ranges, patterns, enumerations.
 //!
-//! Every type that parses text and every planner that checks a member words a violation as the service does:
+//! All types that parse text and all planners report a violation in AWS's words:
 //! `Value '…' at 'serviceId' failed to satisfy constraint: Member must …`.
 
 use std::fmt::{self, Write as _};
 
-/// The constraints of a text: least and greatest length in characters, and a regular expression.
+/// The constraints of a text: its least and greatest length in characters, and a regular expression.
 ///
-/// The constants below have the names of the shapes in the service model.
+/// The constants below are named after the shapes of the service model.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
     min: usize,
@@ -15,7 +15,7 @@ pub struct Text {
     pattern: Option<Pattern>,
 }
 
-/// A regular expression as the service model writes it, and what it accepts.
+/// A regular expression as the service model writes it, and a function that accepts the same texts.
 #[derive(Clone, Copy, Debug)]
 struct Pattern {
     text: &'static str,
@@ -38,7 +38,7 @@ pub(crate) const INSTANCE_ID: &Text = &Text::of_length(0, 64).matching("^[0-9a-z
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_/:.@-".contains(&b))
 });
 pub(crate) const NAMESPACE_NAME: &Text = &Text::of_length(0, 1024).matching("^[!-~]{1,1024}$", |text| {
-    // ASCII, so octets are characters.
+    // The text is ASCII, so octets are characters.
     printable(text) && text.len() <= 1024
 });
 pub(crate) const NAMESPACE_NAME_HTTP: &Text = &Text::of_length(0, 1024)
@@ -101,7 +101,7 @@ impl Text {
         Self { min, max: Some(max), pattern: None }
     }
 
-    /// Adds a pattern. `accepts` decides what the regular expression `text` describes.
+    /// Adds a pattern. `accepts` must accept the texts that the regular expression `text` matches.
     pub(crate) const fn matching(self, text: &'static str, accepts: fn(&str) -> bool) -> Self {
         Self { pattern: Some(Pattern { text, accepts }), ..self }
     }
@@ -111,9 +111,9 @@ impl Text {
         self.broken(value).next().map_or(Ok(()), Err)
     }
 
-    /// The constraints that the value breaks, in the order in which the service reports them. Costs one walk of the value.
+    /// The constraints that the value breaks, in the order in which AWS reports them. Reads the value once.
     pub(crate) fn broken(&self, value: &str) -> impl Iterator<Item = Constraint> + use<> {
-        // A count of octets bounds the count of characters from above, so the common case needs no walk.
+        // An ASCII value has as many characters as octets, so the common case needs no count.
         let in_range = |count| self.min <= count && self.max.is_none_or(|max| count <= max);
         let length =
             if value.is_ascii() && in_range(value.len()) { None } else { Some(value.chars().count()) };
@@ -126,7 +126,7 @@ impl Text {
 }
 
 impl Text {
-    /// All constraints, as the service lists them for the members of lists and maps.
+    /// All constraints, as AWS lists them for the items of lists and maps.
     fn listed(&self, not_null: Option<Constraint>) -> String {
         let lengths = self.max.map(|max| [Constraint::MaxLength(max), Constraint::MinLength(self.min)]);
         let pattern = self.pattern.map(|pattern| Constraint::Pattern(pattern.text));
@@ -186,7 +186,7 @@ impl fmt::Display for Constraint {
             Self::Keys(text) => {
                 write!(f, "Map keys must satisfy constraint: [{}]", text.listed(Some(Self::NotNull)))
             }
-            // The service does not say of values that they must not be null.
+            // AWS's text does not say that map values must not be null.
             Self::Values(text) => write!(f, "Map value must satisfy constraint: [{}]", text.listed(None)),
         }
     }
@@ -194,7 +194,7 @@ impl fmt::Display for Constraint {
 
 impl std::error::Error for Constraint {}
 
-/// A value, the member that has it and the constraint that it breaks.
+/// A value that breaks a constraint, with its member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     member: String,
@@ -203,8 +203,8 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// `member` is the path of the member in lower camel case, as the service writes it: `dnsConfig.dnsRecords`.
-    /// At most 1,200 characters of it and of the value are kept.
+    /// A violation. `member` is the path of the member in lower camel case, as AWS writes it: `dnsConfig.dnsRecords`.
+    /// `value` is `None` for a missing member. At most 1,200 characters of each are kept.
     #[must_use]
     pub fn new(
         member: impl fmt::Display,
@@ -237,7 +237,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The violations of a request: the first ones, and how many there are.
+/// The violations of a request: the first [`KEPT`](Self::KEPT) of them, and their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations {
     first: Vec<Violation>,
@@ -245,7 +245,7 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// At most this many violations are kept, so that a refusal is never longer than a few pages.
+    /// The most violations that are kept, which bounds the length of a refusal.
     pub const KEPT: usize = 16;
 
     /// Counts a violation. `violation` is called only if it is kept.
@@ -256,13 +256,13 @@ impl Violations {
         self.count += 1;
     }
 
-    /// How many there are.
+    /// The number of violations, including those that are not kept.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The first [`KEPT`](Self::KEPT) of them, in the order of the service model.
+    /// The first [`KEPT`](Self::KEPT) violations, in the order of the service model.
     #[must_use]
     pub fn first(&self) -> &[Violation] {
         &self.first
@@ -284,11 +284,11 @@ impl fmt::Display for Violations {
     }
 }
 
-/// A message quotes at most this many characters of a value: more than the longest value of the model that is not a token,
-/// so that most values are quoted in full, as the service does.
+/// The most characters of a value that a message quotes. It is more than the longest valid value that is not a token, so
+/// most values are quoted in full, as AWS does.
 const QUOTED: usize = 1200;
 
-/// The first characters of the displayed value. The cost does not depend on the length of the rest.
+/// The first [`QUOTED`] characters of the displayed value, with `…` if there are more. The cost does not depend on the rest.
 pub(crate) fn shortened(value: impl fmt::Display) -> String {
     struct Beginning {
         text: String,
@@ -301,7 +301,7 @@ pub(crate) fn shortened(value: impl fmt::Display) -> String {
                 Some((end, _)) => {
                     self.text.push_str(&part[..end]);
                     self.text.push('…');
-                    // Ends the formatting.
+                    // The error ends the formatting.
                     Err(fmt::Error)
                 }
                 None => {
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_violation_reads_as_the_service_writes_it() {
+    fn a_violation_reads_as_aws_writes_it() {
         let missing = Violation::new("id", None::<&str>, Constraint::NotNull);
         assert_eq!(
             missing.to_string(),
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_quoted_in_part() {
+    fn a_long_value_is_shortened() {
         let text = Violation::new("name", Some(&*"é".repeat(5000)), Constraint::NotNull).to_string();
         assert!(text.chars().count() < QUOTED + 100, "{text}");
         let whole = "é".repeat(QUOTED);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn quoting_stops_at_the_limit() {
+    fn shortening_an_endless_value_ends() {
         struct Endless;
 
         impl fmt::Display for Endless {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn all_broken_constraints_are_found_length_first() {
+    fn broken_lengths_are_reported_before_patterns() {
         let found: Vec<_> = NAMESPACE_NAME_PRIVATE.broken(&"x".repeat(254)).collect();
         assert_eq!(found, [Constraint::MaxLength(253), Constraint::Pattern("^(?!arn:)[!-~]{1,253}$")]);
         assert_eq!(NAMESPACE_NAME_PRIVATE.broken("app.local").count(), 0);

@@ -1,10 +1,11 @@
 use std::{fmt, sync::OnceLock};
 
-/// Something that follows from a value and is kept beside it. No part of the value: a copy starts empty, and all are equal.
+/// A cache beside a value, of what is derived from it. It is not part of the value: a copy starts empty, and all caches are
+/// equal.
 pub(crate) struct Derived<T>(OnceLock<T>);
 
 impl<T> Derived<T> {
-    /// What follows, made at the first call. `make` must be the same function at every call.
+    /// The derived value, made at the first call. `make` must be the same function at every call.
     pub(crate) fn get(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)
     }

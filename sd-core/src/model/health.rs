@@ -1,21 +1,21 @@
-//! The health state machine: what an instance's health is, what may happen to it, and when.
+//! The health state machine of an instance: a pure function `(health, event, now) -> health`.
 //!
-//! A pure function over values: `(health, event, now) -> health`. Who feeds it (a custom report, a health checker,
-//! a host) and who asks when a deadline has passed is not its business. The rules are those of
-//! "UpdateInstanceCustomHealthStatus" and "HealthCheckConfig" in the API Reference and of "How Route 53 determines
+//! Events come from custom reports, health checkers and hosts. Callers ask for the status and for the next deadline.
+//!
+//! Sources: "UpdateInstanceCustomHealthStatus" and "HealthCheckConfig" in the API Reference, and "How Route 53 determines
 //! whether a health check is healthy" in the Route 53 Developer Guide.
 
 use std::{fmt, num::NonZeroU8, time::Duration};
 
 use crate::model::Timestamp;
 
-/// What a service's instances are checked by.
+/// How the health of a service's instances is determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the API has these three cases and cannot mix them")]
 pub enum HealthCheck {
-    /// Nothing: the status is `UNKNOWN`, and every instance is routed to.
+    /// No health check: the status is `UNKNOWN`, and every instance is routable.
     None,
-    /// Reports of the caller (`HealthCheckCustomConfig`).
+    /// Custom reports, by UpdateInstanceCustomHealthStatus (`HealthCheckCustomConfig`).
     Custom,
     /// A Route 53 health check (`HealthCheckConfig`).
     Route53(HealthCheckConfig),
@@ -25,11 +25,11 @@ pub enum HealthCheck {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthCheckConfig {
-    /// What is asked of the endpoint.
+    /// The protocol of the check.
     pub kind: HealthCheckType,
-    /// The path that HTTP and HTTPS checks ask for; absent for TCP.
+    /// The path that HTTP and HTTPS checks request; `None` for TCP.
     pub resource_path: Option<Box<str>>,
-    /// How many results in a row change the status, in both directions: 1–10.
+    /// How many consecutive results change the status, in both directions: 1–10.
     pub failure_threshold: NonZeroU8,
 }
 
@@ -54,7 +54,7 @@ impl HealthCheckConfig {
     }
 }
 
-/// What a Route 53 health check asks of the endpoint.
+/// The protocol of a Route 53 health check, and what counts as healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
 pub enum HealthCheckType {
@@ -62,7 +62,7 @@ pub enum HealthCheckType {
     Http,
     /// A status of 200–399 over TLS.
     Https,
-    /// A TCP connection.
+    /// A TCP connection that is accepted.
     Tcp,
 }
 
@@ -78,13 +78,13 @@ impl HealthCheckType {
     }
 }
 
-/// The status that is in effect, as the API reports it.
+/// The status in effect, as the API reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
 pub enum HealthStatus {
-    /// Checked, and well.
+    /// The health check passes.
     Healthy,
-    /// Checked, and not well.
+    /// The health check fails.
     Unhealthy,
     /// The service has no health check.
     Unknown,
@@ -101,7 +101,7 @@ impl HealthStatus {
         }
     }
 
-    /// Whether DNS and a discovery of healthy instances offer the instance: without a check everything counts as well.
+    /// Whether DNS and a discovery of healthy instances return the instance: it is healthy or has no health check.
     #[must_use]
     pub fn is_routable(self) -> bool {
         !matches!(self, Self::Unhealthy)
@@ -114,13 +114,13 @@ impl fmt::Display for HealthStatus {
     }
 }
 
-/// A result: of a report, or of one check.
+/// A reported status, or the result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "a result is good or bad")]
 pub enum CustomHealthStatus {
-    /// The instance is well.
+    /// The instance is healthy.
     Healthy,
-    /// The instance is not.
+    /// The instance is unhealthy.
     Unhealthy,
 }
 
@@ -133,15 +133,15 @@ impl From<CustomHealthStatus> for HealthStatus {
     }
 }
 
-/// What may happen to an instance's health.
+/// An event that may change an instance's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HealthEvent {
-    /// The caller reports a custom status. It takes effect after the delay, unless the opposite is reported before.
+    /// A custom status is reported. It takes effect after the delay, unless the opposite status is reported before.
     Reported {
-        /// What is reported.
+        /// The reported status.
         status: CustomHealthStatus,
-        /// How long the service waits for an opposite report; 30 s at AWS.
+        /// How long to wait for an opposite report: 30 s at AWS.
         delay: Duration,
     },
     /// A health checker has a result.
@@ -151,11 +151,11 @@ pub enum HealthEvent {
         /// The check's `FailureThreshold`.
         threshold: NonZeroU8,
     },
-    /// A host sets the status; it takes effect at once and drops what is pending.
+    /// A host sets the status. It takes effect at once and cancels pending reports.
     Set(CustomHealthStatus),
 }
 
-/// The health of one instance: the status in effect and what may change it.
+/// The health of one instance: the status in effect, and pending reports or results that may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
     status: HealthStatus,
@@ -165,21 +165,21 @@ pub struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pending {
     Nothing,
-    /// A report that has not taken effect; it is always the opposite of the status.
+    /// A report that has not taken effect. It is always the opposite of the status.
     Report {
         due: Timestamp,
     },
-    /// Results in a row that contradict the status.
+    /// Consecutive results that contradict the status.
     Results {
         contrary: u8,
     },
 }
 
 impl Health {
-    /// The health of an instance that is registered now.
+    /// The health of an instance at its registration.
     ///
-    /// `initial` is `AWS_INIT_HEALTH_STATUS`, which only a custom check looks at; HEALTHY without it. A Route 53
-    /// check counts as healthy until there is enough data.
+    /// `initial` is `AWS_INIT_HEALTH_STATUS`, by default HEALTHY; only a custom check uses it. A Route 53 check counts as
+    /// healthy until there is enough data.
     #[must_use]
     pub fn initial(check: &HealthCheck, initial: Option<CustomHealthStatus>) -> Self {
         let status = match check {
@@ -190,8 +190,8 @@ impl Health {
         Self { status, pending: Pending::Nothing }
     }
 
-    /// The health of an instance whose service has this check now. Without one it is `UNKNOWN`; with one it starts as at
-    /// its registration if it was not checked before.
+    /// The health of an instance after its service got this check. Without a check it is `UNKNOWN`. An instance that was
+    /// not checked before starts as at its registration; one that was keeps its health.
     #[must_use]
     pub fn under(self, check: &HealthCheck, initial: Option<CustomHealthStatus>) -> Self {
         let was_checked = self.status != HealthStatus::Unknown;
@@ -229,7 +229,7 @@ impl Health {
         self.status
     }
 
-    /// When the status changes by itself, if nothing else happens.
+    /// When the status changes without another event; `None` if it does not.
     #[must_use]
     pub fn next_deadline(self) -> Option<Timestamp> {
         match self.pending {
@@ -238,7 +238,7 @@ impl Health {
         }
     }
 
-    /// The health at this moment: what is due has taken effect.
+    /// The health at this moment, after a report that is due has taken effect.
     #[must_use]
     pub fn advance(self, now: Timestamp) -> Self {
         match self.pending {
@@ -265,9 +265,9 @@ impl Health {
 
     fn reported(self, status: HealthStatus, due: Timestamp) -> Self {
         let pending = match (status == self.status, self.pending) {
-            // Nothing to change, or the opposite of what was waiting.
+            // Nothing to change, or a pending report is cancelled.
             (true, _) => Pending::Nothing,
-            // The same again neither restarts nor shortens the wait.
+            // The same report again neither restarts nor shortens the wait.
             (false, Pending::Report { due }) => Pending::Report { due },
             (false, Pending::Nothing | Pending::Results { .. }) => Pending::Report { due },
         };
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_check_nothing_changes() {
+    fn without_a_check_health_stays_unknown() {
         let health = Health::initial(&HealthCheck::None, Some(CustomHealthStatus::Unhealthy));
         let after = health.on(report(CustomHealthStatus::Unhealthy), at(0)).advance(at(100));
         assert_eq!(after.status(), HealthStatus::Unknown);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_initial_status_counts_for_custom_checks_only() {
+    fn the_initial_status_is_for_custom_checks_only() {
         let unhealthy = Some(CustomHealthStatus::Unhealthy);
         assert_eq!(Health::initial(&HealthCheck::Custom, unhealthy).status(), HealthStatus::Unhealthy);
         let route53 = HealthCheck::Route53(HealthCheckConfig {
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_opposite_report_cancels() {
+    fn the_opposite_report_cancels_the_first() {
         let health = custom().on(report(CustomHealthStatus::Unhealthy), at(0));
         let cancelled = health.on(report(CustomHealthStatus::Healthy), at(20));
         assert_eq!(cancelled.advance(at(100)), custom());
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checker_needs_as_many_results_in_a_row_as_the_threshold_says() {
+    fn the_threshold_is_a_number_of_consecutive_results() {
         let threshold = NonZeroU8::new(3).unwrap();
         let bad = HealthEvent::Checked { result: CustomHealthStatus::Unhealthy, threshold };
         let good = HealthEvent::Checked { result: CustomHealthStatus::Healthy, threshold };
@@ -382,14 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_overrules_what_is_pending() {
+    fn a_host_overrules_a_pending_report() {
         let health = custom().on(report(CustomHealthStatus::Unhealthy), at(0));
         let set = health.on(HealthEvent::Set(CustomHealthStatus::Healthy), at(10));
         assert_eq!(set.advance(at(60)).status(), HealthStatus::Healthy);
     }
 
     proptest! {
-        /// Asking in between changes nothing: only events and the last moment decide.
+        /// Only events and the last moment decide; advancing in between changes nothing.
         #[test]
         fn advancing_in_steps_is_advancing_at_once(
             reports in prop::collection::vec((0u64..100, any::<bool>()), 0..20),
@@ -408,7 +408,7 @@ mod tests {
                 direct = direct.on(report(status), at(now));
             }
             prop_assert_eq!(stepped.advance(at(now + 30)), direct.advance(at(now + 30)));
-            // A status holds for as long as the delay at least, and after it nothing is pending.
+            // After the delay nothing is pending.
             prop_assert_eq!(direct.advance(at(now + 30)).next_deadline(), None);
         }
     }

@@ -12,7 +12,7 @@ use super::{
 
 pub use crate::settings::id_source::{IdSource, RandomIds, SequentialIds};
 
-/// The form of ids that this library gives.
+/// The constraint of ids that this library generates.
 const ID: &Text = &Text::of_length(1, 64);
 
 text_newtype! {
@@ -23,8 +23,8 @@ text_newtype! {
 text_newtype! {
     /// The identifier of a service: `srv-` and 16 characters of `a-z2-7`.
     ///
-    /// It follows from the namespace and the name: a service that is created again has the same id
-    /// (terraform-provider-aws issue 46930), so that what points at it, such as ECS, notices nothing.
+    /// It is derived from the namespace and the name: a service that is created again has the same id
+    /// (terraform-provider-aws issue 46930), so references to it, such as those of ECS, stay valid.
     ServiceId, ID
 }
 
@@ -44,7 +44,7 @@ text_newtype! {
 }
 
 text_newtype! {
-    /// The identifier of a VPC: at most 64 characters, no format is modelled.
+    /// The identifier of a VPC: at most 64 characters. The service model has no format.
     VpcId, constraint::RESOURCE_ID
 }
 
@@ -71,7 +71,7 @@ text_newtype! {
 }
 
 impl Region {
-    /// The partition that the Region belongs to, for ARNs.
+    /// The AWS partition of the Region, as in ARNs: `aws`, `aws-cn`.
     #[must_use]
     pub fn partition(&self) -> &'static str {
         const PREFIXES: [(&str, &str); 7] = [
@@ -90,21 +90,21 @@ impl Region {
     }
 }
 
-/// The account and Region that a resource lives in. Nothing is shared between scopes.
+/// An account and a Region. Every resource is in one scope, and scopes share nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(Arc<(AccountId, Region)>);
 
 impl Scope {
-    /// A scope of this account and Region.
+    /// The scope of this account and Region.
     #[must_use]
     pub fn new(account: AccountId, region: Region) -> Self {
         Self(Arc::new((account, region)))
     }
 
-    /// Checks both texts.
+    /// Parses the account and the Region.
     ///
     /// # Errors
-    /// The constraint that the account (12 digits) or the Region breaks.
+    /// The constraint that the account (12 digits) or the Region (`[a-z0-9-]`, 1–64 characters) breaks.
     pub fn parse(account: &str, region: &str) -> Result<Self, Constraint> {
         Ok(Self::new(AccountId::parse(account)?, Region::parse(region)?))
     }
@@ -176,18 +176,18 @@ impl fmt::Display for Arn {
     }
 }
 
-/// What a member of the model's type `Arn` names: an id, or an ARN of this service.
+/// A reference to a namespace or service: an id or an ARN.
 ///
-/// Every `Id`, `ServiceId` and `NamespaceId` member takes either form (API model, type `Arn`).
+/// Every `Id`, `ServiceId` and `NamespaceId` member takes either form (service model, type `Arn`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceRef<'a> {
-    /// Account and Region of an ARN; `None` for a plain id, which is of the caller's scope.
+    /// Account and Region of an ARN; `None` for a plain id, which is in the caller's scope.
     pub(crate) owner: Option<(&'a str, &'a str)>,
     pub(crate) id: &'a str,
 }
 
 impl<'a> ResourceRef<'a> {
-    /// Reads an id or an ARN of a resource of `kind` (`namespace`, `service`). Another ARN names nothing here.
+    /// Parses an id, or the ARN of a resource of `kind` (`namespace`, `service`). `None` for any other ARN.
     pub(crate) fn parse(text: &'a str, kind: &str) -> Option<Self> {
         if !text.starts_with("arn:") {
             return Some(Self { owner: None, id: text });
@@ -200,8 +200,8 @@ impl<'a> ResourceRef<'a> {
     }
 }
 
-/// A random number that an entity is given when it is created. It tells an entity from one created later under
-/// the same id, which is how a precondition can say "this one, still".
+/// A random number that an entity gets at its creation. It distinguishes the entity from one created later with the same
+/// id, so that a precondition can require that the entity is still the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
@@ -212,15 +212,15 @@ impl fmt::Debug for Incarnation {
 }
 
 impl ServiceId {
-    /// The id of the service of this name in this namespace, always the same: 80 bits of SipHash-1-3 of both.
+    /// The id of the service with this name in this namespace: 80 bits of SipHash-1-3 of both, always the same.
     ///
-    /// Where DNS is available names are compared without case, so they give the same id in any case.
+    /// `fold_case` is for DNS namespaces, which compare names without case: a name gives the same id in any case.
     #[must_use]
     pub fn derive(namespace: &NamespaceId, name: &ServiceName, fold_case: bool) -> Self {
         Self::derive_again(namespace, name, fold_case, 0)
     }
 
-    /// The id of this attempt to find one that is not taken. The first attempt, 0, is that of
+    /// The id for one of several attempts to find an id that is not taken. Attempt 0 gives the id of
     /// [`derive`](Self::derive).
     pub(crate) fn derive_again(
         namespace: &NamespaceId,
@@ -245,7 +245,7 @@ impl ServiceId {
     }
 }
 
-/// The hash that is added to an `HttpName` whose plain form is taken: 8 characters that follow from the namespace's id.
+/// The hash that is appended to an `HttpName` whose plain form is taken: 8 characters, derived from the namespace's id.
 pub(crate) fn name_hash(id: &NamespaceId) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write(id.as_str().as_bytes());
@@ -264,7 +264,7 @@ mod tests {
         let id = ServiceId::derive(&namespace, &lower, true);
         assert_eq!(id, ServiceId::derive(&namespace, &upper, true));
         assert_ne!(id, ServiceId::derive(&namespace, &upper, false));
-        // Stored identifiers depend on this value: it may never change.
+        // Stored identifiers depend on this value, so it must never change.
         assert_eq!(id.as_str(), ServiceId::derive(&namespace, &lower, false).as_str());
         assert_eq!(id.as_str().len(), 20);
     }

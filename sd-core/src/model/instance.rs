@@ -3,39 +3,39 @@ use std::sync::Arc;
 use super::{Attributes, Endpoint, derived::Derived};
 use crate::model::{AccountId, CreatorRequestId, Incarnation, InstanceId, OperationId, Timestamp};
 
-/// An instance: one thing that can be found through its service.
+/// An instance: an endpoint that can be found through its service.
 ///
-/// Its health is not part of it: health changes often, and nothing that was derived from the instance changes with it.
+/// Its health is kept beside it: health changes often, and what is derived from the instance does not change with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Instance {
-    /// Its id, unique in the service.
+    /// The id, unique in the service.
     pub id: InstanceId,
-    /// What was registered.
+    /// All attributes, as registered.
     pub attributes: Attributes,
-    /// What the reserved attributes say, parsed once.
+    /// The reserved attributes, parsed.
     pub endpoint: Endpoint,
-    /// When the id was first registered. Registering it again keeps this moment.
+    /// When the id was first registered. Another registration does not change it.
     pub created: Timestamp,
-    /// The token of the request that registered it last.
+    /// The token of the last request that registered it.
     pub creator_request_id: Option<CreatorRequestId>,
-    /// The operation that registered it last, for replays of that request.
+    /// The last operation that registered it, which answers a replay of its request.
     pub registered_by: OperationId,
     /// The account that registered it.
     pub created_by_account: AccountId,
-    /// The host that keeps it in step with something of its own, if one does. Registering it again by the API keeps the
-    /// owner. See [`sync_service_instances`](crate::ScopedCloudMap::sync_service_instances).
+    /// The host that keeps it in step with its own tasks, if any. A registration by the API does not change it. See
+    /// [`sync_service_instances`](crate::ScopedCloudMap::sync_service_instances).
     pub owner: Option<Arc<str>>,
-    /// Tells it from another that gets the same id.
+    /// Distinguishes it from a later instance with the same id.
     pub incarnation: Incarnation,
     pub(crate) wire: Derived<Box<[u8]>>,
 }
 
 impl Instance {
-    /// The part of a wire answer that never changes while this instance exists, encoded at its first use.
+    /// The constant part of the instance's wire encoding, made at its first use.
     ///
-    /// The slot belongs to one door, that of the AWS protocols: it is opaque here, and `encode` must be the same function
-    /// at every call.
+    /// The slot belongs to one door, that of the AWS protocols. It is opaque here. `encode` must be the same function at
+    /// every call.
     pub fn wire_fragment(&self, encode: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
         self.wire.get(|| encode(self))
     }

@@ -1,5 +1,5 @@
-//! What exists: namespaces, services, instances, operations, and the values that they are made of. Immutable values without behavior
-//! beyond construction.
+//! The data model: namespaces, services, instances, operations, and the values in them. Immutable, without behavior beyond
+//! construction.
 
 pub mod action;
 mod attributes;

@@ -1,4 +1,4 @@
-//! Names: of namespaces and services as the API has them, and of the DNS.
+//! Names of namespaces and services, and DNS names.
 
 use std::{fmt, sync::Arc};
 
@@ -8,15 +8,15 @@ use crate::model::{
 };
 
 text_newtype! {
-    /// The name of a namespace: 1–1024 printable ASCII characters without blanks, not beginning with `arn:`.
+    /// The name of a namespace: 1–1024 printable ASCII characters without spaces, not beginning with `arn:`.
     ///
-    /// This is the widest pattern, that of HTTP namespaces; [`parse_private`](Self::parse_private) and
+    /// This is the pattern of HTTP namespaces, which is the widest. [`parse_private`](Self::parse_private) and
     /// [`parse_public`](Self::parse_public) are narrower.
     NamespaceName, constraint::NAMESPACE_NAME_HTTP
 }
 
 impl NamespaceName {
-    /// The name of a private DNS namespace: at most 253 characters.
+    /// Parses the name of a private DNS namespace: at most 253 characters.
     ///
     /// # Errors
     /// The constraint that the text breaks.
@@ -25,7 +25,7 @@ impl NamespaceName {
         Ok(Self::of_checked(text))
     }
 
-    /// The name of a public DNS namespace: a domain name with at least one dot, at most 253 characters.
+    /// Parses the name of a public DNS namespace: a domain name with at least one dot, at most 253 characters.
     ///
     /// # Errors
     /// The constraint that the text breaks.
@@ -36,24 +36,24 @@ impl NamespaceName {
 }
 
 text_newtype! {
-    /// The name of a service: 1–127 characters, labels of 1–63 letters, digits, `_` and `-` with dots between them,
-    /// none beginning or ending with `-`; or a single dot, the apex of the namespace.
+    /// The name of a service: 1–127 characters, in labels of 1–63 letters, digits, `_` and `-` that neither begin nor end
+    /// with `-`, separated by dots; or a single dot for the apex of the namespace.
     ServiceName, constraint::SERVICE_NAME
 }
 
 impl ServiceName {
-    /// The name of the service that stands at the apex of its namespace. The pattern allows it, no document explains it.
+    /// The name of a service at the apex of its namespace. The pattern allows it; no document explains it.
     pub const APEX: &str = ".";
 }
 
-/// The name of a zone without the root's dot, with which it is the same zone.
+/// The name of a zone without a final dot, which makes no difference.
 pub(crate) fn zone_text(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
 /// An absolute domain name in wire form (RFC 1035 section 3.1), lower-cased, at most 255 octets, labels of 1–63 octets.
 ///
-/// Names are compared without case (RFC 4343), so the case is folded here, once.
+/// DNS compares names without case (RFC 4343), so the case is folded at construction.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(Arc<[u8]>);
 
@@ -84,12 +84,11 @@ impl DnsName {
         Self(Arc::new([0]))
     }
 
-    /// Reads the form that [`Display`](fmt::Display) writes: labels with dots between them, a last dot is
-    /// optional, `.` is the root. `\DDD` is an octet and `\.` a dot inside a label (RFC 4343 section 2.1);
-    /// every octet is legal in a label (RFC 2181 section 11).
+    /// Parses the form that [`Display`](fmt::Display) writes: labels separated by dots, with an optional final dot; `.` is
+    /// the root. `\DDD` is an octet and `\.` a dot inside a label (RFC 4343 section 2.1). Every octet is legal in a label
+    /// (RFC 2181 section 11).
     ///
-    /// Names of the API, such as those of namespaces, have no escapes: [`prefixed`](Self::prefixed) reads
-    /// them.
+    /// Names of the API, such as those of namespaces, have no escapes: use [`prefixed`](Self::prefixed) for them.
     ///
     /// # Errors
     /// An empty label, one over 63 octets, a name over 255, or a malformed escape.
@@ -110,8 +109,8 @@ impl DnsName {
         Self::of_wire(wire, &[0])
     }
 
-    /// The name of these labels, dots between them, below this name: `web` below `app.local` is
-    /// `web.app.local`. A backslash is an octet like any other.
+    /// The name with these labels, separated by dots, below this name: `web` below `app.local` is `web.app.local`. A
+    /// backslash is an octet like any other.
     ///
     /// # Errors
     /// An empty label, one over 63 octets, or a name over 255.
@@ -121,7 +120,7 @@ impl DnsName {
         Self::of_wire(wire, &self.0)
     }
 
-    /// The name of these labels in wire form, above this rest.
+    /// The name with these labels in wire form, followed by the rest of the name.
     fn of_wire(mut wire: Vec<u8>, rest: &[u8]) -> Result<Self, DnsNameError> {
         wire.extend_from_slice(rest);
         if wire.len() > Self::MAX { Err(DnsNameError::LongName) } else { Ok(Self(wire.into())) }
@@ -133,7 +132,7 @@ impl DnsName {
         &self.0
     }
 
-    /// The labels, first one first, without the root's.
+    /// The labels from left to right, without the root's.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.0[..];
         std::iter::from_fn(move || {
@@ -144,8 +143,8 @@ impl DnsName {
         })
     }
 
-    /// What stands before the zone's name, in wire form without the root's zero: empty at the apex.
-    /// `None` if the name is not in the zone.
+    /// The labels before the zone's name, in wire form without the root's zero: empty at the apex, `None` if the name is
+    /// not in the zone.
     #[must_use]
     pub fn relative_to(&self, zone: &Self) -> Option<&[u8]> {
         let prefix = self.0.strip_suffix(&zone.0[..])?;
@@ -168,7 +167,7 @@ fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), DnsNameError> {
     Ok(())
 }
 
-/// Whether the character after this text is escaped: an odd number of backslashes stands before it.
+/// Whether the character after this text is escaped: the text ends in an odd number of backslashes.
 fn ends_in_escape(text: &str) -> bool {
     text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
@@ -190,15 +189,15 @@ fn escaped(bytes: &mut impl Iterator<Item = u8>) -> Result<u8, DnsNameError> {
 impl std::str::FromStr for DnsName {
     type Err = DnsNameError;
 
-    /// As [`parse`](Self::parse).
+    /// See [`parse`](Self::parse).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)
     }
 }
 
 impl fmt::Display for DnsName {
-    /// With a last dot; octets that are no printable characters as `\DDD`, dots and backslashes inside a label escaped
-    /// (RFC 4343 section 2.1).
+    /// Writes the name with a final dot. Octets that are not printable ASCII are written as `\DDD`; dots and backslashes in
+    /// a label are escaped (RFC 4343 section 2.1).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.len() == 1 {
             return f.write_str(".");
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn domain_names_are_folded_and_measured() {
+    fn domain_names_are_lower_cased_and_limited_in_length() {
         let name = DnsName::parse("Web.App.Local").unwrap();
         assert_eq!(name.as_wire(), b"\x03web\x03app\x05local\x00");
         assert_eq!(name, DnsName::parse("web.app.local.").unwrap());
@@ -281,14 +280,14 @@ mod tests {
         for empty in ["", "..", ".a", "a..", "a..b"] {
             assert_eq!(wire(empty), Err(DnsNameError::EmptyLabel), "{empty}");
         }
-        // Names of the API are not escaped.
+        // Names of the API have no escapes.
         assert_eq!(DnsName::root().prefixed("a\\.b").unwrap().as_wire(), b"\x02a\\\x01b\x00");
         assert_eq!(DnsName::root().prefixed(""), Err(DnsNameError::EmptyLabel));
     }
 
     proptest! {
         #[test]
-        fn what_is_displayed_is_parsed_again(labels in vec(vec(any::<u8>(), 1..=63), 0..5)) {
+        fn a_displayed_name_parses_to_itself(labels in vec(vec(any::<u8>(), 1..=63), 0..5)) {
             let mut wire = Vec::new();
             for label in &labels {
                 push_label(&mut wire, label).unwrap();

@@ -6,35 +6,35 @@ use crate::model::{
     NamespaceName, OperationId, Scope, Timestamp, UpdaterRequestId, VpcId, name::zone_text,
 };
 
-/// A namespace: the group of services that share a name space, and how they can be found.
+/// A namespace: a group of services, and how their instances can be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Namespace {
-    /// Where it lives.
+    /// The account and Region.
     pub scope: Scope,
-    /// Its id.
+    /// The id.
     pub id: NamespaceId,
-    /// Its name; of a DNS namespace, the name of its zone.
+    /// The name; for a DNS namespace also the name of its zone.
     pub name: NamespaceName,
-    /// The name that DiscoverInstances knows it by: the name, with a hash where that was taken.
+    /// The name that DiscoverInstances takes: `name`, with a hash if that name is taken.
     pub http_name: NamespaceName,
-    /// Its type, with what only that type has.
+    /// The type, with the settings of that type.
     pub kind: NamespaceKind,
     /// At most 1024 characters.
     pub description: Option<Arc<str>>,
-    /// Its tags.
+    /// At most 50 tags.
     pub tags: Tags,
     /// When it was created.
     pub created: Timestamp,
     /// The token of the request that created it.
     pub creator_request_id: Option<CreatorRequestId>,
-    /// The operation that created it, for replays of that request.
+    /// The operation that created it, which answers a replay of its request.
     pub created_by: OperationId,
-    /// The token of the request that updated it last.
+    /// The token of the last request that updated it.
     pub updater_request_id: Option<UpdaterRequestId>,
-    /// The operation that updated it last, for replays of that request.
+    /// The last operation that updated it, which answers a replay of its request.
     pub updated_by: Option<OperationId>,
-    /// Tells it from another that gets the same id.
+    /// Distinguishes it from a later namespace with the same id.
     pub incarnation: Incarnation,
     /// What the request that created it asked for. A replay of that request asks for the same, whatever was changed since.
     pub created_as: Fingerprint,
@@ -48,41 +48,41 @@ impl Namespace {
         self.scope.namespace_arn(&self.id)
     }
 
-    /// The hosted zone of a DNS namespace.
+    /// The hosted zone of a DNS namespace; `None` for an HTTP namespace.
     #[must_use]
     pub fn hosted_zone(&self) -> Option<&HostedZone> {
         self.kind.hosted_zone()
     }
 
-    /// The name of the zone. `None` for an HTTP namespace, which has none; an error if DNS cannot carry the name, in
-    /// which case it has no records.
+    /// The name of the zone; `None` for an HTTP namespace. An error if the name is not a valid DNS name: then the namespace
+    /// has no records.
     #[must_use]
     pub fn zone_name(&self) -> Option<Result<DnsName, DnsNameError>> {
         self.hosted_zone()?;
         Some(self.zone_name.get(|| DnsName::root().prefixed(zone_text(self.name.as_str()))).clone())
     }
 
-    /// Whether service names are compared without case, which they are where DNS is available.
+    /// Whether service names are compared without case, as in DNS namespaces.
     #[must_use]
     pub fn folds_case(&self) -> bool {
         self.hosted_zone().is_some()
     }
 }
 
-/// The type of a namespace and what only that type has.
+/// The type of a namespace, with the settings of that type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
 pub enum NamespaceKind {
-    /// Instances are found by DiscoverInstances only.
+    /// DiscoverInstances finds instances.
     Http,
-    /// Instances are found by DiscoverInstances and by DNS in a VPC.
+    /// DiscoverInstances and DNS in a VPC find instances.
     DnsPrivate {
         /// The VPC whose resolver answers for the zone.
         vpc: VpcId,
         /// The zone.
         zone: HostedZone,
     },
-    /// Instances are found by DiscoverInstances and by public DNS.
+    /// DiscoverInstances and public DNS find instances.
     DnsPublic {
         /// The zone.
         zone: HostedZone,
@@ -146,9 +146,9 @@ impl NamespaceType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostedZone {
-    /// Its id.
+    /// The id.
     pub id: HostedZoneId,
-    /// The TTL of the SOA record in seconds, which also decides how long a negative answer is kept: 0–2147483647.
+    /// The TTL of the SOA record in seconds, 0–2147483647. Resolvers cache negative answers for as long.
     pub soa_ttl: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use data_encoding::{Encoding, Specification};
 
-/// Declares a newtype over shared text with one fallible constructor.
+/// Declares a newtype over shared text, with one fallible constructor.
 macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident, $text:expr) => {
         $(#[$doc])*
@@ -10,7 +10,7 @@ macro_rules! text_newtype {
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
-            /// Checks the text and keeps it.
+            /// Checks the text.
             ///
             /// # Errors
             /// The constraint that the text breaks.
@@ -20,7 +20,7 @@ macro_rules! text_newtype {
                 Ok(Self::of_checked(text))
             }
 
-            /// Keeps a text that was checked before.
+            /// Wraps a text that was checked before.
             pub(crate) fn of_checked(text: &str) -> Self {
                 Self(text.into())
             }
@@ -72,7 +72,7 @@ fn base32() -> &'static Encoding {
     static BASE32: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
         let mut specification = Specification::new();
         specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        // The specification is a constant, and `a_base32_encoding_exists` covers it.
+        // The specification is constant, and a test shows that it is valid.
         specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
     });
     &BASE32
@@ -82,7 +82,7 @@ pub(crate) fn encode_base32(bytes: &[u8]) -> String {
     base32().encode(bytes)
 }
 
-/// Appends the encoding of the bytes to a text.
+/// Appends the base32 encoding of the bytes to `text`.
 pub(crate) fn encode_base32_into(bytes: &[u8], text: &mut String) {
     base32().encode_append(bytes, text);
 }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base32_encoding_exists() {
+    fn base32_is_lower_case_without_padding() {
         assert_eq!(encode_base32(&[0, 0, 0, 0, 1]), "aaaaaaab");
         assert_eq!(decode_base32("aaaaaaab").as_deref(), Some(&[0u8, 0, 0, 0, 1][..]));
         assert_eq!(decode_base32("AAAAAAAB"), None);

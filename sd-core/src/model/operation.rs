@@ -2,23 +2,23 @@ use std::fmt;
 
 use crate::model::{InstanceId, NamespaceId, OperationId, Scope, ServiceId, Timestamp};
 
-/// The record of a request that the API answers before it is done, to be polled by its id.
+/// An operation of the API: the record of a request that is answered before it is done, to be polled by its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Operation {
-    /// Where it happened.
+    /// The account and Region.
     pub scope: Scope,
-    /// Its id.
+    /// The id.
     pub id: OperationId,
-    /// What was asked for.
+    /// The type.
     pub kind: OperationType,
-    /// How far it is.
+    /// The status.
     pub status: OperationStatus,
-    /// Why it failed; only with `FAIL`.
+    /// Why it failed; `None` unless the status is `FAIL`.
     pub error: Option<Box<OperationError>>,
-    /// What it changes.
+    /// The resource that it changes.
     pub targets: OperationTargets,
-    /// The namespace that this is in, or is.
+    /// The namespace of that resource, or the namespace itself.
     pub namespace: NamespaceId,
     /// When it was submitted.
     pub created: Timestamp,
@@ -26,7 +26,7 @@ pub struct Operation {
     pub updated: Timestamp,
 }
 
-/// What an operation does.
+/// The type of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
 pub enum OperationType {
@@ -45,7 +45,7 @@ pub enum OperationType {
 }
 
 impl OperationType {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 6] = [
         Self::CreateNamespace,
         Self::DeleteNamespace,
@@ -69,7 +69,7 @@ impl OperationType {
     }
 }
 
-/// How far an operation is.
+/// The status of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
 pub enum OperationStatus {
@@ -77,14 +77,14 @@ pub enum OperationStatus {
     Submitted,
     /// Under way.
     Pending,
-    /// Done.
+    /// Done: its effect can be seen.
     Success,
-    /// Given up; [`Operation::error`] says why.
+    /// Failed without effect; [`Operation::error`] says why.
     Fail,
 }
 
 impl OperationStatus {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 4] = [Self::Submitted, Self::Pending, Self::Success, Self::Fail];
 
     /// The API's spelling.
@@ -105,35 +105,35 @@ impl OperationStatus {
 pub struct OperationError {
     /// The code.
     pub code: OperationErrorCode,
-    /// A sentence for people.
+    /// The message, for people.
     pub message: String,
 }
 
 impl OperationError {
-    /// Boxed, since hardly any operation has one.
+    /// Boxed, because few operations have one.
     pub(crate) fn new(code: OperationErrorCode, message: String) -> Box<Self> {
         Box::new(Self { code, message })
     }
 }
 
-/// The codes of failed operations (API Reference, Operation). The engine itself knows one reason to fail; the others come
-/// of a [`Fault`](crate::Fault).
+/// The error codes of failed operations (API Reference, Operation). The engine itself gives `CannotCreateHostedZone`,
+/// `InvalidChangeBatch` and `InternalFailure`; the others are for [faults](crate::Fault).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationErrorCode {
-    /// The caller may not do it.
+    /// The caller lacks permission.
     AccessDenied,
-    /// The zone of a namespace cannot be made.
+    /// The zone of a namespace cannot be created.
     CannotCreateHostedZone,
-    /// The caller's credentials ran out meanwhile.
+    /// The caller's credentials expired during the operation.
     ExpiredToken,
-    /// The zone of the namespace is gone.
+    /// The zone of the namespace was deleted.
     HostedZoneNotFound,
-    /// The service is at fault.
+    /// An error in the service.
     InternalFailure,
-    /// Route 53 does not take the records.
+    /// Route 53 refuses the records.
     InvalidChangeBatch,
-    /// Route 53 is asked too often.
+    /// Route 53 throttles the requests.
     ThrottledRequest,
 }
 
@@ -170,7 +170,7 @@ impl fmt::Display for OperationErrorCode {
     }
 }
 
-/// What an operation changes.
+/// The resource that an operation changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the API has operations on these three")]
 pub enum OperationTargets {
@@ -183,7 +183,7 @@ pub enum OperationTargets {
 }
 
 impl OperationTargets {
-    /// The service among them.
+    /// The service that it changes, or whose instance.
     pub(crate) fn service(&self) -> Option<&ServiceId> {
         match self {
             Self::Namespace(_) => None,
@@ -191,7 +191,7 @@ impl OperationTargets {
         }
     }
 
-    /// The pairs of the API's `Targets` map.
+    /// The entries of the API's `Targets` map: type and id.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let (first, second) = match self {
             Self::Namespace(id) => (("NAMESPACE", id.as_str()), None),

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Declares texts by key, sorted by key: few, and shared by all copies.
+/// Declares a small map of texts, sorted by key. Clones share it.
 macro_rules! pairs {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -18,7 +18,7 @@ macro_rules! pairs {
                 self.0.as_deref().map_or(0, BTreeMap::len)
             }
 
-            /// Whether there are none.
+            /// Whether there are no pairs.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.0.is_none()
@@ -35,14 +35,14 @@ macro_rules! pairs {
                 self.0.iter().flat_map(|pairs| pairs.iter()).map(|(key, value)| (key.as_str(), value.as_str()))
             }
 
-            /// These pairs, and those, which replace what has the same key.
+            /// These pairs with more. A pair in `more` replaces one with the same key.
             pub(crate) fn with(&self, more: BTreeMap<String, String>) -> Self {
                 let mut pairs = self.0.as_deref().cloned().unwrap_or_default();
                 pairs.extend(more);
                 Self::new(pairs)
             }
 
-            /// These pairs but for the ones of these keys.
+            /// These pairs without the given keys.
             pub(crate) fn without(&self, keys: &[String]) -> Self {
                 let mut pairs = self.0.as_deref().cloned().unwrap_or_default();
                 keys.iter().for_each(|key| drop(pairs.remove(key)));
@@ -53,13 +53,13 @@ macro_rules! pairs {
 }
 
 pairs! {
-    /// The tags of a namespace or service: keys of 1–128, values of 0–256 characters, at most 50.
+    /// The tags of a namespace or service: at most 50, keys of 1–128 and values of 0–256 characters.
     Tags
 }
 
 pairs! {
-    /// The attributes of a service itself, not of its instances: keys of at most 255, values of at most 1024 characters,
-    /// at most 30.
+    /// The attributes of a service, not of its instances: at most 30, keys of at most 255 and values of at most 1024
+    /// characters.
     ServiceAttributes
 }
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_replaces_and_removing_ignores_what_is_not_there() {
+    fn merging_replaces_pairs_and_removing_ignores_unknown_keys() {
         let tags = Tags::new(pairs(&[("b", "1"), ("a", "")]));
         let merged = tags.with(pairs(&[("b", "2"), ("B", "3")]));
         assert_eq!(merged.iter().collect::<Vec<_>>(), [("B", "3"), ("a", ""), ("b", "2")]);

@@ -2,7 +2,7 @@
 
 use super::Timestamp;
 
-/// Grows with every change of a registry. An entity's revision is that of its last change.
+/// A counter of the changes of a registry. An entity's revision is that of its last change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u64);
 
@@ -11,7 +11,7 @@ impl Revision {
         Self(number)
     }
 
-    /// The number.
+    /// The revision as a number.
     #[must_use]
     pub fn as_u64(self) -> u64 {
         self.0
@@ -22,11 +22,11 @@ impl Revision {
     }
 }
 
-/// The API's counter of a service's registrations: strictly growing, at least the time of the last one in
-/// milliseconds.
+/// The API's `InstancesRevision`: it grows with every registration and deregistration in a service, and is at least the
+/// time of the last one, in milliseconds since the Unix epoch.
 ///
-/// With a clock of this era it stays below 2^53, which JavaScript can read. At `u64::MAX`, which only a clock
-/// at its last moment leads to, it stays.
+/// At today's time it stays below 2^53, which JavaScript can represent. It stops at `u64::MAX`, which it reaches only if
+/// the clock does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstancesRevision(u64);
 
@@ -35,7 +35,7 @@ impl InstancesRevision {
         Self(number)
     }
 
-    /// The number.
+    /// The revision as a number.
     #[must_use]
     pub fn as_u64(self) -> u64 {
         self.0
@@ -46,7 +46,7 @@ impl InstancesRevision {
     }
 }
 
-/// The order of creation: by time, and of what was created in the same millisecond by the revision that brought it.
+/// The order of creation: by time, and within a millisecond by the revision of the creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Age {
     created: Timestamp,
@@ -58,7 +58,7 @@ impl Age {
         Self { created, since }
     }
 
-    /// The next one of the same moment.
+    /// The next age at the same moment.
     pub(crate) fn next(self) -> Self {
         Self { since: self.since.next(), ..self }
     }
@@ -68,7 +68,7 @@ impl Age {
         self.since.0
     }
 
-    /// Time in milliseconds and revision.
+    /// The time in milliseconds and the revision, as in page tokens.
     pub(crate) fn to_parts(self) -> [u64; 2] {
         [self.created.as_millis(), self.since.0]
     }

@@ -6,37 +6,37 @@ use crate::model::{
     ServiceId, ServiceName, Timestamp,
 };
 
-/// A service: the template by which its instances are registered, found and checked.
+/// A service: the template for registering, finding and checking its instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Service {
-    /// Where it lives.
+    /// The account and Region.
     pub scope: Scope,
-    /// Its id.
+    /// The id.
     pub id: ServiceId,
-    /// The namespace that it is in.
+    /// The namespace of the service.
     pub namespace_id: NamespaceId,
-    /// Its name, unique in the namespace.
+    /// The name, unique in the namespace.
     pub name: ServiceName,
-    /// How its instances can be found.
+    /// How instances can be found.
     pub kind: ServiceKind,
-    /// What its instances are checked by.
+    /// How the health of instances is determined.
     pub health_check: HealthCheck,
     /// At most 1024 characters.
     pub description: Option<Arc<str>>,
-    /// Its tags.
+    /// At most 50 tags.
     pub tags: Tags,
-    /// Its own attributes.
+    /// The service's own attributes.
     pub attributes: ServiceAttributes,
     /// When it was created.
     pub created: Timestamp,
     /// The token of the request that created it.
     pub creator_request_id: Option<CreatorRequestId>,
-    /// Tells it from another that gets the same id.
+    /// Distinguishes it from a later service with the same id.
     pub incarnation: Incarnation,
     /// What the request that created it asked for. A replay of that request asks for the same, whatever was changed since.
     pub created_as: Fingerprint,
-    /// Its name in the DNS below a zone, that of its namespace.
+    /// The zone of its namespace, and its DNS name in that zone.
     pub(crate) dns_name: Derived<(DnsName, Result<DnsName, DnsNameError>)>,
 }
 
@@ -47,7 +47,7 @@ impl Service {
         self.scope.service_arn(&self.id)
     }
 
-    /// The DNS settings of a service that can be found by DNS.
+    /// The DNS settings; `None` if DNS does not find its instances.
     #[must_use]
     pub fn dns_config(&self) -> Option<&DnsConfig> {
         match &self.kind {
@@ -61,9 +61,9 @@ impl Service {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration; its third value, DNS, is reserved")]
 pub enum ServiceKind {
-    /// By DiscoverInstances only.
+    /// Only DiscoverInstances finds them.
     Http,
-    /// By DiscoverInstances and by DNS.
+    /// DiscoverInstances and DNS find them.
     DnsHttp(DnsConfig),
 }
 
@@ -82,9 +82,9 @@ impl ServiceKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DnsConfig {
-    /// How answers are chosen.
+    /// How DNS answers are chosen.
     pub routing_policy: RoutingPolicy,
-    /// The records that an instance gets, in the order of the request; one per type.
+    /// The records that each instance gets, at most one of a type, in the order of the request.
     pub records: Vec<DnsRecord>,
 }
 
@@ -93,7 +93,7 @@ impl DnsConfig {
         Self { routing_policy, records }
     }
 
-    /// The TTL in seconds of the records of this type, if instances get them.
+    /// The TTL in seconds of the records of this type; `None` if instances do not get them.
     #[must_use]
     pub fn ttl(&self, kind: RecordType) -> Option<u32> {
         self.records.iter().find(|record| record.kind == kind).map(|record| record.ttl)
@@ -122,7 +122,7 @@ pub(crate) enum UnfitRecords {
     #[error("A DnsConfig element needs at least one record.")]
     NoRecord,
     // The service leaves out the blank.
-    #[error("Duplicate resource record type{} in DNS config is not expected", .0.as_str())]
+    #[error("Duplicate resource record type{}in DNS config is not expected", .0.as_str())]
     Twice(RecordType),
     #[error("DnsRecord Type CNAME cannot be combined with other types")]
     CnameBesideOthers,
@@ -143,7 +143,7 @@ pub(crate) fn check_records(records: &[DnsRecord]) -> Result<(), UnfitRecords> {
     Ok(())
 }
 
-/// The type of a DNS record that Cloud Map keeps.
+/// A DNS record type of Cloud Map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
 pub enum RecordType {
@@ -151,17 +151,17 @@ pub enum RecordType {
     A,
     /// An IPv6 address (RFC 3596).
     Aaaa,
-    /// Another name (RFC 1035).
+    /// A canonical name (RFC 1035).
     Cname,
     /// A host and a port (RFC 2782).
     Srv,
 }
 
 impl RecordType {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 4] = [Self::A, Self::Aaaa, Self::Cname, Self::Srv];
 
-    /// The spelling of the API and of the DNS.
+    /// The spelling in the API and in DNS.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -179,7 +179,7 @@ impl RecordType {
 pub enum RoutingPolicy {
     /// Up to eight healthy instances.
     Multivalue,
-    /// One healthy instance; all weigh the same.
+    /// One healthy instance; all have the same weight.
     Weighted,
 }
 

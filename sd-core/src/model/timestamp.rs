@@ -1,13 +1,13 @@
-//! Moments.
+//! Points in time.
 
 use std::{fmt, time::Duration};
 
-/// A moment: milliseconds since the Unix epoch, the precision of the API's timestamps.
+/// A point in time, in milliseconds since the Unix epoch: the precision of the API's timestamps.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// A moment, in milliseconds since the Unix epoch.
+    /// The timestamp this many milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
@@ -19,7 +19,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment this much later; the last representable one if that is beyond it.
+    /// The timestamp this much later, in whole milliseconds; at most the last representable one.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))

@@ -1,4 +1,4 @@
-//! What names an entity, and what only one entity of a scope may have.
+//! The keys of entities, and the keys that only one entity of a scope may have.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,7 @@ use super::{
     ServiceName, VpcId, name::zone_text,
 };
 
-/// Names an entity of a scope.
+/// The key of an entity in a scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "these are the entities that Cloud Map has")]
 pub enum EntityKey {
@@ -29,7 +29,7 @@ impl fmt::Display for EntityKey {
     }
 }
 
-/// What only one entity of a scope may have.
+/// A key that only one entity of a scope may have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "a backend must treat every kind of uniqueness")]
 pub enum UniqueKey {
@@ -37,32 +37,30 @@ pub enum UniqueKey {
     Id(EntityKey),
     /// The `HttpName` of a namespace.
     HttpName(Arc<str>),
-    /// The name of an HTTP namespace, which is not its `HttpName` where a namespace of another type has that.
+    /// The name of an HTTP namespace. It differs from the `HttpName` if another namespace has that.
     HttpNamespace(Arc<str>),
-    /// The private zone of this name in a VPC. In lower case, without the root's dot: [`UniqueKey::zone`]
-    /// makes it.
+    /// The private zone with this name in a VPC. The name is in lower case, without a final dot: use [`UniqueKey::zone`].
     Zone(VpcId, Arc<str>),
-    /// The public namespace that the request with this token creates under this name. Several public
-    /// namespaces may have one name; one request creates one of them. In lower case, without the root's dot.
+    /// The public namespace with this name that the request with this token creates. Several public namespaces may have
+    /// one name, but one request creates only one. The name is in lower case, without a final dot.
     PublicNamespace(Arc<str>, CreatorRequestId),
-    /// To be what an operation that is under way changes.
+    /// The entity that an operation under way changes.
     Target(EntityKey),
-    /// To be a namespace of this name, of whatever type, whose creation is under way. In lower case, without the root's dot.
+    /// The namespace with this name, of any type, whose creation is under way. The name is in lower case, without a final
+    /// dot.
     NamespaceInCreation(Arc<str>),
-    /// The name of a service in a namespace, lower-case where names are compared without case: [`UniqueKey::service_name`]
-    /// makes it.
+    /// The name of a service in a namespace; in lower case if the namespace compares names without case.
     ServiceName(NamespaceId, Arc<str>),
 }
 
 impl UniqueKey {
-    /// The private zone of a namespace of this name in a VPC. Names that DNS does not distinguish give one
-    /// key.
+    /// The key of the private zone with this name in a VPC. Names that DNS does not distinguish have one key.
     #[must_use]
     pub fn zone(vpc: &VpcId, name: &NamespaceName) -> Self {
         Self::Zone(vpc.clone(), canonical(name))
     }
 
-    /// The public namespace that the request with this token creates under this name.
+    /// The key of the public namespace with this name that the request with this token creates.
     #[must_use]
     pub fn public_namespace(name: &NamespaceName, token: &CreatorRequestId) -> Self {
         Self::PublicNamespace(canonical(name), token.clone())
@@ -74,14 +72,14 @@ impl UniqueKey {
         Self::ServiceName(namespace.id.clone(), namespace.unique_name(name))
     }
 
-    /// To be a namespace of this name whose creation is under way.
+    /// The key of a namespace with this name whose creation is under way.
     #[must_use]
     pub fn namespace_in_creation(name: &NamespaceName) -> Self {
         Self::NamespaceInCreation(canonical(name))
     }
 }
 
-/// The form that all names of one zone have in common.
+/// The form that all spellings of a zone's name share.
 fn canonical(name: &NamespaceName) -> Arc<str> {
     zone_text(name.as_str()).to_ascii_lowercase().into()
 }

@@ -1,7 +1,7 @@
-//! Checking the members of a request, one constraint after the other, so that all violations are reported at once.
+//! Checks the members of a request and collects all violations, so that one refusal reports them all.
 //!
-//! Planners check members in the order of the service model. What is kept of a refusal is bounded, see [`Violations`],
-//! and a list that is too long is refused before its entries are looked at.
+//! Planners check members in the order of the service model. A refusal is bounded (see [`Violations`]), and a list that is
+//! too long is refused before its entries are checked.
 
 use std::{
     collections::BTreeMap,
@@ -11,16 +11,16 @@ use std::{
 
 use crate::{
     api::{
-        error::{Error, InvalidInput, rule},
+        error::{Error, InvalidInput},
         request::Tag,
     },
     model::{
-        CreatorRequestId, Tags, UpdaterRequestId,
+        CreatorRequestId, UpdaterRequestId,
         constraint::{self, Constraint, Text, Violation, Violations},
     },
 };
 
-/// Collects what is wrong with a request's members.
+/// Collects the violations of a request's members.
 #[derive(Default)]
 pub(crate) struct Check {
     violations: Violations,
@@ -36,12 +36,20 @@ impl Check {
         self.violations.push(|| Violation::new(member, value, constraint));
     }
 
-    /// A required member is missing.
+    /// Reports that a required member is missing.
     pub(crate) fn missing(&mut self, member: impl Display) {
         self.violated(member, None::<&str>, Constraint::NotNull);
     }
 
-    /// An optional text. The value, if it breaks no constraint.
+    /// Checks that a required member is there.
+    pub(crate) fn given<T>(&mut self, member: impl Display, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.missing(member);
+        }
+        value
+    }
+
+    /// Checks an optional text. Returns the value if it breaks no constraint.
     pub(crate) fn text<'v>(
         &mut self,
         member: impl Display + Copy,
@@ -57,26 +65,24 @@ impl Check {
         right
     }
 
-    /// A required text.
+    /// Checks a required text.
     pub(crate) fn required<'v>(
         &mut self,
         member: impl Display + Copy,
         value: Option<&'v str>,
         text: &'static Text,
     ) -> Option<&'v str> {
-        if value.is_none() {
-            self.missing(member);
-        }
+        let value = self.given(member, value);
         self.text(member, value, text)
     }
 
-    /// A required reference to a resource: an id or an ARN. Its form is not checked; a malformed reference is simply not
-    /// found.
+    /// Checks a required reference to a resource: an id or an ARN. The format is not validated; a malformed reference is
+    /// simply not found.
     pub(crate) fn reference<'v>(&mut self, member: &'static str, value: Option<&'v str>) -> Option<&'v str> {
         self.required(member, value, constraint::ARN)
     }
 
-    /// A required id of an instance where only its length is modelled.
+    /// Checks a required id of an instance where the service model limits only its length.
     pub(crate) fn resource_id<'v>(
         &mut self,
         member: &'static str,
@@ -85,7 +91,7 @@ impl Check {
         self.required(member, value, constraint::RESOURCE_ID)
     }
 
-    /// An optional number in a range.
+    /// Checks an optional number against an inclusive range.
     pub(crate) fn range(
         &mut self,
         member: impl Display,
@@ -105,7 +111,7 @@ impl Check {
         None
     }
 
-    /// A required number in a range.
+    /// Checks a required number against an inclusive range.
     pub(crate) fn required_range(
         &mut self,
         member: impl Display + Copy,
@@ -113,13 +119,11 @@ impl Check {
         min: i64,
         max: i64,
     ) -> Option<i64> {
-        if value.is_none() {
-            self.missing(member);
-        }
+        let value = self.given(member, value);
         self.range(member, value, min, max)
     }
 
-    /// An optional member of an enumeration.
+    /// Checks an optional value of an enumeration: `names` and `values` correspond by position.
     pub(crate) fn one_of<T: Copy>(
         &mut self,
         member: impl Display,
@@ -136,7 +140,7 @@ impl Check {
         found
     }
 
-    /// A required member of an enumeration.
+    /// Checks a required value of an enumeration, like [`one_of`](Self::one_of).
     pub(crate) fn required_one_of<T: Copy>(
         &mut self,
         member: impl Display + Copy,
@@ -144,9 +148,7 @@ impl Check {
         names: &'static [&'static str],
         values: &[T],
     ) -> Option<T> {
-        if value.is_none() {
-            self.missing(member);
-        }
+        let value = self.given(member, value);
         self.one_of(member, value, names, values)
     }
 
@@ -162,13 +164,14 @@ impl Check {
         self.text("updaterRequestId", value, constraint::RESOURCE_ID).map(UpdaterRequestId::of_checked)
     }
 
-    /// The account that the caller takes for the owner of the resource. Only its length is modelled; no resource belongs to
-    /// a malformed account.
+    /// Checks the account that should own the resource. The service model limits only its length; no resource belongs to a
+    /// malformed account.
     pub(crate) fn owner_account<'v>(&mut self, value: Option<&'v str>) -> Option<&'v str> {
         self.text("ownerAccount", value, constraint::AWS_ACCOUNT_ID)
     }
 
-    /// Whether a list or map has a number of entries that the model allows. Only then are its entries worth a look.
+    /// Checks the number of entries of a list or map against an inclusive range. The caller checks the entries only if it
+    /// is in the range.
     pub(crate) fn entries(
         &mut self,
         member: impl Display,
@@ -187,7 +190,7 @@ impl Check {
         false
     }
 
-    /// A list of texts, each of which has the same constraints.
+    /// Checks an optional list of texts that all have the same constraints.
     pub(crate) fn texts<'v>(
         &mut self,
         member: impl Display + Copy,
@@ -206,7 +209,7 @@ impl Check {
         Some(value)
     }
 
-    /// A required list of texts.
+    /// Checks a required list of texts.
     pub(crate) fn required_texts<'v>(
         &mut self,
         member: impl Display + Copy,
@@ -214,13 +217,11 @@ impl Check {
         range: (usize, usize),
         text: &'static Text,
     ) -> Option<&'v [String]> {
-        if value.is_none() {
-            self.missing(member);
-        }
+        let value = self.given(member, value);
         self.texts(member, value, range, text)
     }
 
-    /// A map of texts, whose keys and whose values have constraints.
+    /// Checks an optional map: the number of its entries, its keys and its values.
     pub(crate) fn map<'v>(
         &mut self,
         member: &'static str,
@@ -244,7 +245,7 @@ impl Check {
         right
     }
 
-    /// A required map of texts.
+    /// Checks a required map.
     pub(crate) fn required_map<'v>(
         &mut self,
         member: &'static str,
@@ -252,13 +253,11 @@ impl Check {
         range: (usize, usize),
         texts: (&'static Text, &'static Text),
     ) -> Option<&'v BTreeMap<String, String>> {
-        if value.is_none() {
-            self.missing(member);
-        }
+        let value = self.given(member, value);
         self.map(member, value, range, texts)
     }
 
-    /// Optional tags, by key: of one key, the last counts.
+    /// Checks optional tags and returns them by key. The last tag of a key wins.
     pub(crate) fn tags(&mut self, tags: Option<&[Tag]>) -> Option<BTreeMap<String, String>> {
         const MEMBER: &str = "tags";
         let tags = tags?;
@@ -277,40 +276,22 @@ impl Check {
         Some(unique)
     }
 
-    /// Required tags.
+    /// Checks required tags.
     pub(crate) fn required_tags(&mut self, value: Option<&[Tag]>) -> Option<BTreeMap<String, String>> {
-        if value.is_none() {
-            self.missing("tags");
-        }
+        let value = self.given("tags", value);
         self.tags(value)
     }
 
-    /// The checked members, if nothing was wrong. `value` is `None` only if something was.
+    /// Returns the checked members, or all violations. `value` is `None` only if there are violations.
     pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Error> {
         if self.violations.count() > 0 {
             return Err(InvalidInput::Constraints(self.violations).into());
         }
-        value.ok_or(Error::Internal("a member was refused without a reason"))
+        value.ok_or(Error::Internal("a member is missing without a violation"))
     }
 }
 
-/// The tags of a resource that is created, once their form is right.
-pub(crate) fn new_tags(given: Option<BTreeMap<String, String>>, resource_name: &str) -> Result<Tags, Error> {
-    let given = given.unwrap_or_default();
-    check_tag_keys(&given)?;
-    limited(Tags::new(given), resource_name)
-}
-
-/// Keys that begin with `aws:` are reserved (API Reference, Tag).
-pub(crate) fn check_tag_keys(tags: &BTreeMap<String, String>) -> Result<(), Error> {
-    let is_reserved = |key: &str| key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"));
-    match tags.keys().find(|key| is_reserved(key)) {
-        None => Ok(()),
-        Some(key) => Err(rule("tags", format!("Tag keys that begin with aws: are reserved: {key}"))),
-    }
-}
-
-/// An entry of a list of structures. The service counts from 1.
+/// An entry of a list of structures, counted from 1 as the service does.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub(super) list: &'static str,
@@ -362,7 +343,7 @@ impl Display for Map<'_> {
     }
 }
 
-/// What a list that is quoted holds.
+/// An item of a quoted list.
 pub(super) trait Quoted {
     fn quote(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
@@ -378,14 +359,4 @@ impl Quoted for Tag {
         let [key, value] = [&self.key, &self.value].map(|text| text.as_deref().unwrap_or("null"));
         write!(f, "Tag(key={key}, value={value})")
     }
-}
-/// The most tags of a resource (API Reference, TooManyTagsException).
-const PER_RESOURCE: usize = 50;
-
-/// The tags, if a resource may have as many.
-pub(super) fn limited(tags: Tags, resource_name: &str) -> Result<Tags, Error> {
-    if tags.len() > PER_RESOURCE {
-        return Err(Error::TooManyTags { resource_name: resource_name.to_owned(), count: tags.len() });
-    }
-    Ok(tags)
 }

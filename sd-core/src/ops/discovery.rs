@@ -1,4 +1,4 @@
-//! DiscoverInstances and DiscoverInstancesRevision: finding instances by the names of their namespace and service.
+//! DiscoverInstances and DiscoverInstancesRevision: instances by the names of their namespace and service.
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -15,14 +15,13 @@ use crate::{
         response::{DiscoveredInstances, DiscoveredRevision, FoundInstances},
     },
     choice,
-    choice::Permutation,
     dns::explanation::{Candidate, Explanation, LeftOut, Outcome},
     model::{HealthCheck, InstancesRevision, ServiceName, Signature, constraint},
     settings::random::RandomSource,
     state::{InstanceEntry, Instances, NamespaceEntry, ServiceEntry},
 };
 
-/// Which instances are wanted, by their health.
+/// The API's `HealthStatusFilter`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HealthFilter {
     Healthy,
@@ -33,16 +32,16 @@ enum HealthFilter {
 
 const HEALTH_FILTERS: &[&str] = &["HEALTHY", "UNHEALTHY", "ALL", "HEALTHY_OR_ELSE_ALL"];
 
-/// What a discovery asks for, checked.
+/// A checked discovery request, with the namespace and the service that it names.
 struct Question<'r, 's> {
     namespace: &'s NamespaceEntry,
     service_name: ServiceName,
-    /// AWS finds a service that is not there empty, although the model lists ServiceNotFound.
+    /// `None` if it does not exist: AWS then answers without instances, although the model lists ServiceNotFound.
     service: Option<&'s ServiceEntry>,
     health: HealthFilter,
     /// The query parameters.
     query: Wanted<'r>,
-    /// They and the optional ones.
+    /// The query parameters and the optional parameters together.
     both: Wanted<'r>,
     limit: usize,
 }
@@ -88,7 +87,7 @@ pub(crate) fn discover(
     find(request, context).map(DiscoveredInstances::from)
 }
 
-/// [`discover`] without a copy of what it finds.
+/// [`discover`] without copying what it finds.
 pub(crate) fn find<'s>(
     request: &DiscoverInstancesRequest,
     context: &'s ReadContext<'_>,
@@ -106,7 +105,7 @@ pub(crate) fn find<'s>(
     };
     let choice = Choice { instances: service.instances(), random: context.random };
     let candidates = choice.candidates(health, &query);
-    // Optional parameters count only if something has them all.
+    // Optional parameters count only if an instance has them all.
     let mut instances = choice.pick(candidates.clone(), &both, limit);
     if instances.is_empty() && query.attributes != both.attributes {
         instances = choice.pick(candidates, &query, limit);
@@ -119,7 +118,7 @@ pub(crate) fn find<'s>(
     })
 }
 
-/// Why [`discover`] answers what it does.
+/// Explains the answer of [`discover`].
 pub(crate) fn explain(
     request: &DiscoverInstancesRequest,
     context: &ReadContext<'_>,
@@ -164,7 +163,7 @@ pub(crate) fn revision(
     Ok(DiscoveredRevision::new(service.instances_revision()))
 }
 
-/// The names of a namespace and of a service.
+/// Checks the names of a namespace and a service.
 fn names<'r>(
     check: &mut Check,
     namespace_name: Option<&'r str>,
@@ -175,7 +174,7 @@ fn names<'r>(
     namespace_name.zip(service_name.map(ServiceName::of_checked))
 }
 
-/// The namespace of an `HttpName`, or of an ARN: a name never begins with `arn:`.
+/// The namespace with this `HttpName` or ARN: a name never begins with `arn:`.
 fn namespace<'s>(
     name: &str,
     owner: Option<&str>,
@@ -190,7 +189,7 @@ fn namespace<'s>(
     context.here().namespace_by_http_name(name).ok_or_else(|| Error::NamespaceNotFound(name.to_owned()))
 }
 
-/// Without a health check the filter says nothing.
+/// Without a health check the filter has no effect.
 fn effective(filter: HealthFilter, service: &ServiceEntry) -> HealthFilter {
     match service.service().health_check {
         HealthCheck::None => HealthFilter::All,
@@ -198,7 +197,7 @@ fn effective(filter: HealthFilter, service: &ServiceEntry) -> HealthFilter {
     }
 }
 
-/// Attributes that an instance must have, all of them.
+/// Attributes that an instance must all have.
 struct Wanted<'r> {
     attributes: Vec<(&'r str, &'r str)>,
     signature: Signature,
@@ -217,14 +216,14 @@ impl<'r> Wanted<'r> {
     }
 }
 
-/// What instances are chosen from, and how.
+/// Chooses among the instances of a service.
 struct Choice<'a> {
     instances: &'a Instances,
     random: &'a dyn RandomSource,
 }
 
 impl<'a> Choice<'a> {
-    /// The numbers of the instances that the filter leaves.
+    /// The numbers of the instances that pass the health filter.
     fn candidates(&self, filter: HealthFilter, query: &Wanted<'_>) -> Range<u32> {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let (healthy, all) = (count(self.instances.healthy_len()), count(self.instances.len()));
@@ -239,21 +238,20 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Picks at random by number, so that the cost without parameters is that of the answer and not of the service.
+    /// Picks at most `limit` instances at random. Without parameters the cost depends on the answer, not on the number of
+    /// instances.
     fn pick(&self, candidates: Range<u32>, wanted: &Wanted<'_>, limit: usize) -> Vec<&'a InstanceEntry> {
         let (instances, random) = (self.instances, self.random);
         if wanted.attributes.is_empty() {
             let chosen = choice::choose(limit, candidates.end - candidates.start, random);
-            // Nothing is left out: there is one of each number.
+            // Every number has an instance, so `filter_map` drops nothing.
             let mut picked = Vec::with_capacity(chosen.len());
             picked.extend(chosen.iter().filter_map(|number| instances.nth(candidates.start + number)));
             return picked;
         }
-        // What has the signature may still not have the attributes; that is looked at when it is picked.
+        // An instance with the signature may still lack the attributes. That is checked only for instances that are drawn.
         let alike: Vec<_> =
             instances.range(candidates).filter(|entry| entry.is_like(wanted.signature)).collect();
-        let order = Permutation::new(u32::try_from(alike.len()).unwrap_or(u32::MAX), random);
-        let picked = order.map(|number| alike[number as usize]).filter(|entry| wanted.is_met_by(entry));
-        picked.take(limit).collect()
+        choice::shuffled(alike, random).filter(|entry| wanted.is_met_by(entry)).take(limit).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! The filters of lists. All filters of a request must hold, so they are merged into one condition for each property: what
-//! an entry costs does not depend on the number of filters.
+//! The filters of all lists. All filters of a request must match, so they are merged into one condition for each property:
+//! the cost of an entry does not depend on the number of filters.
 
 use std::ops::RangeInclusive;
 
@@ -19,14 +19,14 @@ use crate::{
 const CONDITION: &str = "filters.member.condition";
 const VALUES: &str = "filters.member.values";
 
-/// A filter, its members checked: a name of the API's enumeration, its condition and its values.
+/// A filter with checked members: its name, its condition and its values.
 pub(super) struct Checked<'r> {
     pub(super) name: &'static str,
     pub(super) condition: &'static str,
     pub(super) values: &'r [String],
 }
 
-/// Checks the members of filters. A condition that is absent is EQ.
+/// Checks the members of filters. The default condition is EQ.
 pub(super) fn checked<'r>(
     check: &mut Check,
     filters: Option<&'r [Filter]>,
@@ -57,7 +57,7 @@ pub(super) fn checked<'r>(
 }
 
 impl<'r> Checked<'r> {
-    /// The value of a filter that takes only EQ.
+    /// The value of a filter that allows only EQ.
     pub(super) fn eq(&self) -> Result<&'r str, Error> {
         if self.condition != "EQ" {
             return Err(self.takes("EQ"));
@@ -65,7 +65,7 @@ impl<'r> Checked<'r> {
         self.single()
     }
 
-    /// The one value that EQ and BEGINS_WITH take.
+    /// The single value that EQ and BEGINS_WITH require.
     pub(super) fn single(&self) -> Result<&'r str, Error> {
         match self.values {
             [value] => Ok(value),
@@ -73,7 +73,7 @@ impl<'r> Checked<'r> {
         }
     }
 
-    /// The values of EQ, which takes one, or of IN: those of `all` whose name `is_named` by a value.
+    /// The values of an EQ or IN filter: those of `all` that a value of the filter names, by `is_named`. EQ takes one value.
     pub(super) fn among<T: Copy, const N: usize>(
         &self,
         all: [T; N],
@@ -113,7 +113,7 @@ impl<'r> Checked<'r> {
         }
     }
 
-    /// Whether a RESOURCE_OWNER filter wants the caller's own resources.
+    /// Whether a RESOURCE_OWNER filter matches the caller's own resources.
     pub(super) fn own(&self) -> Result<bool, Error> {
         match self.eq()? {
             "SELF" => Ok(true),
@@ -131,14 +131,14 @@ impl<'r> Checked<'r> {
     }
 }
 
-/// Some values of an enumeration.
+/// A set of values of an enumeration.
 pub(super) struct Among<T, const N: usize> {
     all: [T; N],
     is_wanted: [bool; N],
 }
 
 impl<T: Copy + PartialEq, const N: usize> Among<T, N> {
-    /// All values that are `wanted`.
+    /// The values for which `wanted` is true.
     pub(super) fn of(all: [T; N], wanted: impl Fn(T) -> bool) -> Self {
         Self { all, is_wanted: all.map(wanted) }
     }
@@ -151,7 +151,7 @@ impl<T: Copy + PartialEq, const N: usize> Among<T, N> {
         self.all.iter().zip(self.is_wanted).any(|(candidate, is_wanted)| is_wanted && *candidate == value)
     }
 
-    /// Leaves only what is in both.
+    /// Keeps only the values that are in both sets.
     pub(super) fn narrow(&mut self, other: &Self) {
         for (is_wanted, other) in self.is_wanted.iter_mut().zip(other.is_wanted) {
             *is_wanted &= other;
@@ -159,17 +159,17 @@ impl<T: Copy + PartialEq, const N: usize> Among<T, N> {
     }
 }
 
-/// The condition that all filters put on a text or an id.
+/// The merged condition of all filters on a text or an id.
 #[derive(Default)]
 pub(super) enum Only<'r> {
-    /// No filter: any value.
+    /// No filter: every value matches.
     #[default]
     Any,
-    /// A value that begins so.
+    /// Values with this prefix match.
     BeginsWith(&'r str),
-    /// This value.
+    /// Only this value matches.
     Eq(&'r str),
-    /// Filters exclude each other.
+    /// The filters exclude each other: no value matches.
     Nothing,
 }
 
@@ -183,12 +183,12 @@ impl<'r> Only<'r> {
         }
     }
 
-    /// Also equal to this.
+    /// Adds an EQ filter.
     pub(super) fn and_eq(&mut self, value: &'r str) {
         *self = if self.matches(value) { Self::Eq(value) } else { Self::Nothing };
     }
 
-    /// Also beginning with this.
+    /// Adds a BEGINS_WITH filter.
     pub(super) fn and_begins_with(&mut self, start: &'r str) {
         match self {
             Self::Any => *self = Self::BeginsWith(start),
@@ -199,7 +199,7 @@ impl<'r> Only<'r> {
         }
     }
 
-    /// Also the id in a reference that EQ takes. Nothing belongs to a resource of another scope.
+    /// Adds an EQ filter on an id or ARN. The ARN of a resource of another scope matches nothing.
     pub(super) fn and_id(
         &mut self,
         filter: &Checked<'r>,
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merged_conditions_match_what_each_of_them_matches() {
+    fn merged_conditions_match_what_all_of_them_match() {
         let values = ["", "a", "ab", "abc", "b"];
         for one in values {
             for other in values {

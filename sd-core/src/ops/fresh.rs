@@ -1,4 +1,4 @@
-//! The identifiers that a request gives to what it creates.
+//! The identifiers of what a request creates.
 
 use std::{fmt, sync::OnceLock};
 
@@ -10,29 +10,29 @@ use crate::{
     settings::id_source::IdSource,
 };
 
-/// The identifiers that one request may need, drawn once, so that planning the request again after a conflict gives
-/// the same entity and the same operation.
+/// The identifiers that one request may need. They are drawn once, so that planning the request again after a conflict
+/// gives the same entity and the same operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Fresh {
     incarnation: Incarnation,
     operation: [u8; 20],
-    /// Made once, at the moment of the request.
+    /// Made at the first call of [`Fresh::operation_id`].
     operation_id: OnceLock<OperationId>,
     namespace: [u8; 10],
 }
 
 impl Fresh {
-    /// Draws from the source.
+    /// Draws identifiers from the source.
     pub(crate) fn draw(ids: &dyn IdSource) -> Self {
         let mut bytes = [0; 38];
         ids.fill(&mut bytes);
         let (mut incarnation, mut operation, mut namespace) = ([0; 8], [0; 20], [0; 10]);
-        // The low end is where a sequential source counts, so every part takes its low bytes from there.
+        // A sequential source counts in the last bytes, so every part includes them.
         incarnation.copy_from_slice(&bytes[30..]);
         operation.copy_from_slice(&bytes[18..]);
         namespace.copy_from_slice(&bytes[28..]);
         if bytes[..18].iter().any(|b| *b != 0) {
-            // Random bytes: the parts share nothing.
+            // With random bytes, the parts share nothing.
             operation[..].copy_from_slice(&bytes[..20]);
             namespace.copy_from_slice(&bytes[20..30]);
         }
@@ -44,12 +44,12 @@ impl Fresh {
         }
     }
 
-    /// The incarnation of an entity that the request creates.
+    /// The incarnation of the entity that the request creates.
     pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// The id of the operation that the request starts, at the moment of the request.
+    /// The id of the operation that the request starts. `created` is the moment of the request.
     pub(crate) fn operation_id(&self, created: Timestamp) -> OperationId {
         let make = || {
             let mut text = String::with_capacity(48);
@@ -66,7 +66,7 @@ impl Fresh {
         NamespaceId::of_checked(&format!("ns-{}", encode_base32(&self.namespace)))
     }
 
-    /// An id for a request that this one makes of another service, in the form of a UUID (RFC 9562).
+    /// The id of a request to Route 53 that this request would make, as a UUID (RFC 9562).
     pub(crate) fn request_id(&self) -> impl fmt::Display + use<> {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.operation;
         let part = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_have_the_shape_of_the_service() {
+    fn ids_have_the_format_of_aws() {
         let fresh = Fresh::draw(&RandomIds);
         let namespace = fresh.namespace_id();
         assert_eq!(namespace.as_str().len(), 19);

@@ -1,7 +1,7 @@
-//! The attributes of an instance: which ones a service's instances need, which ones they may have, and what they mean.
+//! The attributes of instances: which ones a service requires, which ones it allows, and what they mean.
 //!
-//! The rules are those of "RegisterInstance" in the API Reference and of "Values that you specify when you register or
-//! update a service instance" in the Developer Guide. The texts of refusals are AWS's own where behaviour.md says so.
+//! Sources: "RegisterInstance" in the API Reference, and "Values that you specify when you register or update a service
+//! instance" in the Developer Guide. The texts of refusals are AWS's own where behaviour.md says so.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -17,17 +17,18 @@ use crate::{
 
 /// The most custom attributes of an instance.
 const MAX_CUSTOM: usize = 30;
-/// The most characters of all keys and values of an instance.
+/// The most characters of all keys and values of an instance together.
 const MAX_TOTAL: usize = 5000;
 
 /// The constraints of the keys and values of attributes in the service model.
 pub(super) const ATTRIBUTES: (&Text, &Text) = (constraint::ATTR_KEY, constraint::ATTR_VALUE);
-/// The service model has no limit on the number of attributes.
+/// The range of a number of entries that the service model does not limit.
 pub(super) const ANY: (usize, usize) = (0, usize::MAX);
 
 type Given = BTreeMap<String, String>;
 
-/// Reads the reserved attributes, once the form is right, and checks them against the service.
+/// Parses the reserved attributes and checks them against the service. The service model's constraints were checked
+/// before.
 pub(super) fn parse(
     given: &Given,
     service: &Service,
@@ -38,14 +39,14 @@ pub(super) fn parse(
     let endpoint = Endpoint::of(given).map_err(|unreadable| rule("attributes", unreadable.to_string()))?;
     check_ec2(given, namespace)?;
     check_alias(given, service)?;
-    // A load balancer and an EC2 instance have their addresses and ports elsewhere.
+    // The addresses and ports of a load balancer and of an EC2 instance are not attributes.
     if endpoint.alias.is_none() && !given.contains_key(EC2) {
         check_required(&endpoint, service)?;
         check_routable(&endpoint, service, mode)?;
     }
     let pairs = given.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let attributes =
-        Attributes::from_sorted(&pairs).ok_or(Error::Internal("attributes within the limit do not fit"))?;
+    let attributes = Attributes::from_sorted(&pairs)
+        .ok_or(Error::Internal("the attributes are within the limit but cannot be stored"))?;
     Ok((attributes, endpoint))
 }
 
@@ -53,7 +54,7 @@ fn is_reserved(key: &str) -> bool {
     reserved::ALL.contains(&key)
 }
 
-/// How many attributes there are, how long, and under which keys.
+/// Checks the number of attributes, their size and their keys.
 fn check_limits(given: &Given, namespace: &Namespace, mode: Mode) -> Result<(), Error> {
     let is_unknown = |key: &&String| {
         key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("AWS_"))
@@ -73,7 +74,7 @@ fn check_limits(given: &Given, namespace: &Namespace, mode: Mode) -> Result<(), 
             format!("Too many attributes provided: [{keys}]. The current limit is {MAX_CUSTOM}"),
         ));
     }
-    // ASCII, so octets are characters.
+    // The texts are ASCII, so octets are characters.
     let total: usize = given.iter().map(|(key, value)| key.len() + value.len()).sum();
     if total > MAX_TOTAL {
         return Err(rule(
@@ -92,9 +93,9 @@ fn check_limits(given: &Given, namespace: &Namespace, mode: Mode) -> Result<(), 
     Ok(())
 }
 
-/// Keys in the order of the hash set in which the service keeps them, which shows in its text.
+/// Sorts keys in the order in which AWS lists them in its texts: that of a Java hash set.
 fn in_order_of_java(mut keys: Vec<&str>) -> Vec<&str> {
-    // A table of a power of two, at most three quarters full.
+    // Java's table has a power of two of buckets and is at most three quarters full.
     let buckets = (keys.len() + keys.len().div_ceil(3)).next_power_of_two().max(16);
     let bucket = |key: &&str| {
         let hash = key.bytes().fold(0_u32, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
@@ -148,7 +149,7 @@ fn check_ec2(given: &Given, namespace: &Namespace) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the service's records and its health check need.
+/// Checks that the attributes that the service's records and its health check need are there.
 fn check_required(endpoint: &Endpoint, service: &Service) -> Result<(), Error> {
     let has = |kind| service.dns_config().is_some_and(|config| config.ttl(kind).is_some());
     let (a, aaaa, srv) = (has(RecordType::A), has(RecordType::Aaaa), has(RecordType::Srv));
@@ -174,7 +175,8 @@ fn check_required(endpoint: &Endpoint, service: &Service) -> Result<(), Error> {
     Ok(())
 }
 
-/// Route 53's checkers are on the internet: they cannot reach private addresses and those of documentation.
+/// Refuses private and documentation addresses where Route 53 checks: its checkers are on the internet and cannot reach
+/// them.
 fn check_routable(endpoint: &Endpoint, service: &Service, mode: Mode) -> Result<(), Error> {
     let forbidden = |address: &Ipv4Addr| address.is_private() || address.is_documentation();
     match endpoint.ipv4.filter(forbidden) {
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_have_the_order_in_which_the_service_was_seen_to_list_them() {
+    fn keys_are_listed_in_the_order_seen_on_aws() {
         let keys: Vec<_> = (0..=30).map(|n| format!("k{n}")).collect();
         let mut sorted: Vec<_> = keys.iter().map(String::as_str).collect();
         sorted.sort_unstable();

@@ -36,7 +36,7 @@ pub(crate) fn register(
     register_for(None, request, context)
 }
 
-/// The same for an owner, who is to have the instance.
+/// Registers an instance that then belongs to this owner. Without an owner, a replaced instance keeps its own.
 pub(super) fn register_for(
     owner: Option<&Arc<str>>,
     request: &RegisterInstanceRequest,
@@ -55,7 +55,7 @@ pub(super) fn register_for(
     let service = entry.service();
     let parent = here
         .namespace(service.namespace_id.as_str())
-        .ok_or(Error::Internal("a service without its namespace"))?;
+        .ok_or(Error::Internal("the namespace of a service is missing"))?;
     let namespace = parent.namespace();
     let (attributes, endpoint) = instance_attributes::parse(given, service, namespace, context.mode)?;
 
@@ -97,7 +97,7 @@ pub(super) fn register_for(
         )
     });
     if let (Some(_), Some(error)) = (owner, &error) {
-        // A host would try it again and again: it is refused, and no operation fails.
+        // A host would retry forever, so the request is refused instead of starting an operation that fails.
         return Err(rule("attributes", error.message.clone()));
     }
     let starting = Starting {
@@ -120,25 +120,24 @@ pub(super) fn register_for(
         incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
         wire: Default::default(),
     };
-    // A registration is decided from the instance that it replaces: its owner, token, health and place in
-    // lists.
+    // The registration depends on the instance that it replaces: its owner, token, health and position in lists.
     let relied_on = match before {
         Some(before) => Precondition::At(key, before.revision()),
         None => Precondition::Free(UniqueKey::Id(key)),
     };
     let changes = context
         .changes()
-        // The attributes are right for these records and this check.
+        // The attributes were checked against these records and this health check.
         .requiring(Precondition::At(EntityKey::Service(service.id.clone()), entry.revision()))
         .requiring(relied_on)
         .changing(Change::PutInstance { service: service.id.clone(), instance: Arc::new(instance), health });
     Ok(context.conclude(starting, changes))
 }
 
-/// The instance that has the address already: Route 53 takes no two records of one name and type with one value.
+/// Another instance with the same address: Route 53 refuses two records with the same name, type and value.
 ///
-/// Looks at every instance of the service, so that only `Strict` pays for it. Best effort between requests at once, like
-/// quotas.
+/// This looks at every instance of the service, so only `Strict` pays for it. It is not a precondition of the commit, so
+/// concurrent requests may register one address twice.
 fn shared_address<'s>(
     id: &InstanceId,
     endpoint: &Endpoint,
@@ -180,7 +179,7 @@ pub(crate) fn deregister(
     let entry = find_service(context.here(), context.scope, service)?;
     let service = &entry.service().id;
     if let Ok(id) = InstanceId::parse(id) {
-        // Also of an instance whose registration is under way, and which is not there yet.
+        // The instance may not exist yet: its first registration may still be under way.
         let target = UniqueKey::Target(EntityKey::Instance(service.clone(), id));
         context.check_idle(&[target], |_| false)?;
     }
@@ -216,7 +215,7 @@ pub(crate) fn get(
     let service = check.reference("serviceId", request.service_id.as_deref());
     let id = check.resource_id("instanceId", request.instance_id.as_deref());
     let (service, id) = check.finish(service.zip(id))?;
-    // Terraform's provider takes only InstanceNotFound for the deletion of an instance, also with its service.
+    // Terraform's provider treats only InstanceNotFound as the deletion of an instance, also if its service was deleted.
     let entry = find_service(context.here(), context.scope, service).map_err(|_| {
         Error::InstanceNotFound { instance_id: id.to_owned(), service_id: service.to_owned() }
     })?;
@@ -231,7 +230,7 @@ pub(crate) fn list(request: &ListInstancesRequest, context: &ReadContext<'_>) ->
     let max_results = check.max_results(request.max_results);
     let service = check.finish(service)?;
     let entry = find_service(context.here(), context.scope, service)?;
-    // A token belongs to the list of one service, however the request names that.
+    // A token belongs to the list of one service, whether the request has its id or its ARN.
     let list = entry.service().id.as_str();
     let page_request = PageRequest::new(list, context.scope, token, max_results)?;
     let page = page_of_instances(list, context.scope, &page_request, entry);

@@ -1,14 +1,15 @@
-//! What the API means: pure functions from the state and a request to a response, or to the changes that bring it about.
+//! The planners: what each operation of the API means. A planner is a pure function from a state and a request to a response
+//! and, for a write, to the changes to commit.
 //!
-//! No planner reads a clock, draws a random number of its own or waits. The order in each is the same: check the members,
-//! find what they name, check the rules between them, decide.
+//! No planner reads a clock, draws its own random numbers or waits. Each checks the members, finds what they name, checks
+//! the rules between them, and decides, in this order.
 
 pub(crate) mod check;
-pub(crate) mod custom_health;
 pub(crate) mod discovery;
 mod filters;
 pub(crate) mod fresh;
 mod instance_attributes;
+pub(crate) mod instance_health;
 pub(crate) mod instances;
 pub(crate) mod namespaces;
 pub(crate) mod operations;
@@ -43,7 +44,7 @@ use crate::{
     store::operation_log::OperationLog,
 };
 
-/// What a planner of a write sees besides the request.
+/// The input of a planner of a write, besides the request.
 pub(crate) struct WriteContext<'a> {
     pub(crate) state: &'a State,
     pub(crate) scope: &'a Scope,
@@ -51,16 +52,17 @@ pub(crate) struct WriteContext<'a> {
     pub(crate) mode: Mode,
     pub(crate) timing: Timing,
     pub(crate) quotas: Quotas,
-    /// Why the operation that the request starts is to fail, if a fault was injected.
+    /// The error of an injected fault, with which the operation that the request starts fails.
     pub(crate) failure: Option<&'a OperationError>,
-    /// Drawn once for a request, however often it is planned.
+    /// Drawn once for a request, even if it is planned several times.
     pub(crate) fresh: &'a Fresh,
 }
 
-/// What a planner of a read sees besides the request.
+/// The input of a planner of a read, besides the request.
 pub(crate) struct ReadContext<'a> {
     pub(crate) state: &'a State,
-    /// The published state, of which `state` may be a projection. Every operation is under way in it or in the log.
+    /// The published state. `state` may be its projection to `now`. Every operation is under way in this state or is in the
+    /// log.
     pub(crate) published: &'a State,
     pub(crate) scope: &'a Scope,
     pub(crate) now: Timestamp,
@@ -68,14 +70,14 @@ pub(crate) struct ReadContext<'a> {
     pub(crate) random: &'a dyn RandomSource,
 }
 
-/// The outcome of a planner of a write: the changes to commit, and the response if that succeeds.
+/// The outcome of a planner of a write: the changes to commit, and the response to a successful commit.
 pub(crate) struct Plan<R> {
     pub(crate) changes: Option<ChangeSet>,
     pub(crate) response: R,
 }
 
 impl<R> Plan<R> {
-    /// Everything is as the request wants it.
+    /// A plan without changes: the state is already as requested.
     fn nothing(response: R) -> Self {
         Self { changes: None, response }
     }
@@ -94,7 +96,7 @@ impl WriteContext<'_> {
         ChangeSet::new(self.scope.clone(), self.now)
     }
 
-    /// Refuses the request if the quota allows no more than `count` returns, which is called only if there is a quota.
+    /// Refuses the request if `count` has reached the quota. `count` is called only if there is a quota.
     fn check_quota(&self, quota: Quota, count: impl FnOnce() -> usize) -> Result<(), Error> {
         match self.quotas.most(quota) {
             Some(most) if count() >= most => Err(Error::ResourceLimitExceeded { quota, most }),
@@ -102,8 +104,8 @@ impl WriteContext<'_> {
         }
     }
 
-    /// Refuses the request if an operation under way has one of the claims, unless `replays` finds that the operation came
-    /// from this very request.
+    /// Refuses the request if an operation under way holds one of the claims. If `replays` finds that the same request
+    /// started the operation, returns the operation instead.
     fn check_idle(
         &self,
         claims: &[UniqueKey],
@@ -119,7 +121,8 @@ impl WriteContext<'_> {
         Err(Error::DuplicateRequest { action: other.action, duplicate_operation_id: id })
     }
 
-    /// The plan of a request whose outcome an operation tells: at once, or after the time that operations take.
+    /// The plan of a request that starts an operation. The changes take effect when the operation ends: at once, or after
+    /// the time that operations take.
     fn conclude(&self, starting: Starting, mut changes: ChangeSet) -> Plan<OperationStarted> {
         let Starting { action, kind, targets, namespace, mut error, claims } = starting;
         if let Some(failure) = self.failure {
@@ -165,14 +168,14 @@ struct Starting {
     kind: OperationType,
     targets: OperationTargets,
     namespace: NamespaceId,
-    /// Why it is going to fail, if it is.
+    /// If there is one, the operation fails with it.
     error: Option<Box<OperationError>>,
-    /// What no other operation may have in the meantime.
+    /// What no other operation may claim until this one ends.
     claims: Vec<UniqueKey>,
 }
 
 impl ReadContext<'_> {
-    /// Whether the owner that a request names is the caller: nothing of other accounts is shared.
+    /// Whether the owner that a request names is the caller: accounts share nothing.
     fn owns(&self, owner: Option<&str>) -> bool {
         owner.is_none_or(|owner| owner == self.scope.account().as_str())
     }
@@ -181,20 +184,21 @@ impl ReadContext<'_> {
         self.state.scope(self.scope)
     }
 
-    /// Where the operations are that are not in the log. One that is due is over by now.
+    /// The scope in the published state, which holds all operations that are not in the log. Those that are due have ended
+    /// at `now`.
     fn under_way(&self) -> &ScopeState {
         self.published.scope(self.scope)
     }
 }
 
-/// The namespace that an id or ARN names, in the caller's scope.
+/// The namespace with this id or ARN in the caller's scope.
 fn find_namespace<'s>(state: &'s ScopeState, scope: &Scope, text: &str) -> Result<&'s NamespaceEntry, Error> {
     own_id(scope, text, "namespace")
         .and_then(|id| state.namespace(id))
         .ok_or_else(|| Error::NamespaceNotFound(text.to_owned()))
 }
 
-/// The service that an id or ARN names, in the caller's scope.
+/// The service with this id or ARN in the caller's scope.
 pub(crate) fn find_service<'s>(
     state: &'s ScopeState,
     scope: &Scope,
@@ -205,7 +209,7 @@ pub(crate) fn find_service<'s>(
         .ok_or_else(|| Error::ServiceNotFound(text.to_owned()))
 }
 
-/// The id in a reference to a resource of this scope. Nothing is shared, so another owner's resource is not there.
+/// The id in a reference to a resource of this scope. `None` for the ARN of another scope, of which nothing is shared.
 fn own_id<'t>(scope: &Scope, text: &'t str, kind: &str) -> Option<&'t str> {
     let reference = ResourceRef::parse(text, kind)?;
     let own = match reference.owner {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     Plan, ReadContext, Starting, WriteContext,
-    check::{Check, new_tags},
+    check::Check,
     filters::{self, Among, Checked, Only},
     find_namespace,
     page::{PageRequest, page},
+    tags::new_tags,
 };
 use crate::{
     api::{
@@ -30,13 +31,13 @@ use crate::{
     },
 };
 
-/// The SOA TTL of a private zone if the request gives none, in seconds: what AWS was seen to give.
+/// The default SOA TTL of a private zone, in seconds, as seen on AWS.
 const PRIVATE_SOA_TTL: u32 = 15;
 
-/// The same of a public zone.
+/// The default SOA TTL of a public zone, in seconds.
 const PUBLIC_SOA_TTL: u32 = 60;
 
-/// What the create requests have in common, checked.
+/// The checked members that all create requests have.
 struct Common {
     name: NamespaceName,
     creator_request_id: Option<CreatorRequestId>,
@@ -145,10 +146,10 @@ pub(crate) fn create_public_dns(
         return Ok(replay(namespace));
     }
     let kind = NamespaceKind::DnsPublic { zone: HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl) };
-    // Route 53 allows several public zones of one name, but one request creates one of them.
+    // Route 53 allows several public zones with one name, but one request creates only one of them.
     let key =
         common.creator_request_id.as_ref().map(|token| UniqueKey::public_namespace(&common.name, token));
-    // Taken, it belongs to another request that was sent with the same token.
+    // If the key is taken, a different request was sent with the same token.
     let free = key.filter(|key| context.here().is_free(key));
     create(Action::CreatePublicDnsNamespace, common, kind, free, context)
 }
@@ -199,7 +200,7 @@ impl Common {
     }
 }
 
-/// Whether the namespace came from the same request: same token, same members, whatever was changed since.
+/// Whether the same request created the namespace: same token, same members. Later changes do not matter.
 fn is_replay(namespace: &Namespace, request: &Common, soa_ttl: Option<u32>) -> bool {
     request.creator_request_id.is_some()
         && namespace.creator_request_id == request.creator_request_id
@@ -210,7 +211,7 @@ fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
     Plan::nothing(OperationStarted::new(namespace.created_by.clone()))
 }
 
-/// Whether an operation creates a namespace that `is_wanted`.
+/// Whether an operation creates a namespace for which `is_wanted` is true.
 fn creates(is_wanted: impl Fn(&Namespace) -> bool) -> impl Fn(&PendingOperation) -> bool {
     move |pending| {
         pending.effect.iter().any(|change| matches!(change, Change::PutNamespace(found) if is_wanted(found)))
@@ -233,8 +234,7 @@ fn create(
         targets: OperationTargets::Namespace(id.clone()),
         namespace: id.clone(),
         error: None,
-        // One namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest
-        // show.
+        // Only one namespace of a name is created at a time, across types, as Terraform's logs of DuplicateRequest show.
         claims: vec![UniqueKey::namespace_in_creation(&common.name)],
     };
     let created_as = common.fingerprint(kind.hosted_zone().map(|zone| zone.soa_ttl));
@@ -264,7 +264,8 @@ fn create(
     Ok(context.conclude(starting, changes))
 }
 
-/// The name itself, or with a hash where another namespace has it or had it (API Reference, HttpProperties).
+/// The name itself, or the name with a hash if another namespace has or had the plain name (API Reference,
+/// HttpProperties).
 fn free_http_name(name: &NamespaceName, id: &NamespaceId, context: &WriteContext<'_>) -> NamespaceName {
     let is_former = !context.mode.allows(Leniency::HttpNameOfDeletedNamespace)
         && context.state.was_http_name(context.scope, name.as_str());
@@ -274,12 +275,13 @@ fn free_http_name(name: &NamespaceName, id: &NamespaceId, context: &WriteContext
     let hash = name_hash(id);
     let room = 1024 - hash.len() - 1;
     let plain = name.as_str();
-    // Names are ASCII, so every index is a boundary.
+    // Names are ASCII, so every index is a character boundary.
     let hashed = format!("{}-{hash}", &plain[..plain.len().min(room)]);
     NamespaceName::parse(&hashed).unwrap_or_else(|_| name.clone())
 }
 
-/// A second zone of the same name in a VPC is accepted, and its operation fails, as Terraform's provider has seen it.
+/// The plan of a second zone with the same name in a VPC: the request is accepted and its operation fails, as seen by
+/// Terraform's provider.
 fn conflicting_zone(
     name: &NamespaceName,
     vpc: &VpcId,
@@ -306,7 +308,7 @@ fn conflicting_zone(
         error: Some(error),
         claims: vec![UniqueKey::namespace_in_creation(name)],
     };
-    // It fails because the other one is there.
+    // The failure depends on the other namespace.
     let other = Precondition::Live(EntityKey::Namespace(other.id.clone()), other.incarnation);
     context.conclude(starting, context.changes().requiring(other))
 }
@@ -382,7 +384,7 @@ struct NamespaceFilter<'r> {
     kinds: Among<NamespaceType, 3>,
     name: Only<'r>,
     http_name: Only<'r>,
-    /// Whether own namespaces are wanted. Others share none.
+    /// Whether the caller's own namespaces match. No other account shares any.
     own: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Operations: how far they are.
+//! GetOperation and ListOperations.
 
 use std::{collections::HashSet, iter::Peekable, ops::RangeInclusive, sync::Arc};
 
@@ -51,7 +51,7 @@ pub(crate) fn list(
         under_way.filter(|(age, pending)| is_after(*age, &pending.operation)).collect();
     let position = |(age, pending): &(Age, &Arc<PendingOperation>)| (*age, pending.operation.id.clone());
     if under_way.len() > LOOKED_AT {
-        // No page looks at more of them.
+        // A page looks at no more entries than this.
         under_way.select_nth_unstable_by_key(LOOKED_AT, position);
         under_way.truncate(LOOKED_AT + 1);
     }
@@ -68,12 +68,12 @@ pub(crate) fn list(
     Ok(page.map(|(_, operation)| OperationSummary::of(&operation)))
 }
 
-/// Operations of two lists, each in order of age, in that order. An operation that ends at this moment may be in both, and
-/// comes once.
+/// Merges two lists of operations, each in order of age. An operation that ends at this moment may be in both lists; it is
+/// emitted once.
 struct Merged<F: Iterator, U: Iterator> {
     finished: Peekable<F>,
     under_way: Peekable<U>,
-    /// Those of `under_way` that have come.
+    /// The operations of `under_way` that were emitted.
     emitted: HashSet<OperationId>,
 }
 
@@ -120,11 +120,11 @@ fn is_listed(operation: &Operation, context: &ReadContext<'_>) -> bool {
 /// The conditions of ListOperations, merged.
 struct OperationFilter<'r> {
     namespace: Only<'r>,
-    /// The service itself, or that of the instance.
+    /// The service, or the service of the instance.
     service: Only<'r>,
     statuses: Among<OperationStatus, 4>,
     kinds: Among<OperationType, 6>,
-    /// The first and the last moment of the update, in seconds since the Unix epoch.
+    /// The range of the last update, in seconds since the Unix epoch.
     updated: RangeInclusive<f64>,
 }
 
@@ -167,6 +167,6 @@ impl<'r> OperationFilter<'r> {
 }
 
 fn is_status(status: OperationStatus, text: &str) -> bool {
-    // The API Reference says SUCCEED in the text of this filter.
+    // The API Reference spells it SUCCEED for this filter.
     status.as_str() == if text == "SUCCEED" { "SUCCESS" } else { text }
 }

@@ -1,7 +1,7 @@
-//! The one paginator of all lists.
+//! The paginator of all lists.
 //!
-//! A token holds the position of the last entry, not a count, so that deletions between two pages lose nothing. It is
-//! opaque, and a checksum tells ours from others.
+//! A token holds the position of the last entry, not a count, so that no entry is lost if others are deleted between two
+//! pages. It is opaque; a checksum detects tokens that are not ours.
 
 use std::hash::Hasher;
 
@@ -20,13 +20,13 @@ use crate::{
     state::{InstanceEntry, ServiceEntry},
 };
 
-/// The most entries of a list that are looked at for one page.
+/// The most entries of a list that one page looks at.
 pub(super) const LOOKED_AT: usize = 10_000;
 
-/// Where the last page ended: the age of its last entry, and its id.
+/// The position of the last entry of a page: its age and its id.
 type Position = (Age, String);
 
-/// What a page of a list is asked for.
+/// A request for a page of a list.
 pub(super) struct PageRequest {
     after: Option<Position>,
     max_results: usize,
@@ -40,7 +40,7 @@ pub(super) fn page_of_instances<'s>(
     service: &'s ServiceEntry,
 ) -> Page<&'s InstanceEntry> {
     let after = request.instance();
-    // One more than the page holds tells that there is another page.
+    // One more entry than the page holds shows that there is another page.
     let entries = service.instances().after(after.as_ref(), request.max_results + 1);
     page(
         list,
@@ -52,7 +52,7 @@ pub(super) fn page_of_instances<'s>(
     )
 }
 
-/// A page of some instances.
+/// A page of chosen instances.
 pub(super) fn page_of_chosen<'s>(
     list: &str,
     scope: &Scope,
@@ -74,7 +74,7 @@ pub(super) fn page_of_chosen<'s>(
 }
 
 impl Check {
-    /// The most entries of a page, 1–100 and by default 100.
+    /// Checks `MaxResults`, the most entries of a page: 1–100, by default 100.
     pub(super) fn max_results(&mut self, value: Option<i64>) -> usize {
         let number = self.range("maxResults", value, 1, 100).unwrap_or(100);
         usize::try_from(number).unwrap_or(1)
@@ -86,7 +86,7 @@ impl Check {
 }
 
 impl PageRequest {
-    /// Reads the token, once the members are checked. `list` tells the lists apart: a token is good for one of them.
+    /// Decodes the token, after the members were checked. `list` names the list: a token is valid only for its own list.
     pub(super) fn new(
         list: &str,
         scope: &Scope,
@@ -100,7 +100,7 @@ impl PageRequest {
         Ok(Self { after: token.map(read).transpose()?, max_results })
     }
 
-    /// Where the last page ended, if the ids of the list are of this type.
+    /// The position after which the page begins. `parse` makes the id of this list's entries.
     pub(super) fn after<T>(&self, parse: impl Fn(&str) -> Option<T>) -> Option<(Age, T)> {
         self.after.as_ref().and_then(|(age, id)| Some((*age, parse(id)?)))
     }
@@ -110,10 +110,10 @@ impl PageRequest {
     }
 }
 
-/// Takes a page of the wanted entries among those that follow the position.
+/// Takes a page of the wanted entries. `entries` begin after the request's position.
 ///
-/// Looks at no more than [`LOOKED_AT`] entries. A page of a long list of which few entries are wanted is therefore short,
-/// even empty, and has a token that goes on, as the pages of AWS may be.
+/// Looks at no more than [`LOOKED_AT`] entries. If few entries of a long list are wanted, a page may therefore be short or
+/// empty and still have a token, as on AWS.
 pub(super) fn page<T>(
     list: &str,
     scope: &Scope,

@@ -1,4 +1,4 @@
-//! The attributes of services themselves: reading, adding and removing them.
+//! The attributes of services, not of their instances: reading, adding and removing them.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The most attributes of a service, and of a request (API Reference, ServiceAttributes and UpdateServiceAttributes).
+/// The most attributes of a service and of a request (API Reference, ServiceAttributes and UpdateServiceAttributes).
 const PER_SERVICE: usize = 30;
 
 pub(crate) fn get(
@@ -68,7 +68,7 @@ pub(crate) fn delete(
     Ok(put(entry, entry.service().attributes.without(keys), context))
 }
 
-/// The plan that gives the service these attributes, unless someone else changes it in the meantime.
+/// The plan that gives the service these attributes. It conflicts with any other change of the service.
 fn put(entry: &ServiceEntry, attributes: ServiceAttributes, context: &WriteContext<'_>) -> Plan<()> {
     if attributes == entry.service().attributes {
         return Plan::nothing(());

@@ -1,4 +1,4 @@
-//! The settings of services, as they are created with and changed to: records and health checks.
+//! The settings of services that CreateService and UpdateService share: DNS records and health checks.
 
 use std::num::NonZeroU8;
 
@@ -21,7 +21,7 @@ use crate::{
 const RECORD_TYPES: &[&str] = &["SRV", "A", "AAAA", "CNAME"];
 const HEALTH_CHECK_TYPES: &[&str] = &["HTTP", "HTTPS", "TCP"];
 
-/// The threshold of a Route 53 check if the request gives none.
+/// The default threshold of a Route 53 check.
 const FAILURE_THRESHOLD: NonZeroU8 = NonZeroU8::MIN;
 
 /// The paths of the settings in a request.
@@ -52,7 +52,7 @@ pub(super) const IN_REQUEST: Members = members_in!("");
 /// Of UpdateService.
 pub(super) const IN_CHANGE: Members = members_in!("service.");
 
-/// `HealthCheckConfig` as given.
+/// A checked `HealthCheckConfig`.
 pub(super) struct Route53Input {
     pub(super) kind: HealthCheckType,
     resource_path: Option<Box<str>>,
@@ -60,7 +60,7 @@ pub(super) struct Route53Input {
 }
 
 impl Members {
-    /// The records, by themselves.
+    /// Checks each record on its own.
     pub(super) fn dns_records(
         &self,
         check: &mut Check,
@@ -75,7 +75,7 @@ impl Members {
             let types = [RecordType::Srv, RecordType::A, RecordType::Aaaa, RecordType::Cname];
             let kind = check.required_one_of(at.member("type"), record.kind.as_deref(), RECORD_TYPES, &types);
             let ttl = check.required_range(at.member("tTL"), record.ttl, 0, i64::from(i32::MAX));
-            // Goes on after a bad record: all violations are reported.
+            // A bad record does not end the loop: all violations are reported.
             if let (Some(kind), Some(ttl)) = (kind, ttl.and_then(|ttl| u32::try_from(ttl).ok())) {
                 records.push(DnsRecord::new(kind, ttl));
             }
@@ -97,17 +97,17 @@ impl Members {
         Some(Route53Input { kind: kind?, resource_path: path.map(Box::from), failure_threshold })
     }
 
-    /// An update gave records to a service that is discovered by the API only.
+    /// The refusal of an update that adds records to a service that only the API discovers.
     pub(super) fn http_with_dns(&self) -> Error {
         rule(self.dns_config, "When you specify an HTTP service, you can't include a DnsConfig element.")
     }
 
-    /// Whether the records go together.
+    /// Checks that the records can be combined.
     pub(super) fn check_records(&self, records: &[DnsRecord]) -> Result<(), Error> {
         check_records(records).map_err(|unfit| rule(self.dns_records, unfit.to_string()))
     }
 
-    /// How the health of instances of such a service is determined.
+    /// How the health of the service's instances is determined.
     pub(super) fn health_check(
         &self,
         namespace: &Namespace,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{
     Plan, ReadContext, WriteContext,
-    check::{Check, new_tags},
+    check::Check,
     filters::{self, Checked, Only},
     find_namespace, find_service,
     page::{PageRequest, page},
     service_settings::IN_REQUEST,
+    tags::new_tags,
 };
 use crate::{
     api::{
@@ -61,7 +62,7 @@ pub(crate) fn create(
         Some(deletion) if deletion.action == Action::DeleteNamespace => {
             return Err(Error::NamespaceNotFound(given.to_owned()));
         }
-        // Until an update ends, which changes the namespace, no deletion begins.
+        // An update is under way. No deletion begins before it ends, and its end changes the namespace's revision.
         Some(_) => Precondition::At(parent.clone(), entry.revision()),
     };
     let kind = service_kind(namespace, dns, http_only)?;
@@ -112,8 +113,8 @@ pub(crate) fn create(
     Ok(Plan::commit(changes, ServiceDescription::new(service, 0)))
 }
 
-/// The id that follows from the name, or the next one where a service has it that was renamed behind the
-/// API's back.
+/// The id that is derived from the name. If a service has it that was renamed in the backend's store, not by the API, the
+/// next derived id.
 fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>) -> ServiceId {
     let derived = |attempt| ServiceId::derive_again(&namespace.id, name, namespace.folds_case(), attempt);
     let is_free = |id: &ServiceId| {
@@ -126,8 +127,8 @@ fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>
     (0..u32::MAX).map(derived).find(is_free).unwrap_or_else(|| derived(u32::MAX))
 }
 
-/// A request with the token and the members of the one that created the service is answered like that one; any other
-/// finds the name taken.
+/// Answers a request whose name is taken. The request that created the service (same token, same members) gets the service;
+/// any other is refused.
 fn taken(existing: &ServiceEntry, wanted: &Service) -> Result<Plan<ServiceDescription>, Error> {
     let found = existing.service();
     let replay = wanted.creator_request_id.is_some()
@@ -143,7 +144,7 @@ fn taken(existing: &ServiceEntry, wanted: &Service) -> Result<Plan<ServiceDescri
     })
 }
 
-/// The namespace may be named at the top, in the deprecated place, or in both if they agree.
+/// The namespace of the request: `NamespaceId`, the deprecated `DnsConfig.NamespaceId`, or both if they agree.
 fn namespace_id(request: &CreateServiceRequest) -> Result<&str, Error> {
     let deprecated = request.dns_config.as_ref().and_then(|config| config.namespace_id.as_deref());
     match (request.namespace_id.as_deref(), deprecated) {
@@ -163,7 +164,7 @@ fn namespace_id(request: &CreateServiceRequest) -> Result<&str, Error> {
     }
 }
 
-/// `DnsConfig` as given: the policy may be absent.
+/// A checked `DnsConfig`. The policy is optional.
 struct DnsInput {
     routing_policy: Option<RoutingPolicy>,
     records: Vec<DnsRecord>,
@@ -186,7 +187,7 @@ fn check_custom(check: &mut Check, input: Option<&HealthCheckCustomConfigInput>)
     check.range("healthCheckCustomConfig.failureThreshold", threshold, 1, 10);
 }
 
-/// How instances can be found follows from the namespace's type and from what the request asks for.
+/// How the service's instances can be found, from the namespace's type and the request.
 fn service_kind(namespace: &Namespace, dns: Option<DnsInput>, http_only: bool) -> Result<ServiceKind, Error> {
     let http = http_only || namespace.kind.namespace_type() == NamespaceType::Http;
     let dns = match (http, dns) {
@@ -279,7 +280,7 @@ pub(crate) fn list(
 /// The conditions of ListServices, merged.
 struct ServiceFilter<'r> {
     namespace: Only<'r>,
-    /// Whether own services are wanted. Others share none.
+    /// Whether the caller's own services match. No other account shares any.
     own: bool,
 }
 

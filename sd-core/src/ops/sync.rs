@@ -1,4 +1,4 @@
-//! Keeping instances in step with what a host runs.
+//! Keeps a service's instances in step with what a host runs.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{
     state::{InstanceEntry, ScopeState, ServiceEntry, change::Change},
 };
 
-/// What one instance needs: an operation, or nothing.
+/// The operation that one instance needed, if any.
 type Step = Option<OperationId>;
 
-/// The ids of the instances of a service that an owner has, or is about to have.
+/// The ids of a service's instances that an owner has registered or is registering.
 pub(crate) fn owned(here: &ScopeState, entry: &ServiceEntry, owner: &str) -> BTreeSet<InstanceId> {
     let instances = entry.instances().iter().map(InstanceEntry::instance);
     let of_service = |id: &ServiceId| *id == entry.service().id;
@@ -30,7 +30,7 @@ pub(crate) fn owned(here: &ScopeState, entry: &ServiceEntry, owner: &str) -> BTr
     owned.map(|instance| instance.id.clone()).collect()
 }
 
-/// Registers an instance for an owner, unless it is as it should be or is about to be.
+/// Registers an instance for an owner, unless it is already registered as requested or such a registration is under way.
 pub(crate) fn put(
     request: &RegisterInstanceRequest,
     owner: &Arc<str>,
@@ -50,7 +50,7 @@ fn is_in_step(
     let here = context.here();
     let entry = find_service(here, context.scope, request.service_id.as_deref().unwrap_or_default())?;
     let service = entry.service();
-    // What is wrong with the request is said where it is registered.
+    // The registration itself reports an invalid request.
     let id = request.instance_id.as_deref().and_then(|id| InstanceId::parse(id).ok());
     let namespace = here.namespace(service.namespace_id.as_str());
     let (Some(id), Some(attributes), Some(namespace)) = (id, &request.attributes, namespace) else {
@@ -77,8 +77,8 @@ fn is_in_step(
     Ok(as_wanted(found))
 }
 
-/// Deregisters an instance, unless it is gone, is about to be, or is not the owner's. One that is about to be there is
-/// refused, as by DeregisterInstance.
+/// Deregisters an instance of the owner. Does nothing if the instance does not exist, is being deregistered, or has another
+/// owner. Refused while the owner's first registration of it is under way, like DeregisterInstance.
 pub(crate) fn remove(
     request: &DeregisterInstanceRequest,
     owner: &str,

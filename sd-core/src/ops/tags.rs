@@ -1,17 +1,14 @@
 //! Tags of namespaces and services: setting, removing and listing them.
 //!
-//! They are named by their ARNs. An id, and the ARN of anything else or of another account or Region, names no resource.
+//! Requests name the resource by its ARN. An id, or the ARN of another kind of resource, another account or another Region,
+//! is not found.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    Plan, ReadContext, WriteContext,
-    check::{Check, check_tag_keys, limited},
-    own_id,
-};
+use super::{Plan, ReadContext, WriteContext, check::Check, own_id};
 use crate::{
     api::{
-        error::Error,
+        error::{Error, rule},
         request::{ListTagsForResourceRequest, TagResourceRequest, UntagResourceRequest},
     },
     model::{EntityKey, Namespace, Scope, Service, Tags, constraint},
@@ -21,7 +18,10 @@ use crate::{
     },
 };
 
-/// What can have tags.
+/// The most tags of a resource (API Reference, TooManyTagsException).
+const PER_RESOURCE: usize = 50;
+
+/// A resource that can have tags.
 enum Resource<'s> {
     Namespace(&'s NamespaceEntry),
     Service(&'s ServiceEntry),
@@ -35,7 +35,7 @@ impl Resource<'_> {
         }
     }
 
-    /// The plan that gives it these tags, unless someone else changes it in the meantime.
+    /// The plan that gives the resource these tags. It conflicts with any other change of the resource.
     fn retag(&self, tags: Tags, context: &WriteContext<'_>) -> Plan<()> {
         if tags == *self.tags() {
             return Plan::nothing(());
@@ -83,7 +83,7 @@ pub(crate) fn list(request: &ListTagsForResourceRequest, context: &ReadContext<'
     find(context.here(), context.scope, arn).map(|resource| resource.tags().clone())
 }
 
-/// A required ARN. Its form is not checked; a malformed ARN is simply not found.
+/// Checks a required ARN. The format is not validated; a malformed ARN is simply not found.
 fn resource_arn<'v>(check: &mut Check, value: Option<&'v str>) -> Option<&'v str> {
     check.required("resourceARN", value, constraint::AMAZON_RESOURCE_NAME)
 }
@@ -93,4 +93,28 @@ fn find<'s>(state: &'s ScopeState, scope: &Scope, arn: &str) -> Result<Resource<
     let namespace = || own("namespace").and_then(|id| state.namespace(id)).map(Resource::Namespace);
     let service = || own("service").and_then(|id| state.service(id)).map(Resource::Service);
     namespace().or_else(service).ok_or_else(|| Error::ResourceNotFound(arn.to_owned()))
+}
+
+/// The tags of a new resource, after [`Check::tags`].
+pub(super) fn new_tags(given: Option<BTreeMap<String, String>>, resource_name: &str) -> Result<Tags, Error> {
+    let given = given.unwrap_or_default();
+    check_tag_keys(&given)?;
+    limited(Tags::new(given), resource_name)
+}
+
+/// Refuses keys that begin with `aws:`, which are reserved (API Reference, Tag).
+fn check_tag_keys(tags: &BTreeMap<String, String>) -> Result<(), Error> {
+    let is_reserved = |key: &str| key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"));
+    match tags.keys().find(|key| is_reserved(key)) {
+        None => Ok(()),
+        Some(key) => Err(rule("tags", format!("Tag keys that begin with aws: are reserved: {key}"))),
+    }
+}
+
+/// Refuses more tags than a resource may have.
+fn limited(tags: Tags, resource_name: &str) -> Result<Tags, Error> {
+    if tags.len() > PER_RESOURCE {
+        return Err(Error::TooManyTags { resource_name: resource_name.to_owned(), count: tags.len() });
+    }
+    Ok(tags)
 }

@@ -1,4 +1,4 @@
-//! Updating namespaces: the description of each kind, the SOA TTL of a zone. What a request does not give stays.
+//! Updates of namespaces: the description, and the SOA TTL of a zone. What a request leaves out does not change.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::{
 const NAMESPACE: &str = "namespace";
 const DESCRIPTION: &str = "namespace.description";
 
-/// What is to change, checked.
+/// The checked members of an update.
 struct Update {
     updater_request_id: Option<UpdaterRequestId>,
     description: Option<Arc<str>>,
@@ -41,7 +41,7 @@ pub(crate) fn http(
     let mut check = Check::default();
     let id = check.reference("id", request.id.as_deref());
     let updater_request_id = check.updater_request_id(request.updater_request_id.as_deref());
-    let change = required(&mut check, request.namespace.as_ref());
+    let change = check.given(NAMESPACE, request.namespace.as_ref());
     let given = change.and_then(|change| change.description.as_deref());
     if change.is_some() && given.is_none() {
         check.missing(DESCRIPTION);
@@ -70,7 +70,7 @@ pub(crate) fn public_dns(
     change_namespace(Action::UpdatePublicDnsNamespace, NamespaceType::DnsPublic, id, update, context)
 }
 
-/// The members of both updates of DNS namespaces.
+/// Checks the members of an update of a private or public DNS namespace.
 fn dns<'r>(
     id: Option<&'r str>,
     updater_request_id: Option<&str>,
@@ -79,22 +79,15 @@ fn dns<'r>(
     let mut check = Check::default();
     let id = check.reference("id", id);
     let updater_request_id = check.updater_request_id(updater_request_id);
-    let change = required(&mut check, change);
+    let change = check.given(NAMESPACE, change);
     let description = check.description(DESCRIPTION, change.and_then(|change| change.description.as_deref()));
     let soa_ttl = soa_ttl(&mut check, change.and_then(|change| change.properties.as_ref()), &IN_CHANGE);
     let id = check.finish(id)?;
     Ok((id, Update { updater_request_id, description, soa_ttl }))
 }
 
-fn required<'r, T>(check: &mut Check, change: Option<&'r T>) -> Option<&'r T> {
-    if change.is_none() {
-        check.missing(NAMESPACE);
-    }
-    change
-}
-
 impl Update {
-    /// The namespace with what is given.
+    /// The namespace after the update.
     fn of(&self, namespace: &Namespace) -> Namespace {
         let mut namespace = namespace.clone();
         if let Some(description) = &self.description {
@@ -106,7 +99,7 @@ impl Update {
         namespace
     }
 
-    /// Whether the namespace came from the same request: same token, and everything is as it wants it.
+    /// Whether the same request has updated the namespace: same token, and the update would change nothing.
     fn is_replay(&self, namespace: &Namespace) -> bool {
         self.updater_request_id.is_some()
             && namespace.updater_request_id == self.updater_request_id

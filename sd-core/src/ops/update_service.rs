@@ -1,5 +1,5 @@
-//! Updating services: the description, the TTLs of records, the Route 53 health check. What a request leaves out of the
-//! records and of the check is deleted (API Reference, UpdateService).
+//! Updates of services: the description, the TTLs of records, the Route 53 health check. Records and a health check that a
+//! request leaves out are deleted (API Reference, UpdateService).
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(crate) fn update(
     let before = entry.service();
     let namespace = here
         .namespace(before.namespace_id.as_str())
-        .ok_or(Error::Internal("a service without its namespace"))?
+        .ok_or(Error::Internal("the namespace of a service is missing"))?
         .namespace();
     if namespace.kind.namespace_type() == NamespaceType::Http {
         return Err(rule("id", "A service in an HTTP namespace can't be updated."));
@@ -76,7 +76,7 @@ pub(crate) fn update(
     Ok(context.conclude(starting, changes))
 }
 
-/// How instances can be found by the records that remain: by none of a service that has no others.
+/// How instances can be found with the records that remain. Without a `DnsConfig`, only by the API.
 fn remaining(before: &ServiceKind, records: Option<Vec<DnsRecord>>) -> Result<ServiceKind, Error> {
     let (config, records) = match (before, records) {
         (_, None) => return Ok(ServiceKind::Http),

@@ -1,4 +1,4 @@
-//! Time as a dependency: the only file of the core that may ask the system for it.
+//! Time as a dependency. No other file of this crate reads the system's clock.
 
 use std::{
     fmt,
@@ -11,9 +11,9 @@ use std::{
 pub use crate::model::Timestamp;
 use crate::waiting::{Place, Waiting};
 
-/// Where the time comes from.
+/// The source of the time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -30,7 +30,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is told to, for tests without waiting.
+/// A clock that moves only when [`advance`](Self::advance) is called, for tests without waiting.
 #[derive(Debug)]
 pub struct ManualClock {
     millis: AtomicU64,
@@ -38,26 +38,26 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at this moment.
+    /// A clock that shows this time.
     #[must_use]
     pub fn at(moment: Timestamp) -> Self {
         Self { millis: AtomicU64::new(moment.as_millis()), waiting: Waiting::default() }
     }
 
-    /// Moves the clock forward by so many whole milliseconds, at most to the last representable moment, and wakes whoever
-    /// waits for it.
+    /// Moves the clock forward, in whole milliseconds and at most to the last representable time, and wakes the tasks that
+    /// wait for it.
     pub fn advance(&self, duration: Duration) {
         let later = |millis| Some(Timestamp::from_millis(millis).after(duration).as_millis());
         let _ = self.millis.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
         self.waiting.wake();
     }
 
-    /// Waits until the clock stands at this moment or beyond it. Dropping the future loses nothing.
+    /// Waits until the clock shows this time or a later one. Dropping the future loses nothing.
     pub async fn reached(&self, moment: Timestamp) {
         let mut place = Place::among(&self.waiting);
         poll_fn(|context| {
             place.wait(context.waker());
-            // After that, so that a clock that moves meanwhile is seen or wakes.
+            // Read the clock after registering, so that no advance is missed.
             if self.now() >= moment { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -65,7 +65,7 @@ impl ManualClock {
 }
 
 impl Default for ManualClock {
-    /// Stands at 1 600 000 000 s, 2020-09-13T12:26:40Z.
+    /// Shows 1 600 000 000 s since the Unix epoch: 2020-09-13T12:26:40Z.
     fn default() -> Self {
         Self::at(Timestamp::from_millis(1_600_000_000_000))
     }

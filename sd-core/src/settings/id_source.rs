@@ -1,4 +1,4 @@
-//! Where new identifiers come from.
+//! The source of new identifiers.
 
 use std::{
     fmt,
@@ -8,9 +8,9 @@ use std::{
     },
 };
 
-/// Where the bytes of new identifiers come from.
+/// The source of the bytes of new identifiers.
 pub trait IdSource: fmt::Debug + Send + Sync + 'static {
-    /// Fills the buffer with bytes that were not given out before.
+    /// Fills the buffer with bytes that no earlier call has given.
     fn fill(&self, bytes: &mut [u8]);
 }
 
@@ -20,8 +20,7 @@ impl<S: IdSource + ?Sized> IdSource for Arc<S> {
     }
 }
 
-/// Random identifiers, seeded by the operating system; a process that was forked has others than its parent.
-/// The default.
+/// Random identifiers, seeded by the operating system. A forked process has different ones from its parent. The default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RandomIds;
@@ -32,10 +31,10 @@ impl IdSource for RandomIds {
     }
 }
 
-/// Identifiers that count up: the same in every run, for tests that compare whole answers.
+/// Identifiers that count up from 1: the same in every run, for tests that compare whole answers.
 ///
-/// A registry takes its identifiers from one source: another that starts from the beginning gives out again what the
-/// registry has. The handle on a fork therefore takes a clone, which counts on from where this one stands.
+/// A registry must take all its identifiers from one source: a second one would give the same identifiers again. Give the
+/// handle on a fork a clone, which continues from the current number.
 #[derive(Debug, Default)]
 pub struct SequentialIds(AtomicU64);
 

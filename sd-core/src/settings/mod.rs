@@ -1,4 +1,4 @@
-//! What a handle depends on: time, chance, identifiers, and how much is accepted and allowed.
+//! The settings of a handle: clock, random source, id source, mode, timing and quotas.
 
 pub mod clock;
 pub(crate) mod id_source;

@@ -1,49 +1,49 @@
-//! Where this implementation accepts more than AWS does, and how to turn that off.
+//! Where the engine accepts more than AWS does, and the setting that turns this off.
 
 /// How to treat requests that AWS refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a request is refused or it is not")]
 pub enum Mode {
-    /// Accepts some requests that AWS refuses, and lets some succeed that fail there, as listed in [`DIFFERENCES`].
+    /// Accepts some requests that AWS refuses, and lets some operations succeed that fail at AWS: see [`DIFFERENCES`].
     #[default]
     Lenient,
-    /// Refuses what AWS refuses.
+    /// Refuses the requests that AWS refuses.
     Strict,
 }
 
-/// A point at which the modes differ.
+/// Something that `Lenient` accepts and AWS does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Leniency {
-    /// `HealthCheckConfig` for a service in a private DNS namespace.
+    /// `HealthCheckConfig` of a service in a private DNS namespace.
     HealthCheckConfigInPrivateNamespace,
-    /// Attributes of instances that begin with `AWS_`, in any case, and that Cloud Map does not know.
+    /// Attributes of instances that begin with `AWS_`, in any case, and are unknown to Cloud Map.
     UnknownAwsAttributes,
-    /// An instance with a private IPv4 address, or one of documentation, in a service with `HealthCheckConfig`.
+    /// A private or documentation IPv4 address of an instance of a service with `HealthCheckConfig`.
     PrivateAddressInCheckedService,
     /// An instance without attributes in an HTTP namespace.
     NoAttributes,
-    /// A namespace that takes over the `HttpName` of a deleted one.
+    /// A namespace that gets the `HttpName` of a deleted namespace.
     HttpNameOfDeletedNamespace,
     /// Two instances with one address in a service with A or AAAA records.
     SharedAddress,
 }
 
-/// How the modes differ at one point.
+/// A difference between the modes.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The point.
+    /// What `Lenient` accepts.
     pub leniency: Leniency,
-    /// The answer of `Strict`, which is AWS's.
+    /// The behavior of `Strict` and of AWS.
     pub strict: &'static str,
-    /// The answer of `Lenient`.
+    /// The behavior of `Lenient`.
     pub lenient: &'static str,
-    /// The evidence that AWS refuses it.
+    /// The source of AWS's behavior.
     pub source: &'static str,
 }
 
-/// Every point at which the modes differ. Nothing else depends on the mode.
+/// All differences between the modes. Nothing else depends on the mode.
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
         leniency: Leniency::HealthCheckConfigInPrivateNamespace,
@@ -84,7 +84,7 @@ pub const DIFFERENCES: &[Difference] = &[
 ];
 
 impl Mode {
-    /// Whether a request is accepted at this point.
+    /// Whether the mode accepts this.
     #[must_use]
     pub fn allows(self, leniency: Leniency) -> bool {
         match self {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strict_allows_nothing_of_the_list() {
+    fn strict_allows_no_difference() {
         for difference in DIFFERENCES {
             assert!(Mode::Lenient.allows(difference.leniency));
             assert!(!Mode::Strict.allows(difference.leniency));

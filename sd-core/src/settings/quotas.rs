@@ -1,13 +1,13 @@
-//! How much an account may have and ask for in a Region, if that is limited.
+//! Quotas of an account and Region: resources and request rates.
 //!
-//! What every request and resource is limited to by the API itself, such as 50 tags of a resource, 30 attributes of a
-//! service and 30 custom attributes of an instance, is no matter of quotas here: it always holds.
+//! Limits of the API itself are not quotas and always apply: 50 tags of a resource, 30 attributes of a service, 30 custom
+//! attributes of an instance.
 
 use std::{fmt, time::Duration};
 
 use crate::model::action::Action;
 
-/// Something of which an account may have only so many in a Region.
+/// A resource limited per account and Region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Quota {
@@ -29,31 +29,32 @@ impl fmt::Display for Quota {
     }
 }
 
-/// A quota of AWS, by default. Beyond it a request ends in `ResourceLimitExceeded`.
+/// A default quota of AWS on a resource. Requests beyond it are refused with `ResourceLimitExceeded`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ResourceQuota {
-    /// What is limited.
+    /// The resource.
     pub quota: Quota,
-    /// To how many.
+    /// The limit.
     pub most: usize,
-    /// Where this is known from.
+    /// The source of the number.
     pub source: &'static str,
 }
 
-/// How often AWS lets an account ask for an operation in a Region. Beyond it a request ends in `RequestLimitExceeded`.
+/// The rate at which an account may call an operation in a Region. Requests beyond it are refused with
+/// `RequestLimitExceeded`.
 ///
-/// A bucket holds `burst` tokens. A request takes one, and every `interval` one comes back.
+/// The rate is that of a token bucket: it holds `burst` tokens, each request takes one, and each `interval` adds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rate {
     /// The operation.
     pub action: Action,
-    /// How many requests can come at once.
+    /// The most requests at once.
     pub burst: u32,
-    /// How often another one can come after that.
+    /// The time until the bucket gets another token.
     pub interval: Duration,
-    /// Where this is known from.
+    /// The source of the number.
     pub source: &'static str,
 }
 
@@ -67,11 +68,11 @@ pub const RESOURCES: &[ResourceQuota] = &[
     ResourceQuota { quota: Quota::InstancesPerService, most: 1000, source: PUBLISHED },
 ];
 
-/// The rates of [`Quotas::aws`]. Each is of an account and Region. The control plane is throttled as well, at rates that AWS
-/// does not publish; it is not limited here.
+/// The rates of [`Quotas::aws`], per account and Region. AWS throttles the other operations too, but does not publish the
+/// rates; they are not limited here.
 pub const RATES: &[Rate] = &[
     rate(Action::DiscoverInstances, 2000, Duration::from_millis(1), BUCKET),
-    // 3000 a second; of a burst nothing is said.
+    // 3000 per second. The burst is not documented.
     rate(Action::DiscoverInstancesRevision, 3000, Duration::from_nanos(333_333), PUBLISHED),
 ];
 
@@ -79,11 +80,11 @@ const fn rate(action: Action, burst: u32, interval: Duration, source: &'static s
     Rate { action, burst, interval, source }
 }
 
-/// What an account may have and how often it may ask, in a Region.
+/// The quotas and rates of each account and Region.
 ///
-/// How many there are is looked at when a request is planned, and is no fact that its changes rely on: of requests that
-/// are made at the same moment a few more than the quota may succeed. What operations under way are going to add counts.
-/// Rates follow the clock of the handle, and each handle counts for itself.
+/// Quotas are checked at planning time but are not preconditions of the commit, so concurrent requests may slightly exceed
+/// them. Resources that operations under way will create count. Rates follow the clock of the handle, and each handle has
+/// its own buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
     namespaces: Option<usize>,
@@ -93,7 +94,7 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// As much, and as often, as anyone likes. The default.
+    /// No quotas and no rates. The default.
     #[must_use]
     pub const fn none() -> Self {
         Self { namespaces: None, instances_per_namespace: None, instances_per_service: None, rates: &[] }
@@ -106,7 +107,7 @@ impl Quotas {
         RESOURCES.iter().fold(all, |quotas, resource| quotas.with(resource.quota, resource.most))
     }
 
-    /// Sets a quota, as AWS does for those who ask.
+    /// Sets a quota, like an increase that AWS grants.
     #[must_use]
     pub const fn with(mut self, quota: Quota, most: usize) -> Self {
         match quota {
@@ -117,13 +118,13 @@ impl Quotas {
         self
     }
 
-    /// Without limits on how often an account may ask.
+    /// Removes the rates.
     #[must_use]
     pub const fn without_rates(self) -> Self {
         Self { rates: &[], ..self }
     }
 
-    /// How many there may be, if that is limited.
+    /// The quota on a resource; `None` if it is not limited.
     #[must_use]
     pub const fn most(&self, quota: Quota) -> Option<usize> {
         match quota {
@@ -133,7 +134,7 @@ impl Quotas {
         }
     }
 
-    /// How often an operation may be asked for, if that is limited.
+    /// The rate of an operation; `None` if it is not limited.
     #[must_use]
     pub fn rate(&self, action: Action) -> Option<&'static Rate> {
         self.rates.iter().find(|rate| rate.action == action)
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aws_has_every_quota_and_none_has_none() {
+    fn aws_sets_every_quota_and_none_sets_no_quota() {
         for quota in [Quota::Namespaces, Quota::InstancesPerNamespace, Quota::InstancesPerService] {
             assert_eq!(RESOURCES.iter().filter(|resource| resource.quota == quota).count(), 1);
             assert!(Quotas::aws().most(quota).is_some());

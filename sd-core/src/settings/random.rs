@@ -1,6 +1,6 @@
-//! Randomness as a dependency: which instances are picked, and in which order.
+//! Randomness as a dependency: which instances are chosen, and in which order.
 //!
-//! The choice need not be secret, so a fast generator serves; it is seeded by the operating system.
+//! Choices need not be unpredictable, so a fast generator suffices. The operating system seeds it.
 
 use std::{
     cell::RefCell,
@@ -18,12 +18,12 @@ use rand_xoshiro::{
 
 pub use crate::choice::Permutation;
 
-/// Where random choices come from.
+/// The source of random choices.
 pub trait RandomSource: fmt::Debug + Send + Sync + 'static {
     /// A uniformly distributed number.
     ///
-    /// A source that is not uniform, such as one that always returns the same number, makes choices unfair.
-    /// They still end, and are still without repetition.
+    /// A source that is not uniform, such as one that always returns the same number, makes choices unfair. They still end
+    /// and still have no repetition.
     fn next_u64(&self) -> u64;
 }
 
@@ -33,7 +33,7 @@ impl<S: RandomSource + ?Sized> RandomSource for std::sync::Arc<S> {
     }
 }
 
-/// A generator per thread, seeded by the operating system. The default.
+/// One generator for each thread, seeded by the operating system. The default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ThreadRandom;
@@ -44,7 +44,7 @@ impl RandomSource for ThreadRandom {
     }
 }
 
-/// The same choices in every run.
+/// A generator that makes the same choices in every run.
 #[derive(Debug)]
 pub struct SeededRandom(Mutex<Xoshiro256PlusPlus>);
 
@@ -62,7 +62,7 @@ impl RandomSource for SeededRandom {
     }
 }
 
-/// A thread's generator, and the process that seeded it.
+/// The generator of a thread, and the id of the process that seeded it.
 struct Seeded {
     process: u32,
     generator: Xoshiro256PlusPlus,
@@ -73,8 +73,7 @@ impl Seeded {
         Self { process, generator: Xoshiro256PlusPlus::from_seed(os_seed(process)) }
     }
 
-    /// The generator for use in this process. After `fork` parent and child have the same one: the child
-    /// seeds its own.
+    /// The generator for this process. After `fork` the child has a copy of its parent's, so it seeds its own.
     fn of(&mut self, process: u32) -> &mut Xoshiro256PlusPlus {
         if self.process != process {
             *self = Self::new(process);
@@ -87,24 +86,23 @@ thread_local! {
     static SEEDED: RefCell<Seeded> = RefCell::new(Seeded::new(std::process::id()));
 }
 
-/// Runs with this thread's generator, for choices that may repeat after a `fork`.
+/// Runs with this thread's generator. After a `fork`, parent and child draw the same numbers.
 fn with_os_seeded<T>(run: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
     SEEDED.with_borrow_mut(|seeded| run(&mut seeded.generator))
 }
 
-/// Fills the buffer with numbers of this thread's generator that no other process has, not even after a
-/// `fork`. Costs a system call.
+/// Fills the buffer from this thread's generator. No other process draws the same bytes, not even after a `fork`. Costs a
+/// system call.
 pub(crate) fn fill_unique(bytes: &mut [u8]) {
     SEEDED.with_borrow_mut(|seeded| seeded.of(std::process::id()).fill_bytes(bytes));
 }
 
-/// Random numbers of the system, other ones in each process.
+/// A seed from the operating system, different in each process.
 fn os_seed(process: u32) -> [u8; 32] {
     let mut seed = [0; 32];
     let read = File::open("/dev/urandom").and_then(|mut numbers| numbers.read_exact(&mut seed));
     if read.is_err() {
-        // Another system, or a jail. The keys of std's hash maps are random numbers of the system as well, but a fork
-        // starts with those of its parent.
+        // Not a Unix, or a jail. The keys of std's hash maps are random too, but a fork inherits its parent's keys.
         let keys = RandomState::new();
         for (i, part) in seed.chunks_exact_mut(8).enumerate() {
             part.copy_from_slice(&keys.hash_one((process, i)).to_ne_bytes());
@@ -118,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forked_process_continues_with_numbers_of_its_own() {
+    fn a_forked_process_draws_its_own_numbers() {
         let fill = |seeded: &mut Seeded, process: u32| {
             let mut bytes = [0; 38];
             seeded.of(process).fill_bytes(&mut bytes);
@@ -126,13 +124,13 @@ mod tests {
         };
         let mut parent = Seeded::new(1);
         fill(&mut parent, 1);
-        // What `fork` does to the memory of a thread.
+        // `fork` copies the memory of the thread.
         let copy = || Seeded { process: 1, generator: parent.generator.clone() };
         let (mut again, mut child, mut sibling) = (copy(), copy(), copy());
         let (of_child, of_sibling) = (fill(&mut child, 2), fill(&mut sibling, 3));
         assert_ne!(of_child, of_sibling);
         let of_parent = fill(&mut parent, 1);
         assert_ne!(of_parent, of_child);
-        assert_eq!(of_parent, fill(&mut again, 1), "it is seeded anew only in another process");
+        assert_eq!(of_parent, fill(&mut again, 1), "only another process seeds again");
     }
 }

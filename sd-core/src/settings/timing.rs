@@ -1,10 +1,10 @@
-//! How long things take that AWS does not do at once.
+//! The delays of what AWS does not do at once.
 
 use std::time::Duration;
 
 /// The delays of operations and of custom health.
 ///
-/// Whatever is delayed is part of the state, with the moment at which it takes effect; nothing waits for it.
+/// A delayed effect is part of the state, with the time at which it takes effect. No task waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     submitted: Duration,
@@ -13,15 +13,14 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Operations are done when they are answered, reports of health take effect at once. The default.
+    /// Operations end, and reports of health take effect, before the request is answered. The default.
     #[must_use]
     pub const fn instant() -> Self {
         Self { submitted: Duration::ZERO, operation: Duration::ZERO, custom_health: Duration::ZERO }
     }
 
-    /// About as long as AWS takes: an operation is SUBMITTED for half a second and PENDING until three seconds have passed
-    /// (real ones were seen to take 2.7 s and more), a report of health takes effect after 30 s (API Reference,
-    /// UpdateInstanceCustomHealthStatus).
+    /// About the delays of AWS. An operation is SUBMITTED for 0.5 s and ends after 3 s in all (AWS was seen to take 2.7 s and
+    /// more). A report of health takes effect after 30 s (API Reference, UpdateInstanceCustomHealthStatus).
     #[must_use]
     pub const fn aws() -> Self {
         Self {
@@ -31,32 +30,32 @@ impl Timing {
         }
     }
 
-    /// Sets how long an operation takes from its request to its end. How long it is SUBMITTED stays as it is, but is never
-    /// more than the whole.
+    /// Sets the time of an operation from its request to its end. The time that it is SUBMITTED does not change, but is at
+    /// most the whole.
     #[must_use]
     pub const fn with_operation(self, operation: Duration) -> Self {
         Self { operation, ..self }
     }
 
-    /// Sets how long the service waits for an opposite report before a report of health takes effect.
+    /// Sets the delay after which a report of health takes effect, unless an opposite one comes before.
     #[must_use]
     pub const fn with_custom_health(self, custom_health: Duration) -> Self {
         Self { custom_health, ..self }
     }
 
-    /// How long an operation takes.
+    /// The time of an operation from its request to its end.
     #[must_use]
     pub const fn operation(&self) -> Duration {
         self.operation
     }
 
-    /// How long a report of health waits.
+    /// The delay of a report of health.
     #[must_use]
     pub const fn custom_health(&self) -> Duration {
         self.custom_health
     }
 
-    /// How long an operation is SUBMITTED.
+    /// The time that an operation is SUBMITTED.
     pub(crate) fn submitted(&self) -> Duration {
         self.submitted.min(self.operation)
     }

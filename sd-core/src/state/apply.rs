@@ -12,24 +12,24 @@ use crate::{
     state::change::{Change, ChangeSet, Precondition},
 };
 
-/// Why changes do not apply to a state.
+/// Why a change set does not apply to a state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unmet {
     /// A precondition does not hold.
     #[error("a precondition does not hold: {0:?}")]
     Precondition(Precondition),
-    /// A change would lead to a state that cannot be: this does not exist and is needed as a parent, or has children and
-    /// would be deleted.
-    #[error("{0} does not exist and is a parent, or has children and would be deleted")]
+    /// A change would make an illegal state: this entity is needed as a parent but does not exist, or would be deleted but
+    /// has children.
+    #[error("{0} does not exist but is needed as a parent, or has children but would be deleted")]
     Parent(EntityKey),
 }
 
 impl State {
-    /// The state after these changes, if their preconditions hold in this one.
+    /// The state after these changes, if their preconditions hold in this state.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The first precondition that does not hold, or the entity that would make the new state illegal.
     pub fn apply(&self, set: &ChangeSet) -> Result<Self, Unmet> {
         let before = self.scope(&set.scope);
         let is_there = self.scopes.contains_key(&set.scope);
@@ -57,14 +57,14 @@ impl State {
     }
 }
 
-/// Removes the name of this id. A name that another id has taken since stays.
+/// Removes a name, unless it has another id by now.
 fn remove_name<I: Clone + PartialEq>(names: &mut OrdMap<Arc<str>, I>, name: &str, id: &I) {
     if names.get(name) == Some(id) {
         names.remove(name);
     }
 }
 
-/// What a namespace notes of a service: the name that is unique in it, and the id.
+/// The entry of a service in its namespace: its unique name and its id.
 fn entry_of(namespace: &Namespace, service: &Service) -> (Arc<str>, ServiceId) {
     (namespace.unique_name(&service.name), service.id.clone())
 }
@@ -123,15 +123,15 @@ impl ScopeState {
         }
     }
 
-    /// The HTTP namespace of this name.
+    /// The HTTP namespace with this name.
     pub(crate) fn http_namespace(&self, name: &str) -> Option<&Arc<Namespace>> {
         let mut namespaces = self.namespaces.values().map(NamespaceEntry::namespace);
         namespaces.find(|namespace| namespace.kind == NamespaceKind::Http && namespace.name.as_str() == name)
     }
 
-    /// The private namespace whose zone of this name, compared without case, is in the VPC.
+    /// The private namespace with this zone in the VPC. Names are compared without case.
     pub(crate) fn zone_in_vpc(&self, vpc: &str, name: &str) -> Option<&Arc<Namespace>> {
-        // An account has some fifty namespaces, and this is asked when one is created.
+        // A scan suffices: an account has some fifty namespaces, and only creations come here.
         self.namespaces.values().map(NamespaceEntry::namespace).find(|namespace| match &namespace.kind {
             NamespaceKind::DnsPrivate { vpc: found, .. } => {
                 found.as_str() == vpc
@@ -246,7 +246,7 @@ impl ScopeState {
         if !self.namespaces.contains_key(&service.namespace_id) {
             return Err(EntityKey::Namespace(service.namespace_id.clone()));
         }
-        // The API neither renames nor moves a service. What others write to a backend's store may do so.
+        // The API neither renames nor moves a service, but other writers to a backend's store may.
         if let Some(before) = self.services.get(&id).map(|entry| &entry.service)
             && (before.name != service.name || before.namespace_id != service.namespace_id)
             && let Some(parent) = self.namespaces.get_mut(&before.namespace_id)
@@ -284,7 +284,7 @@ impl ScopeState {
         Ok(())
     }
 
-    /// Brings the health of a service's instances in line with a check that the service has got or lost.
+    /// Updates the health of a service's instances after its health check has changed.
     fn check_anew(&mut self, before: &ServiceEntry, entry: &mut ServiceEntry, revision: Revision) {
         let check = &entry.service.health_check;
         if before.service.health_check == *check {

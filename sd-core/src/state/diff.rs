@@ -1,4 +1,4 @@
-//! What lies between two states, as changes.
+//! The difference between two states, as changes.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,12 +9,11 @@ use crate::{
 };
 
 impl State {
-    /// The changes that lead from this state to the other one, by scope: applied to this state they give the other one's
-    /// entities, health and operations under way. Every prefix of them is legal.
+    /// The changes that lead from this state to the other one, by scope. Applied to this state they give the other state's
+    /// entities, health and operations under way. Every prefix of them gives a legal state.
     ///
-    /// Revisions and the order of creation within a millisecond belong to the state that changes are applied to, and are
-    /// not compared. What both states share is skipped without a look; a service of which anything differs is
-    /// looked through.
+    /// Revisions and the order of creation within a millisecond are not compared: each state has its own. Scopes and services
+    /// that both states share are skipped at no cost; if anything in a service differs, all its instances are compared.
     #[must_use]
     pub fn diff(&self, other: &Self) -> Vec<(Scope, Vec<Change>)> {
         let scopes: BTreeSet<_> = self.scopes.keys().chain(other.scopes.keys()).collect();
@@ -29,15 +28,15 @@ impl State {
         changes.collect()
     }
 
-    /// The changes that delete everything of a scope and end its operations under way, children before
-    /// parents: what a [reset](crate::ChangeSet::reset) comes to.
+    /// The changes that delete everything in a scope and end its operations under way, children before parents: the effect of
+    /// a [reset](crate::ChangeSet::reset).
     #[must_use]
     pub fn deletions(&self, scope: &Scope) -> Vec<Change> {
         self.scopes.get(scope).map_or_else(Vec::new, |here| here.diff(&ScopeState::default()))
     }
 }
 
-/// Changes in the order in which they are legal: children leave before their parents and come after them.
+/// Changes by kind, in a legal order: children are deleted before their parents and created after them.
 #[derive(Default)]
 struct Diff {
     ended: Vec<Change>,
@@ -48,7 +47,7 @@ struct Diff {
     services: Vec<Change>,
     instances: Vec<Change>,
     begun: Vec<Change>,
-    /// Those that are not the ones before, under the same id. What is in them goes and comes with them.
+    /// Entities that were deleted or replaced by another with the same id. Their children are deleted and created again.
     renewed_namespaces: BTreeSet<NamespaceId>,
     renewed_services: BTreeSet<ServiceId>,
 }

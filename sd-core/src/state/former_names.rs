@@ -1,14 +1,14 @@
-//! The names of deleted namespaces, which AWS does not give as an `HttpName` again.
+//! The `HttpName`s of deleted namespaces, which AWS does not reuse.
 
 use std::sync::Arc;
 
 use super::persistent::OrdMap;
 use crate::model::Scope;
 
-/// The newest names of deleted namespaces, bounded for each scope and for all scopes together.
+/// The newest names of deleted namespaces: a bounded number for each scope and for all scopes together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FormerNames {
-    /// The number of each name: later ones are greater.
+    /// The number of each name, in order of deletion.
     numbers: OrdMap<(Scope, Arc<str>), u64>,
     /// The names of each scope, oldest first.
     by_scope: OrdMap<(Scope, u64), Arc<str>>,
@@ -29,7 +29,7 @@ impl FormerNames {
         self.numbers.contains_key(&(scope.clone(), Arc::from(name)))
     }
 
-    /// Keeps a name. The oldest name leaves when there are too many.
+    /// Adds a name, or makes it the newest again. Removes the oldest name if there are too many.
     pub(super) fn insert(&mut self, scope: &Scope, name: &Arc<str>) {
         if let Some(number) = self.numbers.get(&(scope.clone(), Arc::clone(name))).copied() {
             self.remove(number);
@@ -55,7 +55,7 @@ impl FormerNames {
         self.counts.keys()
     }
 
-    /// Forgets the names of a scope.
+    /// Removes the names of a scope.
     pub(super) fn forget(&mut self, scope: &Scope) {
         let numbers: Vec<_> = self.of_scope(scope).collect();
         numbers.into_iter().for_each(|number| self.remove(number));
@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_names_of_a_scope_are_kept() {
+    fn a_scope_keeps_its_newest_names() {
         let mut names = FormerNames::default();
         for number in 0..FormerNames::PER_SCOPE {
             names.insert(&scope(1), &name(number));
         }
-        // It is the newest again.
+        // The first name becomes the newest again.
         names.insert(&scope(1), &name(0));
         names.insert(&scope(1), &name(FormerNames::PER_SCOPE));
         assert!(names.contains(&scope(1), "n0") && names.contains(&scope(1), "n2"));

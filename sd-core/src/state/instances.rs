@@ -1,12 +1,10 @@
+//! The instances of a service, indexed.
+
 use std::{ops::Range, sync::Arc};
 
 use siphasher::sip::SipHasher13;
 
-use super::{
-    Age, Revision,
-    persistent::{OrdMap, OrdSet},
-    vector::Vector,
-};
+use super::{Age, Revision, numbers::Numbers, vector::Vector};
 use crate::model::{Health, Instance, InstanceId, Signature};
 
 /// An instance as the state holds it.
@@ -15,9 +13,9 @@ pub struct InstanceEntry {
     pub(super) instance: Arc<Instance>,
     pub(super) health: Health,
     pub(super) revision: Revision,
-    /// The revision that brought it.
+    /// The revision of its first registration.
     since: Revision,
-    /// That of its attributes.
+    /// The signature of its attributes.
     signature: Signature,
 }
 
@@ -34,7 +32,7 @@ impl InstanceEntry {
         self.revision
     }
 
-    /// Its health.
+    /// The health of the instance.
     #[must_use]
     pub fn health(&self) -> Health {
         self.health
@@ -50,18 +48,18 @@ impl InstanceEntry {
         self.since.as_u64()
     }
 
-    /// Whether it has these attributes, of which this is the signature.
+    /// Whether it has these attributes. `signature` is their signature.
     pub(crate) fn has(&self, attributes: &[(&str, &str)], signature: Signature) -> bool {
         self.is_like(signature)
             && attributes.iter().all(|(key, value)| self.instance.attributes.get(key) == Some(value))
     }
 
-    /// Whether it may have the attributes of this signature.
+    /// Whether it may have attributes with this signature.
     pub(crate) fn is_like(&self, signature: Signature) -> bool {
         self.signature.may_have(signature)
     }
 
-    /// The order of lists.
+    /// The position in lists.
     fn position(&self) -> (Age, &InstanceId) {
         (self.age(), &self.instance.id)
     }
@@ -73,71 +71,66 @@ impl InstanceEntry {
 
 /// The instances of a service: by id, and by number, so that random ones are picked without a scan.
 ///
-/// Numbers are dense, and those that are routable have the lowest. They change when an instance leaves or its health does:
-/// another one takes its number.
+/// The numbers are `0..len`, and routable instances have the lowest ones. When an instance is removed or its health
+/// changes, another instance takes its number.
 #[derive(Clone, Debug, Default)]
 pub struct Instances {
+    /// The instances, each at its number.
     all: Vector<InstanceEntry>,
     /// How many are routable.
     healthy: u32,
-    /// The number of an instance by the hash of its id: numbers are compared, and copied, faster than texts.
-    numbers: OrdMap<u64, u32>,
-    /// Hashes and numbers of those whose hash stands in `numbers` for another one, however unlikely that is.
-    twins: OrdSet<(u64, u32)>,
+    numbers: Numbers,
 }
 
 fn hash(id: &str) -> u64 {
-    let hash = SipHasher13::new().hash(id.as_bytes());
-    // Tests have twins.
-    if cfg!(test) { hash % 2 } else { hash }
+    SipHasher13::new().hash(id.as_bytes())
 }
 
 impl Instances {
-    /// How many there are.
+    /// The number of instances.
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no instances.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// How many of them are routable: healthy, or not checked.
+    /// The number of routable instances: those that are healthy or not checked.
     #[must_use]
     pub fn healthy_len(&self) -> usize {
         self.healthy as usize
     }
 
-    /// The instance of this id.
+    /// The instance with this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&InstanceEntry> {
         self.find(id).map(|(_, entry)| entry)
     }
 
-    /// The instance of this number, below [`len`](Self::len); the routable ones are those below
+    /// The instance with this number. Numbers are below [`len`](Self::len); those of routable instances are below
     /// [`healthy_len`](Self::healthy_len).
     #[must_use]
     pub fn nth(&self, number: u32) -> Option<&InstanceEntry> {
         self.all.get(number as usize)
     }
 
-    /// Those of these numbers, in their order.
+    /// The instances with these numbers, in order.
     pub(crate) fn range(&self, numbers: Range<u32>) -> impl Iterator<Item = &InstanceEntry> {
         self.all.range(numbers.start as usize..numbers.end as usize)
     }
 
-    /// All of them, in no particular order.
+    /// All instances, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &InstanceEntry> {
         self.all.iter()
     }
 
-    /// The first of those that were registered after this one, at most `count`, in order of registration.
+    /// The first instances after this position, at most `count`, in order of their first registration.
     ///
-    /// Looks through all of them: an index by age would cost every registration, for the sake of lists that are seldom
-    /// asked for.
+    /// Looks at all instances: an index by age would slow down every registration for the sake of lists, which are rare.
     pub(crate) fn after(&self, position: Option<&(Age, InstanceId)>, count: usize) -> Vec<&InstanceEntry> {
         let after = position.map(|(age, id)| (*age, id));
         let follows = |entry: &&InstanceEntry| after.is_none_or(|after| after < entry.position());
@@ -150,7 +143,7 @@ impl Instances {
         found
     }
 
-    /// The health that the instance had, if it was there.
+    /// Adds or replaces an instance. Returns the health of the replaced one.
     pub(super) fn put(
         &mut self,
         instance: Arc<Instance>,
@@ -165,7 +158,7 @@ impl Instances {
         }
         let entry = InstanceEntry { instance, health, revision, since: revision, signature };
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.index(hash(entry.instance.id.as_str()), number);
+        self.numbers.insert(hash(entry.instance.id.as_str()), number);
         let routable = entry.is_routable();
         self.all.push(entry);
         if routable {
@@ -183,51 +176,15 @@ impl Instances {
     }
 
     fn find(&self, id: &str) -> Option<(u32, &InstanceEntry)> {
-        let hash = hash(id);
-        let is_it = |number: u32| {
-            let entry = self.nth(number)?;
-            (entry.instance.id.as_str() == id).then_some((number, entry))
-        };
-        is_it(*self.numbers.get(&hash)?).or_else(|| self.twins(hash).find_map(is_it))
-    }
-
-    /// The numbers of the twins of this hash.
-    fn twins(&self, hash: u64) -> impl Iterator<Item = u32> {
-        // Looking for a range costs more than to see that there is nothing.
-        let twins = (!self.twins.is_empty()).then(|| self.twins.range((hash, 0)..=(hash, u32::MAX)));
-        twins.into_iter().flatten().map(|(_, number)| *number)
-    }
-
-    /// Notes that an id of this hash has this number.
-    fn index(&mut self, hash: u64, number: u32) {
-        if self.numbers.contains_key(&hash) {
-            self.twins.insert((hash, number));
-        } else {
-            self.numbers.insert(hash, number);
-        }
-    }
-
-    /// Forgets it. Of twins that are left, one stands in `numbers`.
-    fn unindex(&mut self, hash: u64, number: u32) {
-        if self.numbers.get(&hash) != Some(&number) {
-            self.twins.remove(&(hash, number));
-            return;
-        }
-        let twin = self.twins(hash).next();
-        match twin {
-            Some(twin) => {
-                self.twins.remove(&(hash, twin));
-                self.numbers.insert(hash, twin);
-            }
-            None => drop(self.numbers.remove(&hash)),
-        }
+        let mut numbered = self.numbers.of(hash(id)).filter_map(|number| Some((number, self.nth(number)?)));
+        numbered.find(|(_, entry)| entry.instance.id.as_str() == id)
     }
 
     pub(super) fn remove(&mut self, id: &InstanceId) {
         let Some((mut hole, _)) = self.find(id.as_str()) else {
             return;
         };
-        self.unindex(hash(id.as_str()), hole);
+        self.numbers.remove(hash(id.as_str()), hole);
         if hole < self.healthy {
             self.healthy -= 1;
             if let Some(moved) = self.nth(self.healthy).filter(|_| hole < self.healthy).cloned() {
@@ -242,7 +199,7 @@ impl Instances {
         }
     }
 
-    /// Puts another value of an instance in its place, and the instance where its health belongs.
+    /// Replaces the entry with this number, and moves it among the routable instances or out of them.
     fn replace(&mut self, number: u32, entry: InstanceEntry) {
         let routable = entry.is_routable();
         self.all.set(number as usize, entry);
@@ -263,37 +220,24 @@ impl Instances {
         if one != other
             && let (Some(a), Some(b)) = (self.nth(one).cloned(), self.nth(other).cloned())
         {
-            if hash(a.instance.id.as_str()) == hash(b.instance.id.as_str()) {
-                // Both numbers stay with this hash. One after the other, the first would take the other's.
-                self.all.set(one as usize, b);
-                self.all.set(other as usize, a);
-            } else {
-                self.place(b, other, one);
-                self.place(a, one, other);
-            }
+            let [hash_a, hash_b] = [&a, &b].map(|entry| hash(entry.instance.id.as_str()));
+            self.numbers.swap((hash_a, one), (hash_b, other));
+            self.all.set(one as usize, b);
+            self.all.set(other as usize, a);
         }
     }
 
-    /// Gives an instance another number.
+    /// Gives an instance another number, which no other instance has.
     fn place(&mut self, entry: InstanceEntry, from: u32, to: u32) {
-        let hash = hash(entry.instance.id.as_str());
-        if self.numbers.get(&hash) == Some(&from) {
-            self.numbers.insert(hash, to);
-        } else {
-            self.twins.remove(&(hash, from));
-            self.twins.insert((hash, to));
-        }
+        self.numbers.renumber(hash(entry.instance.id.as_str()), from, to);
         self.all.set(to as usize, entry);
     }
 
     /// Checks that the indexes agree with the instances. For tests.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        assert_eq!(self.numbers.len() + self.twins.len(), self.all.len());
+        assert_eq!(self.numbers.len(), self.all.len());
         for (number, entry) in (0..).zip(self.all.iter()) {
-            let hash = hash(entry.instance.id.as_str());
-            let is_first = self.numbers.get(&hash) == Some(&number);
-            assert!(is_first != self.twins.contains(&(hash, number)));
             assert_eq!(self.find(entry.instance.id.as_str()).map(|(found, _)| found), Some(number));
             assert_eq!(entry.is_routable(), number < self.healthy, "{number} of {}", self.healthy);
         }

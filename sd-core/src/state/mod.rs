@@ -1,10 +1,11 @@
-//! The whole registry at one moment: immutable, indexed, cheap to copy. Queries only; [`apply`](State::apply) makes the next one.
+//! The whole registry at one moment: immutable, indexed, cheap to clone. [`apply`](State::apply) makes the next state.
 
 mod apply;
 pub mod change;
 mod diff;
 mod former_names;
 mod instances;
+mod numbers;
 mod persistent;
 mod restore;
 #[cfg(test)]
@@ -26,20 +27,20 @@ use crate::model::{
 };
 pub use crate::model::{InstancesRevision, Revision};
 
-/// The whole registry at one moment, all scopes. A copy costs nothing.
+/// The whole registry at one moment, with all scopes. Cloning costs O(1).
 #[derive(Clone, Default)]
 pub struct State {
     revision: Revision,
-    /// Those that hold anything.
+    /// The scopes that are not empty.
     scopes: OrdMap<Scope, Arc<ScopeState>>,
-    /// The highest instances revision of the scopes that were dropped: no scope starts below it.
+    /// The highest instances revision of the scopes that were dropped. No new scope starts below it.
     last_instances_revision: InstancesRevision,
     /// The next deadline of each scope that has one.
     deadlines: OrdSet<(Timestamp, Scope)>,
     former_names: Arc<FormerNames>,
 }
 
-/// Everything of one account and Region.
+/// Everything in one account and Region.
 #[derive(Clone, Debug, Default)]
 pub struct ScopeState {
     namespaces: OrdMap<NamespaceId, NamespaceEntry>,
@@ -47,15 +48,15 @@ pub struct ScopeState {
     http_names: OrdMap<Arc<str>, NamespaceId>,
     services: OrdMap<ServiceId, Arc<ServiceEntry>>,
     services_by_age: OrdSet<(Age, ServiceId)>,
-    /// No instances revision of a service that is created again is below this one.
+    /// The highest instances revision of the deleted services. No new service starts below it.
     last_instances_revision: InstancesRevision,
     in_flight: OrdMap<OperationId, InFlight>,
-    /// How many namespaces the operations under way create.
+    /// The number of namespaces that the operations under way will create.
     namespaces_to_come: usize,
-    /// What the operations under way claim.
+    /// The keys that the operations under way claim.
     busy: OrdMap<UniqueKey, OperationId>,
     deadlines: OrdSet<(Timestamp, Deadline)>,
-    /// The `HttpName`s of namespaces that were deleted since this state replaced another one.
+    /// The `HttpName`s of namespaces that were deleted while this state was made. [`State::replace`] takes them.
     released: Vec<Arc<str>>,
 }
 
@@ -65,7 +66,7 @@ pub struct NamespaceEntry {
     namespace: Arc<Namespace>,
     revision: Revision,
     age: Age,
-    /// By name, folded where DNS is available.
+    /// The ids of its services by [`unique_name`].
     services: OrdMap<Arc<str>, ServiceId>,
 }
 
@@ -77,14 +78,14 @@ pub struct ServiceEntry {
     age: Age,
     instances_revision: InstancesRevision,
     instances: Instances,
-    /// How many operations on it and its instances are under way.
+    /// The number of operations under way on it and its instances.
     operations: u32,
-    /// How many of them register an instance that is not there yet.
+    /// The number of those that register a new instance.
     instances_to_come: usize,
 }
 
 impl State {
-    /// A registry without anything.
+    /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -96,15 +97,15 @@ impl State {
         self.revision
     }
 
-    /// Everything of one scope; empty if nothing is there.
+    /// Everything in one scope; an empty scope if the state has nothing there.
     #[must_use]
     pub fn scope(&self, scope: &Scope) -> &ScopeState {
         static EMPTY: std::sync::LazyLock<ScopeState> = std::sync::LazyLock::new(ScopeState::default);
         self.scopes.get(scope).map_or(&EMPTY, |state| &**state)
     }
 
-    /// Whether a deleted namespace of the scope had this `HttpName`. The state remembers the newest 1,000 names of a scope,
-    /// and the newest 10,000 of all scopes.
+    /// Whether a deleted namespace of the scope had this `HttpName`. The state keeps the newest 1,000 names of a scope and the
+    /// newest 10,000 of all scopes.
     pub(crate) fn was_http_name(&self, scope: &Scope, name: &str) -> bool {
         self.former_names.contains(scope, name)
     }
@@ -119,12 +120,12 @@ impl State {
         self.last_instances_revision
     }
 
-    /// The scopes whose former names are remembered.
+    /// The scopes of which the state keeps former names.
     pub(crate) fn remembered_scopes(&self) -> impl Iterator<Item = &Scope> {
         self.former_names.scopes()
     }
 
-    /// The scopes that hold anything: a namespace, or an operation under way.
+    /// The scopes with a namespace or an operation under way.
     pub fn scopes(&self) -> impl Iterator<Item = (&Scope, &ScopeState)> {
         self.scopes.iter().map(|(scope, state)| (scope, &**state))
     }
@@ -140,25 +141,25 @@ impl fmt::Debug for State {
 }
 
 impl ScopeState {
-    /// Whether it holds nothing, so that it need not be kept.
+    /// Whether it has neither namespaces nor operations under way, so that it is not kept.
     fn is_empty(&self) -> bool {
         self.namespaces.is_empty() && self.in_flight.is_empty()
     }
 
-    /// The same scope after a reset.
+    /// The scope after a reset.
     fn emptied(&self) -> Self {
         let revisions = self.services.values().map(|entry| entry.instances_revision);
         let last_instances_revision = revisions.fold(self.last_instances_revision, Ord::max);
         Self { last_instances_revision, ..Self::default() }
     }
 
-    /// The namespace of this id.
+    /// The namespace with this id.
     #[must_use]
     pub fn namespace(&self, id: &str) -> Option<&NamespaceEntry> {
         self.namespaces.get(id)
     }
 
-    /// The namespace of this `HttpName`.
+    /// The namespace with this `HttpName`.
     #[must_use]
     pub fn namespace_by_http_name(&self, http_name: &str) -> Option<&NamespaceEntry> {
         self.http_names.get(http_name).and_then(|id| self.namespace(id.as_str()))
@@ -169,7 +170,7 @@ impl ScopeState {
         self.namespaces.values()
     }
 
-    /// The namespaces that were created after this one, in order of creation; all of them without one.
+    /// The namespaces after this position, in order of creation; all namespaces without one.
     pub(crate) fn namespaces_after(
         &self,
         position: Option<&(Age, NamespaceId)>,
@@ -179,7 +180,7 @@ impl ScopeState {
         range.filter_map(|(_, id)| self.namespace(id.as_str()))
     }
 
-    /// How many namespaces there are, and are being created.
+    /// The number of namespaces, with those being created.
     pub(crate) fn expected_namespaces(&self) -> usize {
         self.namespaces.len() + self.namespaces_to_come
     }
@@ -194,13 +195,13 @@ impl ScopeState {
         self.last_instances_revision
     }
 
-    /// The service of this id.
+    /// The service with this id.
     #[must_use]
     pub fn service(&self, id: &str) -> Option<&ServiceEntry> {
         self.services.get(id).map(|entry| &**entry)
     }
 
-    /// The service of this name in a namespace.
+    /// The service with this name in a namespace. DNS namespaces compare names without case.
     #[must_use]
     pub fn service_by_name(&self, namespace: &NamespaceEntry, name: &str) -> Option<&ServiceEntry> {
         let id = if namespace.namespace.folds_case() && name.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -216,12 +217,12 @@ impl ScopeState {
         namespace.services.values().filter_map(|id| self.service(id.as_str()))
     }
 
-    /// How many instances the services of a namespace have, and how many more the operations under way register.
+    /// The number of instances in a namespace, with those being registered.
     pub(crate) fn expected_instances(&self, namespace: &NamespaceEntry) -> usize {
         self.services_of(namespace).map(ServiceEntry::expected_instances).sum()
     }
 
-    /// The services that were created after this one, in order of creation; all of them without one.
+    /// The services after this position, in order of creation; all services without one.
     pub(crate) fn services_after(
         &self,
         position: Option<&(Age, ServiceId)>,
@@ -255,7 +256,7 @@ impl NamespaceEntry {
         &self.namespace
     }
 
-    /// How many services it has.
+    /// The number of its services.
     #[must_use]
     pub fn service_count(&self) -> usize {
         self.services.len()
@@ -263,7 +264,7 @@ impl NamespaceEntry {
 }
 
 impl ServiceEntry {
-    /// The revision of its last change; those of its instances do not count.
+    /// The revision of its last change. Changes of its instances do not count.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
@@ -285,7 +286,7 @@ impl ServiceEntry {
         &self.service
     }
 
-    /// Whether it has instances, or operations on it or them are under way: then it cannot be deleted.
+    /// Whether it has instances or operations under way on it or its instances. Such a service cannot be deleted.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         self.operations > 0 || !self.instances.is_empty()
@@ -297,12 +298,12 @@ impl ServiceEntry {
         &self.instances
     }
 
-    /// How many instances it has, and are being registered.
+    /// The number of its instances, with those being registered.
     pub(crate) fn expected_instances(&self) -> usize {
         self.instances.len() + self.instances_to_come
     }
 
-    /// The counter of its registrations.
+    /// The `InstancesRevision` of the service.
     #[must_use]
     pub fn instances_revision(&self) -> InstancesRevision {
         self.instances_revision

@@ -1,3 +1,3 @@
-//! The persistent collections that the state is made of. Their crate is named here only, and in no public signature.
+//! The persistent collections of the state. Only this file names their crate, and no public signature has their types.
 
 pub(super) use imbl::{OrdMap, OrdSet};

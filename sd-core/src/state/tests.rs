@@ -23,14 +23,14 @@ use crate::{
         OperationTargets, OperationType, RecordType, action::Action,
     },
     ops::{
-        Plan, WriteContext, custom_health, fresh::Fresh, instances, namespaces, service_attributes, services,
-        tags, update_namespace, update_service,
+        Plan, WriteContext, fresh::Fresh, instance_health, instances, namespaces, service_attributes,
+        services, tags, update_namespace, update_service,
     },
     settings::{id_source::SequentialIds, mode::Mode, quotas::Quotas, timing::Timing},
     state::change::{Change, ChangeSet, PendingOperation},
 };
 
-/// Something that happens to the registry. Numbers choose among few names, so that steps meet.
+/// A random request. Numbers choose among few names, so that steps concern the same entities.
 #[derive(Clone, Debug)]
 enum Step {
     CreateHttp(u8),
@@ -73,7 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a step changes in a state; nothing if the request is refused.
+/// The changes of a step; `None` if the request is refused or changes nothing.
 fn plan(
     step: &Step,
     state: &State,
@@ -147,7 +147,7 @@ fn plan(
             let dns = here.namespace(&id).is_some_and(|entry| entry.namespace().folds_case());
             let mut request =
                 CreateServiceRequest::new(["web", "Web", "db", "."][usize::from(name)]).with_namespace_id(id);
-            // What has no custom check may get another one, and lose it again.
+            // A service without a custom check may get a Route 53 check, and lose it again.
             request.health_check_custom_config = (name < 2).then(HealthCheckCustomConfigInput::default);
             request.dns_config = dns.then(|| DnsConfigInput::new([(RecordType::A, 60)]));
             changes(services::create(&request, &context))
@@ -181,7 +181,7 @@ fn plan(
         Step::Report(s, i, well) => {
             let status = if well { "HEALTHY" } else { "UNHEALTHY" };
             let request = UpdateInstanceCustomHealthStatusRequest::new(service(s), format!("i-{i}"), status);
-            changes(custom_health::update(&request, &context))
+            changes(instance_health::update(&request, &context))
         }
         Step::TagNamespace(n, there) => {
             retag(scope.namespace_arn(&NamespaceId::parse(&namespace(n)).ok()?), there)
@@ -227,7 +227,7 @@ impl Naive {
                 self.instances.insert((service, instance.id.clone()), (instance, health));
             }
             Change::DeleteInstance { service, id } => drop(self.instances.remove(&(service, id))),
-            // Its effect comes when it is due.
+            // Its effect follows when it is due.
             Change::BeginOperation(_) | Change::EndOperation(_) => {}
             Change::PutHealth { service, id, health } => {
                 if let Some(entry) = self.instances.get_mut(&(service, id)) {
@@ -307,7 +307,7 @@ impl ScopeState {
         self.check_time();
     }
 
-    /// Checks that what is under way, its claims and all deadlines belong together.
+    /// Checks that the operations under way, their claims and all deadlines agree.
     fn check_time(&self) {
         let mut deadlines = OrdSet::new();
         let mut busy = OrdMap::new();
@@ -336,7 +336,7 @@ impl ScopeState {
 }
 
 proptest! {
-    /// After each step every index agrees with the entities, and these are those of a registry without indexes.
+    /// After each step every index agrees with the entities, and the entities are those of a registry without indexes.
     #[test]
     fn the_indexes_agree_after_every_step(steps in prop::collection::vec(step(), 1..60)) {
         let (scope, ids) = (Scope::default(), SequentialIds::default());
@@ -365,7 +365,7 @@ proptest! {
             naive.assert_same(state.scope(&scope));
             all.changes.extend(set.changes);
         }
-        // Stored together, the changes lead to the same; and every prefix of them is a legal state.
+        // Applied as one set, the changes lead to the same state, and every prefix of them gives a legal state.
         for end in 0..=all.changes.len() {
             let mut prefix = all.clone();
             prefix.changes.truncate(end);
@@ -378,9 +378,9 @@ proptest! {
 }
 
 proptest! {
-    /// With operations that take their time, too: they end when they are due, each once, and nothing makes them fail.
+    /// Operations that take time end when they are due, each once, and none fails.
     #[test]
-    fn what_is_under_way_comes_to_its_end(steps in prop::collection::vec(step(), 1..80)) {
+    fn operations_under_way_end_once_when_they_are_due(steps in prop::collection::vec(step(), 1..80)) {
         let (scope, ids) = (Scope::default(), SequentialIds::default());
         let (mut state, mut naive) = (State::new(), Naive::default());
         let (mut begun, mut finished, mut now) = (0, 0, 0);
@@ -420,7 +420,7 @@ proptest! {
     }
 }
 
-/// What a state says, by value.
+/// The content of a state, by value.
 fn content(state: &State, scope: &Scope) -> (Naive, BTreeMap<OperationId, Arc<PendingOperation>>) {
     let here = state.scope(scope);
     let mut all = Naive::default();
@@ -438,7 +438,7 @@ fn content(state: &State, scope: &Scope) -> (Naive, BTreeMap<OperationId, Arc<Pe
 }
 
 proptest! {
-    /// From any state to any other, on its own way or not: the changes between them lead there, and each prefix is legal.
+    /// The diff of any two states leads from one to the other, and every prefix of it is legal.
     #[test]
     fn a_diff_leads_from_one_state_to_another(
         common in prop::collection::vec(step(), 0..40),
@@ -480,10 +480,10 @@ proptest! {
 }
 
 #[test]
-fn twins_that_change_places_are_found() {
+fn instances_whose_numbers_change_are_found() {
     let (scope, ids, now) = (Scope::default(), SequentialIds::default(), Timestamp::default());
     let mut state = State::new();
-    // Of these ids, three and more have the same hash. The healthy ones change places with those that came before.
+    // An instance that becomes healthy swaps its number with an unhealthy one.
     let unhealthy = (0..8).map(|id| Step::Register(0, id, false));
     let healthy = (0..8).rev().map(|id| Step::SetHealth(0, id, true));
     let checked = [Step::CreateHttp(0), Step::CreateService(0, 0)];
@@ -498,7 +498,7 @@ fn twins_that_change_places_are_found() {
 }
 
 #[test]
-fn tags_and_attributes_that_were_set_while_their_holder_was_updated_are_kept() {
+fn tags_and_attributes_set_during_an_update_are_kept() {
     let (scope, ids) = (Scope::default(), SequentialIds::default());
     let now = Timestamp::default();
     let after = |state: &State, step: Step| {
@@ -549,7 +549,7 @@ fn tags_and_attributes_that_were_set_while_their_holder_was_updated_are_kept() {
     assert_eq!((tagged.tags.get("key"), tagged.description.as_deref()), (Some("value"), Some("new")));
     assert_eq!(tagged.attributes.get("key"), Some("value"));
     assert_eq!(tagged.created_as, service.created_as);
-    // What the observers are told is what there is.
+    // Observers are told the merged entities.
     assert_eq!(elapsed[0].changes, [Change::PutNamespace(after), Change::PutService(tagged)]);
 }
 
@@ -577,7 +577,7 @@ fn children_without_parents_and_parents_with_children_are_illegal() {
     for (state, set) in illegal {
         assert!(matches!(state.apply(&set), Err(Unmet::Parent(_))), "{:?}", set.changes);
     }
-    // What is gone already can go again.
+    // Deleting what does not exist changes nothing.
     let gone = InstanceId::parse("i-9").unwrap();
     for change in [
         Change::DeleteNamespace(NamespaceId::parse("ns-none").unwrap()),

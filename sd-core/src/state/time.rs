@@ -1,6 +1,6 @@
-//! What happens by itself: operations end, reports of health take effect.
+//! Effects of time: operations end, and reports of health take effect.
 //!
-//! Nothing here is stored by a backend: from the same facts and the same moment every replica comes to the same state.
+//! Backends do not store these effects: every replica derives the same state from the same facts and the same time.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     state::change::{Change, PendingOperation},
 };
 
-/// An operation that is under way, as the state holds it.
+/// An operation under way, as the state holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight {
     pub(crate) pending: Arc<PendingOperation>,
@@ -21,7 +21,7 @@ pub(crate) struct InFlight {
     pub(super) arrival: Arrival,
 }
 
-/// What an operation under way adds to what is counted. An operation that is going to fail adds nothing.
+/// What an operation under way will add to the counts of quotas. One that will fail adds nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
     Nothing,
@@ -29,15 +29,16 @@ pub(super) enum Arrival {
     Instance(ServiceId),
 }
 
-/// What takes effect at a moment.
+/// An effect that is due at a certain time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Deadline {
-    /// In the order in which they were started.
+    /// The end of an operation. Ends at the same time are in the order in which the operations started.
     Operation(Age, OperationId),
+    /// A report of health.
     Health(ServiceId, InstanceId),
 }
 
-/// What has happened by itself in one scope.
+/// The effects of time in one scope.
 #[derive(Debug)]
 pub(crate) struct Elapsed {
     pub(crate) scope: Scope,
@@ -46,18 +47,18 @@ pub(crate) struct Elapsed {
 }
 
 impl State {
-    /// When the state changes by itself, if nothing else happens.
+    /// The time of the next delayed effect; `None` if there is none.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.get_min().map(|(due, _)| *due)
     }
 
-    /// Whether the state changes by itself until this moment.
+    /// Whether a delayed effect is due at this time.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.next_deadline().is_some_and(|due| due <= now)
     }
 
-    /// The state at this moment: everything that is due has taken effect. `None` if nothing is.
+    /// The state at this time, with all effects that are due; `None` if none is.
     pub(crate) fn advanced(&self, now: Timestamp) -> Option<(Self, Vec<Elapsed>)> {
         if !self.is_due(now) {
             return None;
@@ -72,7 +73,7 @@ impl State {
             while let Some((due, deadline)) =
                 after.deadlines.get_min().filter(|(due, _)| *due <= now).cloned()
             {
-                // Each has a revision of its own, so that what they create is of different ages.
+                // Each effect gets its own revision, so that what it creates has its own age.
                 state.revision = state.revision.next();
                 after.pass(due, deadline, state.revision, &mut elapsed);
             }
@@ -82,7 +83,7 @@ impl State {
         Some((state, all))
     }
 
-    /// Puts a scope's new state in the place of the one before. A scope that holds nothing is dropped.
+    /// Replaces the state of a scope. An empty scope is dropped.
     pub(super) fn replace(&mut self, scope: &Scope, before: &ScopeState, mut after: ScopeState) {
         for name in std::mem::take(&mut after.released) {
             Arc::make_mut(&mut self.former_names).insert(scope, &name);
@@ -107,17 +108,17 @@ impl State {
 }
 
 impl ScopeState {
-    /// The operation of this id, if it is under way.
+    /// The operation under way with this id.
     pub(crate) fn in_flight(&self, id: &str) -> Option<&InFlight> {
         self.in_flight.get(id)
     }
 
-    /// The operations that are under way.
+    /// All operations under way.
     pub(crate) fn all_in_flight(&self) -> impl Iterator<Item = &InFlight> {
         self.in_flight.values()
     }
 
-    /// The operation under way that has this, if any.
+    /// The operation under way that claims this key.
     pub(crate) fn claimed_by(&self, key: &UniqueKey) -> Option<&PendingOperation> {
         if self.busy.is_empty() {
             return None;
@@ -131,7 +132,7 @@ impl ScopeState {
         revision: Revision,
     ) -> Result<(), EntityKey> {
         let operation = &pending.operation;
-        // A backend may tell it twice, once as what it wrote and once as what it found.
+        // A backend may apply the change twice: when it writes it, and when it reads it back.
         self.end(&operation.id);
         if let Some(service) = operation.targets.service() {
             self.count_operation(service, true)?;
@@ -147,7 +148,7 @@ impl ScopeState {
         Ok(())
     }
 
-    /// Takes the operation out of all that is under way.
+    /// Removes an operation under way, its claims and its deadline.
     pub(super) fn end(&mut self, id: &OperationId) -> Option<InFlight> {
         let found = self.in_flight.remove(id)?;
         self.deadlines.remove(&(found.pending.due, Deadline::Operation(found.age, id.clone())));
@@ -155,7 +156,7 @@ impl ScopeState {
             self.busy.remove(claim);
         }
         if let Some(service) = found.pending.operation.targets.service() {
-            // A service cannot be deleted while this counts, so it is there.
+            // The service exists: it cannot be deleted while it has operations.
             let _ = self.count_operation(service, false);
         }
         self.count_arrival(&found.arrival, false);
@@ -177,7 +178,7 @@ impl ScopeState {
         pending.effect.iter().find_map(arrival).unwrap_or(Arrival::Nothing)
     }
 
-    /// Keeps the numbers of what is going to be there.
+    /// Counts what operations under way will add.
     fn count_arrival(&mut self, arrival: &Arrival, begins: bool) {
         let next = |count: usize| if begins { count + 1 } else { count.saturating_sub(1) };
         match arrival {
@@ -192,7 +193,7 @@ impl ScopeState {
         }
     }
 
-    /// Keeps the number of operations on a service and its instances, which hold the service in use.
+    /// Counts the operations on a service and its instances, which keep the service in use.
     fn count_operation(&mut self, service: &ServiceId, begins: bool) -> Result<(), EntityKey> {
         let entry = self.services.get_mut(service).ok_or_else(|| EntityKey::Service(service.clone()))?;
         let entry = Arc::make_mut(entry);
@@ -211,7 +212,7 @@ impl ScopeState {
                     return;
                 };
                 let health = entry.health().advance(due);
-                // The stored fact is the same as before, so the entity keeps its revision.
+                // The stored fact does not change, so the instance keeps its revision.
                 let stored = entry.revision();
                 if let Some(entry) = self.services.get_mut(&service) {
                     Arc::make_mut(entry).instances.put_health(&id, health, stored);
@@ -230,7 +231,7 @@ impl ScopeState {
             match self.change(&change, revision, pending.due) {
                 Ok(()) => applied.push(change),
                 Err(key) => {
-                    tracing::error!(%id, ?key, "the effect of an operation is not possible any more");
+                    tracing::error!(%id, ?key, "operation fails: its effect is no longer possible");
                     operation.status = OperationStatus::Fail;
                     let message = format!("{key} does not exist any more");
                     operation.error = Some(OperationError::new(OperationErrorCode::InternalFailure, message));
@@ -242,10 +243,10 @@ impl ScopeState {
         elapsed.operations.push((Arc::new(operation), age));
     }
 
-    /// The effect of an operation with what has happened while it was under way: that is not lost.
+    /// The effect of an operation, merged with changes that were made without an operation while it was under way.
     ///
-    /// An instance has the health that was reported in the meantime, and that its service's check of now allows. Tags and
-    /// the attributes of services are changed without an operation.
+    /// These are the health of an instance, if the service's current health check still allows it, and the tags of namespaces
+    /// and the tags and attributes of services.
     fn as_of_now(&self, change: &Change) -> Change {
         match change {
             Change::PutInstance { service, instance, health } => {
@@ -281,7 +282,7 @@ impl ScopeState {
         }
     }
 
-    /// Keeps the deadline of an instance's health in line with it.
+    /// Updates the deadline of an instance's health.
     pub(super) fn move_health_deadline(
         &mut self,
         service: &ServiceId,
@@ -304,8 +305,8 @@ impl ScopeState {
     }
 }
 
-/// What is registered again keeps its custom status, unless the new attributes say what it starts from; a Route 53 check
-/// is made anew.
+/// Whether an instance that is registered again keeps its health. A custom status is kept, unless the new attributes have
+/// another initial status; a Route 53 check starts again.
 pub(crate) fn keeps_health(check: &HealthCheck, before: &InstanceEntry, endpoint: &Endpoint) -> bool {
     *check == HealthCheck::Custom && before.instance().endpoint.initial_health == endpoint.initial_health
 }

@@ -1,20 +1,20 @@
-//! A persistent list: a version is a copy of the path to what differs, and what stands at a place is found in a few steps.
+//! A persistent list. A new version copies only the path to the changed element. Access by index takes a few steps.
 
 use std::{iter, mem, ops::Range, sync::Arc};
 
-/// Elements of a leaf, a power of two. Every change copies one.
+/// The elements of a full leaf. Every change copies one leaf.
 const LEAF: usize = 32;
-/// Children of a branch: this power of two.
+/// The base-2 logarithm of the children of a full branch.
 const BRANCH_BITS: u32 = 6;
 const BRANCH: usize = 1 << BRANCH_BITS;
 
-/// The last leaf stands apart, so that adding and taking an element copies only that; the others are full, and in a tree.
+/// The last leaf is kept apart, so that pushing and popping copies only that leaf. All others are full leaves of a tree.
 #[derive(Clone, Debug)]
 pub(super) struct Vector<T> {
     tree: Option<Node<T>>,
-    /// Of the tree: the branches above each leaf.
+    /// The height of the tree: the number of branches above each leaf.
     height: u32,
-    /// The leaves in the tree.
+    /// The number of leaves in the tree.
     leaves: usize,
     tail: Arc<[T]>,
 }
@@ -25,7 +25,7 @@ enum Node<T> {
     Branch(Arc<[Self]>),
 }
 
-/// The child of a branch so high, on the way to a leaf.
+/// The index of the child that leads to a leaf, in a branch with this many levels of branches below it.
 fn slot(leaf: usize, height: u32) -> usize {
     (leaf >> (BRANCH_BITS * height)) % BRANCH
 }
@@ -50,7 +50,7 @@ impl<T> Vector<T> {
         self.leaf(index / LEAF).get(index % LEAF)
     }
 
-    /// Those at these places, which may go beyond the end.
+    /// The elements at these indexes. The range may extend beyond the end.
     pub(super) fn range(&self, places: Range<usize>) -> impl Iterator<Item = &T> {
         let end = places.end.min(self.len());
         let start = places.start.min(end);
@@ -65,7 +65,7 @@ impl<T> Vector<T> {
         self.range(0..self.len())
     }
 
-    /// Empty beyond the last one.
+    /// The elements of a leaf, by its index; empty beyond the last leaf.
     #[inline]
     fn leaf(&self, leaf: usize) -> &[T] {
         if leaf >= self.leaves {
@@ -102,7 +102,7 @@ impl<T: Clone> Vector<T> {
         Some(last)
     }
 
-    /// Puts another element in place of one; does nothing beyond the end.
+    /// Replaces the element at an index. Does nothing beyond the end.
     pub(super) fn set(&mut self, index: usize, element: T) {
         let leaf = index / LEAF;
         let elements = if leaf < self.leaves {
@@ -125,7 +125,7 @@ impl<T: Clone> Vector<T> {
     fn push_leaf(&mut self, elements: Arc<[T]>) {
         self.tree = Some(match self.tree.take() {
             None => Node::Leaf(elements),
-            // Every place is taken: a branch more above all.
+            // The tree is full, so it gets another level.
             Some(tree) if self.leaves == 1 << (BRANCH_BITS * self.height) => {
                 let beside = Node::over(elements, self.height);
                 self.height += 1;
@@ -160,12 +160,12 @@ impl<T: Clone> Vector<T> {
 }
 
 impl<T: Clone> Node<T> {
-    /// A leaf with so many branches above it.
+    /// A leaf below this many branches.
     fn over(elements: Arc<[T]>, height: u32) -> Self {
         (0..height).fold(Self::Leaf(elements), |node, _| Self::Branch([node].into()))
     }
 
-    /// Puts a leaf after the last one, below a node so high that has room for it.
+    /// Adds a leaf after the last one. The node has this height and room for the leaf.
     fn push(&mut self, elements: Arc<[T]>, leaf: usize, height: u32) {
         let Self::Branch(children) = self else { return };
         match slot(leaf, height - 1) {
@@ -179,7 +179,7 @@ impl<T: Clone> Node<T> {
         }
     }
 
-    /// Takes the last leaf, and the branches that have no other.
+    /// Removes the last leaf, and the branches that have no other leaf.
     fn pop(children: &mut Arc<[Self]>) -> Option<Arc<[T]>> {
         let elements = match children.last()? {
             Self::Leaf(elements) => Arc::clone(elements),
@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// More than a tree of two branches holds.
+    /// More than a tree of height 2 holds.
     const MANY: usize = LEAF * (BRANCH * BRANCH + 2) + 5;
 
     fn check(vector: &Vector<usize>, plain: &[usize]) {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_and_shrinks_over_every_height() {
+    fn a_vector_grows_and_shrinks_through_every_height() {
         let (mut vector, mut plain) = (Vector::default(), Vec::new());
         for element in 0..MANY {
             vector.push(element);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        // Over more than a branch holds in a few steps.
+        // A few steps exceed what a branch holds.
         let many = 1..LEAF * BRANCH;
         prop_oneof![
             many.clone().prop_map(Step::Push),
@@ -261,7 +261,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
         #[test]
-        fn it_is_a_list_whose_versions_stay(steps in prop::collection::vec(step(), 1..12), start: usize) {
+        fn a_vector_is_a_list_whose_old_versions_do_not_change(steps in prop::collection::vec(step(), 1..12), start: usize) {
             let (mut vector, mut plain, mut kept) = (Vector::default(), Vec::new(), Vec::new());
             for (n, step) in steps.into_iter().enumerate() {
                 match step {

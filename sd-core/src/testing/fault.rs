@@ -1,4 +1,4 @@
-//! Faults: what tests let go wrong in the API, so that they see what their program makes of it.
+//! Fault injection: makes API calls fail or stall, so that a test can observe how its program reacts.
 
 use std::{
     fmt,
@@ -19,8 +19,9 @@ use crate::{
     },
 };
 
-/// Something that goes wrong with the next call of an operation of the API. What a host does by
-/// [`sync_service_instances`](crate::ScopedCloudMap::sync_service_instances) is no such call.
+/// A fault that applies to the next call of an operation of the API.
+///
+/// Calls of [`sync_service_instances`](crate::ScopedCloudMap::sync_service_instances) are not affected.
 ///
 /// ```
 /// # use sd_backend_memory::MemoryRegistry;
@@ -40,7 +41,7 @@ pub struct Fault {
     action: Action,
     scope: Option<Scope>,
     effect: Effect,
-    /// How many more calls meet it; all without a number.
+    /// The number of calls that it still applies to; `None` for all calls.
     times: Option<u32>,
 }
 
@@ -56,50 +57,51 @@ impl Fault {
         Self { action, scope: None, effect, times: Some(1) }
     }
 
-    /// The call is refused with this error, and changes nothing.
+    /// Refuses the call with this error. It changes nothing.
     pub fn error(action: Action, error: Error) -> Self {
         Self::new(action, Effect::Refuse(error))
     }
 
-    /// The call is refused because there were too many: with `RequestLimitExceeded` where the API's model has that, else
+    /// Refuses the call as throttled: with `RequestLimitExceeded` if the service model lists that for the operation, otherwise
     /// with `ThrottlingException`, one of the API's common errors.
     pub fn throttle(action: Action) -> Self {
         let error = Quotas::aws().rate(action).map_or(Error::Throttling(action), Error::RequestLimitExceeded);
         Self::error(action, error)
     }
 
-    /// The call is accepted, and the operation that it starts ends in FAIL, when its time is over, and has no effect. An
-    /// action that starts no operation is refused with [`Error::Internal`], since the test has mistaken it. A call that is
-    /// refused for its own sake, or answered with an operation from before, meets it as well, and no operation fails.
+    /// Accepts the call, but the operation that it starts ends in FAIL, at its usual time and without effect.
+    ///
+    /// A call of an action that starts no operation is refused with [`Error::Internal`], to show the mistake in the test. A
+    /// call that is refused anyway, or that replays an earlier request, uses up the fault without effect.
     pub fn fail_operation(action: Action, code: OperationErrorCode, message: impl Into<String>) -> Self {
         Self::new(action, Effect::Fail(OperationError::new(code, message.into())))
     }
 
-    /// The call is held back until the clock has moved on by so much, and is then done as if it had come at that moment. A
-    /// call can be dropped meanwhile, and does nothing then.
+    /// Delays the call until the clock has advanced by this much, and then runs it as if it had come at that time. A call that
+    /// is dropped before that does nothing.
     ///
-    /// It concerns whoever can wait: the asynchronous writes, and all requests of a door. Reads through the typed handles
-    /// answer at once.
+    /// It applies to asynchronous writes and to all requests of a door. Reads and synchronous writes through the typed handles
+    /// cannot wait, so they ignore it.
     pub fn delay(action: Action, clock: &Arc<ManualClock>, by: Duration) -> Self {
         Self::new(action, Effect::Delay(Arc::clone(clock), by))
     }
 
-    /// So many calls meet it, in place of one.
+    /// Applies to the next `times` calls instead of one.
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
     }
 
-    /// Every call meets it, until the faults are [cleared](Faults::clear).
+    /// Applies to every call until the faults are [cleared](Faults::clear).
     pub fn always(self) -> Self {
         Self { times: None, ..self }
     }
 
-    /// Only calls of this account and Region meet it.
+    /// Applies only to calls of this account and Region.
     pub fn at(self, scope: Scope) -> Self {
         Self { scope: Some(scope), ..self }
     }
 
-    /// The operation of the API that goes wrong.
+    /// The operation of the API that the fault applies to.
     #[must_use]
     pub fn action(&self) -> Action {
         self.action
@@ -110,21 +112,21 @@ impl Fault {
     }
 }
 
-/// What a call meets, other than a delay.
+/// A fault that applies to a call, other than a delay.
 pub(crate) enum Met {
     Refusal(Error),
     Failure(Box<OperationError>),
 }
 
-/// The faults of a [`CloudMap`](crate::CloudMap) that no call has met yet. A handle: clones share them.
+/// The injected faults of a [`CloudMap`](crate::CloudMap) that still apply. Clones share them.
 ///
-/// Of the faults that concern a call it meets the oldest delay and the oldest other one.
+/// A call gets the oldest delay and the oldest other fault that apply to it.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// So that the calls of those who inject nothing take no lock.
+    /// Whether there are faults, so that calls without faults take no lock.
     any: AtomicBool,
     open: Mutex<Vec<Fault>>,
 }
@@ -135,12 +137,12 @@ impl Faults {
         self.change(|open| open.extend(Some(fault).filter(|fault| fault.times != Some(0))));
     }
 
-    /// Takes all of them back.
+    /// Removes all faults.
     pub fn clear(&self) {
         self.change(Vec::clear);
     }
 
-    /// Those that calls can still meet, oldest first: none at the end of a test whose calls have met what it injected.
+    /// The faults that still apply, oldest first. At the end of a test it is empty if all its faults were used.
     #[must_use]
     pub fn open(&self) -> Vec<Fault> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -171,7 +173,7 @@ impl Faults {
         })
     }
 
-    /// The wait of a call that is held back.
+    /// The wait of a delayed call.
     pub(crate) fn delay(&self, action: Action, scope: &Scope) -> Option<impl Future<Output = ()> + use<>> {
         match self.take(action, scope, |effect| matches!(effect, Effect::Delay(..)))? {
             Effect::Delay(clock, by) => {

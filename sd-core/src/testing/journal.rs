@@ -1,4 +1,4 @@
-//! The journal: which calls there were, for tests that ask what their program has done.
+//! The journal of calls, for tests that check what their program has called.
 
 use std::{
     collections::VecDeque,
@@ -26,7 +26,7 @@ macro_rules! requests {
         }
 
         impl Request {
-            /// The operation that it is a request of.
+            /// The operation of the request.
             #[must_use]
             pub fn action(&self) -> Action {
                 match self {
@@ -55,20 +55,20 @@ crate::for_each_action!(requests);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Call {
-    /// When it came, by the clock of the handle.
+    /// When it began, by the clock of the handle.
     pub at: Timestamp,
-    /// For which account and Region.
+    /// The account and Region.
     pub scope: Scope,
-    /// What was asked for, unchecked.
+    /// The unchecked request.
     pub request: Request,
-    /// How it was answered. Nothing yet, if it waits or was dropped while it did.
+    /// The outcome. `None` if the call still waits, or was dropped while it waited.
     pub outcome: Option<Result<(), Error>>,
 }
 
-/// The newest calls of a [`CloudMap`](crate::CloudMap) through all doors, in the order in which they came.
+/// The newest calls of a [`CloudMap`](crate::CloudMap) through all doors, in the order in which they began.
 ///
-/// A handle keeps none unless it is told [how many](crate::CloudMapBuilder::journal). Requests that a door could not
-/// decode are no calls.
+/// The journal is empty unless its size is [set](crate::CloudMapBuilder::journal). Requests that a door cannot decode are
+/// not recorded.
 pub struct Journal {
     capacity: usize,
     entries: Mutex<Entries>,
@@ -77,11 +77,11 @@ pub struct Journal {
 #[derive(Default)]
 struct Entries {
     calls: VecDeque<Call>,
-    /// The number of the first one that is kept.
+    /// The number of the first call in `calls`.
     first: u64,
 }
 
-/// The number of a call that is in the journal, or was.
+/// The number of a call in the journal, which it may have left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry(u64);
 
@@ -105,7 +105,7 @@ impl Journal {
         })
     }
 
-    /// Forgets the calls that there were.
+    /// Removes all calls.
     pub fn clear(&self) {
         self.with(|entries| {
             entries.first += entries.calls.len() as u64;

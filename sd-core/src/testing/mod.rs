@@ -1,4 +1,4 @@
-//! What tests need: faults to inject, and the journal of calls.
+//! For tests: fault injection and the journal of calls.
 
 pub(crate) mod fault;
 pub(crate) mod journal;

@@ -1,4 +1,4 @@
-//! Engines that meet on one registry, whose commits follow a script.
+//! Two engines on one registry, whose commits follow a script.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +29,7 @@ use super::{Engine, registration};
 /// What a commit does instead of storing the changes.
 pub(crate) type Step = Box<dyn FnOnce(&Shared, ChangeSet) -> Result<(), CommitError> + Send>;
 
-/// A registry that several engines share, and whose next commits follow a script.
+/// A registry that several engines share. Its next commits follow a script.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     memory: Arc<MemoryRegistry>,
@@ -69,7 +69,7 @@ impl Shared {
         }
     }
 
-    /// The next commit is done by this step.
+    /// Adds a step to the script: it handles the next commit without a step.
     pub(crate) fn then(
         &self,
         step: impl FnOnce(&Self, ChangeSet) -> Result<(), CommitError> + Send + 'static,
@@ -77,13 +77,13 @@ impl Shared {
         self.script.lock().unwrap().push_back(Box::new(step));
     }
 
-    /// Commits since it was asked last.
+    /// The number of commits since the last call.
     pub(crate) fn commits(&self) -> usize {
         self.commits.swap(0, Ordering::SeqCst)
     }
 }
 
-/// An engine, another one on the same registry, and a service `web` with instance `i-1` in a namespace `app`.
+/// Two engines on one registry, with a service `web` and its instance `i-1` in the namespace `app`.
 pub(crate) struct Meeting {
     pub(crate) shared: Shared,
     pub(crate) engine: Engine,
@@ -99,7 +99,7 @@ impl Meeting {
         let namespace = rival.http("app");
         let service = rival.http_service(&namespace, "web");
         rival.register(&service, "i-1", &[]);
-        // The default identifiers are random, so that the two engines differ in theirs.
+        // This engine has random identifiers, which differ from those of its rival.
         let cloud_map = SyncCloudMap::new(shared.clone());
         let api = cloud_map.at(Scope::default());
         let engine = Engine { cloud_map, api, clock: Arc::clone(&rival.clock) };
@@ -107,7 +107,7 @@ impl Meeting {
         Self { shared, engine, rival: Arc::new(rival), namespace, service }
     }
 
-    /// Lets the rival do something between the plan and the commit of what is asked for next.
+    /// Lets the rival act between the plan and the commit of the next request.
     pub(crate) fn in_between(&self, act: impl FnOnce(&Engine) + Send + 'static) {
         let rival = Arc::clone(&self.rival);
         self.shared.then(move |shared, changes| {

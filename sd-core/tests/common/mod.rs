@@ -1,4 +1,4 @@
-//! What the behavioural tests share: an engine in which nothing is left to chance, and the shortest way to fill it.
+//! Shared by the behavioral tests: a deterministic engine, and short ways to fill it.
 
 #![allow(dead_code, reason = "each test binary uses another part")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
@@ -25,10 +25,10 @@ use sd_core::{
     },
 };
 
-/// An engine over memory with a clock that stands still, identifiers that count up and seeded choices.
+/// An engine over memory with a manual clock, sequential identifiers and a seeded random source.
 pub(crate) struct Engine {
     pub(crate) cloud_map: SyncCloudMap,
-    /// The default scope.
+    /// The handle on the default scope.
     pub(crate) api: SyncScopedCloudMap,
     pub(crate) clock: Arc<ManualClock>,
 }
@@ -67,7 +67,7 @@ impl Engine {
         Self { cloud_map, api, clock }
     }
 
-    /// Moves the clock, so that what is created next is younger.
+    /// Advances the clock by 1 ms, so that the next entity is younger.
     pub(crate) fn tick(&self) {
         self.clock.advance(Duration::from_millis(1));
     }
@@ -114,7 +114,7 @@ impl Engine {
         service
     }
 
-    /// A service of a DNS namespace with these records, each with a TTL of 60 s.
+    /// A service in a DNS namespace with these records, each with a TTL of 60 s.
     pub(crate) fn dns_service(
         &self,
         namespace: &Namespace,
@@ -137,7 +137,7 @@ impl Engine {
         self.tick();
     }
 
-    /// The ids that a discovery finds, sorted.
+    /// The sorted ids of the instances that a discovery finds.
     pub(crate) fn discover(&self, request: &DiscoverInstancesRequest) -> Vec<String> {
         let found = self.api.discover_instances(request).unwrap();
         let mut ids: Vec<_> = found.instances.iter().map(|(instance, _)| instance.id.to_string()).collect();
@@ -191,7 +191,7 @@ pub(crate) fn code<T: Debug>(result: Result<T, Error>) -> ErrorCode {
     result.unwrap_err().code()
 }
 
-/// The text of a refusal of the request's members.
+/// The text of an `InvalidInput` error.
 pub(crate) fn invalid<T: Debug>(result: Result<T, Error>) -> String {
     match result.unwrap_err() {
         Error::InvalidInput(input) => input.to_string(),
@@ -199,7 +199,7 @@ pub(crate) fn invalid<T: Debug>(result: Result<T, Error>) -> String {
     }
 }
 
-/// The member that a rule of Cloud Map, not of its service model, names in a refusal.
+/// The member named by an `InvalidInput` error that comes from a rule of Cloud Map, not from a constraint of its model.
 pub(crate) fn ruled<T: Debug>(result: Result<T, Error>) -> &'static str {
     match result.unwrap_err() {
         Error::InvalidInput(InvalidInput::Rule { member, .. }) => member,
@@ -207,7 +207,7 @@ pub(crate) fn ruled<T: Debug>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-/// What the service writes of one member that breaks a constraint of its model.
+/// The text of AWS for a single member that breaks a constraint of the service model.
 pub(crate) fn one_violation(member: &str, value: Option<&str>, must: &str) -> String {
     let value = value.map_or("null".to_owned(), |value| format!("'{value}'"));
     format!(

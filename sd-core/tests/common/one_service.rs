@@ -1,4 +1,4 @@
-//! A service that is created in an engine of its own, to see what comes of the request.
+//! Creates a service in its own engine, to test one request.
 
 use sd_core::{
     Error, Mode, model::RecordType::A, request::CreateServiceRequest, response::ServiceDescription,
@@ -9,7 +9,7 @@ use super::{Engine, dns};
 pub(crate) const PRIVATE: &str = "app.local";
 pub(crate) const HTTP: &str = "api";
 
-/// Creates `request` in the namespace of this name, in a fresh engine that has one namespace of each type.
+/// Sends `request` for the namespace with this name to a new engine with a private and an HTTP namespace.
 pub(crate) fn create_in(
     mode: Mode,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! A waker that counts.
+//! A waker that counts how often it is woken.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use std::{
 pub(crate) struct Woken(AtomicUsize);
 
 impl Woken {
-    /// It, and a waker that tells it.
+    /// A counter, and the waker that it counts.
     pub(crate) fn new() -> (Arc<Self>, Waker) {
         let woken = Arc::new(Self::default());
         let waker = Waker::from(Arc::clone(&woken));

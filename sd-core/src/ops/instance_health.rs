@@ -1,4 +1,4 @@
-//! Health: reporting it, and reading it.
+//! Health: custom reports, statuses set by a host, and reading it.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,8 @@ pub(crate) fn update(
     Ok(happened(event, entry, instance, context))
 }
 
-/// What a host knows of an instance that is checked, by whatever check: it takes effect at once.
+/// Sets the status of an instance at once, whatever its health check: for hosts, which know it. Refused for a service
+/// without a health check.
 pub(crate) fn set(
     (service, id): (&str, &str),
     status: CustomHealthStatus,
@@ -58,7 +59,7 @@ pub(crate) fn set(
     Ok(happened(HealthEvent::Set(status), entry, instance, context))
 }
 
-/// The plan of something that happened to an instance's health.
+/// The plan that applies an event to an instance's health.
 fn happened(
     event: HealthEvent,
     entry: &ServiceEntry,
@@ -90,13 +91,13 @@ pub(crate) fn get(
     let token = check.next_token(request.next_token.as_deref());
     let service = check.finish(service)?;
     let entry = find_service(context.here(), context.scope, service)?;
-    // A token belongs to the list of one service, however the request names that.
+    // A token belongs to the list of one service, whether the request has its id or its ARN.
     let list = format!("health of {}", entry.service().id);
     let page_request = PageRequest::new(&list, context.scope, token, max_results)?;
     let page = match wanted {
         None => page_of_instances(&list, context.scope, &page_request, entry),
         Some(ids) => {
-            // Costs what the ids cost, however many instances the service has.
+            // The cost depends on the number of ids, not on the number of instances.
             let ids: BTreeSet<_> = ids.iter().map(String::as_str).collect();
             let chosen = ids.into_iter().map(|id| find_instance(entry, id)).collect::<Result<Vec<_>, _>>()?;
             page_of_chosen(&list, context.scope, &page_request, chosen)
