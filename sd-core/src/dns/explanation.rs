@@ -171,7 +171,7 @@ fn without_record(
         service.dns_config().is_some_and(|config| config.ttl(kind).is_some())
     } else {
         // At its own name it has its addresses, and nothing else.
-        matches!(kind, RecordType::A | RecordType::Aaaa)
+        kind.is_address()
     };
     if !is_configured {
         return LeftOut::NotConfigured(kind);

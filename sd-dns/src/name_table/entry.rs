@@ -89,8 +89,9 @@ impl Entry {
             Data::Cname(data) => add(&mut self.cname, data, routable, terms),
             Data::Srv(data) => add(&mut self.srv, data, routable, terms),
             Data::Alias(kind, data) => {
-                let aliases = self.aliases.get_or_insert_default();
-                add(aliases.of(kind), data, routable, terms);
+                if let Some(aliases) = self.aliases.get_or_insert_default().of_type(kind) {
+                    add(aliases, data, routable, terms);
+                }
             }
         }
     }
@@ -104,7 +105,9 @@ impl Entry {
             Data::Srv(data) => remove(&mut self.srv, data, *routable, *terms),
             Data::Alias(kind, data) => {
                 if let Some(aliases) = &mut self.aliases {
-                    remove(aliases.of(*kind), data, *routable, *terms);
+                    if let Some(aliases) = aliases.of_type(*kind) {
+                        remove(aliases, data, *routable, *terms);
+                    }
                     if aliases.a.is_none() && aliases.aaaa.is_none() {
                         self.aliases = None;
                     }
@@ -115,8 +118,13 @@ impl Entry {
 }
 
 impl Aliases {
-    fn of(&mut self, kind: RecordType) -> &mut Option<Box<RecordSet<DnsName>>> {
-        if kind == RecordType::Aaaa { &mut self.aaaa } else { &mut self.a }
+    /// The aliases of a type. `None` for types that alias records do not have.
+    fn of_type(&mut self, kind: RecordType) -> Option<&mut Option<Box<RecordSet<DnsName>>>> {
+        match kind {
+            RecordType::A => Some(&mut self.a),
+            RecordType::Aaaa => Some(&mut self.aaaa),
+            RecordType::Cname | RecordType::Srv => None,
+        }
     }
 }
 

@@ -544,6 +544,13 @@ fn questions() -> Vec<DnsName> {
     names
 }
 
+#[test]
+fn some_service_has_each_record_type() {
+    for kind in RecordType::ALL {
+        assert!(CONFIGS.iter().any(|types| types.contains(&kind)), "{kind:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 

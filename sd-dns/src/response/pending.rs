@@ -192,7 +192,11 @@ impl PendingResponse {
         let ttl = found.ttl.min(MAX_TTL);
         let mut written: Vec<IpAddr> = Vec::with_capacity(MULTIVALUE_LIMIT);
         for &address in &found.addresses {
-            let is_wanted = address.is_ipv6() == (alias.kind() == RecordType::Aaaa);
+            let is_wanted = match alias.kind() {
+                RecordType::A => address.is_ipv4(),
+                RecordType::Aaaa => address.is_ipv6(),
+                RecordType::Cname | RecordType::Srv => false,
+            };
             if !is_wanted || written.contains(&address) {
                 continue;
             }
