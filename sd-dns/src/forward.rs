@@ -115,7 +115,7 @@ impl ForwarderBuilder {
         self
     }
 
-    /// Builds the forwarder.
+    /// Builds the forwarder. Sockets are opened by the first query.
     #[must_use]
     pub fn build(self) -> Forwarder {
         let upstreams = self.upstreams.into_iter().map(Upstream::new).collect();
@@ -203,7 +203,7 @@ impl Forwarder {
         }
         self.0.cache.missed();
         let mut outcome = self.join(query);
-        // It fails only when the runtime ends.
+        // Fails only if the runtime ends.
         outcome.wait_for(Option::is_some).await.ok()?.clone().flatten()
     }
 

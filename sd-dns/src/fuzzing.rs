@@ -73,7 +73,7 @@ fn expected(packet: &[u8]) -> Option<(Option<u16>, u16)> {
     let records = [&parsed.answers, &parsed.authorities, &parsed.additionals].into_iter().flatten();
     let questions = parsed.queries.iter().map(ParsedQuery::name);
     let names = records.map(|record| &record.name).chain(questions);
-    // Wildcards are not among the labels.
+    // Wildcard labels are not counted by `num_labels`.
     let steps: usize = names.map(|name| usize::from(name.num_labels()) + 5).sum();
     let edns = parsed.edns.as_ref();
     if steps + edns.map_or(0, |_| 4) > opt::MAX_STEPS {

@@ -128,7 +128,7 @@ fn srv_targets_are_not_compressed() {
     let data = &answer[packet.len() + 10..];
     assert_eq!(data[..10], [0, 23, 0, 1, 0, 1, 0, 80, 1, b't']);
     assert_eq!(data[10..25], *b"\x03web\x03app\x05local\x00");
-    // The additional record's owner is the label and a pointer to the question's name.
+    // The owner of the additional record is the label and a pointer to QNAME.
     assert_eq!(data[25..31], [1, b't', 0xC0, 0x0C, 0, 1]);
 }
 

@@ -326,7 +326,7 @@ async fn a_slow_query_delays_no_other() {
     upstream.answer(&[[192, 0, 2, 1]]).await;
     assert_eq!(data(&receive_framed(&mut stream).await), ["192.0.2.1"]);
     assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
-    // A client that has closed its side waits for the rest.
+    // A half-closed connection still gets its responses.
     stream.shutdown().await.unwrap();
     upstream.send(&slow, &slow.with_addresses(&[[192, 0, 2, 2]])).await;
     assert_eq!(data(&receive_framed(&mut stream).await), ["192.0.2.2"]);

@@ -32,7 +32,7 @@ fn id_and_question_are_copied_octet_by_octet() {
     // QR, AA and RD, but not RA.
     assert_eq!(answer[2..4], [0x85, 0x00]);
     assert_eq!(answer[12..packet.len()], packet[12..]);
-    // One answer, whose owner is a pointer to the question's name.
+    // One answer record, whose owner is a pointer to QNAME.
     assert_eq!(answer[4..12], [0, 1, 0, 1, 0, 0, 0, 0]);
     assert_eq!(answer[packet.len()..], [0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 1]);
 }

@@ -34,7 +34,7 @@ pub(super) struct Aliases {
     pub(super) aaaa: Option<Box<RecordSet<DnsName>>>,
 }
 
-/// The type and data of a record, as an entry holds it.
+/// Type and data of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Data {
     A(Ipv4Addr),

@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// Takes places until the client gets no more of them.
+    /// Takes places until the client gets no more.
     fn fill(limit: &Arc<PendingLimit>, client: IpAddr) -> Vec<Permit> {
         std::iter::from_fn(|| limit.admit(client)).take(2 * CAPACITY).collect()
     }
