@@ -1,28 +1,59 @@
-//! The targets of aliases, which somebody else knows.
+//! Resolves the targets of alias records.
 
 use std::{error::Error as StdError, fmt, net::IpAddr, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use sd_core::{model::RecordType, name::DnsName};
 
-/// Finds what the target of an alias has: the addresses of a load balancer, which an instance names by
-/// `AWS_ALIAS_DNS_NAME`. The host of the library knows where to ask; nothing here asks the network.
+/// Finds the addresses of alias targets: the load balancers that instances name by `AWS_ALIAS_DNS_NAME`. Implemented by
+/// the program that embeds this crate and knows its load balancers.
 ///
-/// It is asked for each question that an alias is drawn for, but for targets in zones of the table itself; to keep what was
-/// found, for its TTL, is its own affair. Without one, a [`Forwarder`](crate::Forwarder) is asked.
-/// - [`DnsServer`](crate::DnsServer#answers-that-wait) waits up to 2 s, and holds up nobody. It bounds how
-///   many answers wait.
-/// - [`Answerer::answer`](crate::Answerer::answer) waits for nothing: it takes an answer that is there when the future is
-///   first polled, so that a resolver that knows its answers needs no runtime.
+/// # Contract
+/// - [`resolve`](Self::resolve) is called for each question for which an alias is drawn, by several tasks at once. Targets
+///   in zones of the [`NameTable`](crate::NameTable) never come here.
+/// - Nothing is cached: an implementation that asks a network should cache what it finds, for its TTL.
+/// - A [`DnsServer`](crate::DnsServer#pending-responses) waits up to 2 s, then drops the future. Other clients do not
+///   wait meanwhile.
+/// - [`Answerer::answer`](crate::Answerer::answer) polls the future once and then drops it. An implementation that is
+///   ready at once works without a runtime.
+/// - The addresses are final: an alias of an alias is SERVFAIL.
 ///
-/// A question whose target cannot be resolved is answered with SERVFAIL, and so is one whose target is an alias in turn.
+/// Without an alias resolver a [`Forwarder`](crate::Forwarder) is asked, and without that the response is SERVFAIL.
+///
+/// # Examples
+/// ```
+/// use std::{error::Error, net::Ipv4Addr};
+///
+/// use sd_core::{model::RecordType, name::DnsName};
+/// use sd_dns::{AliasAddresses, AliasResolver, DnsServer, NameTable};
+///
+/// /// Every load balancer of this emulator listens on 127.0.0.1.
+/// #[derive(Debug)]
+/// struct Emulated;
+///
+/// #[async_trait::async_trait]
+/// impl AliasResolver for Emulated {
+///     async fn resolve(
+///         &self,
+///         _target: &DnsName,
+///         kind: RecordType,
+///     ) -> Result<AliasAddresses, Box<dyn Error + Send + Sync>> {
+///         let ipv4 = (kind == RecordType::A).then_some(Ipv4Addr::LOCALHOST.into());
+///         Ok(AliasAddresses::new(60, ipv4))
+///     }
+/// }
+///
+/// let builder = DnsServer::builder(NameTable::new()).with_alias_resolver(Emulated);
+/// # drop(builder);
+/// ```
 #[async_trait]
 pub trait AliasResolver: fmt::Debug + Send + Sync + 'static {
-    /// What this name has of a type, A or AAAA; nothing, if the name exists and has none. Addresses of the other family
-    /// are left out of the answer.
+    /// Finds the addresses of `target`. `kind` is the type of the question: A or AAAA. Addresses of the other family are
+    /// left out of the response. No addresses means that the name exists and has none of the type (NODATA).
     ///
     /// # Errors
-    /// The name does not exist, or cannot be asked for. It is logged, and answered with SERVFAIL.
+    /// The name does not exist, or cannot be resolved now. The error is logged at level debug, and the response is
+    /// SERVFAIL.
     async fn resolve(
         &self,
         target: &DnsName,
@@ -30,7 +61,7 @@ pub trait AliasResolver: fmt::Debug + Send + Sync + 'static {
     ) -> Result<AliasAddresses, Box<dyn StdError + Send + Sync>>;
 }
 
-/// A shared resolver is a resolver. Its future is that of the resolver, which is why this is not written as an `async fn`.
+/// A shared resolver. Not an `async fn`, so that the future is not boxed twice.
 impl<R: AliasResolver + ?Sized> AliasResolver for Arc<R> {
     fn resolve<'s, 't, 'f>(
         &'s self,
@@ -46,18 +77,19 @@ impl<R: AliasResolver + ?Sized> AliasResolver for Arc<R> {
     }
 }
 
-/// What the target of an alias has.
+/// The addresses of an alias's target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AliasAddresses {
-    /// In seconds. It counts instead of that of the service's records, as in Route 53.
+    /// The TTL of the response, in seconds. As in Route 53 it replaces the TTL of the service's records. Values above
+    /// 2³¹ − 1 count as that (RFC 2181 section 8).
     pub ttl: u32,
-    /// The first eight that are different are answered.
+    /// The addresses. The response has the first eight distinct ones of the question's family.
     pub addresses: Vec<IpAddr>,
 }
 
 impl AliasAddresses {
-    /// These addresses, with a TTL in seconds.
+    /// Addresses with a TTL in seconds.
     #[must_use]
     pub fn new(ttl: u32, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         Self { ttl, addresses: addresses.into_iter().collect() }

@@ -9,114 +9,132 @@ use sd_core::random::RandomSource;
 
 use crate::{
     alias::{AliasAddresses, AliasResolver},
-    counters::Answered,
+    counters::ResponseSummary,
     forward::{self, Forwarder},
     name_table::{NameTable, Published},
     random::WorkerRandom,
-    unusual,
+    response::{self, Missing, PendingAlias, PendingResponse, uncommon},
     wire::{
         MAX_UDP_PAYLOAD, Transport,
-        answer::{self, Alias, Waiting, Wants},
         query::{Query, QueryHeader},
     },
 };
 
-/// Answers DNS messages from a name table: bytes in, bytes out, no socket.
+/// Answers DNS messages from a [`NameTable`]: octets in, octets out, no socket.
 ///
-/// Every message that is not itself a response is answered, whatever its bytes are. Answers for names in the table's
-/// zones are authoritative; names outside are refused.
+/// Every message gets a response, unless it is shorter than a header or a response itself. Responses for names in zones
+/// of the table are authoritative. Names in no zone are REFUSED.
 ///
-/// Each thread should have its own, since the choice among records takes turns at one random generator.
+/// Give each thread its own answerer: clones share one random number generator, which threads would contend for.
+///
+/// # Examples
+/// ```
+/// use sd_dns::{Answerer, NameTable, Reply, Transport};
+///
+/// let answerer = Answerer::new(NameTable::new());
+/// // `example.com. IN A?` with id 0x1234. The table has no zones.
+/// let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01";
+/// let mut response = Vec::new();
+/// assert_eq!(answerer.answer(query, Transport::Udp, &mut response), Reply::Written);
+/// assert_eq!(response[..2], query[..2]);
+/// const REFUSED: u8 = 5;
+/// assert_eq!(response[3] & 0x0F, REFUSED);
+///
+/// // A response gets no response.
+/// assert_eq!(answerer.answer(&response.clone(), Transport::Udp, &mut response), Reply::Nothing);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Answerer {
     table: NameTable,
     random: Arc<dyn RandomSource>,
-    others: Others,
+    resolvers: Resolvers,
 }
 
-/// Other servers, for names that are not in the table.
+/// Where an answerer looks for what the table does not have.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Others {
-    pub(crate) resolver: Option<Arc<dyn AliasResolver>>,
+pub(crate) struct Resolvers {
+    pub(crate) aliases: Option<Arc<dyn AliasResolver>>,
     pub(crate) forwarder: Option<Forwarder>,
 }
 
-/// An answer as far as it is known without waiting.
-pub(crate) enum Begun {
-    /// Nothing is to be sent.
-    Nothing,
-    /// The whole answer was appended to the buffer.
-    Done(Answered),
-    /// Nothing was written: the answer waits for another server.
-    Waits(Box<Waiting>),
+/// What can be done with a message without waiting.
+pub(crate) enum Outcome {
+    /// It gets no response.
+    Ignored,
+    /// The response was appended to the buffer.
+    Complete(ResponseSummary),
+    /// Nothing was written: the response has to wait.
+    Pending(Box<PendingResponse>),
 }
 
-/// Whether there is an answer.
+/// Whether a message gets a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "nothing is to be sent unless an answer was written"]
+#[must_use = "there is nothing to send unless a response was written"]
 #[non_exhaustive]
 pub enum Reply {
-    /// The answer was appended to the buffer.
+    /// The response was appended to the buffer.
     Written,
-    /// Nothing was written: the packet is shorter than a header, or a response.
+    /// Nothing was written: the message is shorter than a header (12 octets), or a response itself.
     Nothing,
 }
 
 impl Answerer {
-    /// Answers from this table, with a random generator of its own.
+    /// An answerer with a random number generator of its own, and without an [`AliasResolver`].
     #[must_use]
     pub fn new(table: NameTable) -> Self {
-        Self { table, random: Arc::new(WorkerRandom::seeded()), others: Others::default() }
+        Self { table, random: Arc::new(WorkerRandom::seeded()), resolvers: Resolvers::default() }
     }
 
-    /// Chooses among records by this source instead.
+    /// Sets the source of the random choice among records, by default one that is seeded by the system.
     #[must_use]
     pub fn with_random(mut self, random: impl RandomSource) -> Self {
         self.random = Arc::new(random);
         self
     }
 
-    /// Finds what the targets of aliases have by this resolver, unless they are in zones of the table. Those that nobody
-    /// finds are answered with SERVFAIL.
+    /// Sets the resolver of alias targets that are in no zone of the table. Without one, and where it finds nothing, the
+    /// response is SERVFAIL.
     #[must_use]
     pub fn with_alias_resolver(mut self, resolver: impl AliasResolver) -> Self {
-        self.others.resolver = Some(Arc::new(resolver));
+        self.resolvers.aliases = Some(Arc::new(resolver));
         self
     }
 
-    /// Asks these for what is not in the table.
-    pub(crate) fn with_others(mut self, others: Others) -> Self {
-        self.others = others;
+    pub(crate) fn with_resolvers(mut self, resolvers: Resolvers) -> Self {
+        self.resolvers = resolvers;
         self
     }
 
-    /// Appends the answer to a message to `out`. It waits for nothing: an [`AliasResolver`] that has no answer at once has
-    /// none.
+    /// Appends the response to a message to `out`, and leaves what `out` holds alone.
     ///
-    /// The answer is no longer than the client can receive over this transport: 65 535 octets in a stream; in a datagram
-    /// 512, or what it says by EDNS (RFC 6891) within 512–1232. What is longer is cut as RFC 2181 section 9 has it.
+    /// It never blocks or waits: a response that needs an [`AliasResolver`] which is not ready when it is first polled is
+    /// SERVFAIL.
+    ///
+    /// The response has at most 65 535 octets over TCP. Over UDP it has at most 512, or the client's EDNS payload size
+    /// (RFC 6891) clamped to 512–1232. A longer one loses additional records first; if it is still too long, it is
+    /// truncated and has the TC bit (RFC 2181 section 9).
     #[inline]
     pub fn answer(&self, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Reply {
         match self.begin(&self.read(), packet, transport, out) {
-            Begun::Nothing => return Reply::Nothing,
-            Begun::Done(_) => {}
-            Begun::Waits(waiting) => {
+            Outcome::Ignored => return Reply::Nothing,
+            Outcome::Complete(_) => {}
+            Outcome::Pending(pending) => {
                 let mut context = Context::from_waker(Waker::noop());
-                if pin!(self.complete(&waiting, out)).poll(&mut context).is_pending() {
-                    waiting.fail(out);
+                if pin!(self.complete(&pending, out)).poll(&mut context).is_pending() {
+                    pending.fail(out);
                 }
             }
         }
         Reply::Written
     }
 
-    /// What messages are answered from that are here by now.
+    /// The current contents of the table.
     #[inline]
     pub(crate) fn read(&self) -> Guard<Arc<Published>> {
         self.table.read()
     }
 
-    /// As [`answer`](Self::answer), up to where the resolver is needed.
+    /// Appends the response to a message, unless it has to wait.
     #[inline]
     pub(crate) fn begin(
         &self,
@@ -124,127 +142,140 @@ impl Answerer {
         packet: &[u8],
         transport: Transport,
         out: &mut Vec<u8>,
-    ) -> Begun {
+    ) -> Outcome {
         let Some(header) = QueryHeader::read(packet) else {
-            return Begun::Nothing;
+            return Outcome::Ignored;
         };
-        let header = header.with_recursion(self.others.forwarder.is_some());
-        let answered = match Query::read(header, packet) {
+        let header = header.with_recursion(self.resolvers.forwarder.is_some());
+        let responded = match Query::read(header, packet) {
             Some(Query { header, question, edns }) => {
                 let limit = transport.limit(edns);
-                answer::answer(published, header, &question, edns, limit, &*self.random, out)
+                response::respond(published, header, &question, edns, limit, &*self.random, out)
             }
-            None => unusual::answer(published, header, packet, transport, &*self.random, out),
+            None => uncommon::respond_to(published, header, packet, transport, &*self.random, out),
         };
-        match answered {
-            Ok(answered) => Begun::Done(answered),
-            Err(waiting) => self.look_in_cache(published, packet, waiting, out),
+        match responded {
+            Ok(summary) => Outcome::Complete(summary),
+            Err(pending) => self.complete_from_cache(published, packet, pending, out),
         }
     }
 
-    /// Answers what waits as far as the forwarder's cache goes; with SERVFAIL if the forwarder itself has
-    /// sent the query.
-    fn look_in_cache(
+    /// Completes a pending response from the forwarder's cache if it can. A query that the forwarder itself has sent is
+    /// SERVFAIL.
+    fn complete_from_cache(
         &self,
         published: &Published,
         packet: &[u8],
-        mut waiting: Box<Waiting>,
+        mut pending: Box<PendingResponse>,
         out: &mut Vec<u8>,
-    ) -> Begun {
-        let Some(forwarder) = &self.others.forwarder else {
-            return Begun::Waits(waiting);
+    ) -> Outcome {
+        let Some(forwarder) = &self.resolvers.forwarder else {
+            return Outcome::Pending(pending);
         };
-        let mut asked = waiting.asked();
-        // Our queries are short; octets that a client appends to its own are not searched.
+        let mut query = pending.upstream_query();
+        // Our own queries are short. Octets that clients append to theirs are not searched.
         let short = &packet[..packet.len().min(usize::from(MAX_UDP_PAYLOAD))];
-        if forwarder.has_sent(short, &asked) {
-            return Begun::Done(waiting.fail(out));
+        if forwarder.has_sent(short, &query) {
+            return Outcome::Complete(pending.fail(out));
         }
-        // Each turn makes the chain longer, and its length is bounded.
-        while !matches!(waiting.wants(), Wants::Addresses(_)) {
-            match forwarder.cached(&asked) {
+        // Ends: each turn makes the CNAME chain longer, whose length is bounded.
+        while !matches!(pending.missing(), Missing::Addresses(_)) {
+            match forwarder.cached(&query) {
                 None => break,
-                Some(None) => return Begun::Done(waiting.fail(out)),
-                Some(Some(response)) => match waiting.relay(&response, published, &*self.random, out) {
-                    Ok(answered) => return Begun::Done(answered),
-                    Err(beyond) => waiting = beyond,
+                Some(None) => return Outcome::Complete(pending.fail(out)),
+                Some(Some(response)) => match pending.forward(&response, published, &*self.random, out) {
+                    Ok(summary) => return Outcome::Complete(summary),
+                    Err(next) => pending = next,
                 },
             }
-            asked = waiting.asked();
+            query = pending.upstream_query();
         }
-        Begun::Waits(waiting)
+        Outcome::Pending(pending)
     }
 
-    /// Appends an answer that waits for another server.
-    pub(crate) async fn complete(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
-        if let Wants::Addresses(_) = waiting.wants() {
-            return self.alias(waiting, out).await;
+    /// Appends a pending response once it is complete.
+    pub(crate) async fn complete(&self, pending: &PendingResponse, out: &mut Vec<u8>) -> ResponseSummary {
+        if let Missing::Addresses(_) = pending.missing() {
+            return self.complete_alias(pending, out).await;
         }
-        match self.relay(waiting, out).await {
-            Ok(answered) => answered,
-            Err(beyond) => self.alias(&beyond, out).await,
+        match self.forward(pending, out).await {
+            Ok(summary) => summary,
+            Err(next) => self.complete_alias(&next, out).await,
         }
     }
 
-    /// Appends what the target of an alias has.
-    async fn alias(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Answered {
-        let Wants::Addresses(alias) = waiting.wants() else {
-            return waiting.fail(out);
+    /// Appends the addresses of an alias's target.
+    async fn complete_alias(&self, pending: &PendingResponse, out: &mut Vec<u8>) -> ResponseSummary {
+        let Missing::Addresses(alias) = pending.missing() else {
+            return pending.fail(out);
         };
-        match self.addresses(waiting, alias).await {
-            Ok(found) => waiting.finish(alias, &found, out),
+        match self.alias_addresses(pending, alias).await {
+            Ok(found) => pending.finish(alias, &found, out),
             Err(error) => {
                 let (target, kind) = (alias.target(), alias.kind().as_str());
                 tracing::debug!(%target, kind, %error, "cannot resolve alias target");
-                waiting.fail(out)
+                pending.fail(out)
             }
         }
     }
 
-    /// Appends what other servers answer, and what is here if they lead back. The error is that they lead to an alias.
-    async fn relay(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Result<Answered, Box<Waiting>> {
-        let mut answered = self.relay_once(waiting, out).await;
-        // Each time the chain has become longer, which has an end.
-        while let Err(beyond) = &answered
-            && !matches!(beyond.wants(), Wants::Addresses(_))
+    /// Appends what upstreams answer, and what the table has if their CNAME chain leads back. The error is a response
+    /// that waits for an alias's target.
+    async fn forward(
+        &self,
+        pending: &PendingResponse,
+        out: &mut Vec<u8>,
+    ) -> Result<ResponseSummary, Box<PendingResponse>> {
+        let mut forwarded = self.forward_once(pending, out).await;
+        // Ends: each turn makes the CNAME chain longer, whose length is bounded.
+        while let Err(next) = &forwarded
+            && !matches!(next.missing(), Missing::Addresses(_))
         {
-            answered = self.relay_once(beyond, out).await;
+            forwarded = self.forward_once(next, out).await;
         }
-        answered
+        forwarded
     }
 
-    async fn relay_once(&self, waiting: &Waiting, out: &mut Vec<u8>) -> Result<Answered, Box<Waiting>> {
-        let response = match &self.others.forwarder {
-            Some(forwarder) => forwarder.ask(waiting.asked()).await,
+    async fn forward_once(
+        &self,
+        pending: &PendingResponse,
+        out: &mut Vec<u8>,
+    ) -> Result<ResponseSummary, Box<PendingResponse>> {
+        let response = match &self.resolvers.forwarder {
+            Some(forwarder) => forwarder.query(pending.upstream_query()).await,
             None => None,
         };
         match response {
-            Some(response) => waiting.relay(&response, &self.read(), &*self.random, out),
-            None => Ok(waiting.fail(out)),
+            Some(response) => pending.forward(&response, &self.read(), &*self.random, out),
+            None => Ok(pending.fail(out)),
         }
     }
 
-    /// What the target of an alias has: in the table, or else as somebody else says.
-    async fn addresses(&self, waiting: &Waiting, alias: &Alias) -> Result<AliasAddresses, BoxError> {
-        // An alias of an alias is not followed.
-        let mut answer = Vec::new();
-        let query = waiting.asked().packet(0, None);
+    /// The addresses of an alias's target: from the table, from the alias resolver, or from upstreams.
+    async fn alias_addresses(
+        &self,
+        pending: &PendingResponse,
+        alias: &PendingAlias,
+    ) -> Result<AliasAddresses, BoxError> {
+        let mut response = Vec::new();
+        let query = pending.upstream_query().encode(0, None);
         let (target, kind) = (alias.target(), alias.kind());
-        let begun = self.begin(&self.read(), &query, Transport::Tcp, &mut answer);
-        match (begun, &self.others.resolver) {
-            (Begun::Done(answered), Some(resolver)) if answered.zone.is_none() => {
+        let outcome = self.begin(&self.read(), &query, Transport::Tcp, &mut response);
+        match (outcome, &self.resolvers.aliases) {
+            (Outcome::Complete(summary), Some(resolver)) if summary.zone.is_none() => {
                 return resolver.resolve(target, kind).await;
             }
-            (Begun::Waits(beyond), resolver) => match (beyond.wants(), resolver) {
-                (Wants::Everything, Some(resolver)) => return resolver.resolve(target, kind).await,
-                (Wants::Addresses(_), _) => return Err("the target is an alias itself".into()),
-                (Wants::Everything | Wants::Rest(_), _) => {
-                    self.relay(&beyond, &mut answer).await.map_err(|_| "the target leads to an alias")?;
+            (Outcome::Pending(next), resolver) => match (next.missing(), resolver) {
+                (Missing::Response, Some(resolver)) => return resolver.resolve(target, kind).await,
+                (Missing::Addresses(_), _) => return Err("the target is an alias itself".into()),
+                (Missing::Response | Missing::ChainEnd(_), _) => {
+                    let forwarded = self.forward(&next, &mut response).await;
+                    forwarded.map_err(|_| "the target's CNAME chain leads to an alias")?;
                 }
             },
-            (Begun::Done(_) | Begun::Nothing, _) => {}
+            (Outcome::Complete(_) | Outcome::Ignored, _) => {}
         }
-        forward::addresses(&answer).map_err(|code| format!("it is answered with {code}").into())
+        forward::addresses(&response).map_err(|rcode| format!("the response is {rcode}").into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a server has answered, in numbers.
+//! Counts what a server answers.
 
 use std::{
     collections::BTreeMap,
@@ -14,42 +14,66 @@ use crate::{
     wire::{Rcode, Transport},
 };
 
-/// What a [`DnsServer`](crate::DnsServer) has answered since it was bound: see
-/// [`counters`](crate::DnsServer::counters).
+/// What a [`DnsServer`](crate::DnsServer) has answered since it was bound: a plain value, taken by
+/// [`DnsServer::counters`](crate::DnsServer::counters).
+///
+/// All numbers only grow while the server runs, except for those of a deleted zone, which leave
+/// [`by_zone`](Self::by_zone).
+///
+/// # Examples
+/// ```
+/// use sd_dns::Counters;
+///
+/// let counters = Counters::default();
+/// let responses = counters.udp + counters.tcp;
+/// assert_eq!(responses, counters.latency.count());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Answers in datagrams.
+    /// Responses over UDP.
     pub udp: u64,
-    /// Answers in connections.
+    /// Responses over TCP.
     pub tcp: u64,
-    /// Answers by the type that was asked for, such as 1 for A. Those to messages without a question that can be read are
-    /// in none.
+    /// Responses by QTYPE, such as 1 for A. Responses to messages without a readable question have none. At most 1,000
+    /// types above 259 are counted for each worker.
     pub by_type: BTreeMap<u16, u64>,
-    /// Answers by their code, such as 3 for NXDOMAIN (RFC 6895 section 2.3).
+    /// Responses by response code, such as 3 for NXDOMAIN (RFC 6895 section 2.3).
     pub by_rcode: BTreeMap<u16, u64>,
-    /// Answers by the zone of the name that was asked for, of the zones that are answered from now. Those that are refused
-    /// are in none.
+    /// Responses by the zone of QNAME. Only zones that answer now are listed. REFUSED and forwarded queries have no
+    /// zone.
     pub by_zone: BTreeMap<DnsName, u64>,
-    /// Answers of upstreams that were passed on, from the cache of the [`Forwarder`](crate::Forwarder) or
-    /// not. They are among the answers above.
+    /// Responses with records of an upstream, from the [`Forwarder`](crate::Forwarder)'s cache or not. They are among
+    /// the responses above.
     pub forwarded: u64,
-    /// How often the [`Forwarder`](crate::Forwarder) had an answer in its cache, for all servers that share
-    /// it. A chain of aliases may need several answers.
+    /// Cache hits of the [`Forwarder`](crate::Forwarder), summed over all servers that share it. A CNAME chain may need
+    /// several lookups.
     pub cache_hits: u64,
-    /// How often it had to wait for upstreams instead.
+    /// Cache misses of the [`Forwarder`](crate::Forwarder), summed over all servers that share it: each waited for an
+    /// upstream.
     pub cache_misses: u64,
-    /// Messages that are not answered: shorter than a header, responses, or from an address that no answer
-    /// can reach.
+    /// Messages without a response: those shorter than a header, responses, and those from a source that cannot be a
+    /// client, such as a multicast address or port 0.
     pub ignored: u64,
-    /// Datagrams that the system refused to send, of the answers above.
+    /// UDP responses that the system refused to send. They are among the responses above.
     pub unsent: u64,
-    /// How long answers took.
+    /// How long responses took.
     pub latency: Latency,
 }
 
-/// How many answers took how long, from when the query was taken from its socket to when the answer was handed to the
-/// system. Answers that go together take as long as all of them.
+/// A histogram of how long responses took, from the query's arrival at the server to the response's hand-over to the
+/// system. Responses of one batch all count as long as the batch.
+///
+/// # Examples
+/// ```
+/// use sd_dns::Latency;
+///
+/// let latency = Latency::default();
+/// let mean = latency.sum().checked_div(latency.count() as u32);
+/// assert_eq!(mean, None);
+/// // 1 µs, 2 µs, 4 µs and so on; the last bucket has no bound.
+/// assert_eq!(latency.buckets().count(), 24);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     counts: [u64; Self::BUCKETS],
@@ -60,8 +84,8 @@ impl Latency {
     /// The last one has no upper bound.
     const BUCKETS: usize = 24;
 
-    /// Upper bounds, each twice the one before, from 1 µs on, with the numbers of answers that took less than this and no
-    /// less than the bound before. The last one, [`Duration::MAX`], bounds nothing.
+    /// Upper bounds, and the number of responses below each bound and not below the one before. The bounds are 1 µs and
+    /// its doubles. The last one is [`Duration::MAX`].
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         self.counts.iter().enumerate().map(|(number, count)| {
             let is_last = number == Self::BUCKETS - 1;
@@ -69,38 +93,38 @@ impl Latency {
         })
     }
 
-    /// How many answers there were.
+    /// The number of responses.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How long all of them took together.
+    /// The time of all responses together.
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum
     }
 
-    fn add(&mut self, took: Duration, answers: u64) {
+    fn add(&mut self, took: Duration, responses: u64) {
         let bits = u128::BITS - took.as_micros().leading_zeros();
-        self.counts[(bits as usize).min(Self::BUCKETS - 1)] += answers;
-        self.sum = self.sum.saturating_add(took.saturating_mul(u32::try_from(answers).unwrap_or(u32::MAX)));
+        self.counts[(bits as usize).min(Self::BUCKETS - 1)] += responses;
+        self.sum = self.sum.saturating_add(took.saturating_mul(u32::try_from(responses).unwrap_or(u32::MAX)));
     }
 }
 
-/// What is counted of an answer.
+/// What is counted of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
-    /// The type that was asked for, if there is a question.
-    pub(crate) kind: Option<u16>,
-    /// The zone of the name that was asked for, if it is one of ours.
+pub(crate) struct ResponseSummary {
+    /// `None` if the message has no readable question.
+    pub(crate) qtype: Option<u16>,
+    /// The zone of QNAME.
     pub(crate) zone: Option<ZoneKey>,
     pub(crate) rcode: u16,
-    /// Whether another server has said it.
+    /// Whether it has records of an upstream.
     pub(crate) forwarded: bool,
 }
 
-/// The counters of one worker, who alone writes them: it locks them once for many answers.
+/// The counters of one worker. Only the worker writes them, and it locks them once for a batch.
 #[derive(Debug)]
 pub(crate) struct WorkerCounters(Mutex<Counts>);
 
@@ -112,17 +136,26 @@ impl WorkerCounters {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The counters of this worker alone, without zones.
+    #[cfg(test)]
+    pub(crate) fn snapshot(&self) -> Counters {
+        let (mut counts, zones) = (Counts::new(), Zones::default());
+        counts.merge(&self.lock(), &zones);
+        counts.snapshot(&zones)
+    }
 }
 
+/// [`Counters`] as they are counted.
 #[derive(Debug)]
 pub(crate) struct Counts {
     udp: u64,
     tcp: u64,
-    /// Of the types that have names; the others are few.
-    types: [u64; Self::USUAL_TYPES],
-    other_types: HashMap<u16, u64>,
+    /// By QTYPE: an array for the low numbers, which nearly all queries have.
+    types: [u64; Self::LOW_TYPES],
+    high_types: HashMap<u16, u64>,
     rcodes: [u64; Self::RCODES],
-    /// Rows of deleted zones are dropped when there are more than [`Self::max_zones`].
+    /// Entries of deleted zones are dropped when there are more than [`Self::max_zones`].
     zones: HashMap<ZoneKey, u64>,
     forwarded: u64,
     ignored: u64,
@@ -131,13 +164,12 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    const USUAL_TYPES: usize = 260;
+    const LOW_TYPES: usize = 260;
     const RCODES: usize = Rcode::BadVers as usize + 1;
-    /// Bounds the memory that clients can fill with unusual types.
-    const MAX_OTHER_TYPES: usize = 1000;
+    /// Bounds the memory that clients can fill with unassigned types.
+    const MAX_HIGH_TYPES: usize = 1000;
 
-    /// The most rows of zones for a table: dropping rows takes as many steps as there are, so it happens
-    /// rarely.
+    /// The most entries for these zones. Dropping takes time for each entry, so it happens rarely.
     fn max_zones(zones: &Zones) -> usize {
         2 * zones.keys_len() + 64
     }
@@ -146,8 +178,8 @@ impl Counts {
         Self {
             udp: 0,
             tcp: 0,
-            types: [0; Self::USUAL_TYPES],
-            other_types: HashMap::new(),
+            types: [0; Self::LOW_TYPES],
+            high_types: HashMap::new(),
             rcodes: [0; Self::RCODES],
             zones: HashMap::new(),
             forwarded: 0,
@@ -157,34 +189,34 @@ impl Counts {
         }
     }
 
-    /// Counts an answer. `zones` are those that there are now.
-    pub(crate) fn answered(&mut self, transport: Transport, answered: Answered, zones: &Zones) {
+    /// Counts a response. `zones` are the current zones.
+    pub(crate) fn responded(&mut self, transport: Transport, response: ResponseSummary, zones: &Zones) {
         match transport {
             Transport::Udp => self.udp += 1,
             Transport::Tcp => self.tcp += 1,
         }
-        if let Some(kind) = answered.kind {
-            match self.types.get_mut(usize::from(kind)) {
+        if let Some(qtype) = response.qtype {
+            match self.types.get_mut(usize::from(qtype)) {
                 Some(count) => *count += 1,
                 None => {
-                    let is_there = self.other_types.contains_key(&kind);
-                    if is_there || self.other_types.len() < Self::MAX_OTHER_TYPES {
-                        *self.other_types.entry(kind).or_default() += 1;
+                    let is_known = self.high_types.contains_key(&qtype);
+                    if is_known || self.high_types.len() < Self::MAX_HIGH_TYPES {
+                        *self.high_types.entry(qtype).or_default() += 1;
                     }
                 }
             }
         }
-        if let Some(count) = self.rcodes.get_mut(usize::from(answered.rcode)) {
+        if let Some(count) = self.rcodes.get_mut(usize::from(response.rcode)) {
             *count += 1;
         }
-        self.forwarded += u64::from(answered.forwarded);
-        if let Some(zone) = answered.zone {
+        self.forwarded += u64::from(response.forwarded);
+        if let Some(zone) = response.zone {
             *self.zones.entry(zone).or_default() += 1;
             self.drop_deleted(zones);
         }
     }
 
-    /// Drops the rows of deleted zones if there are too many rows.
+    /// Drops the entries of deleted zones if there are too many entries.
     fn drop_deleted(&mut self, zones: &Zones) {
         if self.zones.len() > Self::max_zones(zones) {
             self.zones.retain(|zone, _| zones.has_key(*zone));
@@ -199,13 +231,13 @@ impl Counts {
         self.unsent += 1;
     }
 
-    pub(crate) fn took(&mut self, took: Duration, answers: usize) {
-        if answers > 0 {
-            self.latency.add(took, answers as u64);
+    pub(crate) fn took(&mut self, took: Duration, responses: usize) {
+        if responses > 0 {
+            self.latency.add(took, responses as u64);
         }
     }
 
-    /// Adds what another one has counted. `zones` are those that there are now.
+    /// Adds the counts of another worker. `zones` are the current zones.
     pub(crate) fn merge(&mut self, other: &Self, zones: &Zones) {
         self.udp += other.udp;
         self.tcp += other.tcp;
@@ -215,8 +247,8 @@ impl Counts {
         add(&mut self.rcodes, &other.rcodes);
         add(&mut self.latency.counts, &other.latency.counts);
         self.latency.sum = self.latency.sum.saturating_add(other.latency.sum);
-        for (kind, count) in &other.other_types {
-            *self.other_types.entry(*kind).or_default() += count;
+        for (qtype, count) in &other.high_types {
+            *self.high_types.entry(*qtype).or_default() += count;
         }
         for (zone, count) in &other.zones {
             *self.zones.entry(*zone).or_default() += count;
@@ -227,14 +259,14 @@ impl Counts {
         self.unsent += other.unsent;
     }
 
-    /// All of it. `zones` are those that there are now.
+    /// The public form, without the forwarder's counters. `zones` are the current zones.
     pub(crate) fn snapshot(self, zones: &Zones) -> Counters {
-        let usual = (0..).zip(self.types).filter(|(_, count)| *count > 0);
+        let low = (0..).zip(self.types).filter(|(_, count)| *count > 0);
         let by_zone = zones.names().filter_map(|(key, name)| Some((name, *self.zones.get(&key)?)));
         Counters {
             udp: self.udp,
             tcp: self.tcp,
-            by_type: usual.chain(self.other_types).collect(),
+            by_type: low.chain(self.high_types).collect(),
             by_rcode: (0..).zip(self.rcodes).filter(|(_, count)| *count > 0).collect(),
             by_zone: by_zone.collect(),
             forwarded: self.forwarded,
@@ -254,8 +286,8 @@ mod tests {
     #[test]
     fn each_bucket_is_twice_as_wide_as_the_one_before() {
         let mut latency = Latency::default();
-        for (nanos, answers) in [(999, 1), (1000, 2), (1999, 3), (2000, 4), (4_000_000, 5), (u64::MAX, 6)] {
-            latency.add(Duration::from_nanos(nanos), answers);
+        for (nanos, responses) in [(999, 1), (1000, 2), (1999, 3), (2000, 4), (4_000_000, 5), (u64::MAX, 6)] {
+            latency.add(Duration::from_nanos(nanos), responses);
         }
         let found: Vec<_> = latency.buckets().filter(|(_, count)| *count > 0).collect();
         let micros = Duration::from_micros;
@@ -270,28 +302,28 @@ mod tests {
         DnsName::parse(&format!("zone-{key}.local")).unwrap()
     }
 
-    fn answer(zone: ZoneKey) -> Answered {
-        Answered { kind: Some(1), zone: Some(zone), rcode: Rcode::NoError.into(), forwarded: false }
+    fn response(zone: ZoneKey) -> ResponseSummary {
+        ResponseSummary { qtype: Some(1), zone: Some(zone), rcode: Rcode::NoError.into(), forwarded: false }
     }
 
     #[test]
-    fn counts_of_workers_add_up_and_unusual_types_are_bounded() {
+    fn counts_of_workers_add_up_and_high_types_are_bounded() {
         let zones = Zones::with_keys([3, 4]);
         let mut sum = Counts::new();
         for _ in 0..2 {
             let mut counts = Counts::new();
-            for kind in 0..5000 {
-                let answered = Answered {
-                    kind: Some(kind),
+            for qtype in 0..5000 {
+                let response = ResponseSummary {
+                    qtype: Some(qtype),
                     zone: Some(3),
                     rcode: Rcode::NxDomain.into(),
                     forwarded: true,
                 };
-                counts.answered(Transport::Udp, answered, &zones);
+                counts.responded(Transport::Udp, response, &zones);
             }
-            counts.answered(
+            counts.responded(
                 Transport::Tcp,
-                Answered { kind: None, zone: None, rcode: Rcode::BadVers.into(), forwarded: false },
+                ResponseSummary { qtype: None, zone: None, rcode: Rcode::BadVers.into(), forwarded: false },
                 &zones,
             );
             counts.ignored();
@@ -302,7 +334,7 @@ mod tests {
         let counters = sum.snapshot(&zones);
         assert_eq!((counters.udp, counters.tcp), (10_000, 2));
         assert_eq!((counters.forwarded, counters.ignored, counters.unsent), (10_000, 2, 2));
-        assert_eq!(counters.by_type.len(), Counts::USUAL_TYPES + Counts::MAX_OTHER_TYPES);
+        assert_eq!(counters.by_type.len(), Counts::LOW_TYPES + Counts::MAX_HIGH_TYPES);
         assert!(counters.by_type.values().all(|count| *count == 2));
         assert_eq!(counters.by_rcode, [(3, 10_000), (16, 2)].into());
         assert_eq!(counters.by_zone, [(name(3), 10_000)].into());
@@ -311,36 +343,36 @@ mod tests {
 
     #[test]
     fn counts_of_deleted_zones_are_dropped_and_the_others_stay() {
-        // A test suite that makes a zone, asks and deletes it, beside zones that stay.
+        // Like a test suite that creates, queries and deletes one zone after the other, beside zones that stay.
         let (mut counts, mut closed) = (Counts::new(), Counts::new());
         let mut most = 0;
         for key in 10..500 {
             let zones = Zones::with_keys([1, 2, key]);
             for zone in [1, key] {
-                counts.answered(Transport::Udp, answer(zone), &zones);
+                counts.responded(Transport::Udp, response(zone), &zones);
             }
             let mut worker = Counts::new();
-            worker.answered(Transport::Udp, answer(key), &zones);
+            worker.responded(Transport::Udp, response(key), &zones);
             closed.merge(&worker, &zones);
             most = most.max(counts.zones.len()).max(closed.zones.len());
         }
         assert!(most <= 2 * 3 + 64, "{most}");
         let zones = Zones::with_keys([1, 2]);
-        counts.answered(Transport::Udp, answer(2), &zones);
+        counts.responded(Transport::Udp, response(2), &zones);
         assert_eq!(counts.snapshot(&zones).by_zone, [(name(1), 490), (name(2), 1)].into());
     }
 
     #[test]
-    fn rows_of_deleted_zones_are_dropped_only_when_they_are_more_than_the_others() {
+    fn counts_of_deleted_zones_are_dropped_rarely() {
         let zones = Zones::with_keys(0..100);
         let mut counts = Counts::new();
-        let mut rows = Vec::new();
+        let mut entries = Vec::new();
         for key in 0..300 {
-            counts.answered(Transport::Udp, answer(key), &zones);
-            rows.push(counts.zones.len());
+            counts.responded(Transport::Udp, response(key), &zones);
+            entries.push(counts.zones.len());
         }
-        // Each drop takes as many steps as there are rows, and 164 zones must come and go before the next one.
-        assert_eq!(rows[..264], (1..=264).collect::<Vec<_>>());
-        assert_eq!(rows[264..], (100..136).collect::<Vec<_>>());
+        // A drop takes time for each entry. The next one comes after 164 more zones.
+        assert_eq!(entries[..264], (1..=264).collect::<Vec<_>>());
+        assert_eq!(entries[264..], (100..136).collect::<Vec<_>>());
     }
 }

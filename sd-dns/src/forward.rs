@@ -1,7 +1,7 @@
-//! Forwards questions for names outside all zones to upstreams.
+//! Forwards queries for names in no zone to upstreams.
 
 mod cache;
-mod edns;
+mod edns_support;
 mod exchange;
 mod sockets;
 mod upstream;
@@ -25,62 +25,75 @@ pub(crate) use self::exchange::DEADLINE;
 use self::{cache::Cache, exchange::exchange, upstream::Upstream};
 use crate::{
     alias::AliasAddresses,
-    wire::{asked::Asked, response::Response},
+    wire::{upstream_query::UpstreamQuery, upstream_response::UpstreamResponse},
 };
 
-/// Forwards questions for names outside all zones to other servers, the upstreams. With one, a
+/// Forwards queries for names in no zone to other DNS servers, the upstreams. With a forwarder, a
 /// [`DnsServer`](crate::DnsServer) can be the resolver of a whole machine:
 /// [`with_forwarder`](crate::DnsServerBuilder::with_forwarder).
 ///
-/// - Names in zones of the table are never forwarded or cached, whether they exist or not. Clients that do
-///   not desire recursion (RD is 0) are refused. The targets of aliases are forwarded in any case, since they
-///   belong to the answer of a zone here.
-/// - **Upstreams.** The first one is asked; the next one when it fails or has not answered for 1 s; all of
-///   them in turn for up to 4 s. Then the client gets SERVFAIL, before it gives up (5 s in most resolvers).
-///   An upstream that is slow or cannot be reached is asked last for the next 30 s. SERVFAIL, REFUSED, NOTIMP
-///   and FORMERR count as failures.
-/// - **Cache.** Answers are cached by name, type, class and the bits AD, CD and DO. They live for the lowest
-///   TTL of their records, at most one day; NXDOMAIN and NODATA for what their SOA record says, at most one
-///   hour, and not at all without one (RFC 2308); failures of all upstreams for 1 s (RFC 9520). Clients get
-///   what is left of the TTLs. Truncated answers are not cached. The size is bounded:
-///   [`ForwarderBuilder::with_cache_size`].
-/// - **In flight.** Clients that ask the same at the same time wait for one query, which ends when none of
-///   them waits any more. The [`DnsServer`](crate::DnsServer#answers-that-wait) bounds how many answers wait,
-///   and divides them among clients.
-/// - **Spoofing.** A query goes out of one of 32 connected sockets per upstream, drawn at random, with a
-///   random id. The system draws the port of each socket; a socket is replaced after 64 queries or unexpected
-///   datagrams, and after 30 s. Responses from elsewhere, with another id or to another question are ignored
-///   (RFC 5452). So there are at most 64 sockets per upstream, half of them for last responses only, and 32
-///   TCP connections.
-/// - **Bytes.** Records are passed on byte for byte, whatever their types are (RFC 3597). EDNS is hop by hop:
-///   queries to upstreams announce 1232 octets and have the client's DO bit, options are not passed on. An
-///   upstream that refuses EDNS, or does not answer queries with EDNS within 500 ms, is asked without (RFC 6891
-///   section 7); after three such failures in a row, it is asked without EDNS at once for ten minutes.
-/// - **Truncation.** A truncated answer is asked for again over TCP, for up to 2 s; if that fails, it is
-///   passed on with the TC bit. An answer that is too long for the client loses its additional records first,
-///   then all but the first answers, with the TC bit (RFC 2181 section 9).
-/// - **Chains.** Where the CNAME records of an answer lead into a zone of the table, the zone has the last
-///   word, as if the chain had begun there; what the answer says about names of the zone is left out. A whole
-///   chain takes at most 4 s.
-/// - **Loops.** Every query with EDNS has an option 65001 (for local use, RFC 6891 section 9) of 8 random
-///   octets. A query that an upstream sends back is recognized by it, and fails. Its name may belong to a
-///   zone that does not exist here yet, so other names are still forwarded. A probe, a question for a name of
-///   16 hexadecimal digits below `sd-loop.`, finds out whether all queries come back. It is sent beside the
-///   first query and after failures. If it comes back, the upstream is ignored for 30 s, and an error is
-///   logged. Upstreams see the option and the probes.
+/// A forwarder is a handle: servers that share a clone share its queries and its cache.
 ///
-/// It is a handle: servers that share one share its queries and its cache.
+/// # Examples
+/// ```
+/// use sd_dns::{DnsServer, Forwarder, NameTable};
+///
+/// let forwarder = Forwarder::builder(["192.0.2.53:53".parse()?, "[2001:db8::53]:53".parse()?])
+///     .with_cache_size(1 << 20)
+///     .build();
+/// assert_eq!(forwarder.upstreams().count(), 2);
+/// let builder = DnsServer::builder(NameTable::new()).with_forwarder(forwarder);
+/// # drop(builder);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+///
+/// # What it does
+/// - **Which queries.** Names in zones of the table are never forwarded or cached, whether they exist or not. Queries
+///   without the RD bit are REFUSED. The targets of aliases are always forwarded, because they belong to the response
+///   for a name in a zone.
+/// - **Upstreams.** The first upstream is queried. The next one is queried when it fails or takes longer than 1 s. All
+///   of them are tried in turn for up to 4 s; then the client gets SERVFAIL, before it gives up (after 5 s in most
+///   resolvers). An upstream that is slow or unreachable is tried last for the next 30 s. SERVFAIL, REFUSED, NOTIMP and
+///   FORMERR count as failures.
+/// - **Cache.** Responses are cached by name, type, class and the bits AD, CD and DO. They are kept for the lowest TTL
+///   of their records, at most one day. NXDOMAIN and NODATA are kept as long as their SOA record says, at most one hour,
+///   and not at all without one (RFC 2308). Failures of all upstreams are kept for 1 s (RFC 9520). Clients get the
+///   remaining TTLs. Truncated responses are not cached. The size is bounded: [`ForwarderBuilder::with_cache_size`].
+/// - **Identical queries.** Clients that ask the same at the same time share one upstream query. It ends when no client
+///   waits any more. The [`DnsServer`](crate::DnsServer#pending-responses) limits how many responses wait, and divides
+///   them among clients.
+/// - **Spoofing.** Each query uses a random id and one of 32 connected sockets per upstream, drawn at random. The system
+///   draws the port of each socket. A socket is replaced after 64 queries or unexpected datagrams, and after 30 s.
+///   Responses from another address, with another id or to another question are ignored (RFC 5452). There are at most
+///   64 sockets per upstream, half of them for outstanding responses only, and 32 TCP connections.
+/// - **Records.** Records are forwarded octet by octet, whatever their types are (RFC 3597).
+/// - **EDNS** is hop by hop. Queries to upstreams announce 1232 octets and copy the client's DO bit; options are not
+///   forwarded. An upstream that refuses EDNS, or does not answer a query with EDNS within 500 ms, is queried without
+///   (RFC 6891 section 7). After three such failures in a row it is queried without EDNS for ten minutes.
+/// - **Truncation.** A truncated response is requested again over TCP, for up to 2 s. If that fails, it is forwarded with
+///   the TC bit. A response that is too long for the client loses its additional records first, then all but its first
+///   answers, and gets the TC bit (RFC 2181 section 9).
+/// - **CNAME chains.** Where an upstream's CNAME records lead into a zone of the table, the zone answers from there on,
+///   as if the chain had begun there; what the upstream says about names of the zone is dropped. A whole chain takes at
+///   most 4 s.
+/// - **Loops.** Every query with EDNS has an option 65001 (for local use, RFC 6891 section 9) of 8 random octets. A query
+///   that comes back with it is SERVFAIL. Other names are still forwarded, because the zone of that name may be created
+///   later. A probe, a query for a name of 16 hexadecimal digits below `sd-loop.`, finds out whether all queries come
+///   back. It is sent beside the first query and after failures. If it comes back, the upstream is ignored for 30 s, and
+///   an error is logged. Operators of upstreams see the option and the probes.
 #[derive(Clone)]
 pub struct Forwarder(Arc<Inner>);
 
 struct Inner {
     upstreams: Vec<Upstream>,
     cache: Cache,
-    in_flight: Mutex<HashMap<Asked, Arc<watch::Sender<Option<Outcome>>>>>,
+    in_flight: Mutex<InFlightQueries>,
 }
 
-/// What the upstreams answer: `None` if all of them fail.
-type Outcome = Option<Arc<Response>>;
+type InFlightQueries = HashMap<UpstreamQuery, Arc<watch::Sender<Option<Outcome>>>>;
+
+/// The response of the upstreams; `None` if all of them failed.
+type Outcome = Option<Arc<UpstreamResponse>>;
 
 /// Settings of a [`Forwarder`].
 #[derive(Clone, Debug)]
@@ -93,15 +106,16 @@ pub struct ForwarderBuilder {
 impl ForwarderBuilder {
     const CACHE_SIZE: usize = 8 << 20;
 
-    /// Limits the cache to this many octets, by default 8 MiB; 0 turns it off. An answer takes its length,
-    /// its question's length and 256 octets, so that 8 MiB hold up to 32,768 answers. The least used ones are
-    /// evicted first. An answer that is larger than a small part of the cache may not be cached.
+    /// Sets the size of the cache in octets, by default 8 MiB; 0 turns it off. A response takes its length, the length of
+    /// its question and 256 octets, so 8 MiB hold up to 32,768 responses. The least used ones are evicted first.
+    /// Responses longer than 4,096 octets or with more than 64 records are not cached, nor those that take up too much
+    /// of a small cache.
     pub fn with_cache_size(mut self, octets: usize) -> Self {
         self.cache_size = octets;
         self
     }
 
-    /// Builds the forwarder.
+    /// Builds the forwarder. Sockets are opened by the first query.
     #[must_use]
     pub fn build(self) -> Forwarder {
         let upstreams = self.upstreams.into_iter().map(Upstream::new).collect();
@@ -110,22 +124,22 @@ impl ForwarderBuilder {
     }
 }
 
-/// The resolvers of this system cannot be found.
+/// The resolvers of this system are unknown: the error of [`Forwarder::system`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SystemResolverError {
-    /// The file does not exist or cannot be read.
+    /// The file does not exist or is unreadable.
     #[error("cannot read {path}: {source}")]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: &'static str,
-        /// The error of the system.
+        /// The error of reading it.
         source: io::Error,
     },
     /// The file has no usable `nameserver` line.
-    #[error("no nameserver in {path}")]
+    #[error("no usable nameserver line in {path}: expected `nameserver IP`")]
     NoServer {
-        /// The file.
+        /// The path of the file.
         path: &'static str,
     },
 }
@@ -134,20 +148,21 @@ impl Forwarder {
     const RESOLV_CONF: &str = "/etc/resolv.conf";
     const PORT: u16 = 53;
 
-    /// Forwards to these servers with the default settings, preferring the first ones. Without any, every
-    /// question fails.
+    /// A forwarder to these upstreams with the default settings. The first ones are preferred. Without upstreams every
+    /// forwarded query is SERVFAIL.
     #[must_use]
     pub fn new(upstreams: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self::builder(upstreams).build()
     }
 
-    /// Settings of a forwarder to these servers. See [`new`](Self::new).
+    /// Settings of a forwarder to these upstreams. See [`new`](Self::new).
     pub fn builder(upstreams: impl IntoIterator<Item = SocketAddr>) -> ForwarderBuilder {
         let upstreams = upstreams.into_iter().collect();
         ForwarderBuilder { upstreams, cache_size: ForwarderBuilder::CACHE_SIZE }
     }
 
-    /// Forwards to the resolvers of this system: the `nameserver` lines that `/etc/resolv.conf` has now.
+    /// A forwarder to the resolvers of this system: the `nameserver` lines of `/etc/resolv.conf` at this moment, on port
+    /// 53. Later changes of the file are not noticed.
     ///
     /// # Errors
     /// The file cannot be read, or has no usable `nameserver` line.
@@ -156,7 +171,7 @@ impl Forwarder {
         let text = fs::read(path).map_err(|source| SystemResolverError::Unreadable { path, source })?;
         let (config, faults) = Config::parse_with_errors(&text);
         for fault in faults {
-            tracing::debug!(path, error = %fault, "ignoring a line of resolv.conf");
+            tracing::debug!(path, error = %fault, "ignoring an invalid line");
         }
         let addresses: Vec<_> = config.nameservers.iter().filter_map(address).collect();
         if addresses.is_empty() {
@@ -166,78 +181,77 @@ impl Forwarder {
         }
     }
 
-    /// The upstreams, the preferred one first.
+    /// The addresses of the upstreams, the preferred one first.
     pub fn upstreams(&self) -> impl Iterator<Item = SocketAddr> {
         self.0.upstreams.iter().map(|upstream| upstream.address)
     }
 
-    /// The cached answer to a question. `Some(None)` if all upstreams have just failed.
-    pub(crate) fn cached(&self, asked: &Asked) -> Option<Outcome> {
-        self.0.cache.get(asked)
+    /// The cached response to a query. `Some(None)` if all upstreams have just failed.
+    pub(crate) fn cached(&self, query: &UpstreamQuery) -> Option<Outcome> {
+        self.0.cache.get(query)
     }
 
-    /// How many questions were answered from the cache, and how many had to wait for upstreams.
+    /// Cache hits and misses.
     pub(crate) fn cache_counts(&self) -> (u64, u64) {
         self.0.cache.counts()
     }
 
-    /// Waits for the answer to a question, which may be in flight already. `None` if all upstreams fail.
-    pub(crate) async fn ask(&self, asked: Asked) -> Outcome {
-        if let Some(outcome) = self.cached(&asked) {
+    /// Waits for the response to a query, which may be in flight already. `None` if all upstreams fail.
+    pub(crate) async fn query(&self, query: UpstreamQuery) -> Outcome {
+        if let Some(outcome) = self.cached(&query) {
             return outcome;
         }
         self.0.cache.missed();
-        let mut outcome = self.join(asked);
-        // It fails only when the runtime ends.
+        let mut outcome = self.join(query);
+        // Fails only if the runtime ends.
         outcome.wait_for(Option::is_some).await.ok()?.clone().flatten()
     }
 
-    fn join(&self, asked: Asked) -> watch::Receiver<Option<Outcome>> {
-        let (question, receiver) = match self.in_flight().entry(asked) {
+    /// Joins the query in flight that equals this one, or sends it.
+    fn join(&self, query: UpstreamQuery) -> watch::Receiver<Option<Outcome>> {
+        let (in_flight, receiver) = match self.in_flight().entry(query) {
             Entry::Occupied(entry) => return entry.get().subscribe(),
             Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
                 let sender = Arc::new(sender);
-                let asked = entry.key().clone();
+                let query = entry.key().clone();
                 entry.insert(Arc::clone(&sender));
-                (InFlight { forwarder: self.clone(), asked, sender }, receiver)
+                (InFlight { forwarder: self.clone(), query, sender }, receiver)
             }
         };
-        // A task of its own: the client that was first may go away.
-        tokio::spawn(question.run());
+        // A task of its own, because the first client may give up before the others.
+        tokio::spawn(in_flight.run());
         receiver
     }
 
-    /// Whether a query that this server received, for this question, is one that was sent to an upstream. The
-    /// upstream remembers it.
-    pub(crate) fn has_sent(&self, query: &[u8], asked: &Asked) -> bool {
-        let upstream = self.0.upstreams.iter().find(|upstream| upstream.has_got(query, asked));
+    /// Whether a received packet is a query that was sent to an upstream. Notes that the upstream sent it back.
+    pub(crate) fn has_sent(&self, packet: &[u8], query: &UpstreamQuery) -> bool {
+        let upstream = self.0.upstreams.iter().find(|upstream| upstream.was_sent(packet, query));
         if let Some(upstream) = upstream {
-            upstream.returns(asked);
+            upstream.sent_back(query);
         }
         upstream.is_some()
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<Asked, Arc<watch::Sender<Option<Outcome>>>>> {
+    fn in_flight(&self) -> MutexGuard<'_, InFlightQueries> {
         self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A question in flight, until this is dropped: by its answer, when nobody waits, or by the end of the
-/// runtime.
+/// A query in flight. It is dropped when it is answered, when no client waits, and with the runtime.
 struct InFlight {
     forwarder: Forwarder,
-    asked: Asked,
+    query: UpstreamQuery,
     sender: Arc<watch::Sender<Option<Outcome>>>,
 }
 
 impl InFlight {
     async fn run(self) {
         let inner = &self.forwarder.0;
-        let mut exchange = pin!(exchange(&inner.upstreams, &self.asked));
+        let mut exchange = pin!(exchange(&inner.upstreams, &self.query));
         let outcome = loop {
             tokio::select! {
-                // An outcome is kept, also if the last client has just given up.
+                // Prefer the outcome, so that it is cached even if the last client has just given up.
                 biased;
                 outcome = &mut exchange => break outcome,
                 () = self.sender.closed() => {
@@ -247,26 +261,26 @@ impl InFlight {
                 }
             }
         };
-        inner.cache.insert(&self.asked, &outcome);
+        inner.cache.insert(&self.query, &outcome);
         self.end();
         self.sender.send_replace(Some(outcome));
     }
 
-    /// Ends the question if nobody waits for it; somebody may just have joined.
+    /// Removes the query if no client waits for it. A client may have joined meanwhile.
     fn is_abandoned(&self) -> bool {
         let mut in_flight = self.forwarder.in_flight();
         let is_abandoned = self.sender.receiver_count() == 0;
         if is_abandoned {
-            in_flight.remove(&self.asked);
+            in_flight.remove(&self.query);
         }
         is_abandoned
     }
 
-    /// No other client can join any more.
+    /// Removes the query, so that no client joins it.
     fn end(&self) {
         let mut in_flight = self.forwarder.in_flight();
-        if in_flight.get(&self.asked).is_some_and(|sender| Arc::ptr_eq(sender, &self.sender)) {
-            in_flight.remove(&self.asked);
+        if in_flight.get(&self.query).is_some_and(|sender| Arc::ptr_eq(sender, &self.sender)) {
+            in_flight.remove(&self.query);
         }
     }
 }
@@ -283,8 +297,7 @@ impl fmt::Debug for Forwarder {
     }
 }
 
-/// The address of a `nameserver` line. `None` if its scope is the name of an interface: only numbers are
-/// supported.
+/// The address of a `nameserver` line. `None` if its scope is an interface's name: only numeric scopes are supported.
 fn address(server: &ScopedIp) -> Option<SocketAddr> {
     match server {
         ScopedIp::V4(address) => Some((*address, Forwarder::PORT).into()),
@@ -296,10 +309,10 @@ fn address(server: &ScopedIp) -> Option<SocketAddr> {
     }
 }
 
-/// The addresses of an answer, with the lowest TTL on the way to them. The error is the code of an answer
-/// without addresses to rely on.
-pub(crate) fn addresses(answer: &[u8]) -> Result<AliasAddresses, ResponseCode> {
-    let parsed = Message::from_vec(answer).map_err(|_| ResponseCode::FormErr)?;
+/// The addresses of a response, with the lowest TTL of its CNAME chain. The error is the response code of a response
+/// without usable addresses.
+pub(crate) fn addresses(response: &[u8]) -> Result<AliasAddresses, ResponseCode> {
+    let parsed = Message::from_vec(response).map_err(|_| ResponseCode::FormErr)?;
     match parsed.metadata.response_code {
         ResponseCode::NoError => {}
         code => return Err(code),
@@ -311,7 +324,7 @@ pub(crate) fn addresses(answer: &[u8]) -> Result<AliasAddresses, ResponseCode> {
     });
     let ttl = parsed.answers.iter().map(|record| record.ttl).min().unwrap_or_default();
     let found = AliasAddresses::new(ttl, addresses);
-    // Some may be missing, but not all of them.
+    // Some of the addresses are enough.
     if parsed.metadata.truncation && found.addresses.is_empty() {
         return Err(ResponseCode::ServFail);
     }
@@ -325,18 +338,18 @@ mod tests {
     use tokio::net::UdpSocket;
 
     use super::*;
-    use crate::wire::kind;
+    use crate::wire::rtype;
 
     #[tokio::test(start_paused = true)]
-    async fn a_question_that_nobody_waits_for_ends() {
+    async fn a_query_without_waiting_clients_ends() {
         let upstream = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let forwarder = Forwarder::new([upstream.local_addr().unwrap()]);
-        let asked = Asked::new(b"\x03web\0", kind::A);
+        let query = UpstreamQuery::new(b"\x03web\0", rtype::A);
         let [one, other] = [(); 2].map(|()| {
-            let (forwarder, asked) = (forwarder.clone(), asked.clone());
-            tokio::spawn(async move { forwarder.ask(asked).await.is_some() })
+            let (forwarder, query) = (forwarder.clone(), query.clone());
+            tokio::spawn(async move { forwarder.query(query).await.is_some() })
         });
-        // The question and the probe.
+        // The query and the probe.
         let mut room = [0; 512];
         for _ in 0..2 {
             upstream.recv(&mut room).await.unwrap();
@@ -344,7 +357,7 @@ mod tests {
         one.abort();
         assert!(one.await.is_err());
         tokio::task::yield_now().await;
-        assert_eq!(forwarder.in_flight().len(), 1, "one of two still waits");
+        assert_eq!(forwarder.in_flight().len(), 1, "one of two clients still waits");
         other.abort();
         assert!(other.await.is_err());
         for _ in 0..10 {
@@ -352,7 +365,7 @@ mod tests {
         }
         assert_eq!(forwarder.in_flight().len(), 0);
         assert_eq!(forwarder.cache_counts(), (0, 2));
-        assert!(forwarder.cached(&asked).is_none(), "it has not failed");
+        assert!(forwarder.cached(&query).is_none(), "no failure is cached");
     }
 
     /// Answers all queries with NXDOMAIN.
@@ -374,9 +387,12 @@ mod tests {
                 tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
             runtime.unwrap().block_on(async {
                 tokio::spawn(answer_all(UdpSocket::from_std(upstream.try_clone().unwrap()).unwrap()));
-                // Enough to use all sockets.
-                for kind in 1..250 {
-                    assert!(forwarder.ask(Asked::new(b"\x03web\0", kind)).await.is_some(), "{kind}");
+                // Enough queries to use all sockets.
+                for qtype in 1..250 {
+                    assert!(
+                        forwarder.query(UpstreamQuery::new(b"\x03web\0", qtype)).await.is_some(),
+                        "{qtype}"
+                    );
                 }
             });
         }

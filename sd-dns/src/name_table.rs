@@ -1,7 +1,7 @@
-//! The records of all zones, by name, kept up to date by the changes of the registry.
+//! The records of all zones by name, kept up to date by the changes of a registry.
 //!
-//! What an instance gives comes from [`sd_core::records::records_of`] alone. What is stored is what an answer is made of;
-//! a query takes one look at the entry of its name and nothing else.
+//! The records of an instance come from [`sd_core::records::records_of`] only. They are stored in the form that responses
+//! need, so that a query looks up one entry: that of its name.
 
 mod entry;
 mod lookup_name;
@@ -29,80 +29,107 @@ use sd_core::{
 
 pub use self::zones::HiddenZone;
 pub(crate) use self::{
-    entry::{Addresses, Candidate, Entry},
+    entry::{AddressCandidates, Candidate, Entry},
     lookup_name::LookupName,
-    record_set::{RecordSet, Srv as SrvData},
+    record_set::{RecordSet, SrvData},
     zones::{ZoneKey, Zones},
 };
 use self::{
-    entry::{Data, Given},
+    entry::{Contribution, Data},
     lookup_name::{ancestors, key_of},
-    record_set::{Labels, Srv, Term},
-    zones::Candidate as ZoneCandidate,
+    record_set::{Labels, Terms},
+    zones::ZoneCandidate,
 };
 
-/// The records that DNS answers come from, by zone and name. A handle: copies show the same.
+/// The records that responses are made of, by zone and name. A handle: clones share one table.
 ///
-/// Attach it to one registry's cell; for as long as it is attached, a change of the registry is in the table before the call
-/// that made it returns. A register, a deregister or a change of health costs the same whatever the size of the service.
+/// Attach the table to the cell of one registry. While it is attached, a change of the registry is in the table before the
+/// call that makes it returns. Registering, deregistering and changing the health of an instance take the same time
+/// whatever the size of the service.
 ///
-/// With [`Timing`](sd_core::Timing) other than instant, operations and reports of health come to their end by themselves, which
-/// the registry shows once somebody asks its `CloudMap`; a query does not. Where nobody else may ask,
-/// [`CloudMap::keep_time`](sd_core::CloudMap::keep_time) runs beside it.
+/// # Consistency
+/// A query sees the records of one name as they are at one moment. Changes of several names become visible one name after
+/// the other, even those of one change set. An instance's own name is visible before the SRV record that points to it.
 ///
-/// A query sees the records of one name as they are at one moment. Changes of several names, even of one change set,
-/// become visible one name after the other, an instance's own name before the SRV record that points to it.
+/// # Time
+/// With a [`Timing`](sd_core::Timing) other than instant, operations and health reports take effect later. The registry
+/// applies them when its `CloudMap` is called, but a query does not call it. Run
+/// [`CloudMap::keep_time`](sd_core::CloudMap::keep_time) if nothing else may call it.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+///
+/// use sd_backend_memory::MemoryRegistry;
+/// use sd_core::{Scope, SyncCloudMap, request::CreatePrivateDnsNamespaceRequest};
+/// use sd_dns::NameTable;
+///
+/// let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+/// let table = NameTable::new();
+/// // The table follows the registry until this is dropped.
+/// let _attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
+///
+/// // Two accounts create the same zone. By default one table shows all accounts, so one of the zones is hidden.
+/// for account in ["000000000001", "000000000002"] {
+///     let api = cloud_map.at(Scope::parse(account, "eu-west-1").unwrap());
+///     api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
+/// }
+/// let hidden = table.hidden_zones();
+/// assert_eq!(hidden.len(), 1);
+/// assert_eq!(hidden[0].name.to_string(), "app.local.");
+/// # Ok::<(), sd_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct NameTable(Arc<Shared>);
 
 struct Shared {
     view: View,
     published: ArcSwap<Published>,
-    /// Changes are made by one thread at a time.
+    /// One thread changes the table at a time.
     writer: Mutex<Writer>,
 }
 
-/// What queries read.
+/// The part of a table that queries read.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) zones: Zones,
     names: Arc<Names>,
 }
 
-/// By the zone's key and the labels before the zone's name, lower-case.
+/// Entries by zone key and the labels before the zone's name, in lower case.
 type Names = DashMap<Box<[u8]>, Entry, DefaultHashBuilder>;
 
+/// The part of a table that only changes read.
 #[derive(Debug, Default)]
 struct Writer {
-    /// Of the namespaces that there are.
-    known: HashMap<(Scope, NamespaceId), Known>,
+    namespaces: HashMap<(Scope, NamespaceId), KnownNamespace>,
     next_key: ZoneKey,
-    /// The contested names that were logged as a warning.
+    /// Zone names whose hidden zones were logged as a warning.
     warned: HashSet<DnsName>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownNamespace {
     key: ZoneKey,
-    /// The zone of the namespace as it was added, with its name; `None` if the view does not show it.
+    /// The zone name and the namespace as they were added to the zones; `None` if the view does not show it.
     shown: Option<(DnsName, Arc<Namespace>)>,
 }
 
 impl NameTable {
-    /// An empty table that answers from the zones of all scopes and VPCs.
+    /// An empty table that shows the zones of all scopes and VPCs.
     #[must_use]
     pub fn new() -> Self {
         Self::with_view(View::default())
     }
 
-    /// An empty table that answers from the zones that the view shows.
+    /// An empty table that shows the zones of a view.
     #[must_use]
     pub fn with_view(view: View) -> Self {
         let published = ArcSwap::from_pointee(Published { zones: Zones::default(), names: Arc::default() });
         Self(Arc::new(Shared { view, published, writer: Mutex::default() }))
     }
 
-    /// The zones that the view shows but that are never answered from, in order of their names.
+    /// The zones of the view that never answer, because another zone has the same name. Sorted by name.
     #[must_use]
     pub fn hidden_zones(&self) -> Vec<HiddenZone> {
         self.read().zones.hidden().collect()
@@ -122,7 +149,7 @@ impl NameTable {
         let (mut zones, mut changes) = (published.zones.clone(), false);
         for id in namespaces {
             let namespace = after.namespace(id.as_str()).map(NamespaceEntry::namespace);
-            let update = writer.update(&mut zones, &self.0.view, scope, id, namespace);
+            let update = writer.update_zone(&mut zones, &self.0.view, scope, id, namespace);
             changes |= update.changes;
             if let Some(hidden) = &update.hides {
                 writer.log_hidden(hidden);
@@ -153,10 +180,11 @@ impl fmt::Debug for NameTable {
 }
 
 impl Published {
-    /// Looks at what a name has, under the lock of its entry: `look` must not look up another one.
+    /// Calls `read` with the entry of a name, if the name exists. The entry is locked meanwhile, so `read` must not look up
+    /// another one.
     #[inline]
-    pub(crate) fn look<T>(&self, key: &[u8], look: impl FnOnce(&Entry) -> T) -> Option<T> {
-        self.names.get(key).filter(|entry| entry.exists()).map(|entry| look(&entry))
+    pub(crate) fn with_entry<T>(&self, key: &[u8], read: impl FnOnce(&Entry) -> T) -> Option<T> {
+        self.names.get(key).filter(|entry| entry.exists()).map(|entry| read(&entry))
     }
 }
 
@@ -165,24 +193,24 @@ impl Observer for NameTable {
         let mut writer = self.writer();
         let names = Arc::clone(&self.read().names);
         let (before, after) = (old.scope(scope), new.scope(scope));
-        let touched = Touched::by(changes, before, after);
-        for (service, id) in &touched.instances {
-            let removed = writer.given_by(scope, before, service, id);
-            let added = writer.given_by(scope, after, service, id);
+        let affected = Affected::by(changes, before, after);
+        for (service, id) in &affected.instances {
+            let removed = writer.contributions(scope, before, service, id);
+            let added = writer.contributions(scope, after, service, id);
             if removed != added {
                 replace(&names, removed, added);
             }
         }
-        if !touched.namespaces.is_empty() {
-            self.publish(scope, &touched.namespaces, after, &mut writer);
+        if !affected.namespaces.is_empty() {
+            self.publish(scope, &affected.namespaces, after, &mut writer);
         }
     }
 
     fn rebuild(&self, new: &State) {
         let mut writer = self.writer();
-        // Beside the table that is read, which stays whole until the new one is.
+        // A new table: queries read the old one until it is complete.
         let (names, mut zones) = (Arc::<Names>::default(), Zones::default());
-        for known in writer.known.values_mut() {
+        for known in writer.namespaces.values_mut() {
             known.shown = None;
         }
         for (scope, state) in new.scopes() {
@@ -191,61 +219,58 @@ impl Observer for NameTable {
                 for service in state.services_of(entry) {
                     let key = writer.key(scope, &namespace.id);
                     for instance in service.instances().iter() {
-                        replace(&names, Vec::new(), given(instance, service, namespace, key));
+                        replace(&names, Vec::new(), contributions_of(instance, service, namespace, key));
                     }
                 }
-                writer.update(&mut zones, &self.0.view, scope, &namespace.id, Some(namespace));
+                writer.update_zone(&mut zones, &self.0.view, scope, &namespace.id, Some(namespace));
             }
         }
-        writer.known.retain(|(scope, id), _| new.scope(scope).namespace(id.as_str()).is_some());
+        writer.namespaces.retain(|(scope, id), _| new.scope(scope).namespace(id.as_str()).is_some());
         let contested = zones.contested();
         if contested > 0 {
-            tracing::warn!(
-                names = contested,
-                "several namespaces have the same zone name: one of each name answers"
-            );
+            tracing::warn!(names = contested, "several zones have the same name: only one of them answers");
         }
         self.0.published.store(Arc::new(Published { zones, names }));
     }
 }
 
-/// What changes concern: their order does not matter, since both the state before and the one after are known.
-struct Touched {
+/// What a change set affects. The order of the changes does not matter, because the states before and after are known.
+struct Affected {
     namespaces: Vec<NamespaceId>,
     instances: Vec<(ServiceId, InstanceId)>,
 }
 
-impl Touched {
+impl Affected {
     fn by(changes: &[Change], before: &ScopeState, after: &ScopeState) -> Self {
-        let mut touched = Self { namespaces: Vec::new(), instances: Vec::new() };
+        let mut affected = Self { namespaces: Vec::new(), instances: Vec::new() };
         for change in changes {
             match change {
                 Change::PutNamespace(namespace) => {
-                    touched.namespaces.push(namespace.id.clone());
-                    touched.namespace(namespace, before, after);
+                    affected.namespaces.push(namespace.id.clone());
+                    affected.namespace(namespace, before, after);
                 }
-                // Its effect comes as changes of its own.
+                // The effect of an operation comes as separate changes.
                 Change::BeginOperation(_) | Change::EndOperation(_) => {}
-                // Its services, and their instances, have changes of their own.
-                Change::DeleteNamespace(id) => touched.namespaces.push(id.clone()),
-                Change::PutService(service) => touched.service(service, before, after),
+                // Its services and instances are deleted by separate changes.
+                Change::DeleteNamespace(id) => affected.namespaces.push(id.clone()),
+                Change::PutService(service) => affected.service(service, before, after),
                 Change::DeleteService(_) => {}
                 Change::PutInstance { service, instance, .. } => {
-                    touched.instances.push((service.clone(), instance.id.clone()));
+                    affected.instances.push((service.clone(), instance.id.clone()));
                 }
                 Change::DeleteInstance { service, id } | Change::PutHealth { service, id, .. } => {
-                    touched.instances.push((service.clone(), id.clone()));
+                    affected.instances.push((service.clone(), id.clone()));
                 }
             }
         }
-        if touched.instances.len() > 1 {
-            touched.instances.sort_unstable();
-            touched.instances.dedup();
+        if affected.instances.len() > 1 {
+            affected.instances.sort_unstable();
+            affected.instances.dedup();
         }
-        touched
+        affected
     }
 
-    /// A namespace's name and type do not change in Cloud Map, but a backend that reads its store anew may find it so.
+    /// Cloud Map never changes the name or type of a namespace, but a backend that reloads its store may find them changed.
     fn namespace(&mut self, namespace: &Namespace, before: &ScopeState, after: &ScopeState) {
         let Some(old) = before.namespace(namespace.id.as_str()) else {
             return;
@@ -285,7 +310,7 @@ impl Touched {
     }
 }
 
-/// What became of the zone of a namespace.
+/// The effect of an update on the zones.
 #[derive(Debug, Default)]
 struct ZoneUpdate {
     changes: bool,
@@ -293,13 +318,13 @@ struct ZoneUpdate {
 }
 
 impl Writer {
-    /// The most names that are remembered as logged. Zones of more names are logged for debugging only.
+    /// The most names whose warning is remembered. Hidden zones of other names are logged at level debug only.
     const MAX_WARNED: usize = 1000;
 
-    fn known(&mut self, scope: &Scope, namespace: &NamespaceId) -> &mut Known {
-        self.known.entry((scope.clone(), namespace.clone())).or_insert_with(|| {
+    fn known(&mut self, scope: &Scope, namespace: &NamespaceId) -> &mut KnownNamespace {
+        self.namespaces.entry((scope.clone(), namespace.clone())).or_insert_with(|| {
             self.next_key += 1;
-            Known { key: self.next_key, shown: None }
+            KnownNamespace { key: self.next_key, shown: None }
         })
     }
 
@@ -308,7 +333,7 @@ impl Writer {
     }
 
     /// Updates the zone of a namespace; `None` if the namespace was deleted.
-    fn update(
+    fn update_zone(
         &mut self,
         zones: &mut Zones,
         view: &View,
@@ -341,35 +366,35 @@ impl Writer {
             }
         }
         if now.is_none() {
-            self.known.remove(&(scope.clone(), id.clone()));
+            self.namespaces.remove(&(scope.clone(), id.clone()));
         }
         update
     }
 
-    /// Logs a hidden zone: the first one of each name as a warning.
+    /// Logs a hidden zone: the first of each name as a warning, the others at level debug.
     fn log_hidden(&mut self, hidden: &HiddenZone) {
         let HiddenZone { name, scope, namespace, answering_scope, answering_namespace } = hidden;
         if self.warned.len() < Self::MAX_WARNED && self.warned.insert(name.clone()) {
             tracing::warn!(
                 %name, %scope, %namespace, %answering_scope, %answering_namespace,
-                "zone is hidden: an older or private namespace with the same name answers"
+                "hidden zone: a private or older namespace with the same name answers instead"
             );
         } else {
             tracing::debug!(
                 %name, %scope, %namespace, %answering_scope, %answering_namespace,
-                "zone is hidden"
+                "hidden zone"
             );
         }
     }
 
-    /// The records of an instance in a state; none if it is not there.
-    fn given_by(
+    /// The contributions of an instance in a state; none if it does not exist there.
+    fn contributions(
         &mut self,
         scope: &Scope,
         state: &ScopeState,
         service: &ServiceId,
         id: &InstanceId,
-    ) -> Vec<(Box<[u8]>, Given)> {
+    ) -> Vec<(Box<[u8]>, Contribution)> {
         let Some(service) = state.service(service.as_str()) else {
             return Vec::new();
         };
@@ -383,17 +408,17 @@ impl Writer {
             return Vec::new();
         };
         let key = self.key(scope, &namespace.id);
-        given(instance, service, namespace, key)
+        contributions_of(instance, service, namespace, key)
     }
 }
 
-/// The records of an instance as they are counted, with the keys of their names.
-fn given(
+/// The contributions of an instance to record sets, with the keys of their names.
+fn contributions_of(
     entry: &InstanceEntry,
     service: &ServiceEntry,
     namespace: &Namespace,
     key: ZoneKey,
-) -> Vec<(Box<[u8]>, Given)> {
+) -> Vec<(Box<[u8]>, Contribution)> {
     let service = service.service();
     let records = records::records_of(entry.instance(), service, namespace);
     if records.is_empty() {
@@ -406,19 +431,23 @@ fn given(
     let weighted =
         service.dns_config().is_some_and(|config| config.routing_policy == RoutingPolicy::Weighted);
     let routable = records::is_routable(entry, service);
-    let folded = entry.instance().id.as_str().bytes().any(|b| b.is_ascii_uppercase());
-    let given = |record: &Record| {
-        // The name of an instance answers with all that it has.
+    let has_capitals = entry.instance().id.as_str().bytes().any(|b| b.is_ascii_uppercase());
+    let contribution = |record: &Record| {
+        // An instance's own name answers with all of its records.
         let policy =
             if weighted && record.owner == own { RoutingPolicy::Weighted } else { RoutingPolicy::Multivalue };
-        let term = Term { ttl: record.ttl, policy };
+        let terms = Terms { ttl: record.ttl, policy };
         let relative = record.owner.relative_to(&zone)?;
-        Some((key_of(key, relative), Given { data: data(record, &records, folded)?, routable, term }))
+        Some((
+            key_of(key, relative),
+            Contribution { data: data(record, &records, has_capitals)?, routable, terms },
+        ))
     };
-    records.iter().filter_map(given).collect()
+    records.iter().filter_map(contribution).collect()
 }
 
-fn data(record: &Record, all: &[Record], folded: bool) -> Option<Data> {
+/// The data of a record. `all` are the records of its instance.
+fn data(record: &Record, all: &[Record], has_capitals: bool) -> Option<Data> {
     Some(match &record.data {
         RecordData::A(address) => Data::A(*address),
         RecordData::Aaaa(address) => Data::Aaaa(*address),
@@ -426,7 +455,13 @@ fn data(record: &Record, all: &[Record], folded: bool) -> Option<Data> {
         RecordData::Alias { kind, target } => Data::Alias(*kind, target.clone()),
         RecordData::Srv { port, target } => {
             let target_labels = labels_below(target, &record.owner)?;
-            let mut srv = Srv { port: *port, target: target_labels, ipv4: None, ipv6: None, folded };
+            let mut srv = SrvData {
+                port: *port,
+                target: target_labels,
+                ipv4: None,
+                ipv6: None,
+                may_share_target: has_capitals,
+            };
             for other in all.iter().filter(|other| other.owner == *target) {
                 match other.data {
                     RecordData::A(address) => srv.ipv4 = Some(address),
@@ -439,21 +474,21 @@ fn data(record: &Record, all: &[Record], folded: bool) -> Option<Data> {
     })
 }
 
-/// The target of an SRV record stands below the record's own name.
+/// The labels of an SRV record's target before the record's own name.
 fn labels_below(target: &DnsName, owner: &DnsName) -> Option<Labels> {
     target.relative_to(owner).map(Into::into)
 }
 
-/// Replaces what one instance gives. All that changes at one name changes there at once.
-fn replace(names: &Names, removed: Vec<(Box<[u8]>, Given)>, added: Vec<(Box<[u8]>, Given)>) {
+/// Replaces the contributions of one instance. All changes of one name become visible at once.
+fn replace(names: &Names, removed: Vec<(Box<[u8]>, Contribution)>, added: Vec<(Box<[u8]>, Contribution)>) {
     let grows = !added.is_empty();
-    let tagged = |records: Vec<(Box<[u8]>, Given)>, add| {
-        records.into_iter().map(move |(key, given)| (key, add, given))
+    let tagged = |records: Vec<(Box<[u8]>, Contribution)>, add| {
+        records.into_iter().map(move |(key, contribution)| (key, add, contribution))
     };
-    let mut steps: Vec<(Box<[u8]>, bool, Given)> =
+    let mut steps: Vec<(Box<[u8]>, bool, Contribution)> =
         tagged(added, true).chain(tagged(removed, false)).collect();
-    // Longer names first where records come, last where they go: an SRV record always points to a name that exists.
-    // At one name additions come first, so that it is never empty in between.
+    // Longer names are added first and removed last, so that an SRV record always points to a name that exists.
+    // At one name additions come first, so that the name always exists.
     steps.sort_by(|(a, a_adds, _), (b, b_adds, _)| {
         let by_length = a.len().cmp(&b.len());
         let by_length = if grows { by_length.reverse() } else { by_length };
@@ -469,8 +504,8 @@ fn replace(names: &Names, removed: Vec<(Box<[u8]>, Given)>, added: Vec<(Box<[u8]
         }
         let mut entry = names.entry(key.clone()).or_default();
         apply(&mut entry, adds, first);
-        while let Some((_, adds, given)) = steps.next_if(|(next, ..)| *next == key) {
-            apply(&mut entry, adds, given);
+        while let Some((_, adds, contribution)) = steps.next_if(|(next, ..)| *next == key) {
+            apply(&mut entry, adds, contribution);
         }
         let (has, exists) = (entry.has_records(), entry.exists());
         drop(entry);
@@ -488,10 +523,10 @@ fn replace(names: &Names, removed: Vec<(Box<[u8]>, Given)>, added: Vec<(Box<[u8]
     }
 }
 
-fn apply(entry: &mut Entry, adds: bool, given: Given) {
+fn apply(entry: &mut Entry, adds: bool, contribution: Contribution) {
     if adds {
-        entry.add(given);
+        entry.add(contribution);
     } else {
-        entry.remove(&given);
+        entry.remove(&contribution);
     }
 }

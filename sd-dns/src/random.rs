@@ -1,15 +1,16 @@
+//! The random choice among records.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sd_core::random::{RandomSource, ThreadRandom};
 
-/// A generator of one worker (SplitMix64): a choice among records need not be secret, only cheap and even.
-///
-/// Threads may share it, and may then see a number twice.
+/// The random number generator of one worker (SplitMix64). The choice among records must be cheap and uniform, but need not
+/// be secret. Threads that share it may get the same number.
 #[derive(Debug)]
 pub(crate) struct WorkerRandom(AtomicU64);
 
 impl WorkerRandom {
-    /// A generator that starts anywhere.
+    /// A generator that the system seeds.
     pub(crate) fn seeded() -> Self {
         Self(AtomicU64::new(ThreadRandom::default().next_u64()))
     }

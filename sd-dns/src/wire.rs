@@ -1,34 +1,34 @@
-//! DNS messages as bytes (RFC 1035 section 4): what a query asks, and the answer to it.
+//! DNS messages as octets (RFC 1035 section 4): queries are read in place, responses are written into a buffer.
 
-pub(crate) mod answer;
-pub(crate) mod asked;
-mod external;
 mod message;
+pub(crate) mod opt;
 pub(crate) mod query;
-pub(crate) mod response;
-pub(crate) mod sections;
+pub(crate) mod upstream_query;
+pub(crate) mod upstream_response;
 
-use sd_core::records::SRV_PRIORITY_AND_WEIGHT;
+use sd_core::{model::RecordType, records::SRV_PRIORITY_AND_WEIGHT};
 
-pub(crate) use message::{Message, Rcode, Section, Suspended};
+pub(crate) use message::{MessageWriter, Rcode, Section, SuspendedMessage};
 
-/// How a query came, which decides how large its answer may be.
+/// The transport of a query. It limits the size of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "a message comes in a datagram or in a stream")]
+#[allow(clippy::exhaustive_enums, reason = "the two transports of RFC 1035 section 4.2")]
 pub enum Transport {
-    /// In a datagram: at most 512 octets, or what EDNS allows, up to 1232.
+    /// A UDP datagram. The response has at most 512 octets, or what the client's EDNS allows, up to 1232.
     Udp,
-    /// In a stream, without the length before it: at most 65 535 octets.
+    /// A TCP stream. The response has at most 65 535 octets. The two-octet length before a message is not part of
+    /// the message.
     Tcp,
 }
 
 /// The length of a message's header.
 pub(crate) const HEADER: usize = 12;
 
-/// The payload that is advertised and never exceeded over UDP: it fits the smallest MTU of IPv6 (DNS flag day 2020).
+/// The UDP payload size that this server announces and never exceeds. It fits the smallest MTU of IPv6 (DNS flag day
+/// 2020).
 pub(crate) const MAX_UDP_PAYLOAD: u16 = 1232;
 
-/// The payload of a client that says nothing (RFC 1035 section 2.3.4).
+/// The UDP payload size of a client without EDNS (RFC 1035 section 2.3.4).
 pub(crate) const MIN_UDP_PAYLOAD: u16 = 512;
 
 pub(crate) const CLASS_IN: u16 = 1;
@@ -48,8 +48,8 @@ pub(crate) mod flag {
     pub(crate) const RCODE: u16 = 0x000F;
 }
 
-/// Types of records and of questions.
-pub(crate) mod kind {
+/// TYPE and QTYPE values (RFC 1035 sections 3.2.2 and 3.2.3).
+pub(crate) mod rtype {
     pub(crate) const A: u16 = 1;
     pub(crate) const NS: u16 = 2;
     pub(crate) const CNAME: u16 = 5;
@@ -62,16 +62,27 @@ pub(crate) mod kind {
     pub(crate) const ANY: u16 = 255;
 }
 
-/// What a client can receive, and whether it said so by EDNS.
+/// The TYPE value of a record type.
+pub(crate) const fn type_of(kind: RecordType) -> u16 {
+    match kind {
+        RecordType::A => rtype::A,
+        RecordType::Aaaa => rtype::AAAA,
+        RecordType::Cname => rtype::CNAME,
+        RecordType::Srv => rtype::SRV,
+    }
+}
+
+/// What the OPT record of a query says (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Edns {
-    /// The client's payload in octets, as sent.
+    /// The client's UDP payload size in octets, as sent.
     pub(crate) payload: u16,
+    /// The DO bit.
     pub(crate) dnssec_ok: bool,
 }
 
 impl Transport {
-    /// The most octets of an answer.
+    /// The maximum size of a response in octets.
     pub(crate) fn limit(self, edns: Option<Edns>) -> usize {
         match (self, edns) {
             (Self::Tcp, _) => usize::from(u16::MAX),
@@ -87,7 +98,7 @@ pub(crate) fn srv_priority_and_weight() -> [u8; 4] {
     [high, low, high, low]
 }
 
-/// The big-endian number at this place of a packet.
+/// The big-endian number at this offset of a packet.
 pub(crate) fn u16_at(packet: &[u8], at: usize) -> Option<u16> {
     packet.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }

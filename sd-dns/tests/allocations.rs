@@ -1,4 +1,4 @@
-//! Messages are answered without allocating, whatever they are.
+//! No message makes an answerer or a server allocate.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -21,7 +21,7 @@ use tokio::{net::UdpSocket, runtime::Builder};
 
 const QUERIES: usize = 10_000;
 
-/// Asserts that queries are answered without allocating, and returns an answer.
+/// Asserts that answering a packet does not allocate, and returns the response.
 fn check(fixture: &Fixture, packet: &[u8]) -> Message {
     let answerer = Answerer::new(fixture.table.clone());
     let mut out = Vec::with_capacity(4096);
@@ -29,14 +29,14 @@ fn check(fixture: &Fixture, packet: &[u8]) -> Message {
         out.clear();
         assert_eq!(answerer.answer(packet, Transport::Udp, &mut out), Reply::Written);
     };
-    // What a thread does once.
+    // The first answer of a thread may allocate.
     answer();
     let counted = measure(|| (0..QUERIES).for_each(|_| answer()));
     assert_eq!(counted.count_total, 0, "{counted:?}");
     parse(&out)
 }
 
-/// `hosts` has as many instances as are given, with a port and addresses of both families.
+/// Services `hosts` and `one` with `count` instances each, which have a port and addresses of both families.
 fn hosts(count: u8) -> Fixture {
     let fixture = Fixture::new();
     for (name, policy) in [("hosts", Multivalue), ("one", Weighted)] {
@@ -55,8 +55,8 @@ fn hosts(count: u8) -> Fixture {
 }
 
 #[test]
-fn addresses_are_answered_without_allocating() {
-    // As many as an answer has, and many more.
+fn address_responses_do_not_allocate() {
+    // As many as a response has, and many more.
     for count in [8, 200] {
         let fixture = hosts(count);
         assert_eq!(check(&fixture, &question("hosts.app.local", Kind::A)).answers.len(), 8);
@@ -69,18 +69,18 @@ fn addresses_are_answered_without_allocating() {
 }
 
 #[test]
-fn hosts_are_answered_without_allocating() {
+fn srv_responses_do_not_allocate() {
     for count in [8, 200] {
         let fixture = hosts(count);
         let answer = check(&fixture, &question_with_edns("hosts.app.local", Kind::SRV, 1232));
         assert_eq!((answer.answers.len(), answer.additionals.len()), (8, 16));
-        // Too long: the additional records are left out, and the answer is cut.
+        // Too long: additional records are dropped, and the response is truncated.
         check(&fixture, &question("hosts.app.local", Kind::SRV));
     }
 }
 
 #[test]
-fn negative_answers_are_given_without_allocating() {
+fn negative_responses_do_not_allocate() {
     let fixture = hosts(8);
     let answer = check(&fixture, &question("nobody.app.local", Kind::A));
     assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
@@ -90,7 +90,7 @@ fn negative_answers_are_given_without_allocating() {
     assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
 }
 
-/// A query with a name of 255 octets and as many records with a pointer to it as fit.
+/// A query with a name of 255 octets, and as many records with pointers to it as fit into `octets`.
 fn pointers(opcode: u8, octets: usize) -> Vec<u8> {
     const RECORD: [u8; 14] = [0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, 2, 0xC0, 12];
     let question = [&b"\x01a".repeat(127)[..], &[0, 0, 1, 0, 1]].concat();
@@ -101,14 +101,14 @@ fn pointers(opcode: u8, octets: usize) -> Vec<u8> {
 }
 
 #[test]
-fn unusual_packets_are_answered_without_allocating() {
+fn uncommon_messages_do_not_allocate() {
     let fixture = hosts(8);
     let refused = |packet: &[u8]| check(&fixture, packet).metadata.response_code;
     for opcode in [4, 5] {
         assert_eq!(refused(&pointers(opcode, 1220)), ResponseCode::NotImp);
         assert_eq!(refused(&pointers(opcode, 65_522)), ResponseCode::NotImp);
     }
-    // More records than are looked at.
+    // More records than are read.
     assert_eq!(refused(&pointers(0, 1220)), ResponseCode::FormErr);
     assert_eq!(refused(&pointers(0, 65_522)), ResponseCode::FormErr);
     assert_eq!(refused(&pointers(0, 800)), ResponseCode::Refused);
@@ -117,7 +117,7 @@ fn unusual_packets_are_answered_without_allocating() {
 }
 
 #[test]
-fn a_server_allocates_nothing_for_a_query() {
+fn a_server_does_not_allocate_for_a_query() {
     let fixture = hosts(8);
     let packet = question("hosts.app.local", Kind::A);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -127,7 +127,7 @@ fn a_server_allocates_nothing_for_a_query() {
         socket.connect(server.local_addrs()[0]).await.unwrap();
         (server, socket)
     });
-    // Outside of the future: tokio puts a large one on the heap.
+    // Outside of the future, because tokio boxes large futures.
     let mut buffer = vec![0; 2048];
     let mut ask = |times: usize| {
         runtime.block_on(async {

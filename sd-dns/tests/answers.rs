@@ -1,4 +1,4 @@
-//! What names have, by the rules of DNS.
+//! Which records a name has.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -21,12 +21,12 @@ use sd_core::{
     },
 };
 use sd_dns::Transport;
-use support::{Fixture, SOA_TTL, alias, assert_negative, data, question, texts};
+use support::{Fixture, SOA_TTL, assert_negative, data, question, texts};
 
 // Positive answers.
 
 #[test]
-fn few_records_are_all_answered_and_of_many_eight() {
+fn an_answer_has_up_to_eight_records() {
     let fixture = Fixture::new();
     let service = fixture.web(8);
     assert_eq!(data(&fixture.ask("web.app.local", Kind::A)).len(), 8);
@@ -43,7 +43,7 @@ fn few_records_are_all_answered_and_of_many_eight() {
 }
 
 #[test]
-fn the_order_changes() {
+fn the_order_of_records_is_random() {
     let fixture = Fixture::new();
     fixture.web(8);
     let first = |_| fixture.ask("web.app.local", Kind::A).answers[0].data.clone();
@@ -52,7 +52,7 @@ fn the_order_changes() {
 }
 
 #[test]
-fn weighted_answers_one() {
+fn a_weighted_service_answers_with_one_record() {
     let fixture = Fixture::new();
     let service = fixture.service("api", Weighted, &[(RecordType::A, 5)]);
     fixture.register(&service, "a", &[("IPV4", "10.0.0.1")]);
@@ -63,7 +63,7 @@ fn weighted_answers_one() {
 }
 
 #[test]
-fn weighted_draws_among_instances_and_not_among_what_they_share() {
+fn a_weighted_service_draws_among_instances_not_records() {
     let fixture = Fixture::new();
     let service = fixture.service("api", Weighted, &[(RecordType::A, 5)]);
     let alias = fixture.service("www", Weighted, &[(RecordType::Cname, 5)]);
@@ -76,13 +76,13 @@ fn weighted_draws_among_instances_and_not_among_what_they_share() {
     for (name, other) in [("api.app.local", "10.0.0.2"), ("www.app.local", "other.example.com.")] {
         let answers = (0..2000).map(|_| data(&fixture.ask(name, Kind::A)));
         let others = answers.filter(|answer| answer == &[other]).count();
-        // One of ten. Half of them, if the nine counted as one.
+        // One of ten instances. Half of the answers, if the nine counted as one.
         assert!((1..600).contains(&others), "{name}: {others}");
     }
 }
 
 #[test]
-fn unhealthy_ones_are_left_out_until_all_are() {
+fn unhealthy_instances_leave_dns_unless_all_are_unhealthy() {
     let fixture = Fixture::new();
     let service = fixture.web(2);
     fixture.set_health(&service, "i-1", CustomHealthStatus::Unhealthy);
@@ -94,7 +94,7 @@ fn unhealthy_ones_are_left_out_until_all_are() {
 }
 
 #[test]
-fn an_address_that_two_instances_share_is_answered_once() {
+fn a_shared_address_is_answered_once() {
     let fixture = Fixture::new();
     let service = fixture.web(1);
     fixture.register(&service, "other", &[("IPV4", "10.0.0.1")]);
@@ -104,7 +104,7 @@ fn an_address_that_two_instances_share_is_answered_once() {
 }
 
 #[test]
-fn srv_records_point_to_hosts_whose_addresses_are_added() {
+fn srv_answers_carry_the_addresses_of_their_targets() {
     let fixture = Fixture::new();
     let service = fixture.service("web", Multivalue, &[(RecordType::Srv, 30)]);
     fixture.register(&service, "task1", &[("IPV4", "10.0.0.1"), ("IPV6", "fd00::1"), ("PORT", "8080")]);
@@ -128,12 +128,12 @@ fn srv_targets_are_not_compressed() {
     let data = &answer[packet.len() + 10..];
     assert_eq!(data[..10], [0, 23, 0, 1, 0, 1, 0, 80, 1, b't']);
     assert_eq!(data[10..25], *b"\x03web\x03app\x05local\x00");
-    // The additional record's owner is the label and a pointer to the question's name.
+    // The owner of the additional record is the label and a pointer to QNAME.
     assert_eq!(data[25..31], [1, b't', 0xC0, 0x0C, 0, 1]);
 }
 
 #[test]
-fn instances_whose_ids_differ_in_case_are_one_host() {
+fn instances_whose_ids_differ_in_case_share_one_name() {
     let fixture = Fixture::new();
     let service = fixture.service("web", Multivalue, &[(RecordType::Srv, 30)]);
     fixture.register(&service, "t", &[("IPV4", "10.0.0.1"), ("PORT", "80")]);
@@ -143,7 +143,7 @@ fn instances_whose_ids_differ_in_case_are_one_host() {
 }
 
 #[test]
-fn a_name_may_have_several_owners() {
+fn a_name_can_belong_to_a_service_and_an_instance() {
     let fixture = Fixture::new();
     let web = fixture.service("web", Multivalue, &[(RecordType::Srv, 60)]);
     fixture.register(&web, "v1", &[("IPV4", "10.0.0.1"), ("PORT", "80")]);
@@ -157,7 +157,7 @@ fn a_name_may_have_several_owners() {
 }
 
 #[test]
-fn a_ttl_may_be_zero() {
+fn a_ttl_can_be_zero() {
     let fixture = Fixture::new();
     let service = fixture.service("db", Multivalue, &[(RecordType::A, 0)]);
     fixture.register(&service, "i", &[("IPV4", "10.0.0.1")]);
@@ -165,7 +165,7 @@ fn a_ttl_may_be_zero() {
 }
 
 #[test]
-fn a_change_is_seen_at_once() {
+fn a_change_is_visible_at_once() {
     let fixture = Fixture::new();
     let service = fixture.web(1);
     fixture.register(&service, "i-1", &[("IPV4", "10.9.9.9")]);
@@ -175,7 +175,7 @@ fn a_change_is_seen_at_once() {
 }
 
 #[test]
-fn an_update_of_a_service_changes_the_records_of_its_instances() {
+fn updating_a_service_changes_the_records_of_its_instances() {
     let fixture = Fixture::new();
     let service = fixture.service("db", Multivalue, &[(RecordType::Srv, 60), (RecordType::A, 60)]);
     fixture.register(&service, "v1", &[("IPV4", "10.0.0.1"), ("PORT", "80")]);
@@ -185,7 +185,7 @@ fn an_update_of_a_service_changes_the_records_of_its_instances() {
     assert_eq!((ttl("db.app.local", Kind::SRV), ttl("v1.db.app.local", Kind::A)), (7, 7));
     let additional = &fixture.ask("db.app.local", Kind::SRV).additionals;
     assert_eq!((texts(additional), additional[0].ttl), (vec!["10.0.0.1".to_owned()], 7));
-    // A type that is left out goes, and with SRV the names of the instances.
+    // A type that is left out is removed, and with SRV the names of the instances.
     fixture.update(&service, &[(RecordType::A, 5)]);
     assert_eq!(data(&fixture.ask("db.app.local", Kind::A)), ["10.0.0.1"]);
     assert_negative(&fixture.ask("db.app.local", Kind::SRV), ResponseCode::NoError);
@@ -195,7 +195,7 @@ fn an_update_of_a_service_changes_the_records_of_its_instances() {
 }
 
 #[test]
-fn an_update_of_a_namespace_changes_the_soa_ttl() {
+fn updating_a_namespace_changes_the_soa_ttl() {
     let fixture = Fixture::new();
     fixture.web(1);
     fixture.set_soa_ttl(3);
@@ -205,7 +205,7 @@ fn an_update_of_a_namespace_changes_the_soa_ttl() {
 }
 
 #[test]
-fn public_zones_answer_and_private_ones_come_first() {
+fn private_zones_come_before_public_ones() {
     let fixture = Fixture::new();
     fixture.public_namespace("example.com");
     let public = fixture.service_in("example.com", "web", Multivalue, &[(RecordType::A, 60)]);
@@ -220,7 +220,7 @@ fn public_zones_answer_and_private_ones_come_first() {
 }
 
 #[test]
-fn an_update_is_never_seen_half_done() {
+fn a_change_of_a_name_is_atomic() {
     let fixture = Fixture::new();
     let service = fixture.service("web", Multivalue, &[(RecordType::Srv, 30)]);
     let register = |number: u32| {
@@ -236,7 +236,7 @@ fn an_update_is_never_seen_half_done() {
                 let answer = fixture.ask("web.app.local", Kind::SRV);
                 let [RData::SRV(srv)] = [&answer.answers[0].data] else { panic!("{answer}") };
                 let number = u32::from(srv.port) - 8000;
-                // The address is that of the same registration.
+                // Port and address belong to the same registration.
                 assert_eq!(texts(&answer.additionals), [format!("10.0.{}.{}", number / 250, number % 250)]);
                 assert_eq!(answer.answers.len(), 1);
                 assert_eq!(fixture.ask("t.web.app.local", Kind::A).answers.len(), 1);
@@ -247,30 +247,30 @@ fn an_update_is_never_seen_half_done() {
     });
 }
 
-// Aliases.
+// CNAME records.
 
 #[test]
-fn an_alias_comes_first_and_is_followed_in_the_zone() {
+fn a_cname_comes_first_and_is_followed_in_the_zone() {
     let fixture = Fixture::new();
     fixture.web(2);
-    alias(&fixture, "www", "WEB.app.local");
-    alias(&fixture, "home", "www.app.local");
+    fixture.cname("www", "WEB.app.local");
+    fixture.cname("home", "www.app.local");
     let answer = fixture.ask("home.app.local", Kind::A);
     let names: Vec<String> = answer.answers.iter().map(|record| record.name.to_string()).collect();
     assert_eq!(names, ["home.app.local.", "www.app.local.", "web.app.local.", "web.app.local."]);
     assert_eq!(data(&answer), ["10.0.0.1", "10.0.0.2", "web.app.local.", "www.app.local."]);
     assert_eq!(answer.answers[0].ttl, 20);
     assert_eq!(answer.answers[3].ttl, 60);
-    // A question for the alias itself is not followed.
+    // A CNAME question is answered with the first record only.
     assert_eq!(data(&fixture.ask("home.app.local", Kind::CNAME)), ["www.app.local."]);
 }
 
 #[test]
-fn an_alias_answers_every_type_and_says_what_its_target_has_not() {
+fn a_cname_answers_every_type_with_what_its_target_has() {
     let fixture = Fixture::new();
     fixture.web(1);
-    alias(&fixture, "www", "web.app.local");
-    alias(&fixture, "dead", "none.app.local");
+    fixture.cname("www", "web.app.local");
+    fixture.cname("dead", "none.app.local");
     for (name, code) in [("www.app.local", ResponseCode::NoError), ("dead.app.local", ResponseCode::NXDomain)]
     {
         for kind in [Kind::AAAA, Kind::TXT] {
@@ -283,10 +283,10 @@ fn an_alias_answers_every_type_and_says_what_its_target_has_not() {
 }
 
 #[test]
-fn an_alias_out_of_the_zone_is_left_to_the_resolver() {
+fn a_cname_out_of_the_zone_is_left_to_the_client() {
     let fixture = Fixture::new();
-    alias(&fixture, "out", "lb.example.com");
-    alias(&fixture, "near", "myapp.local");
+    fixture.cname("out", "lb.example.com");
+    fixture.cname("near", "myapp.local");
     for (name, target) in [("out.app.local", "lb.example.com."), ("near.app.local", "myapp.local.")] {
         let answer = fixture.ask(name, Kind::A);
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
@@ -296,32 +296,32 @@ fn an_alias_out_of_the_zone_is_left_to_the_resolver() {
 }
 
 #[test]
-fn aliases_that_go_round_end() {
+fn cname_loops_end() {
     let fixture = Fixture::new();
-    alias(&fixture, "a", "b.app.local");
-    alias(&fixture, "b", "a.app.local");
-    alias(&fixture, "self", "self.app.local");
+    fixture.cname("a", "b.app.local");
+    fixture.cname("b", "a.app.local");
+    fixture.cname("self", "self.app.local");
     assert_eq!(data(&fixture.ask("a.app.local", Kind::A)), ["a.app.local.", "b.app.local."]);
     assert_eq!(data(&fixture.ask("self.app.local", Kind::A)), ["self.app.local."]);
 }
 
 #[test]
-fn a_long_chain_of_aliases_is_cut() {
+fn a_long_cname_chain_is_cut_off() {
     let fixture = Fixture::new();
     for number in 0..20 {
-        alias(&fixture, &format!("n{number}"), &format!("n{}.app.local", number + 1));
+        fixture.cname(&format!("n{number}"), &format!("n{}.app.local", number + 1));
     }
     assert_eq!(fixture.ask("n0.app.local", Kind::A).answers.len(), 9);
 }
 
 #[test]
-fn an_alias_into_a_zone_below_is_followed_there() {
+fn a_cname_into_a_zone_below_is_followed_there() {
     let fixture = Fixture::new();
     fixture.namespace("svc.app.local");
     let service = fixture.service_in("svc.app.local", "db", Multivalue, &[(RecordType::A, 7)]);
     fixture.register(&service, "i", &[("IPV4", "10.0.0.7")]);
-    alias(&fixture, "db", "db.svc.app.local");
-    alias(&fixture, "dead", "x.svc.app.local");
+    fixture.cname("db", "db.svc.app.local");
+    fixture.cname("dead", "x.svc.app.local");
     assert_eq!(data(&fixture.ask("db.app.local", Kind::A)), ["10.0.0.7", "db.svc.app.local."]);
     let negative = fixture.ask("dead.app.local", Kind::A);
     assert_eq!(negative.authorities[0].name, Name::from_ascii("svc.app.local.").unwrap());
@@ -352,7 +352,7 @@ fn names_without_records_do_not_exist_for_any_type() {
 }
 
 #[test]
-fn a_name_exists_as_long_as_one_below_it_does() {
+fn a_name_exists_while_a_name_below_it_does() {
     let fixture = Fixture::new();
     let service = fixture.service("_http._tcp", Multivalue, &[(RecordType::Srv, 30)]);
     fixture.register(&service, "x.y", &[("IPV4", "10.0.0.1"), ("PORT", "80")]);
@@ -365,10 +365,10 @@ fn a_name_exists_as_long_as_one_below_it_does() {
 }
 
 #[test]
-fn a_search_list_is_walked_through_names_that_do_not_exist() {
+fn names_with_a_search_suffix_do_not_exist() {
     let fixture = Fixture::new();
     fixture.web(1);
-    // The zone's own name as a suffix of the name that is looked for.
+    // The zone itself is in the search list.
     for kind in [Kind::A, Kind::AAAA] {
         assert_negative(&fixture.ask("web.app.local.app.local", kind), ResponseCode::NXDomain);
         assert_negative(&fixture.ask("below.web.app.local", kind), ResponseCode::NXDomain);
@@ -376,7 +376,7 @@ fn a_search_list_is_walked_through_names_that_do_not_exist() {
 }
 
 #[test]
-fn other_zones_are_refused() {
+fn names_in_no_zone_are_refused() {
     let fixture = Fixture::new();
     for name in ["example.com", "local", "myapp.local", ".", "web.app.local.svc.cluster.local"] {
         let answer = fixture.ask(name, Kind::A);
@@ -384,12 +384,12 @@ fn other_zones_are_refused() {
         assert!(!answer.metadata.authoritative);
         assert!(answer.authorities.is_empty());
     }
-    // By this hosts decide whether the names in `local` are those of multicast DNS.
+    // Hosts decide by this question whether names in `local` belong to multicast DNS.
     assert_eq!(fixture.ask("local", Kind::SOA).metadata.response_code, ResponseCode::Refused);
 }
 
 #[test]
-fn of_zones_in_zones_the_most_specific_one_answers() {
+fn the_most_specific_zone_answers() {
     let fixture = Fixture::new();
     fixture.namespace("svc.app.local");
     let hidden = fixture.service("x.svc", Multivalue, &[(RecordType::A, 60)]);
@@ -417,7 +417,7 @@ fn the_apex_has_soa_and_ns() {
 }
 
 #[test]
-fn a_zone_of_the_longest_name_answers() {
+fn a_zone_with_the_longest_name_answers() {
     let fixture = Fixture::new();
     let zone = format!("{0}.{0}.{0}.{1}", "a".repeat(62), "b".repeat(64 - 2 - 1));
     assert_eq!(zone.len(), 250);
@@ -429,7 +429,7 @@ fn a_zone_of_the_longest_name_answers() {
 }
 
 #[test]
-fn a_service_may_stand_at_the_apex() {
+fn a_service_can_be_at_the_apex() {
     let fixture = Fixture::new();
     let service = fixture.service(".", Multivalue, &[(RecordType::A, 60)]);
     fixture.register(&service, "i", &[("IPV4", "10.0.0.1")]);
@@ -438,10 +438,10 @@ fn a_service_may_stand_at_the_apex() {
 }
 
 #[test]
-fn the_hidden_of_two_equal_zones_is_reported() {
+fn the_hidden_zone_of_two_with_one_name_is_listed() {
     let fixture = Fixture::new();
     assert!(fixture.table.hidden_zones().is_empty());
-    // The same name in another VPC.
+    // A zone with the same name in another VPC.
     let hidden = fixture.second_app_local();
     let [reported] = &fixture.table.hidden_zones()[..] else { panic!() };
     assert_eq!(reported.name.to_string(), "app.local.");

@@ -1,5 +1,4 @@
-//! What is kept of the answers of upstreams, and for how long. The clock is paused: it advances only by the
-//! test, and when nothing else is left to do.
+//! The cache of upstream responses. The clock is paused: the test advances it, and it advances when all tasks are idle.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -12,43 +11,41 @@ use hickory_proto::{
     rr::{RData, Record, RecordType as Kind, rdata},
     serialize::binary::BinEncodable,
 };
-use sd_core::model::{
-    RecordType,
-    RoutingPolicy::{Multivalue, Weighted},
-};
+use sd_core::model::{RecordType, RoutingPolicy::Multivalue};
 use sd_dns::Forwarder;
 use support::{
     data,
-    forwarding::{Asked, Served, Upstream, assert_fails, client, receive, soa},
+    forwarding::{ForwardingServer, ReceivedQuery, Upstream, assert_servfail, soa},
     query, question,
+    sockets::{client, receive_in_time},
 };
 use tokio::time::advance;
 
-async fn start() -> (Upstream, Served) {
+async fn start() -> (Upstream, ForwardingServer) {
     let upstream = Upstream::bind().await;
-    let served = Served::with(Forwarder::new([upstream.address()])).await;
+    let served = ForwardingServer::with(Forwarder::new([upstream.address()])).await;
     (upstream, served)
 }
 
-impl Served {
-    /// Asks a question that is answered from the cache: the upstream is silent.
+impl ForwardingServer {
+    /// Sends a query that the cache answers.
     async fn cached(&self, upstream: &Upstream, name: &str, kind: Kind) -> Message {
         self.send(&question(name, kind)).await;
         let answer = self.receive().await;
-        upstream.assert_unasked();
+        upstream.assert_no_query();
         answer
     }
 
-    /// Asks a question that the upstream is asked as well, which answers like this.
+    /// Sends a query that the upstream answers.
     async fn forwarded(
         &self,
         upstream: &Upstream,
         packet: &[u8],
-        answer: impl FnOnce(&Asked) -> Message,
+        answer: impl FnOnce(&ReceivedQuery) -> Message,
     ) -> Message {
         self.send(packet).await;
-        let asked = upstream.asked().await;
-        upstream.send(&asked, &answer(&asked)).await;
+        let received = upstream.query().await;
+        upstream.send(&received, &answer(&received)).await;
         self.receive().await
     }
 
@@ -63,11 +60,11 @@ fn ttls(answer: &Message) -> Vec<u32> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_kept_and_its_ttl_counts_down() {
+async fn a_response_is_cached_and_its_ttls_count_down() {
     let (upstream, served) = start().await;
     let packet = question("example.com", Kind::A);
-    let two = |asked: &Asked| {
-        let mut answer = asked.addresses(&[[192, 0, 2, 1], [192, 0, 2, 2]]);
+    let two = |received: &ReceivedQuery| {
+        let mut answer = received.with_addresses(&[[192, 0, 2, 1], [192, 0, 2, 2]]);
         answer.answers[1].ttl = 90;
         answer
     };
@@ -76,8 +73,8 @@ async fn an_answer_is_kept_and_its_ttl_counts_down() {
     advance(Duration::from_millis(10_500)).await;
     let other = client(&served.server).await;
     other.send(&question("Example.COM", Kind::A)).await.unwrap();
-    let answer = receive(&other).await;
-    upstream.assert_unasked();
+    let answer = receive_in_time(&other).await;
+    upstream.assert_no_query();
     assert_eq!(ttls(&answer), [20, 80]);
     assert_eq!(data(&answer), ["192.0.2.1", "192.0.2.2"]);
     assert_eq!(answer.queries[0].name().to_string(), "Example.COM.", "in the case of the client");
@@ -85,15 +82,16 @@ async fn an_answer_is_kept_and_its_ttl_counts_down() {
     advance(Duration::from_millis(19_400)).await;
     assert_eq!(ttls(&served.cached(&upstream, "example.com", Kind::A).await), [1, 61]);
     advance(Duration::from_millis(100)).await;
-    let answer = served.forwarded(&upstream, &packet, |asked| asked.addresses(&[[192, 0, 2, 9]])).await;
-    assert_eq!(data(&answer), ["192.0.2.9"], "the lowest TTL is over");
+    let answer =
+        served.forwarded(&upstream, &packet, |received| received.with_addresses(&[[192, 0, 2, 9]])).await;
+    assert_eq!(data(&answer), ["192.0.2.9"], "the lowest TTL has expired");
     assert_eq!(served.hits_and_misses(), (3, 2));
     let counters = served.server.counters();
     assert_eq!((counters.forwarded, counters.udp), (5, 5));
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_are_kept_apart_by_all_that_they_depend_on() {
+async fn the_cache_distinguishes_type_name_and_flags() {
     let (upstream, served) = start().await;
     let plain = query("example.com", Kind::A);
     let mut dnssec = plain.clone();
@@ -109,16 +107,16 @@ async fn answers_are_kept_apart_by_all_that_they_depend_on() {
     let others = [query("example.com", Kind::AAAA), query("www.example.com", Kind::A)];
     let queries = [[plain, dnssec, unchecked, authentic].as_slice(), &others].concat();
     for query in &queries {
-        let as_asked = |asked: &Asked| {
-            let mut answer = asked.addresses(&[[192, 0, 2, 1]]);
-            if asked.message.queries[0].query_type() == Kind::AAAA {
+        let response = |received: &ReceivedQuery| {
+            let mut answer = received.with_addresses(&[[192, 0, 2, 1]]);
+            if received.message.queries[0].query_type() == Kind::AAAA {
                 answer.answers[0].data = RData::AAAA(rdata::AAAA::new(0xfd00, 0, 0, 0, 0, 0, 0, 1));
             }
-            answer.metadata.authentic_data = asked.message.metadata.authentic_data;
+            answer.metadata.authentic_data = received.message.metadata.authentic_data;
             answer.set_edns(Edns::new());
             answer
         };
-        served.forwarded(&upstream, &query.to_bytes().unwrap(), as_asked).await;
+        served.forwarded(&upstream, &query.to_bytes().unwrap(), response).await;
     }
     for query in &queries {
         served.send(&query.to_bytes().unwrap()).await;
@@ -128,38 +126,38 @@ async fn answers_are_kept_apart_by_all_that_they_depend_on() {
         assert_eq!(answer.metadata.checking_disabled, query.metadata.checking_disabled);
         assert_eq!(answer.metadata.authentic_data, query.metadata.authentic_data);
     }
-    upstream.assert_unasked();
+    upstream.assert_no_query();
     assert_eq!(served.hits_and_misses(), (6, 6));
-    // EDNS alone makes no other question.
+    // EDNS without DO uses the same entry.
     let mut small = query("example.com", Kind::A);
     small.set_edns(Edns::new());
     served.send(&small.to_bytes().unwrap()).await;
     assert_eq!(served.receive().await.answers.len(), 1);
-    upstream.assert_unasked();
+    upstream.assert_no_query();
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_dnssec_is_not_kept_for_those_who_want_it() {
+async fn a_response_without_edns_is_not_cached_for_dnssec_clients() {
     let (upstream, served) = start().await;
     let mut message = query("example.com", Kind::A);
     let mut edns = Edns::new();
     edns.set_dnssec_ok(true);
     message.set_edns(edns);
     for _ in 0..2 {
-        // It has no EDNS.
-        let answer = |asked: &Asked| asked.addresses(&[[192, 0, 2, 1]]);
+        // The response has no EDNS.
+        let answer = |received: &ReceivedQuery| received.with_addresses(&[[192, 0, 2, 1]]);
         served.forwarded(&upstream, &message.to_bytes().unwrap(), answer).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_negative_answer_is_kept_as_its_soa_record_says() {
+async fn a_negative_response_is_cached_as_its_soa_record_says() {
     let (upstream, served) = start().await;
     for code in [ResponseCode::NXDomain, ResponseCode::NoError] {
         let name = format!("{}.example.com", u16::from(code));
-        // Of the SOA record both TTL and MINIMUM are 5.
-        let negative = |asked: &Asked| {
-            let mut answer = asked.answer(code);
+        // MINIMUM of the SOA record is 5.
+        let negative = |received: &ReceivedQuery| {
+            let mut answer = received.response(code);
             let mut soa = soa("example.com");
             soa.ttl = 3600;
             answer.add_authority(soa);
@@ -171,49 +169,51 @@ async fn a_negative_answer_is_kept_as_its_soa_record_says() {
         let answer = served.cached(&upstream, &name, Kind::A).await;
         assert_eq!((answer.metadata.response_code, ttls(&answer)), (code, vec![3]));
         advance(Duration::from_secs(3)).await;
-        // One without does not say for how long.
+        // Without an SOA record it is not cached.
         for _ in 0..2 {
-            served.forwarded(&upstream, &question(&name, Kind::A), |asked| asked.answer(code)).await;
+            served.forwarded(&upstream, &question(&name, Kind::A), |received| received.response(code)).await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_kept_for_a_second() {
+async fn failures_are_cached_for_a_second() {
     let (upstream, served) = start().await;
     let packet = question("example.com", Kind::A);
     for code in [ResponseCode::ServFail, ResponseCode::Refused] {
-        assert_fails(&served.forwarded(&upstream, &packet, |asked| asked.answer(code)).await);
-        assert_fails(&served.cached(&upstream, "example.com", Kind::A).await);
+        assert_servfail(&served.forwarded(&upstream, &packet, |received| received.response(code)).await);
+        assert_servfail(&served.cached(&upstream, "example.com", Kind::A).await);
         advance(Duration::from_secs(1)).await;
     }
-    let answer = served.forwarded(&upstream, &packet, |asked| asked.addresses(&[[192, 0, 2, 1]])).await;
+    let answer =
+        served.forwarded(&upstream, &packet, |received| received.with_addresses(&[[192, 0, 2, 1]])).await;
     assert_eq!(data(&answer), ["192.0.2.1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn uncacheable_answers_are_asked_for_each_time() {
+async fn uncacheable_responses_are_not_cached() {
     let (upstream, served) = start().await;
     let packet = question("example.com", Kind::A);
     for _ in 0..2 {
-        let zero = |asked: &Asked| {
-            let mut answer = asked.addresses(&[[192, 0, 2, 1]]);
+        let zero = |received: &ReceivedQuery| {
+            let mut answer = received.with_addresses(&[[192, 0, 2, 1]]);
             answer.answers[0].ttl = 0;
             answer
         };
         assert_eq!(ttls(&served.forwarded(&upstream, &packet, zero).await), [0]);
-        // Nobody listens for TCP.
-        let truncated = |asked: &Asked| {
-            let mut answer = asked.addresses(&[[192, 0, 2, 1]]);
+        // The upstream does not listen for TCP.
+        let truncated = |received: &ReceivedQuery| {
+            let mut answer = received.with_addresses(&[[192, 0, 2, 1]]);
             answer.metadata.truncation = true;
             answer
         };
         assert!(served.forwarded(&upstream, &packet, truncated).await.metadata.truncation);
     }
     assert_eq!(served.hits_and_misses(), (0, 4));
-    let off = Served::with(Forwarder::builder([upstream.address()]).with_cache_size(0).build()).await;
+    let off =
+        ForwardingServer::with(Forwarder::builder([upstream.address()]).with_cache_size(0).build()).await;
     for _ in 0..2 {
-        off.forwarded(&upstream, &packet, |asked| asked.addresses(&[[192, 0, 2, 1]])).await;
+        off.forwarded(&upstream, &packet, |received| received.with_addresses(&[[192, 0, 2, 1]])).await;
     }
     assert_eq!(off.hits_and_misses(), (0, 2));
 }
@@ -221,8 +221,8 @@ async fn uncacheable_answers_are_asked_for_each_time() {
 #[tokio::test(start_paused = true)]
 async fn no_ttl_is_higher_than_a_day() {
     let (upstream, served) = start().await;
-    let week = |asked: &Asked| {
-        let mut answer = asked.addresses(&[[192, 0, 2, 1]]);
+    let week = |received: &ReceivedQuery| {
+        let mut answer = received.with_addresses(&[[192, 0, 2, 1]]);
         answer.answers[0].ttl = 7 * 86_400;
         answer
     };
@@ -233,9 +233,9 @@ async fn no_ttl_is_higher_than_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_zone_that_begins_to_exist_wins() {
+async fn a_new_zone_takes_precedence_over_the_cache() {
     let (upstream, served) = start().await;
-    let answer = |asked: &Asked| asked.addresses(&[[192, 0, 2, 1]]);
+    let answer = |received: &ReceivedQuery| received.with_addresses(&[[192, 0, 2, 1]]);
     served.forwarded(&upstream, &question("web.corp.internal", Kind::A), answer).await;
     served.cached(&upstream, "web.corp.internal", Kind::A).await;
     served.fixture.namespace("corp.internal");
@@ -248,10 +248,10 @@ async fn a_zone_that_begins_to_exist_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chain_into_a_zone_is_followed_anew_each_time() {
+async fn a_cached_chain_into_a_zone_sees_changes_of_the_zone() {
     let (upstream, served) = start().await;
-    let leads = |asked: &Asked| {
-        let mut answer = asked.aliases(ResponseCode::NXDomain, &["db.app.local"]);
+    let leads = |received: &ReceivedQuery| {
+        let mut answer = received.with_cnames(ResponseCode::NXDomain, &["db.app.local"]);
         answer.add_authority(soa("example.com"));
         answer
     };
@@ -273,11 +273,9 @@ async fn a_chain_into_a_zone_is_followed_anew_each_time() {
 #[tokio::test(start_paused = true)]
 async fn chains_and_aliases_out_of_a_zone_use_the_cache() {
     let (upstream, served) = start().await;
-    let service = served.fixture.service("out", Weighted, &[(RecordType::Cname, 20)]);
-    served.fixture.register(&service, "i", &[("CNAME", "example.com")]);
-    let service = served.fixture.service("alias", Weighted, &[(RecordType::A, 60)]);
-    served.fixture.register_alias(&service, "i", "example.com");
-    let address = |asked: &Asked| asked.addresses(&[[192, 0, 2, 1]]);
+    served.fixture.cname("out", "example.com");
+    served.fixture.alias("alias", "example.com");
+    let address = |received: &ReceivedQuery| received.with_addresses(&[[192, 0, 2, 1]]);
     let answer = served.forwarded(&upstream, &question("out.app.local", Kind::A), address).await;
     assert_eq!(ttls(&answer), [20, 30]);
     advance(Duration::from_secs(10)).await;
@@ -290,30 +288,29 @@ async fn chains_and_aliases_out_of_a_zone_use_the_cache() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chain_that_leads_out_again_uses_the_cache_there() {
+async fn a_chain_that_leaves_a_zone_again_uses_the_cache() {
     let (upstream, served) = start().await;
     for (name, target) in [("c", "back.example.com"), ("d", "there.example.com")] {
-        let service = served.fixture.service(name, Weighted, &[(RecordType::Cname, 20)]);
-        served.fixture.register(&service, "i", &[("CNAME", target)]);
+        served.fixture.cname(name, target);
     }
-    let address = |asked: &Asked| asked.addresses(&[[192, 0, 2, 1]]);
+    let address = |received: &ReceivedQuery| received.with_addresses(&[[192, 0, 2, 1]]);
     served.forwarded(&upstream, &question("there.example.com", Kind::A), address).await;
-    let leads = |asked: &Asked| asked.aliases(ResponseCode::NoError, &["d.app.local"]);
+    let leads = |received: &ReceivedQuery| received.with_cnames(ResponseCode::NoError, &["d.app.local"]);
     let answer = served.forwarded(&upstream, &question("c.app.local", Kind::A), leads).await;
     let chain = ["192.0.2.1", "back.example.com.", "d.app.local.", "there.example.com."];
     assert_eq!(data(&answer), chain);
-    upstream.assert_unasked();
+    upstream.assert_no_query();
     assert_eq!(served.hits_and_misses(), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_of_unknown_types_are_kept_as_the_bytes_that_they_are() {
+async fn records_of_unknown_types_are_cached_octet_by_octet() {
     let (upstream, served) = start().await;
     let kind = Kind::Unknown(65_280);
     let unknown = RData::Unknown { code: kind, rdata: rdata::NULL::with(vec![1, 2, 3, 0xC0, 0x0C]) };
-    let answer = |asked: &Asked| {
-        let mut answer = asked.answer(ResponseCode::NoError);
-        answer.add_answer(Record::from_rdata(asked.name().clone(), 7, unknown.clone()));
+    let answer = |received: &ReceivedQuery| {
+        let mut answer = received.response(ResponseCode::NoError);
+        answer.add_answer(Record::from_rdata(received.name().clone(), 7, unknown.clone()));
         answer
     };
     served.forwarded(&upstream, &question("example.com", kind), answer).await;

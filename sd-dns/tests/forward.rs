@@ -1,5 +1,4 @@
-//! Queries to upstreams, and the answers that their responses lead to. Each upstream is a socket of the
-//! test. The clock is paused: it advances only when nothing else is left to do.
+//! Forwarding. Each upstream is a socket of the test. The clock is paused: it advances when all tasks are idle.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -15,10 +14,9 @@ use hickory_proto::{
 use sd_dns::{DnsServer, Forwarder};
 use support::{
     Fixture, assert_negative, data,
-    forwarding::{
-        Asked, LOOPBACK, Served, Upstream, assert_fails, client, receive, receive_framed, send_framed,
-    },
+    forwarding::{ForwardingServer, ReceivedQuery, Upstream, assert_servfail},
     query, question, question_with_edns,
+    sockets::{LOOPBACK, client, receive_framed, receive_in_time, send_framed},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,21 +25,21 @@ use tokio::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_passes_as_the_bytes_that_it_is() {
+async fn records_are_forwarded_octet_by_octet() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     let kind = Kind::Unknown(65_280);
     served.send(&question("Example.COM", kind)).await;
-    let asked = upstream.asked().await;
-    assert!(asked.message.metadata.recursion_desired);
-    assert_eq!(asked.message.queries[0].query_type(), kind);
-    let mut answer = asked.answer(ResponseCode::NoError);
-    // Authority is theirs, not ours.
+    let received = upstream.query().await;
+    assert!(received.message.metadata.recursion_desired);
+    assert_eq!(received.message.queries[0].query_type(), kind);
+    let mut answer = received.response(ResponseCode::NoError);
+    // The AA bit of an upstream is not copied.
     answer.metadata.authoritative = true;
     let unknown = RData::Unknown { code: kind, rdata: rdata::NULL::with(vec![1, 2, 3, 0xC0, 0x0C]) };
-    answer.add_answer(Record::from_rdata(asked.name().clone(), 7, unknown.clone()));
+    answer.add_answer(Record::from_rdata(received.name().clone(), 7, unknown.clone()));
     answer.set_edns(Edns::new());
-    upstream.send(&asked, &answer).await;
+    upstream.send(&received, &answer).await;
 
     let answer = served.receive().await;
     assert_eq!(answer.metadata.id, 0x1234);
@@ -50,7 +48,7 @@ async fn an_answer_passes_as_the_bytes_that_it_is() {
     assert_eq!(answer.queries[0].name().to_string(), "Example.COM.", "in the case of the client");
     let [record] = &answer.answers[..] else { panic!("{answer}") };
     assert_eq!((record.ttl, &record.data), (7, &unknown));
-    assert!(answer.edns.is_none(), "the client has not asked for it");
+    assert!(answer.edns.is_none(), "the client has no EDNS");
     let counters = served.server.counters();
     assert_eq!((counters.udp, counters.forwarded), (1, 1));
     assert_eq!((counters.by_type, counters.by_rcode), ([(65_280, 1)].into(), [(0, 1)].into()));
@@ -58,22 +56,22 @@ async fn an_answer_passes_as_the_bytes_that_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn edns_is_between_neighbours() {
+async fn edns_is_hop_by_hop() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     let mut message = query("example.com", Kind::A);
     message.metadata.checking_disabled = true;
     let mut edns = Edns::new();
     edns.set_max_payload(4096).set_dnssec_ok(true);
     message.set_edns(edns);
     served.send(&message.to_bytes().unwrap()).await;
-    let asked = upstream.asked().await;
-    assert!(asked.message.metadata.checking_disabled);
-    let theirs = asked.message.edns.as_ref().unwrap();
+    let received = upstream.query().await;
+    assert!(received.message.metadata.checking_disabled);
+    let theirs = received.message.edns.as_ref().unwrap();
     assert_eq!((theirs.max_payload(), theirs.flags().dnssec_ok), (1232, true));
-    let mut answer = asked.answer(ResponseCode::NXDomain);
+    let mut answer = received.response(ResponseCode::NXDomain);
     answer.metadata.authentic_data = true;
-    upstream.send(&asked, &answer).await;
+    upstream.send(&received, &answer).await;
     let answer = served.receive().await;
     assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
     assert!(answer.metadata.authentic_data && answer.metadata.checking_disabled);
@@ -82,9 +80,9 @@ async fn edns_is_between_neighbours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn own_names_never_leave_and_recursion_has_to_be_desired() {
+async fn names_in_zones_and_queries_without_rd_are_not_forwarded() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     for (name, kind) in [("web.app.local", Kind::A), ("app.local", Kind::SOA)] {
         served.send(&question(name, kind)).await;
         let answer = served.receive().await;
@@ -101,87 +99,84 @@ async fn own_names_never_leave_and_recursion_has_to_be_desired() {
     assert_eq!(served.receive().await.metadata.response_code, ResponseCode::Refused);
     served.send(&question("example.com", Kind::AXFR)).await;
     assert_eq!(served.receive().await.metadata.response_code, ResponseCode::Refused);
-    upstream.assert_unasked();
+    upstream.assert_no_query();
 }
 
 #[tokio::test(start_paused = true)]
 async fn responses_to_other_queries_are_ignored() {
     let (upstream, other) = (Upstream::bind().await, Upstream::bind().await);
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     served.send(&question("example.com", Kind::A)).await;
-    let asked = upstream.asked().await;
-    let forged = asked.addresses(&[[6, 6, 6, 6]]);
-    // From elsewhere; with another id; to another question; no response at all; nothing.
-    other.send(&asked, &forged).await;
+    let received = upstream.query().await;
+    let forged = received.with_addresses(&[[6, 6, 6, 6]]);
+    // From another address; with another id; to another question; a query; an empty datagram.
+    other.send(&received, &forged).await;
     let mut with_id = forged.clone();
     with_id.metadata.id ^= 1;
-    upstream.send(&asked, &with_id).await;
+    upstream.send(&received, &with_id).await;
     let mut with_question = forged.clone();
     with_question.queries = query("example.org", Kind::A).queries.clone();
-    upstream.send(&asked, &with_question).await;
-    upstream.send(&asked, &asked.message).await;
-    upstream.0.send_to(&[], asked.from).await.unwrap();
-    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+    upstream.send(&received, &with_question).await;
+    upstream.send(&received, &received.message).await;
+    upstream.0.send_to(&[], received.from).await.unwrap();
+    upstream.send(&received, &received.with_addresses(&[[192, 0, 2, 1]])).await;
     assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_one_is_asked_after_a_second_and_is_first_from_then_on() {
+async fn the_next_upstream_is_queried_after_a_second_and_first_from_then_on() {
     let (silent, other) = (Upstream::bind().await, Upstream::bind().await);
-    let served = Served::start([silent.address(), other.address()]).await;
+    let served = ForwardingServer::start([silent.address(), other.address()]).await;
     let begun = Instant::now();
     let (answer, ()) = tokio::join!(served.ask("example.com"), other.answer(&[[192, 0, 2, 1]]));
     assert_eq!(data(&answer), ["192.0.2.1"]);
     assert_eq!(begun.elapsed().as_secs(), 1);
-    // With EDNS and without.
-    silent.asked().await;
-    silent.asked().await;
+    // It got one query with EDNS and one without.
+    silent.query().await;
+    silent.query().await;
 
     let (answer, ()) = tokio::join!(served.ask("example.org"), other.answer(&[[192, 0, 2, 2]]));
     assert_eq!(data(&answer), ["192.0.2.2"]);
     assert_eq!(begun.elapsed().as_secs(), 1);
-    silent.assert_unasked();
+    silent.assert_no_query();
 
     tokio::time::advance(Duration::from_secs(30)).await;
     let (answer, ()) = tokio::join!(served.ask("example.net"), silent.answer(&[[192, 0, 2, 3]]));
-    assert_eq!(data(&answer), ["192.0.2.3"], "it has another chance");
+    assert_eq!(data(&answer), ["192.0.2.3"], "it is queried again after 30 s");
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_are_told_before_they_give_up() {
+async fn clients_get_servfail_before_they_give_up() {
     let (one, two) = (Upstream::bind().await, Upstream::bind().await);
-    let served = Served::start([one.address(), two.address()]).await;
+    let served = ForwardingServer::start([one.address(), two.address()]).await;
     let begun = Instant::now();
-    assert_fails(&served.ask("example.com").await);
+    assert_servfail(&served.ask("example.com").await);
     assert!(begun.elapsed() < Duration::from_secs(5));
-    // Each was asked twice with EDNS and twice without, since a packet may be lost. All queries have one port
-    // and one id, so that they are no easier to guess than one.
+    // Each was queried twice with EDNS and twice without, because packets get lost. All copies have the same port and id, so
+    // that they are no easier to guess than one.
     for upstream in [&one, &two] {
         let mut queries = Vec::new();
         for _ in 0..4 {
-            queries.push(upstream.asked().await);
+            queries.push(upstream.query().await);
         }
-        upstream.assert_unasked();
-        let have_edns: Vec<_> = queries.iter().map(|asked| asked.message.edns.is_some()).collect();
+        upstream.assert_no_query();
+        let have_edns: Vec<_> = queries.iter().map(|received| received.message.edns.is_some()).collect();
         assert_eq!(have_edns, [true, false, true, false]);
         let first = &queries[0];
-        assert!(queries.iter().all(|asked| asked.from == first.from));
-        assert!(queries.iter().all(|asked| asked.message.metadata.id == first.message.metadata.id));
+        assert!(queries.iter().all(|received| received.from == first.from));
+        assert!(queries.iter().all(|received| received.message.metadata.id == first.message.metadata.id));
     }
     assert_eq!(served.server.counters().by_rcode, [(2, 1)].into());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_does_not_know_an_answer_is_not_slow() {
+async fn an_upstream_that_refuses_is_not_slow() {
     let (silent, one) = (Upstream::bind().await, Upstream::bind().await);
-    let served = Served::start([silent.address(), one.address()]).await;
-    let refuse = async {
-        let asked = one.asked().await;
-        one.send(&asked, &asked.answer(ResponseCode::Refused)).await;
-    };
+    let served = ForwardingServer::start([silent.address(), one.address()]).await;
+    let refuse = one.respond(ResponseCode::Refused);
     let (answer, ()) = tokio::join!(served.ask("example.com"), refuse);
-    assert_fails(&answer);
-    // It comes before the one that said nothing.
+    assert_servfail(&answer);
+    // It is queried before the silent one.
     let begun = Instant::now();
     let (answer, ()) = tokio::join!(served.ask("example.org"), one.answer(&[[192, 0, 2, 1]]));
     assert_eq!(data(&answer), ["192.0.2.1"]);
@@ -189,44 +184,38 @@ async fn an_upstream_that_does_not_know_an_answer_is_not_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_fails_is_followed_by_the_next_one() {
+async fn the_next_upstream_is_queried_after_a_failure() {
     let (one, two) = (Upstream::bind().await, Upstream::bind().await);
-    // Nobody is behind the first one: its socket is gone.
+    // The first upstream's socket is closed.
     let gone = Upstream::bind().await.address();
     for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NotImp] {
-        let served = Served::start([gone, one.address(), two.address()]).await;
-        let refuse = async {
-            let asked = one.asked().await;
-            one.send(&asked, &asked.answer(code)).await;
-        };
+        let served = ForwardingServer::start([gone, one.address(), two.address()]).await;
+        let refuse = one.respond(code);
         let (answer, (), ()) = tokio::join!(served.ask("example.com"), refuse, two.answer(&[[192, 0, 2, 1]]));
         assert_eq!(data(&answer), ["192.0.2.1"], "{code}");
     }
-    // When all of them have failed there is nothing to wait for, and REFUSED is not for clients that may ask.
-    let served = Served::start([gone, one.address()]).await;
-    let refuse = async {
-        let asked = one.asked().await;
-        one.send(&asked, &asked.answer(ResponseCode::Refused)).await;
-    };
+    // When all upstreams have failed, the client gets SERVFAIL at once. REFUSED would say that it must not ask.
+    let served = ForwardingServer::start([gone, one.address()]).await;
+    let refuse = one.respond(ResponseCode::Refused);
     let (answer, ()) = tokio::join!(served.ask("example.com"), refuse);
-    assert_fails(&answer);
-    assert_fails(&Served::start([]).await.ask("example.com").await);
+    assert_servfail(&answer);
+    assert_servfail(&ForwardingServer::start([]).await.ask("example.com").await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_knows_no_edns_is_asked_without() {
+async fn an_upstream_that_refuses_edns_is_queried_without() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     for code in [ResponseCode::FormErr, ResponseCode::NotImp] {
         let old = async {
             loop {
-                let asked = upstream.asked().await;
-                if asked.message.edns.is_none() {
-                    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+                let received = upstream.query().await;
+                if received.message.edns.is_none() {
+                    upstream.send(&received, &received.with_addresses(&[[192, 0, 2, 1]])).await;
                 } else {
-                    let mut answer = asked.answer(code);
+                    let mut answer = received.response(code);
                     answer.queries.clear();
-                    upstream.send(&asked, &answer).await;
+                    upstream.send(&received, &answer).await;
                 }
             }
         };
@@ -238,24 +227,24 @@ async fn a_server_that_knows_no_edns_is_asked_without() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_cut_is_asked_for_again_over_tcp() {
+async fn a_truncated_response_is_requested_over_tcp() {
     let (upstream, tcp) = Upstream::bind_with_tcp().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     let many: Vec<_> = (0..200).map(|last| [192, 0, 2, last]).collect();
     let answers = async {
         loop {
-            let asked = upstream.asked().await;
-            let mut cut = asked.addresses(&many[..3]);
+            let received = upstream.query().await;
+            let mut cut = received.with_addresses(&many[..3]);
             cut.metadata.truncation = true;
-            upstream.send(&asked, &cut).await;
+            upstream.send(&received, &cut).await;
             let (mut stream, _) = tcp.accept().await.unwrap();
             let message = receive_framed(&mut stream).await;
-            let asked = Asked { message, ..asked };
-            send_framed(&mut stream, &asked.addresses(&many).to_bytes().unwrap()).await;
+            let received = ReceivedQuery { message, ..received };
+            send_framed(&mut stream, &received.with_addresses(&many).to_bytes().unwrap()).await;
         }
     };
     let clients = async {
-        // 512 octets: as many whole records as fit, for resolvers that know no TCP.
+        // 512 octets: as many complete records as fit, for resolvers without TCP.
         let answer = served.ask("example.com").await;
         assert!(answer.metadata.truncation);
         assert_eq!(answer.answers.len(), (512 - 12 - 17) / 16);
@@ -277,16 +266,16 @@ async fn an_answer_that_is_cut_is_asked_for_again_over_tcp() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_not_cut_for_want_of_room_for_additional_records() {
+async fn additional_records_are_dropped_before_truncation() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     let many: Vec<_> = (0..50).map(|last| [192, 0, 2, last]).collect();
     let answer = async {
-        let asked = upstream.asked().await;
-        let mut answer = asked.addresses(&many[..3]);
-        answer.add_authorities(asked.addresses(&many[3..4]).answers);
-        answer.add_additionals(asked.addresses(&many[4..]).answers);
-        upstream.send(&asked, &answer).await;
+        let received = upstream.query().await;
+        let mut answer = received.with_addresses(&many[..3]);
+        answer.add_authorities(received.with_addresses(&many[3..4]).answers);
+        answer.add_additionals(received.with_addresses(&many[4..]).answers);
+        upstream.send(&received, &answer).await;
     };
     let (answer, ()) = tokio::join!(served.ask("example.com"), answer);
     assert!(!answer.metadata.truncation);
@@ -295,63 +284,63 @@ async fn an_answer_is_not_cut_for_want_of_room_for_additional_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_ask_the_same_wait_for_one_query() {
+async fn identical_queries_share_one_upstream_query() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     let other = client(&served.server).await;
     served.send(&question("Example.com", Kind::A)).await;
-    let asked = upstream.asked().await;
+    let received = upstream.query().await;
     other.send(&question("eXAMPLE.com", Kind::A)).await.unwrap();
-    // Another question, after which the one before it has been taken.
+    // When this query arrives, the server has read the one before.
     other.send(&question("example.com", Kind::AAAA)).await.unwrap();
-    let aaaa = upstream.asked().await;
+    let aaaa = upstream.query().await;
     assert_eq!(aaaa.message.queries[0].query_type(), Kind::AAAA);
-    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
-    let (mine, theirs) = (served.receive().await, receive(&other).await);
+    upstream.send(&received, &received.with_addresses(&[[192, 0, 2, 1]])).await;
+    let (mine, theirs) = (served.receive().await, receive_in_time(&other).await);
     assert_eq!((data(&mine), data(&theirs)), (vec!["192.0.2.1".to_owned()], vec!["192.0.2.1".to_owned()]));
     assert_eq!(mine.queries[0].name().to_string(), "Example.com.");
     assert_eq!(theirs.queries[0].name().to_string(), "eXAMPLE.com.");
     assert_eq!(theirs.answers[0].name.to_string(), "eXAMPLE.com.");
-    upstream.assert_unasked();
-    // Without a cache it is asked again.
+    upstream.assert_no_query();
+    // Without a cache the next query is sent again.
     let (answer, ()) = tokio::join!(served.ask("example.com"), upstream.answer(&[[192, 0, 2, 9]]));
     assert_eq!(data(&answer), ["192.0.2.9"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_the_question_of_another() {
+async fn a_slow_query_delays_no_other() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     let mut stream = served.connect().await;
     send_framed(&mut stream, &question("slow.example.com", Kind::A)).await;
-    let slow = upstream.asked().await;
+    let slow = upstream.query().await;
     served.send(&question("slow.example.com", Kind::TXT)).await;
-    let slow_too = upstream.asked().await;
+    let slow_too = upstream.query().await;
     for name in ["example.com", "web.app.local"] {
         send_framed(&mut stream, &question(name, Kind::A)).await;
         served.send(&question(name, Kind::A)).await;
     }
     assert_eq!(data(&receive_framed(&mut stream).await), ["10.0.0.1"]);
     assert_eq!(data(&served.receive().await), ["10.0.0.1"]);
-    // The same question over UDP and over TCP.
+    // The same query over UDP and over TCP.
     upstream.answer(&[[192, 0, 2, 1]]).await;
     assert_eq!(data(&receive_framed(&mut stream).await), ["192.0.2.1"]);
     assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
-    // A client that has closed its side waits for the rest.
+    // A half-closed connection still gets its responses.
     stream.shutdown().await.unwrap();
-    upstream.send(&slow, &slow.addresses(&[[192, 0, 2, 2]])).await;
+    upstream.send(&slow, &slow.with_addresses(&[[192, 0, 2, 2]])).await;
     assert_eq!(data(&receive_framed(&mut stream).await), ["192.0.2.2"]);
-    upstream.send(&slow_too, &slow_too.answer(ResponseCode::NoError)).await;
+    upstream.send(&slow_too, &slow_too.response(ResponseCode::NoError)).await;
     assert_eq!(served.receive().await.queries[0].query_type(), Kind::TXT);
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_question_at_a_time_looks_for_a_loop() {
+async fn one_probe_is_in_flight_at_a_time() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     served.send(&question("example.com", Kind::A)).await;
-    let (_asked, _probe) = upstream.asked_with_probe().await;
+    let (_query, _probe) = upstream.query_and_probe().await;
     for number in 0..20 {
         served.send(&question(&format!("{number}.example.com"), Kind::A)).await;
         let next = upstream.next().await;
@@ -360,11 +349,11 @@ async fn one_question_at_a_time_looks_for_a_loop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_servers_that_ask_each_other_find_out() {
+async fn two_servers_that_forward_to_each_other_detect_the_loop() {
     let (one, two) = loop {
-        // The port of the second one is known before it is there, and may be taken in between.
+        // The port of the second server is chosen before it is bound, and may be taken meanwhile.
         let address = Upstream::bind().await.address();
-        let one = Served::start([address]).await;
+        let one = ForwardingServer::start([address]).await;
         let two = DnsServer::builder(Fixture::new().table)
             .with_forwarder(Forwarder::new([one.server.local_addrs()[0]]))
             .bind([address]);
@@ -372,29 +361,29 @@ async fn two_servers_that_ask_each_other_find_out() {
             break (one, two);
         }
     };
-    assert_fails(&one.ask("example.com").await);
-    // From now on nobody is asked.
+    assert_servfail(&one.ask("example.com").await);
+    // From now on nothing is forwarded.
     one.send(&question("example.com", Kind::TXT)).await;
-    assert_fails(&one.receive().await);
+    assert_servfail(&one.receive().await);
     assert!(!two.counters().by_type.contains_key(&16));
-    // What comes back changes nothing of what is ours.
+    // Names in zones are still answered.
     assert_eq!(data(&one.ask("web.app.local").await), ["10.0.0.1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_comes_back_as_it_is_fails_alone() {
+async fn a_query_that_comes_back_fails_alone() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     let back = client(&served.server).await;
-    // Before it is known to work, and after.
+    // Before the upstream is known to work, and after.
     for name in ["web.absent.local", "db.absent.local"] {
         served.send(&question(name, Kind::A)).await;
-        let asked = upstream.asked().await;
-        back.send(&asked.message.to_bytes().unwrap()).await.unwrap();
-        assert_fails(&receive(&back).await);
-        upstream.send(&asked, &asked.answer(ResponseCode::ServFail)).await;
-        assert_fails(&served.receive().await);
-        // It may be told to ask this server for some names only.
+        let received = upstream.query().await;
+        back.send(&received.message.to_bytes().unwrap()).await.unwrap();
+        assert_servfail(&receive_in_time(&back).await);
+        upstream.send(&received, &received.response(ResponseCode::ServFail)).await;
+        assert_servfail(&served.receive().await);
+        // The upstream may forward only some names to this server.
         tokio::select! {
             answer = served.ask("example.com") => assert_eq!(data(&answer), ["192.0.2.1"]),
             () = async { loop { upstream.answer(&[[192, 0, 2, 1]]).await } } => unreachable!(),
@@ -403,33 +392,33 @@ async fn a_query_that_comes_back_as_it_is_fails_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_begins_to_hand_back_all_queries_is_left_alone() {
+async fn an_upstream_that_starts_to_send_back_all_queries_is_ignored() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     served.send(&question("example.com", Kind::A)).await;
-    let (asked, _probe) = upstream.asked_with_probe().await;
-    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
+    let (received, _probe) = upstream.query_and_probe().await;
+    upstream.send(&received, &received.with_addresses(&[[192, 0, 2, 1]])).await;
     assert_eq!(data(&served.receive().await), ["192.0.2.1"]);
     let back = client(&served.server).await;
-    let hand_back = async |asked: &Asked| {
-        back.send(&asked.message.to_bytes().unwrap()).await.unwrap();
-        assert_fails(&receive(&back).await);
+    let send_back = async |received: &ReceivedQuery| {
+        back.send(&received.message.to_bytes().unwrap()).await.unwrap();
+        assert_servfail(&receive_in_time(&back).await);
     };
     served.send(&question("one.example.com", Kind::A)).await;
-    let asked = upstream.asked().await;
-    hand_back(&asked).await;
-    upstream.send(&asked, &asked.answer(ResponseCode::ServFail)).await;
-    assert_fails(&served.receive().await);
+    let received = upstream.query().await;
+    send_back(&received).await;
+    upstream.send(&received, &received.response(ResponseCode::ServFail)).await;
+    assert_servfail(&served.receive().await);
     served.send(&question("two.example.com", Kind::A)).await;
-    let (_asked, probe) = upstream.asked_with_probe().await;
-    hand_back(&probe).await;
-    assert_fails(&served.receive().await);
-    assert_fails(&served.ask("example.com").await);
-    upstream.assert_unasked();
+    let (_query, probe) = upstream.query_and_probe().await;
+    send_back(&probe).await;
+    assert_servfail(&served.receive().await);
+    assert_servfail(&served.ask("example.com").await);
+    upstream.assert_no_query();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_does_not_ask_itself() {
+async fn a_server_does_not_forward_to_itself() {
     let fixture = Fixture::new();
     let socket = UdpSocket::bind(LOOPBACK).await.unwrap();
     let port = socket.local_addr().unwrap().port();
@@ -442,21 +431,22 @@ async fn a_server_does_not_ask_itself() {
         let builder = DnsServer::builder(fixture.table.clone());
         let forwarder = Forwarder::new([(upstream, port).into()]);
         let error = builder.with_forwarder(forwarder).bind([(address, port).into()]).await.unwrap_err();
-        let expected =
-            format!("cannot listen on {address}:{port}: it is also an upstream of the forwarder (loop)");
+        let expected = format!(
+            "cannot listen on {address}:{port} (UDP): this address is also an upstream of the forwarder"
+        );
         assert_eq!(error.to_string(), expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutting_down_waits_for_other_servers_no_longer_than_they_take() {
+async fn shutting_down_waits_for_upstreams() {
     let upstream = Upstream::bind().await;
-    let served = Served::start([upstream.address()]).await;
+    let served = ForwardingServer::start([upstream.address()]).await;
     served.send(&question("example.com", Kind::A)).await;
-    let asked = upstream.asked().await;
-    let Served { server, udp, .. } = served;
+    let received = upstream.query().await;
+    let ForwardingServer { server, udp, .. } = served;
     let down = tokio::spawn(server.shutdown());
-    upstream.send(&asked, &asked.addresses(&[[192, 0, 2, 1]])).await;
-    assert_eq!(data(&receive(&udp).await), ["192.0.2.1"]);
+    upstream.send(&received, &received.with_addresses(&[[192, 0, 2, 1]])).await;
+    assert_eq!(data(&receive_in_time(&udp).await), ["192.0.2.1"]);
     timeout(Duration::from_secs(60), down).await.unwrap().unwrap();
 }

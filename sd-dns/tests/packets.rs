@@ -1,4 +1,4 @@
-//! Packets: headers, questions, sizes, EDNS, and what is not a usual query.
+//! Messages: headers, questions, sizes, EDNS, and uncommon queries.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -11,9 +11,9 @@ use hickory_proto::{
 };
 use sd_core::model::{RecordType, RoutingPolicy::Multivalue};
 use sd_dns::Transport;
-use support::{Fixture, alias, assert_negative, data, parse, query, question, question_with_edns};
+use support::{Fixture, assert_negative, data, parse, query, question, question_with_edns};
 
-/// A query for the A records of `web.app.local`, and where its question ends.
+/// A query for the A records of `web.app.local`, and the end of its question.
 fn raw() -> (Vec<u8>, usize) {
     let packet = question("web.app.local", Kind::A);
     let end = packet.len();
@@ -23,26 +23,26 @@ fn raw() -> (Vec<u8>, usize) {
 // The header and the question.
 
 #[test]
-fn id_and_question_are_repeated_byte_for_byte_and_flags_say_authoritative() {
+fn id_and_question_are_copied_octet_by_octet() {
     let fixture = Fixture::new();
     fixture.web(1);
     let packet = question("wEb.APP.local", Kind::A);
     let answer = fixture.reply(&packet, Transport::Udp).unwrap();
     assert_eq!(answer[..2], packet[..2]);
-    // QR, AA, RD; no recursion is available.
+    // QR, AA and RD, but not RA.
     assert_eq!(answer[2..4], [0x85, 0x00]);
     assert_eq!(answer[12..packet.len()], packet[12..]);
-    // One answer, whose owner is a pointer to the question's name.
+    // One answer record, whose owner is a pointer to QNAME.
     assert_eq!(answer[4..12], [0, 1, 0, 1, 0, 0, 0, 0]);
     assert_eq!(answer[packet.len()..], [0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 1]);
 }
 
 #[test]
-fn flags_of_a_query_that_mean_nothing_are_not_repeated() {
+fn meaningless_flags_of_a_query_are_not_copied() {
     let fixture = Fixture::new();
     fixture.web(1);
     let (mut packet, _) = raw();
-    // AA, TC, no RD; RA, Z, AD, CD, and a response code.
+    // AA, TC, RA, Z, AD, CD and a response code, but not RD.
     packet[2..4].copy_from_slice(&[0x06, 0xFF]);
     let answer = fixture.reply(&packet, Transport::Udp).unwrap();
     assert_eq!(answer[2..4], [0x84, 0x00]);
@@ -50,7 +50,7 @@ fn flags_of_a_query_that_mean_nothing_are_not_repeated() {
 }
 
 #[test]
-fn responses_and_fragments_of_a_header_are_not_answered() {
+fn responses_and_incomplete_headers_are_not_answered() {
     let fixture = Fixture::new();
     let (mut packet, _) = raw();
     for len in 0..12 {
@@ -61,7 +61,7 @@ fn responses_and_fragments_of_a_header_are_not_answered() {
 }
 
 #[test]
-fn octets_after_the_message_do_not_matter() {
+fn octets_after_the_message_are_ignored() {
     let fixture = Fixture::new();
     fixture.web(1);
     let (mut packet, _) = raw();
@@ -70,10 +70,10 @@ fn octets_after_the_message_do_not_matter() {
 }
 
 #[test]
-fn a_label_may_have_any_octets() {
+fn a_label_can_have_any_octets() {
     let fixture = Fixture::new();
     fixture.web(1);
-    // RFC 2181 section 11. Of them only the letters of ASCII have two cases (RFC 4343).
+    // RFC 2181 section 11. Only ASCII letters have two cases (RFC 4343).
     for label in [&b"\x04\0\xFF. "[..], b"\x01\xC1", b"\x03we\xE2", b"\x03w.b"] {
         let mut packet = raw().0;
         packet.splice(12..16, label.iter().copied());
@@ -86,7 +86,7 @@ fn a_label_may_have_any_octets() {
 // EDNS and sizes.
 
 #[test]
-fn opt_is_answered_if_asked() {
+fn a_query_with_edns_gets_a_response_with_edns() {
     let fixture = Fixture::new();
     fixture.web(1);
     assert!(fixture.ask("web.app.local", Kind::A).edns.is_none());
@@ -104,7 +104,7 @@ fn opt_is_answered_if_asked() {
 }
 
 #[test]
-fn dnssec_ok_is_repeated_and_unknown_options_and_flags_are_not() {
+fn do_is_copied_and_unknown_options_and_flags_are_not() {
     let fixture = Fixture::new();
     fixture.web(1);
     let (mut packet, end) = raw();
@@ -115,10 +115,10 @@ fn dnssec_ok_is_repeated_and_unknown_options_and_flags_are_not() {
 }
 
 #[test]
-fn known_options_are_not_answered_either() {
+fn assigned_options_are_not_answered() {
     let fixture = Fixture::new();
     fixture.web(1);
-    // Client subnet (RFC 7871), one of no family, cookie (RFC 7873), keepalive (RFC 7828), padding (RFC 7830).
+    // Client subnet (RFC 7871), the same of an unknown family, cookie (RFC 7873), keepalive (RFC 7828), padding (RFC 7830).
     let options: [&[u8]; 5] = [
         &[0, 8, 0, 7, 0, 1, 24, 0, 10, 0, 0],
         &[0, 8, 0, 4, 0, 9, 255, 0],
@@ -139,14 +139,14 @@ fn known_options_are_not_answered_either() {
 }
 
 #[test]
-fn another_edns_version_is_refused_with_ours() {
+fn another_edns_version_is_badvers() {
     let fixture = Fixture::new();
     fixture.web(1);
     let (mut packet, _) = raw();
     packet[11] = 1;
     packet.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 1, 0x80, 0, 0, 0]);
     let answer = fixture.send(&packet);
-    // BADVERS, which hickory knows by another name of the same number.
+    // BADVERS. hickory-proto has another name for the number.
     assert_eq!(u16::from(answer.metadata.response_code), 16);
     assert_eq!(answer.edns.as_ref().unwrap().version(), 0);
     assert!(answer.answers.is_empty());
@@ -154,7 +154,7 @@ fn another_edns_version_is_refused_with_ours() {
 }
 
 #[test]
-fn what_is_too_long_loses_additional_records_first_and_then_all() {
+fn a_long_response_loses_additional_records_first_then_all() {
     let fixture = Fixture::new();
     let service = fixture.service("web", Multivalue, &[(RecordType::Srv, 30)]);
     for number in 0..8 {
@@ -195,7 +195,7 @@ fn eight_addresses_fit_without_edns_whatever_the_name() {
     assert!(!answer.metadata.truncation);
 }
 
-// What is not a usual query.
+// Uncommon queries.
 
 fn code(fixture: &Fixture, packet: &[u8]) -> (ResponseCode, usize) {
     let answer = fixture.send(packet);
@@ -205,7 +205,7 @@ fn code(fixture: &Fixture, packet: &[u8]) -> (ResponseCode, usize) {
 }
 
 #[test]
-fn other_operations_are_not_implemented() {
+fn other_opcodes_are_not_implemented() {
     let fixture = Fixture::new();
     for opcode in [1u8, 2, 3, 4, 5, 6, 15] {
         let (mut packet, end) = raw();
@@ -229,7 +229,7 @@ fn a_query_has_one_question() {
 }
 
 #[test]
-fn counts_that_lie_are_a_format_error() {
+fn wrong_section_counts_are_a_format_error() {
     let fixture = Fixture::new();
     fixture.web(1);
     for at in [7, 9, 11] {
@@ -240,11 +240,11 @@ fn counts_that_lie_are_a_format_error() {
 }
 
 #[test]
-fn bad_names_are_a_format_error() {
+fn malformed_qnames_are_a_format_error() {
     let fixture = Fixture::new();
     let header = &raw().0[..12];
     let long = [&b"\x01a".repeat(128)[..], b"\0"].concat();
-    // Pointers to itself, back, forward and into the header; labels of unknown types and such as are cut off.
+    // Pointers to itself, back, forward and into the header; unknown label types; incomplete labels.
     let names: [&[u8]; 9] = [
         b"\xC0\x0C",
         b"\x01a\xC0\x0C",
@@ -284,7 +284,7 @@ fn other_classes_are_refused() {
 }
 
 #[test]
-fn transfers_and_meta_types_give_no_data() {
+fn transfers_and_meta_types_are_refused() {
     let fixture = Fixture::new();
     fixture.web(1);
     for (kind, expected) in [
@@ -306,17 +306,17 @@ fn transfers_and_meta_types_give_no_data() {
 }
 
 #[test]
-fn any_gives_one_record_set() {
+fn any_is_answered_with_one_record_set() {
     let fixture = Fixture::new();
     let service = fixture.service("web", Multivalue, &[(RecordType::A, 60), (RecordType::Aaaa, 60)]);
     fixture.register(&service, "i", &[("IPV4", "10.0.0.1"), ("IPV6", "fd00::1")]);
     assert_eq!(data(&fixture.ask("web.app.local", Kind::ANY)), ["10.0.0.1"]);
-    alias(&fixture, "www", "web.app.local");
+    fixture.cname("www", "web.app.local");
     assert_eq!(data(&fixture.ask("www.app.local", Kind::ANY)), ["web.app.local."]);
 }
 
 #[test]
-fn records_beside_the_question_are_read_and_ignored() {
+fn other_records_of_a_query_are_ignored() {
     let fixture = Fixture::new();
     fixture.web(1);
     let mut message: Message = query("web.app.local", Kind::A);

@@ -1,4 +1,4 @@
-//! The server on real sockets of the loopback interface.
+//! The server on loopback sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -10,23 +10,21 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::{
-    op::{Message, ResponseCode},
-    rr::RecordType as Kind,
-};
+use hickory_proto::{op::ResponseCode, rr::RecordType as Kind};
 use sd_core::{
     model::{RecordType, RoutingPolicy::Multivalue},
     name::DnsName,
 };
 use sd_dns::{DnsServer, Transport};
-use support::{Fixture, data, parse, question, question_with_edns};
+use support::{
+    Fixture, data, question, question_with_edns,
+    sockets::{LOOPBACK, client_at, framed, receive, receive_framed, rest, send_framed},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
     task::JoinSet,
 };
-
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 struct Served {
     fixture: Fixture,
@@ -43,15 +41,7 @@ async fn serve() -> Served {
 }
 
 async fn udp(server: SocketAddr) -> UdpSocket {
-    let socket = UdpSocket::bind((LOOPBACK.ip(), 0)).await.unwrap();
-    socket.connect(server).await.unwrap();
-    socket
-}
-
-async fn receive(socket: &UdpSocket) -> Message {
-    let mut buffer = [0; 2048];
-    let len = socket.recv(&mut buffer).await.unwrap();
-    parse(&buffer[..len])
+    client_at(LOOPBACK, server).await
 }
 
 fn with_id(mut packet: Vec<u8>, id: u16) -> Vec<u8> {
@@ -59,73 +49,51 @@ fn with_id(mut packet: Vec<u8>, id: u16) -> Vec<u8> {
     packet
 }
 
-fn framed(packet: &[u8]) -> Vec<u8> {
-    [&(packet.len() as u16).to_be_bytes()[..], packet].concat()
-}
-
-async fn receive_frame(stream: &mut TcpStream) -> Message {
-    let mut len = [0; 2];
-    stream.read_exact(&mut len).await.unwrap();
-    let mut answer = vec![0; usize::from(u16::from_be_bytes(len))];
-    stream.read_exact(&mut answer).await.unwrap();
-    parse(&answer)
-}
-
-/// The rest of what the server sends, until it closes the connection.
-async fn rest(stream: &mut TcpStream) -> Vec<u8> {
-    let mut rest = Vec::new();
-    // A connection that is closed with data unread is reset.
-    let _ = stream.read_to_end(&mut rest).await;
-    rest
-}
-
 const WEB: [&str; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
 
 #[tokio::test]
-async fn udp_and_tcp_answer_on_one_port() {
+async fn udp_and_tcp_share_one_port() {
     let served = serve().await;
     let socket = udp(served.address).await;
     socket.send(&question("web.app.local", Kind::A)).await.unwrap();
     assert_eq!(data(&receive(&socket).await), WEB);
 
     let mut stream = TcpStream::connect(served.address).await.unwrap();
-    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
+    assert_eq!(data(&receive_framed(&mut stream).await), WEB);
     served.server.shutdown().await;
 }
 
 #[tokio::test]
-async fn every_address_is_served() {
+async fn all_addresses_are_served() {
     let fixture = Fixture::new();
     fixture.web(3);
-    // It needs IPv6, and fails without it.
+    // Needs IPv6, and fails without it.
     let addresses = [LOOPBACK, LOOPBACK, (Ipv6Addr::LOCALHOST, 0).into()];
     let server = DnsServer::bind(fixture.table.clone(), addresses).await.unwrap();
     assert_eq!(server.local_addrs().len(), addresses.len());
     for address in server.local_addrs() {
-        let socket =
-            UdpSocket::bind((if address.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { LOOPBACK.ip() }, 0));
-        let socket = socket.await.unwrap();
-        socket.connect(address).await.unwrap();
+        let loopback = if address.is_ipv6() { (Ipv6Addr::LOCALHOST, 0).into() } else { LOOPBACK };
+        let socket = client_at(loopback, *address).await;
         socket.send(&question("web.app.local", Kind::A)).await.unwrap();
         assert_eq!(data(&receive(&socket).await), WEB);
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-        assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+        send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
+        assert_eq!(data(&receive_framed(&mut stream).await), WEB);
     }
     server.shutdown().await;
 }
 
-/// Elsewhere the system chooses where answers come from.
+/// On other systems the system chooses the source address.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn an_answer_comes_from_the_address_that_was_asked() {
+async fn a_response_comes_from_the_address_that_was_queried() {
     let fixture = Fixture::new();
     fixture.web(3);
     let server = DnsServer::bind(fixture.table.clone(), [(Ipv4Addr::UNSPECIFIED, 0).into()]).await.unwrap();
     for last in 1..=3 {
         let address = (Ipv4Addr::new(127, 0, 0, last), server.local_addrs()[0].port()).into();
-        // A connected socket receives from nobody else.
+        // A connected socket receives from this address only.
         let socket = udp(address).await;
         socket.send(&question("web.app.local", Kind::A)).await.unwrap();
         assert_eq!(data(&receive(&socket).await), WEB);
@@ -133,7 +101,7 @@ async fn an_answer_comes_from_the_address_that_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_clients_at_once_get_their_own_answers() {
+async fn concurrent_clients_get_their_own_responses() {
     let served = serve().await;
     let mut clients = JoinSet::new();
     for client in 0..20u16 {
@@ -155,7 +123,7 @@ async fn many_clients_at_once_get_their_own_answers() {
 }
 
 #[tokio::test]
-async fn a_change_is_answered_as_soon_as_it_is_made() {
+async fn a_change_is_in_the_next_response() {
     let served = serve().await;
     let service = served.fixture.service("new", Multivalue, &[(RecordType::A, 0)]);
     let socket = udp(served.address).await;
@@ -167,10 +135,10 @@ async fn a_change_is_answered_as_soon_as_it_is_made() {
 }
 
 #[tokio::test]
-async fn both_of_a_pair_of_queries_are_answered() {
+async fn a_and_aaaa_queries_from_one_socket_are_both_answered() {
     let served = serve().await;
     let socket = udp(served.address).await;
-    // As some stub resolvers do: at once, from one socket, and the name is found only if neither is refused.
+    // Some stub resolvers send both at once from one socket, and need a response to each.
     socket.send(&with_id(question("web.app.local", Kind::A), 1)).await.unwrap();
     socket.send(&with_id(question("web.app.local", Kind::AAAA), 2)).await.unwrap();
     let mut answers = [receive(&socket).await, receive(&socket).await];
@@ -211,7 +179,7 @@ async fn pipelined_queries_are_all_answered() {
 }
 
 #[tokio::test]
-async fn frames_may_come_in_any_pieces() {
+async fn messages_can_arrive_in_any_pieces() {
     let served = serve().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -223,29 +191,29 @@ async fn frames_may_come_in_any_pieces() {
         stream.write_all(&[byte]).await.unwrap();
         tokio::task::yield_now().await;
     }
-    assert_eq!(receive_frame(&mut stream).await.metadata.id, 1);
-    assert_eq!(receive_frame(&mut stream).await.metadata.id, 0x1234);
+    assert_eq!(receive_framed(&mut stream).await.metadata.id, 1);
+    assert_eq!(receive_framed(&mut stream).await.metadata.id, 0x1234);
 }
 
 #[tokio::test]
-async fn a_client_that_has_closed_its_side_is_answered() {
+async fn a_half_closed_connection_is_answered() {
     let served = serve().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
-    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
     stream.shutdown().await.unwrap();
-    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    assert_eq!(data(&receive_framed(&mut stream).await), WEB);
     assert!(rest(&mut stream).await.is_empty());
 }
 
 #[tokio::test]
-async fn empty_short_and_cut_frames_do_no_harm() {
+async fn empty_short_and_incomplete_messages_do_no_harm() {
     let served = serve().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     for packet in [&b""[..], b"x", b"\0\0\x80\0\0\0\0\0\0\0\0\0"] {
-        stream.write_all(&framed(packet)).await.unwrap();
+        send_framed(&mut stream, packet).await;
     }
-    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
+    assert_eq!(data(&receive_framed(&mut stream).await), WEB);
     stream.write_all(&[0xFF, 0xFF, 1, 2, 3]).await.unwrap();
     stream.shutdown().await.unwrap();
     assert!(rest(&mut stream).await.is_empty());
@@ -255,28 +223,27 @@ async fn empty_short_and_cut_frames_do_no_harm() {
 }
 
 #[tokio::test]
-async fn the_largest_frame_is_read() {
+async fn the_largest_message_is_read() {
     let served = serve().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     let mut packet = question("web.app.local", Kind::A);
     packet.resize(usize::from(u16::MAX), 0);
-    stream.write_all(&framed(&packet)).await.unwrap();
-    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    send_framed(&mut stream, &packet).await;
+    assert_eq!(data(&receive_framed(&mut stream).await), WEB);
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_holds_up_nobody() {
+async fn a_client_that_does_not_read_delays_no_other() {
     let served = serve().await;
     let flood = framed(&question("web.app.local", Kind::A)).repeat(1000);
     let mut slow = TcpStream::connect(served.address).await.unwrap();
-    // Until the server, whose answers are not read, takes no more: paused time goes on by itself when nothing else is left
-    // to do.
+    // Until the server takes no more. The paused clock advances when all tasks are idle.
     tokio::time::pause();
     while let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(1), slow.write_all(&flood)).await {}
     tokio::time::resume();
     let mut quick = TcpStream::connect(served.address).await.unwrap();
     quick.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-    assert_eq!(data(&receive_frame(&mut quick).await), WEB);
+    assert_eq!(data(&receive_framed(&mut quick).await), WEB);
     let socket = udp(served.address).await;
     socket.send(&question("web.app.local", Kind::A)).await.unwrap();
     assert_eq!(data(&receive(&socket).await), WEB);
@@ -290,8 +257,8 @@ async fn one_connection_too_many_closes_the_idlest() {
     let server = builder.bind([LOOPBACK]).await.unwrap();
     let connect = async || TcpStream::connect(server.local_addrs()[0]).await.unwrap();
     let ask = async |stream: &mut TcpStream| {
-        stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-        assert_eq!(data(&receive_frame(stream).await), WEB);
+        send_framed(stream, &question("web.app.local", Kind::A)).await;
+        assert_eq!(data(&receive_framed(stream).await), WEB);
     };
     let (mut first, mut second) = (connect().await, connect().await);
     ask(&mut first).await;
@@ -308,7 +275,7 @@ async fn idle_connections_are_closed() {
     let served = serve().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream.write_all(&framed(&question("web.app.local", Kind::A))[..5]).await.unwrap();
-    // Time goes on by itself when nothing else is left to do.
+    // The paused clock advances when all tasks are idle.
     assert!(rest(&mut stream).await.is_empty());
 }
 
@@ -316,58 +283,58 @@ async fn idle_connections_are_closed() {
 async fn shutting_down_answers_what_has_arrived_and_frees_the_port() {
     let served = serve().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
-    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
+    assert_eq!(data(&receive_framed(&mut stream).await), WEB);
     let socket = udp(served.address).await;
     socket.send(&question("web.app.local", Kind::A)).await.unwrap();
-    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
+    send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
     served.server.shutdown().await;
     assert_eq!(data(&receive(&socket).await), WEB);
-    assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+    assert_eq!(data(&receive_framed(&mut stream).await), WEB);
     assert!(rest(&mut stream).await.is_empty());
     let again = DnsServer::bind(served.fixture.table.clone(), [served.address]).await.unwrap();
     again.shutdown().await;
 }
 
 #[tokio::test]
-async fn addresses_come_and_go() {
+async fn addresses_can_be_added_and_closed() {
     let Served { fixture, mut server, address: first } = serve().await;
     let second = server.listen(LOOPBACK).unwrap();
     assert_eq!(server.local_addrs(), [first, second]);
     let error = server.listen(second).unwrap_err();
-    assert_eq!((error.address(), error.transport()), (second, Transport::Udp));
+    assert_eq!((error.address, error.transport), (second, Transport::Udp));
     let mut streams = Vec::new();
     for address in [first, second] {
         let socket = udp(address).await;
         socket.send(&question("web.app.local", Kind::A)).await.unwrap();
         assert_eq!(data(&receive(&socket).await), WEB);
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-        assert_eq!(data(&receive_frame(&mut stream).await), WEB);
+        send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
+        assert_eq!(data(&receive_framed(&mut stream).await), WEB);
         streams.push((socket, stream));
     }
-    // What has arrived is answered, and then the connections end, those of this address alone.
+    // What has arrived is answered. Then the connections of this address end.
     let (mut to_second, mut to_first) = (streams.pop().unwrap(), streams.pop().unwrap());
     to_second.0.send(&question("web.app.local", Kind::A)).await.unwrap();
     to_second.1.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
     assert!(server.close(second).await);
     assert_eq!(data(&receive(&to_second.0).await), WEB);
-    assert_eq!(data(&receive_frame(&mut to_second.1).await), WEB);
+    assert_eq!(data(&receive_framed(&mut to_second.1).await), WEB);
     assert!(rest(&mut to_second.1).await.is_empty());
     to_first.1.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-    assert_eq!(data(&receive_frame(&mut to_first.1).await), WEB);
+    assert_eq!(data(&receive_framed(&mut to_first.1).await), WEB);
     assert_eq!(server.local_addrs(), [first]);
-    assert!(!server.close(second).await, "it is none of them any more");
+    assert!(!server.close(second).await, "it is closed already");
 
     let counters = server.counters();
-    assert_eq!((counters.udp, counters.tcp), (3, 4), "what was answered there is still counted");
+    assert_eq!((counters.udp, counters.tcp), (3, 4), "responses of closed addresses are still counted");
     let other = DnsServer::bind(fixture.table.clone(), [second]).await.unwrap();
     other.shutdown().await;
     server.shutdown().await;
 }
 
 #[tokio::test]
-async fn answers_are_counted() {
+async fn responses_are_counted() {
     let served = serve().await;
     served.fixture.namespace("other.local");
     let socket = udp(served.address).await;
@@ -379,7 +346,7 @@ async fn answers_are_counted() {
         ("gone.other.local", Kind::Unknown(1234)),
         ("example.com", Kind::A),
     ];
-    // A response, a fragment and a message without a question.
+    // A response, an incomplete header, and a message without a question.
     socket.send(b"\0\0\x80\0\0\0\0\0\0\0\0\0").await.unwrap();
     socket.send(b"x").await.unwrap();
     socket.send(b"\0\0\0\0\0\0\0\0\0\0\0\0").await.unwrap();
@@ -389,9 +356,9 @@ async fn answers_are_counted() {
         receive(&socket).await;
     }
     let mut stream = TcpStream::connect(served.address).await.unwrap();
-    stream.write_all(&framed(b"x")).await.unwrap();
-    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-    receive_frame(&mut stream).await;
+    send_framed(&mut stream, b"x").await;
+    send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
+    receive_framed(&mut stream).await;
 
     let counters = served.server.counters();
     assert_eq!((counters.udp, counters.tcp, counters.ignored, counters.unsent), (7, 1, 3, 0));
@@ -406,30 +373,30 @@ async fn answers_are_counted() {
 }
 
 #[tokio::test]
-async fn dropping_stops() {
+async fn dropping_a_server_closes_its_connections() {
     let served = serve().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
-    stream.write_all(&framed(&question("web.app.local", Kind::A))).await.unwrap();
-    receive_frame(&mut stream).await;
+    send_framed(&mut stream, &question("web.app.local", Kind::A)).await;
+    receive_framed(&mut stream).await;
     drop(served.server);
     assert!(rest(&mut stream).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_an_error_that_says_so() {
+async fn a_taken_port_is_an_error_that_names_the_transport() {
     let served = serve().await;
     let error = DnsServer::bind(served.fixture.table.clone(), [served.address]).await.unwrap_err();
-    assert_eq!((error.address(), error.transport()), (served.address, Transport::Udp));
+    assert_eq!((error.address, error.transport), (served.address, Transport::Udp));
     assert_eq!(error.to_string(), format!("cannot listen on {} (UDP): the port is taken", served.address));
 
-    // A socket of another test may have the same port for UDP, which is looked at first.
+    // A socket of another test may use the port for UDP, which is bound first.
     let mut errors = Vec::new();
     while errors.last() != Some(&Transport::Tcp) && errors.len() < 100 {
         let tcp = std::net::TcpListener::bind(LOOPBACK).unwrap();
         let address = tcp.local_addr().unwrap();
         let error = DnsServer::bind(served.fixture.table.clone(), [address]).await.unwrap_err();
-        assert_eq!(error.address(), address);
-        errors.push(error.transport());
+        assert_eq!(error.address, address);
+        errors.push(error.transport);
     }
     assert_eq!(errors.last(), Some(&Transport::Tcp));
 }

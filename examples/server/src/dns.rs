@@ -45,7 +45,7 @@ async fn localhost(server: &mut DnsServer, port: u16) -> Result<(), BindError> {
             return Ok(());
         }
         match server.listen((IpAddr::V6(Ipv6Addr::LOCALHOST), first.port()).into()) {
-            Err(error) if port == 0 && left > 0 && error.kind() == io::ErrorKind::AddrInUse => {
+            Err(error) if port == 0 && left > 0 && error.source.kind() == io::ErrorKind::AddrInUse => {
                 server.close(first).await;
             }
             listening => return listening.map(drop).map_err(Into::into),

@@ -13,19 +13,22 @@ use crate::{
     drain::Draining,
 };
 
-/// How long accepting pauses after an error that is likely to come again at once, such as a lack of file
-/// descriptors.
+/// How long accepting pauses after an error that is likely to repeat, such as a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// `EMFILE` and `ENFILE`: the process or the system has no file descriptor left.
+/// `EMFILE` and `ENFILE`: the process or the system has no file descriptors left.
 const NO_DESCRIPTORS: [i32; 2] = [24, 23];
 
-/// Where connections come from.
+/// A source of connections: TCP, or anything else in tests. Called from one task, one call at a time.
 pub trait Listener: Send + Sync {
-    /// A connection.
+    /// The stream of a connection.
     type Stream: Send + 'static;
 
-    /// The next connection. Cancel safe.
+    /// Waits for the next connection. Cancel safe: no connection is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// `ConnectionAborted`, `ConnectionRefused`, `ConnectionReset`, `Interrupted` and `NotConnected` concern one connection.
+    /// After any other error accepting pauses.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -34,7 +37,7 @@ impl Listener for TcpListener {
 
     async fn accept(&self) -> io::Result<TcpStream> {
         let (stream, _) = Self::accept(self).await?;
-        // Answers are written whole, and at once.
+        // Responses are written whole, so Nagle's algorithm would only delay them.
         match stream.set_nodelay(true) {
             Ok(()) => Ok(stream),
             Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
@@ -43,10 +46,10 @@ impl Listener for TcpListener {
 }
 
 impl Connections {
-    /// Accepts and serves connections until draining begins. Then stops listening, and returns once all
-    /// connections have ended. The deadline closes those that are still open.
+    /// Accepts and serves connections until draining begins. Then stops listening, and returns when all connections have
+    /// ended. At the deadline it closes the connections that are still open.
     ///
-    /// `serve` serves one stream; once draining has begun it should end soon. It is cancelled when the
+    /// `serve` serves one stream in a task of its own. Once draining has begun it should end soon. It is cancelled when the
     /// connection is evicted. Dropping the future closes the listener and its connections.
     pub async fn accept<L, S, F>(&self, listener: L, mut draining: Draining, serve: S)
     where
@@ -80,9 +83,9 @@ impl Connections {
                     tracing::debug!(%error, "a connection ended before it was accepted");
                 }
                 Err(error) => {
-                    // One line until it succeeds again, not one for each attempt.
+                    // Log once until accepting succeeds again, not for each attempt.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "cannot accept connections, trying again every {PAUSE:?}");
+                        tracing::warn!(%error, "cannot accept connections; retrying every {PAUSE:?}");
                     }
                     if error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code)) {
                         self.evict_idlest();
@@ -98,13 +101,13 @@ impl Connections {
         drop(listener);
         let ended = async { while tasks.join_next().await.is_some() {} };
         if timeout_at(deadline, ended).await.is_err() {
-            tracing::debug!(connections = tasks.len(), "the time to drain is over: closing connections");
+            tracing::debug!(connections = tasks.len(), "draining took too long: closing connections");
             tasks.shutdown().await;
         }
     }
 }
 
-/// Whether the error concerns the connection only, and not the next ones.
+/// Whether the error concerns one connection only, not the next ones.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! The connections of a server: which are open, what they hold, and which one gives way.
+//! The open connections of a server: their number, their memory, and which one is evicted.
 
 use std::{
     cmp::Reverse,
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The most connections beyond the limit, which are refused.
+/// The most connections beyond the limit at a time. Their servers refuse them.
 const BEYOND: usize = 64;
 
 /// The connections of a server, over all of its listeners. Clones share them.
@@ -24,13 +24,14 @@ pub struct Connections(Arc<Shared>);
 struct Shared {
     limit: usize,
     octets: usize,
-    /// Counts uses, so that each use has a place in the order of all of them.
+    /// Numbers uses, so that they have an order.
     uses: AtomicU64,
-    /// The octets that open connections hold together.
+    /// The octets that all open connections hold together.
     held: AtomicUsize,
     open: Mutex<Open>,
 }
 
+/// The open connections by id: within the limit and beyond it.
 #[derive(Debug, Default)]
 struct Open {
     within: HashMap<u64, Arc<Entry>>,
@@ -44,7 +45,7 @@ struct Entry {
     last_use: AtomicU64,
     busy: AtomicUsize,
     held: Mutex<Octets>,
-    /// Some octets are no longer held.
+    /// Notified when octets are released.
     released: Notify,
     evicted: Notify,
 }
@@ -52,7 +53,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Octets {
     count: usize,
-    /// Not counted for the server any more.
+    /// Whether the connection is evicted. Its octets no longer count for the server.
     evicted: bool,
 }
 
@@ -61,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connections {
-    /// At most `limit` connections (at least one), which together hold at most `octets`.
+    /// A limit of `limit` connections, at least one, which together hold at most `octets` octets.
     #[must_use]
     pub fn new(limit: usize, octets: usize) -> Self {
         Self(Arc::new(Shared {
@@ -73,7 +74,7 @@ impl Connections {
         }))
     }
 
-    /// How many connections are open, without those beyond the limit.
+    /// The number of open connections within the limit.
     #[must_use]
     pub fn count(&self) -> usize {
         lock(&self.0.open).within.len()
@@ -85,7 +86,7 @@ impl Connections {
         self.0.held.load(Ordering::Relaxed)
     }
 
-    /// Opens a connection, which counts until the slot is dropped. Evicts another one if there are too many.
+    /// Adds a connection, which counts until the slot is dropped. Evicts another one if there are too many.
     pub(crate) fn open(&self) -> Slot {
         let mut open = lock(&self.0.open);
         let beyond = open.within.len() >= self.0.limit && !self.evict_idlest_of(&mut open.within);
@@ -107,15 +108,14 @@ impl Connections {
         Slot(Connection { entry, shared: Arc::clone(&self.0) })
     }
 
-    /// A connection that is not accepted by a listener. It counts for as long as the slot that is returned
-    /// with it.
+    /// Adds a connection that no listener accepted. It counts until the second value is dropped.
     #[must_use]
     pub fn connect(&self) -> (Connection, impl Drop + Send + use<>) {
         let slot = self.open();
         (slot.0.clone(), slot)
     }
 
-    /// Evicts the idlest connection, `false` if all are busy.
+    /// Evicts the idlest connection. `false` if all are busy.
     pub(crate) fn evict_idlest(&self) -> bool {
         self.evict_idlest_of(&mut lock(&self.0.open).within)
     }
@@ -126,7 +126,7 @@ impl Connections {
             return false;
         };
         if let Some(entry) = open.remove(&id) {
-            tracing::debug!("too many connections: the idlest is closed");
+            tracing::debug!("too many connections: closing the idlest one");
             self.0.evict(&entry);
         }
         true
@@ -143,7 +143,7 @@ impl Shared {
         entry.evicted.notify_one();
     }
 
-    /// Stops counting the octets of a connection that ends, although its tasks may hold them a moment longer.
+    /// Stops counting the octets of a connection that ends. Its tasks may hold them a moment longer.
     fn release(&self, entry: &Entry) {
         let mut octets = lock(&entry.held);
         octets.evicted = true;
@@ -155,18 +155,18 @@ impl Shared {
         self.held.load(Ordering::Relaxed) > self.octets
     }
 
-    /// Evicts the connections that hold most, the idlest first if they hold the same, until the rest is
-    /// within the limit.
+    /// Evicts the connections that hold most until the others are within the limit. Of those that hold the same, the idlest
+    /// goes first.
     fn evict_largest(&self) {
         let mut open = lock(&self.open);
         while self.hold_too_much() {
             let entries = open.within.values().chain(open.beyond.values());
             let entries = entries.map(|entry| (lock(&entry.held).count, Reverse(entry.last_use()), entry.id));
-            // Connections that hold nothing make no room.
+            // Evicting connections that hold nothing would not help.
             let Some((1.., _, id)) = entries.max() else { break };
             let Open { within, beyond } = &mut *open;
             if let Some(entry) = within.remove(&id).or_else(|| beyond.remove(&id)) {
-                tracing::debug!("too many octets are pending: the connection with most of them is closed");
+                tracing::debug!("connections hold too many octets: closing the one with the most");
                 self.evict(&entry);
             }
         }
@@ -193,53 +193,53 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// The client has made progress, which makes it the least idle.
+    /// Notes that the client has made progress. The connection is now the least idle one.
     pub fn used(&self) {
         self.entry.last_use.store(self.shared.next_use(), Ordering::Relaxed);
     }
 
-    /// The server works on an answer, and the client has nothing to do: the connection is not idle until this
-    /// is dropped.
+    /// Marks the connection as busy until the value is dropped: the server works on a response. Busy connections are not
+    /// evicted for a new one.
     #[must_use]
     pub fn busy(&self) -> Busy {
         self.entry.busy.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
     }
 
-    /// Whether it is to be refused, since all connections within the limit are busy.
+    /// Whether the server should refuse the connection, because all connections within the limit are busy.
     #[must_use]
     pub fn is_beyond_limit(&self) -> bool {
         self.entry.beyond
     }
 
-    /// The octets that are held for it.
+    /// The octets that the server holds for the connection.
     #[must_use]
     pub fn held(&self) -> usize {
         lock(&self.entry.held).count
     }
 
-    /// Counts octets that are held for this connection. If there are too many of them in the server, the
-    /// connection with most of them is closed.
+    /// Counts octets that the server holds for the connection, until the value is dropped. If all connections together hold
+    /// too many, the one with the most is closed.
     #[must_use]
     pub fn hold(&self, octets: usize) -> Held {
         self.add(octets, usize::MAX).unwrap_or_else(|| Held { connection: self.clone(), octets: 0 })
     }
 
-    /// Counts octets as [`hold`](Self::hold) does, unless the connection would hold more than `most`. A
-    /// connection that holds nothing may hold any number.
+    /// Counts octets as [`hold`](Self::hold) does. `None` if the connection would hold more than `most`; but a connection that
+    /// holds nothing may hold any number.
     #[must_use]
     pub fn try_hold(&self, octets: usize, most: usize) -> Option<Held> {
         self.add(octets, most)
     }
 
-    /// Waits until [`try_hold`](Self::try_hold) succeeds.
+    /// Waits until [`try_hold`](Self::try_hold) succeeds. Cancel safe.
     pub async fn hold_when_free(&self, octets: usize, most: usize) -> Held {
         if let Some(held) = self.try_hold(octets, most) {
             return held;
         }
         loop {
             let mut released = pin!(self.entry.released.notified());
-            // From here on no release is missed.
+            // From here on, releases are noticed.
             released.as_mut().enable();
             if let Some(held) = self.try_hold(octets, most) {
                 return held;
@@ -272,7 +272,7 @@ impl Connection {
     }
 }
 
-/// The place of a connection among those that are open.
+/// The entry of an open connection. Dropping it removes the connection.
 pub(crate) struct Slot(pub(crate) Connection);
 
 impl Drop for Slot {
@@ -286,7 +286,7 @@ impl Drop for Slot {
     }
 }
 
-/// A connection is not idle: see [`Connection::busy`].
+/// Keeps a connection busy until it is dropped: [`Connection::busy`].
 #[derive(Debug)]
 pub struct Busy(Connection);
 
@@ -297,7 +297,7 @@ impl Drop for Busy {
     }
 }
 
-/// Octets that are held for a connection, until this is dropped.
+/// Octets that count for a connection until this is dropped: [`Connection::hold`].
 #[derive(Debug)]
 pub struct Held {
     connection: Connection,
@@ -305,14 +305,13 @@ pub struct Held {
 }
 
 impl Held {
-    /// How many octets are held.
+    /// The number of octets.
     #[must_use]
     pub fn octets(&self) -> usize {
         self.octets
     }
 
-    /// Moves `octets` into a `Held` of its own, which can be dropped separately. Octets beyond those held are
-    /// counted in addition.
+    /// Moves `octets` into a separate `Held`. If that is more than this one holds, the rest is counted in addition.
     #[must_use]
     pub fn split(&mut self, octets: usize) -> Self {
         let taken = octets.min(self.octets);
@@ -322,7 +321,7 @@ impl Held {
         split
     }
 
-    /// Reduces the number of held octets to at most `octets`.
+    /// Reduces the number of octets to at most `octets`.
     pub fn shrink_to(&mut self, octets: usize) {
         self.release(self.octets.saturating_sub(octets));
     }

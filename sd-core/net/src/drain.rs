@@ -2,22 +2,22 @@
 
 use tokio::{sync::watch, time::Instant};
 
-/// Tells listeners and connections to drain. Dropping it means: at once.
+/// Tells listeners and connections to drain. Dropping it tells them to end at once.
 #[derive(Debug)]
 pub struct Drain(watch::Sender<Option<Instant>>);
 
-/// Waits for a [`Drain`].
+/// Receives the signal of a [`Drain`]. Clones receive it as well.
 #[derive(Clone, Debug)]
 pub struct Draining(watch::Receiver<Option<Instant>>);
 
 impl Drain {
-    /// A signal that has not been given.
+    /// A drain that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self(watch::Sender::new(None))
     }
 
-    /// Gives the signal: finish by the deadline.
+    /// Gives the signal to finish by `deadline`. A second call replaces the deadline for those who have not received it.
     pub fn begin(&self, deadline: Instant) {
         self.0.send_replace(Some(deadline));
     }
@@ -36,7 +36,7 @@ impl Default for Drain {
 }
 
 impl Draining {
-    /// Waits for the signal, and returns the deadline. Cancel safe.
+    /// Waits for the signal and returns the deadline: now, if the [`Drain`] was dropped. Cancel safe.
     pub async fn begun(&mut self) -> Instant {
         let deadline = self.0.wait_for(Option::is_some).await;
         deadline.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now)

@@ -1,4 +1,4 @@
-//! Limits, eviction, errors and draining, with streams that are only numbers and a clock that is held still.
+//! Limits, eviction, errors and draining. Streams are numbers, and the clock is paused.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -18,7 +18,7 @@ use tokio::{
 
 use super::*;
 
-/// A listener that accepts the given connections, and then none.
+/// A listener that accepts the given connections, then none.
 struct Script(Mutex<VecDeque<io::Result<u32>>>);
 
 impl Listener for Script {
@@ -33,14 +33,14 @@ impl Listener for Script {
     }
 }
 
-/// What happens to connections: which one, and when, in milliseconds since the start.
+/// The start and end of a connection: the stream, and the time in milliseconds since the start.
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
     Begun(u32, u128),
     Ended(u32, u128),
 }
 
-/// Reports the end of a connection, however it comes.
+/// Reports the end of a connection when it is dropped.
 struct Ending(u32, Instant, mpsc::UnboundedSender<Event>);
 
 impl Drop for Ending {
@@ -56,7 +56,7 @@ struct Served {
     task: JoinHandle<()>,
 }
 
-/// Serves streams that end when they drain: even ones at once, odd ones never.
+/// Serves streams. When they drain, even ones end at once and odd ones never.
 fn serve(connections: &Connections, script: impl IntoIterator<Item = io::Result<u32>>) -> Served {
     let (report, events) = mpsc::unbounded_channel();
     let (drain, open, start) = (Drain::new(), Arc::<Mutex<Vec<_>>>::default(), Instant::now());
@@ -89,7 +89,7 @@ impl Served {
         events
     }
 
-    /// Nothing happens although everybody had a turn.
+    /// Asserts that nothing happens although all tasks have run.
     async fn nothing(&mut self) {
         for _ in 0..10 {
             yield_now().await;
@@ -103,7 +103,7 @@ async fn one_connection_too_many_evicts_the_idlest() {
     let connections = Connections::new(2, usize::MAX);
     let mut served = serve(&connections, [Ok(0), Ok(2)]);
     served.next(2).await;
-    // The second has been idle for longer now.
+    // Now the second one is the idlest.
     served.open.lock().unwrap()[0].used();
     let mut more = serve(&connections, [Ok(4)]);
     assert_eq!(more.next(1).await, [Event::Begun(4, 0)]);
@@ -114,7 +114,7 @@ async fn one_connection_too_many_evicts_the_idlest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_has_ended_leaves_its_place() {
+async fn a_connection_that_has_ended_frees_its_place() {
     let connections = Connections::new(2, usize::MAX);
     let mut served = serve(&connections, [Ok(0), Ok(2)]);
     served.next(2).await;
@@ -134,7 +134,7 @@ async fn busy_connections_are_not_evicted_and_one_more_is_beyond_the_limit() {
     served.next(2).await;
     let busy: Vec<_> = served.open.lock().unwrap().iter().map(Connection::busy).collect();
     let mut more = serve(&connections, (0..100).map(|stream| Ok(2 * stream + 100)));
-    // Places beyond the limit are limited as well, and their idlest gives way.
+    // The number beyond the limit is limited, too; there the idlest is evicted.
     let events = more.next(136).await;
     let (begun, ended): (Vec<_>, Vec<_>) =
         events.into_iter().partition(|event| matches!(event, Event::Begun(..)));
@@ -169,7 +169,7 @@ async fn without_descriptors_accepting_pauses_and_the_idlest_is_closed() {
         assert_eq!([first, second, ended], [&Event::Begun(0, 0), &Event::Begun(2, 0), &Event::Ended(0, 0)]);
         assert_eq!([other, last], [&Event::Ended(2, 50), &Event::Begun(4, 100)]);
     }
-    // Other errors say nothing about connections that are open.
+    // Other errors do not close connections.
     let script = [Ok(0), Err(io::Error::other("strange")), Ok(2)];
     let mut served = serve(&Connections::new(9, usize::MAX), script);
     assert_eq!(served.next(2).await, [Event::Begun(0, 0), Event::Begun(2, 50)]);
@@ -187,7 +187,7 @@ async fn draining_waits_for_connections_until_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_does_not_wait_without_connections_nor_for_descriptors() {
+async fn draining_ends_at_once_without_connections() {
     for script in [vec![], vec![Err(io::Error::from_raw_os_error(24))]] {
         let served = serve(&Connections::new(9, usize::MAX), script);
         yield_now().await;
@@ -210,7 +210,7 @@ async fn dropping_the_future_closes_its_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_octets_the_connection_that_holds_most_is_closed() {
+async fn too_many_octets_close_the_connection_that_holds_most() {
     let connections = Connections::new(9, 100);
     let mut served = serve(&connections, [Ok(0), Ok(2), Ok(4)]);
     served.next(3).await;
@@ -222,13 +222,13 @@ async fn beyond_the_octets_the_connection_that_holds_most_is_closed() {
     let most = open[0].hold(1);
     assert_eq!(served.next(1).await, [Event::Ended(2, 0)]);
     assert_eq!(connections.held(), 51);
-    // The octets of a connection that was closed are not counted again, nor subtracted twice.
+    // The octets of a closed connection are neither counted again nor subtracted twice.
     let late = open[1].hold(1000);
     held[1].shrink_to(5);
     drop((late, held, more, most));
     assert_eq!(connections.held(), 0);
     served.nothing().await;
-    // Of those that hold the same, the idlest.
+    // Of two that hold the same, the idlest is closed.
     let _first = open[0].hold(60);
     open[0].used();
     let _second = open[2].hold(60);
@@ -236,10 +236,10 @@ async fn beyond_the_octets_the_connection_that_holds_most_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_waits_for_room_of_its_own() {
+async fn a_connection_waits_until_it_may_hold_more() {
     let connections = Connections::new(9, usize::MAX);
     let (connection, _place) = connections.connect();
-    // What does not fit at all does fit into nothing.
+    // A connection that holds nothing may hold more than the limit.
     let mut first = connection.try_hold(150, 100).unwrap();
     assert!(connection.try_hold(1, 100).is_none());
     let waiting = tokio::spawn({
@@ -256,7 +256,7 @@ async fn a_connection_waits_for_room_of_its_own() {
     assert_eq!((first.octets(), part.octets(), connection.held()), (60, 1, 61));
     drop(part);
     assert_eq!(waiting.await.unwrap(), 40);
-    // More than it holds is counted as well.
+    // Octets beyond those held are counted in addition.
     let all = first.split(70);
     assert_eq!((first.octets(), all.octets(), connection.held()), (0, 70, 70));
 }

@@ -170,7 +170,7 @@ fn without_record(
         service.dns_config().is_some_and(|config| config.ttl(kind).is_some())
     } else {
         // An instance's own name has only address records.
-        matches!(kind, RecordType::A | RecordType::Aaaa)
+        kind.is_address()
     };
     if !is_configured {
         return LeftOut::NotConfigured(kind);

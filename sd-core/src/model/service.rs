@@ -143,34 +143,50 @@ pub(crate) fn check_records(records: &[DnsRecord]) -> Result<(), UnfitRecords> {
     Ok(())
 }
 
-/// A DNS record type of Cloud Map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
-pub enum RecordType {
-    /// An IPv4 address (RFC 1035).
-    A,
-    /// An IPv6 address (RFC 3596).
-    Aaaa,
-    /// A canonical name (RFC 1035).
-    Cname,
-    /// A host and a port (RFC 2782).
-    Srv,
+/// Defines the record types with their spelling, so that `ALL` cannot lack one. CONTRIBUTING.md has the other places.
+macro_rules! record_types {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
+        /// A DNS record type of Cloud Map.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(clippy::exhaustive_enums, reason = "the API's enumeration")]
+        pub enum RecordType {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl RecordType {
+            /// All types.
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
+
+            /// The spelling in the API and in DNS.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
 }
 
 impl RecordType {
-    /// All types.
-    pub const ALL: [Self; 4] = [Self::A, Self::Aaaa, Self::Cname, Self::Srv];
-
-    /// The spelling in the API and in DNS.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    /// Whether its records are addresses.
+    pub(crate) fn is_address(self) -> bool {
         match self {
-            Self::A => "A",
-            Self::Aaaa => "AAAA",
-            Self::Cname => "CNAME",
-            Self::Srv => "SRV",
+            Self::A | Self::Aaaa => true,
+            Self::Cname | Self::Srv => false,
         }
     }
+}
+
+record_types! {
+    /// An IPv4 address (RFC 1035).
+    A = "A",
+    /// An IPv6 address (RFC 3596).
+    Aaaa = "AAAA",
+    /// Another name (RFC 1035).
+    Cname = "CNAME",
+    /// A host and a port (RFC 2782).
+    Srv = "SRV",
 }
 
 /// How DNS answers are chosen among the instances.

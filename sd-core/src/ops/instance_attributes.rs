@@ -119,7 +119,7 @@ fn check_alias(given: &Given, service: &Service) -> Result<(), Error> {
     if let Some(other) = [IPV4, IPV6, PORT, CNAME].into_iter().find(|key| given.contains_key(*key)) {
         return Err(rule("attributes", format!("{ALIAS} can't be combined with {other}.")));
     }
-    if !dns.records.iter().all(|record| matches!(record.kind, RecordType::A | RecordType::Aaaa)) {
+    if !dns.records.iter().all(|record| record.kind.is_address()) {
         return Err(rule("attributes", format!("{ALIAS} needs a service with A or AAAA records only.")));
     }
     Ok(())
@@ -153,15 +153,19 @@ fn check_ec2(given: &Given, namespace: &Namespace) -> Result<(), Error> {
 fn check_required(endpoint: &Endpoint, service: &Service) -> Result<(), Error> {
     let has = |kind| service.dns_config().is_some_and(|config| config.ttl(kind).is_some());
     let (a, aaaa, srv) = (has(RecordType::A), has(RecordType::Aaaa), has(RecordType::Srv));
-    let missing: Vec<_> = [
-        (IPV4, a && !aaaa && endpoint.ipv4.is_none()),
-        (IPV6, aaaa && !a && endpoint.ipv6.is_none()),
-        (CNAME, has(RecordType::Cname) && endpoint.cname.is_none()),
-        (PORT, srv && endpoint.port.is_none()),
-    ]
-    .into_iter()
-    .filter_map(|(key, is_missing)| is_missing.then_some(key))
-    .collect();
+    let missing: Vec<_> = RecordType::ALL
+        .into_iter()
+        .filter(|kind| has(*kind))
+        .filter_map(|kind| {
+            let (key, is_missing) = match kind {
+                RecordType::A => (IPV4, !aaaa && endpoint.ipv4.is_none()),
+                RecordType::Aaaa => (IPV6, !a && endpoint.ipv6.is_none()),
+                RecordType::Cname => (CNAME, endpoint.cname.is_none()),
+                RecordType::Srv => (PORT, endpoint.port.is_none()),
+            };
+            is_missing.then_some(key)
+        })
+        .collect();
     if !missing.is_empty() {
         let missing = missing.join(" ");
         return Err(rule("attributes", format!("Required attribute(s) {missing} are missing.")));

@@ -18,7 +18,7 @@ use crate::{
     settings::mode::Leniency,
 };
 
-const RECORD_TYPES: &[&str] = &["SRV", "A", "AAAA", "CNAME"];
+const RECORD_TYPES: &[&str; RecordType::ALL.len()] = &["SRV", "A", "AAAA", "CNAME"];
 const HEALTH_CHECK_TYPES: &[&str] = &["HTTP", "HTTPS", "TCP"];
 
 /// The default threshold of a Route 53 check.
@@ -72,7 +72,8 @@ impl Members {
         let mut records = Vec::new();
         for (number, record) in (1..).zip(input?) {
             let at = Entry { list: self.dns_records, number };
-            let types = [RecordType::Srv, RecordType::A, RecordType::Aaaa, RecordType::Cname];
+            let types: [_; RecordType::ALL.len()] =
+                [RecordType::Srv, RecordType::A, RecordType::Aaaa, RecordType::Cname];
             let kind = check.required_one_of(at.member("type"), record.kind.as_deref(), RECORD_TYPES, &types);
             let ttl = check.required_range(at.member("tTL"), record.ttl, 0, i64::from(i32::MAX));
             // A bad record does not end the loop: all violations are reported.

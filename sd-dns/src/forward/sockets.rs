@@ -1,9 +1,8 @@
 //! The UDP sockets that queries to one upstream are sent from.
 //!
-//! An off-path attacker has to guess port and id of a query (RFC 5452). Each query goes out of one of
-//! [`OPEN`] sockets, drawn at random, whose port the system drew at random, under a random id. A socket is
-//! replaced after [`USES`] queries or unexpected datagrams and after [`LIFETIME`], so that a port that was
-//! found out is soon useless.
+//! An off-path attacker has to guess port and id of a query (RFC 5452). Each query has a random id and uses one of
+//! [`OPEN`] sockets, drawn at random. The system draws the port of each socket. A socket is replaced after [`USES`]
+//! queries or unexpected datagrams, and after [`LIFETIME`], so that a guessed port is soon useless.
 
 use std::{
     collections::HashMap,
@@ -25,66 +24,68 @@ use tokio::{
 
 use super::upstream::Failure;
 use crate::wire::{
-    response::{Response, Unusable},
     u16_at,
+    upstream_response::{Unusable, UpstreamResponse},
 };
 
-/// How many sockets send queries. As many more may wait for their last responses.
+/// How many sockets send queries. Up to as many retired ones wait for outstanding responses.
 const OPEN: u8 = 32;
 
-/// How often a socket is used: for how many queries, and for how many datagrams that belong to no query.
+/// How many queries and unexpected datagrams a socket is used for.
 const USES: u32 = 64;
 
 /// How long a socket is used.
 const LIFETIME: Duration = Duration::from_secs(30);
 
-/// How often another id is drawn when one is taken. The share of taken ids is small: 4,096 of 2 million.
+/// How often an id is drawn before giving up. Few ids are taken: 4,096 of 2 million.
 const DRAWS: usize = 16;
 
-/// The longest datagram that is read. Queries announce 1232 octets; some servers send more.
-const ROOM: usize = 4096;
+/// The maximum size of a datagram that is read. Queries announce 1232 octets; some servers send more.
+const MAX_DATAGRAM: usize = 4096;
 
 /// The sockets of one upstream.
 #[derive(Debug)]
 pub(super) struct Sockets {
     address: SocketAddr,
-    /// Those that send queries; each belongs to the task that reads it.
+    /// The sockets that send queries. The task that reads a socket owns it.
     open: [Mutex<Weak<Socket>>; OPEN as usize],
-    /// How many no longer send, and wait for responses.
+    /// The number of sockets that only wait for outstanding responses.
     retired: Arc<AtomicUsize>,
 }
 
-/// A socket, connected to the upstream: the system drops what comes from elsewhere, and reports when nobody
-/// is there.
+/// A socket that is connected to the upstream, so that the system drops datagrams from other addresses and reports an
+/// unreachable port.
 #[derive(Debug)]
 struct Socket {
     socket: UdpSocket,
     state: Mutex<State>,
-    /// The last query has ended.
+    /// Notified when the last query of a retired socket ends.
     idle: Notify,
     retired: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    queries: HashMap<u16, Waiting>,
+    /// The outstanding queries by id.
+    queries: HashMap<u16, Expected>,
     uses: u32,
     is_retired: bool,
 }
 
+/// The response that a query waits for.
 #[derive(Debug)]
-struct Waiting {
+struct Expected {
     question: Box<[u8]>,
-    /// `None` when the response has arrived.
+    /// `None` once the response has arrived.
     sender: Option<oneshot::Sender<Arrival>>,
 }
 
-/// What arrives for a query: a response, or an error of the socket.
-type Arrival = io::Result<Result<Response, Unusable>>;
+/// What a query gets: a response, or an error of the socket.
+type Arrival = io::Result<Result<UpstreamResponse, Unusable>>;
 
-/// A query that waits for its response. Its id is free again when this is dropped.
+/// A query that waits for its response. Dropping it frees its id.
 #[derive(Debug)]
-pub(super) struct Query {
+pub(super) struct SentQuery {
     socket: Arc<Socket>,
     pub(super) id: u16,
     arrival: oneshot::Receiver<Arrival>,
@@ -95,8 +96,8 @@ impl Sockets {
         Self { address, open: Default::default(), retired: Arc::default() }
     }
 
-    /// Draws socket and id for a query with this question.
-    pub(super) fn query(&self, question: &[u8]) -> Result<Query, Failure> {
+    /// Draws socket and id for a query with this question. Nothing is sent yet.
+    pub(super) fn query(&self, question: &[u8]) -> Result<SentQuery, Failure> {
         for _ in 0..DRAWS {
             let mut random = [0; 3];
             SysRng.try_fill_bytes(&mut random)?;
@@ -104,13 +105,13 @@ impl Sockets {
             let id = u16::from_be_bytes([high, low]);
             let socket = self.socket(slot)?;
             if let Some(arrival) = socket.begin(id, question) {
-                return Ok(Query { socket, id, arrival });
+                return Ok(SentQuery { socket, id, arrival });
             }
         }
         Err(Failure::NoId)
     }
 
-    /// The socket of this slot, a new one if there is none that sends.
+    /// The socket of this slot. Opens a new one if there is none, or if it is retired.
     fn socket(&self, slot: u8) -> io::Result<Arc<Socket>> {
         let slot = &self.open[usize::from(slot % OPEN)];
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +132,7 @@ impl Sockets {
     }
 }
 
-/// A socket on a port that the system draws.
+/// Opens a socket on a port that the system draws.
 fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -148,14 +149,14 @@ impl Socket {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves an id, unless it is taken or the socket is no longer used.
+    /// Reserves an id. `None` if it is taken or the socket is retired.
     fn begin(&self, id: u16, question: &[u8]) -> Option<oneshot::Receiver<Arrival>> {
         let mut state = self.state();
         if state.is_retired || state.queries.contains_key(&id) {
             return None;
         }
         let (sender, arrival) = oneshot::channel();
-        state.queries.insert(id, Waiting { question: question.into(), sender: Some(sender) });
+        state.queries.insert(id, Expected { question: question.into(), sender: Some(sender) });
         self.used(&mut state);
         Some(arrival)
     }
@@ -169,6 +170,7 @@ impl Socket {
         }
     }
 
+    /// Counts a use.
     fn used(&self, state: &mut State) {
         state.uses += 1;
         if state.uses >= USES {
@@ -176,7 +178,7 @@ impl Socket {
         }
     }
 
-    /// Sends no further queries from this socket, unless too many others wait for their last responses.
+    /// Retires the socket, unless too many retired ones wait for outstanding responses.
     fn retire(&self, state: &mut State) {
         let more = |retired| (retired < usize::from(OPEN)).then_some(retired + 1);
         if !state.is_retired && self.retired.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
@@ -192,30 +194,31 @@ impl Socket {
         }
     }
 
-    /// Hands a datagram to the query that it answers. Others cost a look at their id, and use up the socket.
+    /// Hands a datagram to the query that it answers. Other datagrams cost a
+    /// look-up of their id, and count as a use.
     fn deliver(&self, octets: &[u8]) {
         let mut state = self.state();
         let id = u16_at(octets, 0).unwrap_or_default();
-        if let Some(waiting) = state.queries.get_mut(&id)
-            && waiting.sender.is_some()
+        if let Some(expected) = state.queries.get_mut(&id)
+            && expected.sender.is_some()
         {
-            let read = Response::read(octets.to_vec(), id, &waiting.question);
+            let read = UpstreamResponse::read(octets.to_vec(), id, &expected.question);
             if !matches!(read, Err(Unusable::Foreign)) {
-                // The error: the query has just been given up.
-                let _ = waiting.sender.take().map(|sender| sender.send(Ok(read)));
+                // Sending fails if the query was given up meanwhile.
+                let _ = expected.sender.take().map(|sender| sender.send(Ok(read)));
                 return;
             }
         }
         self.used(&mut state);
     }
 
-    /// Reports an error to all queries, and ends the use of the socket: the system does not say which query
-    /// was refused.
+    /// Reports an error to all outstanding queries, because the system does not say which one it concerns. Retires the
+    /// socket.
     fn fail(&self, error: &io::Error) {
         let mut state = self.state();
-        for waiting in state.queries.values_mut() {
-            if let Some(sender) = waiting.sender.take() {
-                let _ = sender.send(Err(again(error)));
+        for expected in state.queries.values_mut() {
+            if let Some(sender) = expected.sender.take() {
+                let _ = sender.send(Err(copy(error)));
             }
         }
         if !state.is_retired {
@@ -238,18 +241,18 @@ impl Drop for Socket {
     }
 }
 
-/// An error that is reported more than once.
-fn again(error: &io::Error) -> io::Error {
+/// Copies an error, to report it several times.
+fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
-/// The task that reads a socket. When it ends, with its runtime at the latest, so does the use of the socket.
+/// The task that reads a socket. Dropping it, with its runtime at the latest, retires the socket.
 struct Reader(Arc<Socket>);
 
 impl Reader {
     async fn read(self) {
         let socket = &self.0;
-        let mut room = vec![0; ROOM];
+        let mut room = vec![0; MAX_DATAGRAM];
         let mut end = Instant::now() + LIFETIME;
         while !socket.is_done() {
             tokio::select! {
@@ -273,11 +276,11 @@ impl Drop for Reader {
     }
 }
 
-impl Query {
+impl SentQuery {
     pub(super) async fn send(&self, packet: &[u8]) -> io::Result<()> {
         let sent = self.socket.socket.send(packet).await;
         if let Err(error) = &sent {
-            // It may be that of an earlier query.
+            // The error may concern an earlier query.
             self.socket.fail(error);
         }
         sent.map(drop)
@@ -289,7 +292,7 @@ impl Query {
     }
 }
 
-impl Drop for Query {
+impl Drop for SentQuery {
     fn drop(&mut self) {
         self.socket.end(self.id);
     }

@@ -1,3 +1,5 @@
+//! Queries one upstream, and remembers how it behaves.
+
 use std::{
     io,
     net::SocketAddr,
@@ -13,45 +15,46 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{edns::Edns, sockets::Sockets};
+use super::{edns_support::EdnsSupport, sockets::Sockets};
 use crate::wire::{
-    Rcode,
-    asked::{Asked, Marker},
-    kind,
-    response::{Response, Unusable},
+    Rcode, rtype,
+    upstream_query::{LoopMarker, UpstreamQuery},
+    upstream_response::{Unusable, UpstreamResponse},
 };
 
-/// A server that questions are forwarded to.
+/// A server that queries are forwarded to.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
     sockets: Sockets,
     /// Permits for TCP connections.
     connections: Semaphore,
-    /// Sent with every query, to recognize our own queries.
-    marker: Marker,
-    /// A question that nobody else asks. It also comes back through servers that make forwarded queries anew.
-    probe: Asked,
-    /// Held while the probe is asked.
+    /// Sent with every query, so that our own queries are recognized when they come back.
+    marker: LoopMarker,
+    /// A query for a name that nobody else asks for. It is recognized even if servers on the way drop the marker.
+    probe: UpstreamQuery,
+    /// Held while the probe is in flight.
     probing: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
-    edns: Edns,
+    status: Mutex<Status>,
+    edns: EdnsSupport,
     /// When a failure was last logged as a warning.
     warned: Mutex<Option<Instant>>,
+    /// Notified when a forwarding loop is detected.
     looped: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum Status {
     New,
     Works,
     Failed(Instant),
+    /// It sends our queries back.
     Loops(Instant),
 }
 
-/// The order in which upstreams are asked.
+/// When an upstream is queried, compared with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Turn {
+pub(super) enum Preference {
     First,
     Last,
     Never,
@@ -62,7 +65,7 @@ pub(super) enum Turn {
 pub(super) enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("answered with RCODE {0}")]
+    #[error("response code {0}")]
     Rcode(u16),
     #[error("malformed response")]
     Malformed,
@@ -70,179 +73,187 @@ pub(super) enum Failure {
     Silent,
     #[error("forwarding loop")]
     Loops,
-    #[error("the query came back to this server")]
-    Returned,
-    #[error("no query id is free")]
+    #[error("the upstream sent the query back to this server")]
+    SentBack,
+    #[error("all query ids are in use")]
     NoId,
-    #[error("the system has no random numbers: {0}")]
+    #[error("cannot draw a query id: {0}")]
     NoRandom(#[from] rand::rngs::SysError),
 }
 
 impl Upstream {
-    /// How long an upstream that has failed is asked last, and one that loops not at all.
+    /// How long a failed upstream is queried last, and one that loops is ignored.
     const AVOIDED: Duration = Duration::from_secs(30);
-    /// How many connections there may be at a time.
+    /// The most TCP connections at a time.
     const CONNECTIONS: usize = 32;
-    /// How long a TCP query may take before the truncated answer is passed on.
+    /// How long a TCP query may take before the truncated response is forwarded.
     const CONNECTION_TIME: Duration = Duration::from_secs(2);
-    /// How long before the deadline it ends at the latest.
-    const REST: Duration = Duration::from_millis(100);
-    /// Codes of servers that do not know EDNS (RFC 6891 section 7, RFC 2671 section 5.3).
+    /// How long before the deadline a TCP query ends at the latest.
+    const MARGIN: Duration = Duration::from_millis(100);
+    /// Response codes of servers without EDNS (RFC 6891 section 7, RFC 2671 section 5.3).
     const NO_EDNS: [Rcode; 2] = [Rcode::FormErr, Rcode::NotImp];
-    /// The end of a probe's name. No such domain is delegated.
-    const PROBES: &[u8] = b"\x07sd-loop\0";
+    /// The domain of the probes' names. It is not delegated.
+    const PROBE_DOMAIN: &[u8] = b"\x07sd-loop\0";
 
     pub(super) fn new(address: SocketAddr) -> Self {
         let mut marker = [0; 8];
-        // It has to differ from others, and need not be secret.
+        // Must be distinct, need not be secret.
         if SysRng.try_fill_bytes(&mut marker).is_err() {
             marker[..2].copy_from_slice(&address.port().to_be_bytes());
         }
         let label = format!("{:016x}", u64::from_ne_bytes(marker));
-        let name = [b"\x10", label.as_bytes(), Self::PROBES].concat();
+        let name = [b"\x10", label.as_bytes(), Self::PROBE_DOMAIN].concat();
         Self {
             address,
             sockets: Sockets::new(address),
             connections: Semaphore::new(Self::CONNECTIONS),
-            marker: Marker(marker),
-            probe: Asked::new(&name, kind::A),
+            marker: LoopMarker(marker),
+            probe: UpstreamQuery::new(&name, rtype::A),
             probing: tokio::sync::Mutex::const_new(()),
-            state: Mutex::new(State::New),
-            edns: Edns::new(),
+            status: Mutex::new(Status::New),
+            edns: EdnsSupport::new(),
             warned: Mutex::new(None),
             looped: Notify::new(),
         }
     }
 
-    pub(super) fn turn(&self) -> Turn {
-        match *self.state() {
-            State::Loops(since) if since.elapsed() < Self::AVOIDED => Turn::Never,
-            State::Failed(since) if since.elapsed() < Self::AVOIDED => Turn::Last,
-            State::New | State::Works | State::Failed(_) | State::Loops(_) => Turn::First,
+    pub(super) fn preference(&self) -> Preference {
+        match *self.status() {
+            Status::Loops(since) if since.elapsed() < Self::AVOIDED => Preference::Never,
+            Status::Failed(since) if since.elapsed() < Self::AVOIDED => Preference::Last,
+            Status::New | Status::Works | Status::Failed(_) | Status::Loops(_) => Preference::First,
         }
     }
 
-    pub(super) fn works(&self) {
-        *self.state() = State::Works;
+    pub(super) fn succeeded(&self) {
+        *self.status() = Status::Works;
     }
 
-    /// Asks it last for a while, unless it answered that it does not know.
-    pub(super) fn fails(&self, why: &Failure) {
-        match why {
-            Failure::Rcode(_) | Failure::Loops | Failure::Returned | Failure::NoId | Failure::NoRandom(_) => {
+    /// Notes and logs a failure. The upstream is queried last for a while, unless it responded with an error code.
+    pub(super) fn failed(&self, failure: &Failure) {
+        match failure {
+            Failure::Rcode(_) | Failure::Loops | Failure::SentBack | Failure::NoId | Failure::NoRandom(_) => {
             }
             Failure::Io(_) | Failure::Malformed | Failure::Silent => self.is_slow(),
         }
-        self.log(why);
+        self.log(failure);
     }
 
-    /// It has not answered yet.
+    /// Notes that no response came in time.
     pub(super) fn is_slow(&self) {
-        let mut state = self.state();
-        if !matches!(*state, State::Loops(_)) {
-            *state = State::Failed(Instant::now());
+        let mut status = self.status();
+        if !matches!(*status, Status::Loops(_)) {
+            *status = Status::Failed(Instant::now());
         }
     }
 
-    /// Logs a failure: once in a while as a warning, if it may concern all questions.
-    pub(super) fn log(&self, why: &Failure) {
+    /// Logs a failure. One that may concern all queries is a warning, at most one each 30 s.
+    pub(super) fn log(&self, failure: &Failure) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = warned.is_none_or(|warned| warned.elapsed() >= Self::AVOIDED);
-        if is_new && !matches!(why, Failure::Rcode(_) | Failure::Loops) {
+        if is_new && !matches!(failure, Failure::Rcode(_) | Failure::Loops) {
             *warned = Some(Instant::now());
-            tracing::warn!(upstream = %self.address, error = %why, "upstream query failed");
+            tracing::warn!(upstream = %self.address, error = %failure, "upstream query failed");
         } else {
-            tracing::debug!(upstream = %self.address, error = %why, "upstream query failed");
+            tracing::debug!(upstream = %self.address, error = %failure, "upstream query failed");
         }
     }
 
-    /// Whether a query that this server received, for this question, is one that was sent to this upstream.
-    pub(super) fn has_got(&self, query: &[u8], asked: &Asked) -> bool {
-        self.probe == *asked || self.marker.is_in(query)
+    /// Whether a received packet is a query that was sent to this upstream.
+    pub(super) fn was_sent(&self, packet: &[u8], query: &UpstreamQuery) -> bool {
+        self.probe == *query || self.marker.is_in(packet)
     }
 
-    /// A query that was sent to it has come back. If it is the probe, all of them do. Another name may belong
-    /// to a zone that is not here yet, for which the upstream is configured to ask this server: the next
-    /// query probes again.
-    pub(super) fn returns(&self, asked: &Asked) {
-        if self.probe == *asked {
-            self.loops();
+    /// Notes that the upstream sent a query back. The probe proves that it sends all queries back. Any other name may
+    /// belong to a zone that is created later, for which the upstream is configured to query this server; so the next
+    /// query is sent with a probe.
+    pub(super) fn sent_back(&self, query: &UpstreamQuery) {
+        if self.probe == *query {
+            self.detect_loop();
             return;
         }
-        self.log(&Failure::Returned);
-        let mut state = self.state();
-        if matches!(*state, State::Works) {
-            *state = State::New;
+        self.log(&Failure::SentBack);
+        let mut status = self.status();
+        if matches!(*status, Status::Works) {
+            *status = Status::New;
         }
     }
 
-    fn loops(&self) {
-        let mut state = self.state();
-        if !matches!(*state, State::Loops(since) if since.elapsed() < Self::AVOIDED) {
+    fn detect_loop(&self) {
+        let mut status = self.status();
+        if !matches!(*status, Status::Loops(since) if since.elapsed() < Self::AVOIDED) {
             tracing::error!(
                 upstream = %self.address,
                 "forwarding loop: upstream sends our queries back; ignoring it for {} s; remove it from the \
                  upstreams or stop it from forwarding to this server",
                 Self::AVOIDED.as_secs()
             );
-            *state = State::Loops(Instant::now());
+            *status = Status::Loops(Instant::now());
         }
-        drop(state);
+        drop(status);
         self.looped.notify_waiters();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, and again after each interval of `again` without a response, until the deadline or until a loop is
-    /// detected.
-    pub(super) async fn ask(
+    /// Sends a query, and again after each `retry_after` without a response. A truncated response is requested over TCP
+    /// before the deadline.
+    ///
+    /// # Errors
+    /// The upstream failed, or sends queries back. Without a response it never returns.
+    pub(super) async fn query(
         &self,
-        asked: &Asked,
-        again: Duration,
+        query: &UpstreamQuery,
+        retry_after: Duration,
         deadline: Instant,
-    ) -> Result<Response, Failure> {
+    ) -> Result<UpstreamResponse, Failure> {
         let probe = async {
-            // An upstream that answers has no loop. The answer to the probe does not matter, and one probe at
-            // a time is enough.
-            let works = matches!(*self.state(), State::Works);
-            if !works && let Ok(_turn) = self.probing.try_lock() {
-                drop(self.ask_udp(&self.probe, again).await);
+            // The response to a probe does not matter. An upstream that responds to queries needs none, and one at a time
+            // is enough.
+            let works = matches!(*self.status(), Status::Works);
+            if !works && let Ok(_guard) = self.probing.try_lock() {
+                drop(self.query_udp(&self.probe, retry_after).await);
             }
             std::future::pending().await
         };
         tokio::select! {
-            answer = self.ask_for(asked, again, deadline) => answer,
+            result = self.query_any(query, retry_after, deadline) => result,
             () = self.looped.notified() => Err(Failure::Loops),
             never = probe => never,
         }
     }
 
-    /// Asks over UDP; without EDNS if the server does not understand it, and over TCP if the response is
-    /// truncated.
-    async fn ask_for(&self, asked: &Asked, again: Duration, deadline: Instant) -> Result<Response, Failure> {
-        let (mut answer, sent_plain) = self.ask_udp(asked, again).await?;
-        if let Ok(response) = &answer {
+    /// Queries over UDP, then without EDNS if the upstream does not support it, then over TCP if the response is truncated
+    /// or malformed.
+    async fn query_any(
+        &self,
+        query: &UpstreamQuery,
+        retry_after: Duration,
+        deadline: Instant,
+    ) -> Result<UpstreamResponse, Failure> {
+        let (mut result, sent_plain) = self.query_udp(query, retry_after).await?;
+        if let Ok(response) = &result {
             self.edns.answered(sent_plain, response.has_edns);
         }
-        if let Err(Unusable::Rcode(rcode)) = answer
-            && self.edns.is_tried()
+        if let Err(Unusable::Rcode(rcode)) = result
+            && self.edns.is_on()
             && Self::NO_EDNS.into_iter().any(|code| rcode == code.into())
         {
-            answer = self.ask_plainly(asked, again).await?;
-            if answer.is_ok() {
-                self.edns.fails();
+            result = self.query_plain(query, retry_after).await?;
+            if result.is_ok() {
+                self.edns.failed();
             }
         }
-        match answer {
+        match result {
             Ok(response) if response.truncated => {
-                // A truncated answer is better than none.
-                let end = (Instant::now() + Self::CONNECTION_TIME).min(deadline - Self::REST);
-                match timeout_at(end, self.ask_tcp(asked)).await {
+                // A truncated response is better than none.
+                let end = (Instant::now() + Self::CONNECTION_TIME).min(deadline - Self::MARGIN);
+                match timeout_at(end, self.query_tcp(query)).await {
                     Ok(Ok(whole)) => Ok(whole),
-                    Ok(Err(why)) => {
-                        self.log(&why);
+                    Ok(Err(failure)) => {
+                        self.log(&failure);
                         Ok(response)
                     }
                     Err(_) => {
@@ -252,64 +263,63 @@ impl Upstream {
                 }
             }
             Ok(response) => Ok(response),
-            Err(Unusable::Malformed) => self.ask_tcp(asked).await,
+            Err(Unusable::Malformed) => self.query_tcp(query).await,
             Err(Unusable::Rcode(rcode)) => Err(Failure::Rcode(rcode)),
             Err(Unusable::Foreign) => Err(Failure::Malformed),
         }
     }
 
-    /// Sends the query until a response arrives, with and without EDNS as planned. All copies have one port and
-    /// one id, so that they are no easier to guess than a single one. The flag is whether one without EDNS was
-    /// sent.
-    async fn ask_udp(
+    /// Sends the query until a response arrives, with and without EDNS as planned. All copies have the same port and id,
+    /// so that they are no easier to guess than one. The flag is whether a query without EDNS was sent.
+    async fn query_udp(
         &self,
-        asked: &Asked,
-        again: Duration,
-    ) -> Result<(Result<Response, Unusable>, bool), Failure> {
-        let mut query = self.sockets.query(asked.question())?;
-        let packet = |is_plain: bool, id| asked.packet(id, (!is_plain).then_some(self.marker));
-        let mut plan = self.edns.plan(again);
+        query: &UpstreamQuery,
+        retry_after: Duration,
+    ) -> Result<(Result<UpstreamResponse, Unusable>, bool), Failure> {
+        let mut sent = self.sockets.query(query.question())?;
+        let packet = |is_plain: bool, id| query.encode(id, (!is_plain).then_some(self.marker));
+        let mut plan = self.edns.plan(retry_after);
         let mut sent_plain = false;
         loop {
-            let (is_plain, pause) = plan.next_query();
+            let (is_plain, wait) = plan.next_query();
             sent_plain |= is_plain;
-            query.send(&packet(is_plain, query.id)).await?;
-            if let Ok(arrival) = timeout(pause, query.response()).await {
+            sent.send(&packet(is_plain, sent.id)).await?;
+            if let Ok(arrival) = timeout(wait, sent.response()).await {
                 return Ok((arrival?, sent_plain));
             }
         }
     }
 
-    /// Sends the query without EDNS.
-    async fn ask_plainly(
+    /// Sends the query without EDNS until a response arrives.
+    async fn query_plain(
         &self,
-        asked: &Asked,
-        again: Duration,
-    ) -> Result<Result<Response, Unusable>, Failure> {
-        let mut query = self.sockets.query(asked.question())?;
-        let packet = asked.packet(query.id, None);
+        query: &UpstreamQuery,
+        retry_after: Duration,
+    ) -> Result<Result<UpstreamResponse, Unusable>, Failure> {
+        let mut sent = self.sockets.query(query.question())?;
+        let packet = query.encode(sent.id, None);
         loop {
-            query.send(&packet).await?;
-            if let Ok(arrival) = timeout(again, query.response()).await {
+            sent.send(&packet).await?;
+            if let Ok(arrival) = timeout(retry_after, sent.response()).await {
                 return Ok(arrival?);
             }
         }
     }
 
-    async fn ask_tcp(&self, asked: &Asked) -> Result<Response, Failure> {
+    async fn query_tcp(&self, query: &UpstreamQuery) -> Result<UpstreamResponse, Failure> {
         let Ok(_connection) = self.connections.acquire().await else {
             return Err(Failure::Silent);
         };
         let id = random_id()?;
-        let packet = asked.packet(id, self.edns.is_tried().then_some(self.marker));
+        let packet = query.encode(id, self.edns.is_on().then_some(self.marker));
         let mut stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        // A name, a type and an option: never longer.
+        // Always fits: a question and an option.
         let len = u16::try_from(packet.len()).map_err(|_| Failure::Malformed)?;
         stream.write_all(&[&len.to_be_bytes()[..], &packet].concat()).await?;
-        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
-        stream.read_exact(&mut answer).await?;
-        match Response::read(answer, id, asked.question()) {
+        let mut response = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut response).await?;
+        match UpstreamResponse::read(response, id, query.question()) {
             Ok(response) => Ok(response),
             Err(Unusable::Rcode(rcode)) => Err(Failure::Rcode(rcode)),
             Err(Unusable::Foreign | Unusable::Malformed) => Err(Failure::Malformed),

@@ -1,52 +1,54 @@
+//! Names as keys of the table.
+
 use super::zones::ZoneKey;
 
-/// A name on the stack, lower-case and in wire form, with room before it for the key of its zone: both together are the
-/// key that the name table is searched by.
+/// A name in lower case and wire form, on the stack. The room before it is for the key of its zone; both together are the
+/// key of the name in the table.
 #[derive(Clone, Debug)]
 pub(crate) struct LookupName {
     bytes: [u8; Self::ROOM + Self::MAX],
-    /// Of the name alone.
+    /// The length of the name.
     len: usize,
 }
 
 impl LookupName {
-    /// The most octets of a name (RFC 1035 section 2.3.4).
+    /// The maximum length of a name in octets (RFC 1035 section 2.3.4).
     pub(crate) const MAX: usize = 255;
     const ROOM: usize = size_of::<ZoneKey>();
 
-    /// Folds a well-formed name, which ends in the root's zero and is no longer than names may be.
+    /// Folds a well-formed name: at most [`MAX`](Self::MAX) octets, the root label at its end.
     #[inline]
     pub(crate) fn folded(wire: &[u8]) -> Self {
         let mut bytes = [0; Self::ROOM + Self::MAX];
         let len = wire.len().min(Self::MAX);
         bytes[Self::ROOM..Self::ROOM + len].copy_from_slice(&wire[..len]);
-        // Lengths are at most 63, below the letters, so folding everything folds the labels alone.
+        // Label lengths are at most 63, which is below the letters, so folding does not change them.
         bytes[Self::ROOM..Self::ROOM + len].make_ascii_lowercase();
         Self { bytes, len }
     }
 
-    /// The name.
+    /// The name in wire form.
     pub(crate) fn wire(&self) -> &[u8] {
         &self.bytes[Self::ROOM..Self::ROOM + self.len]
     }
 
-    /// Puts the name into a zone, for its [`key`](Self::key).
+    /// Sets the zone of the name, for its [`key`](Self::key).
     pub(crate) fn set_zone(&mut self, zone: ZoneKey) {
         self.bytes[..Self::ROOM].copy_from_slice(&zone.to_be_bytes());
     }
 
-    /// The key of the name in its zone, whose name begins at `zone_start`.
+    /// The key of the name. The name of its zone begins at `zone_start`.
     pub(crate) fn key(&self, zone_start: usize) -> &[u8] {
         &self.bytes[..Self::ROOM + zone_start.min(self.len)]
     }
 }
 
-/// The key of a name that is written as labels before the zone's.
+/// The key of a name. `relative` are its labels before the name of the zone.
 pub(super) fn key_of(zone: ZoneKey, relative: &[u8]) -> Box<[u8]> {
     [&zone.to_be_bytes(), relative].concat().into()
 }
 
-/// The keys of the names between this one and the apex of its zone, both excluded, deepest first.
+/// The keys of the names between a name and the apex of its zone, without either, deepest first.
 pub(super) fn ancestors(key: &[u8]) -> impl Iterator<Item = Box<[u8]>> {
     let (zone, mut rest) = key.split_at(LookupName::ROOM.min(key.len()));
     std::iter::from_fn(move || {

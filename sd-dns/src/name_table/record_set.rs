@@ -1,3 +1,5 @@
+//! RRsets of one type.
+
 use std::{
     hash::{BuildHasher, Hash},
     net::{Ipv4Addr, Ipv6Addr},
@@ -12,53 +14,54 @@ use sd_core::{
 };
 use tinyvec::TinyVec;
 
-/// The labels of a target before the owner's name, in wire form: usually one, as long as the id of the instance. Ids of up to
-/// 32 octets are kept in place: to look for eight of them elsewhere in memory would take longer than all the rest.
+/// The labels of an SRV target before the record's owner name, in wire form: usually one, the id of the instance. Ids of up
+/// to 32 octets are stored in place, because fetching eight of them from elsewhere takes longer than the rest of a
+/// response.
 pub(crate) type Labels = TinyVec<[u8; 33]>;
 
-/// The data of an SRV record, with the addresses that its additional records carry. Priority and weight are constant.
+/// The data of an SRV record, and the addresses of its additional records. Priority and weight are constant.
 ///
-/// The addresses are part of its identity, so a slot never changes while it exists.
+/// The addresses are part of its identity, so the data of a slot never changes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Srv {
+pub(crate) struct SrvData {
     pub(crate) port: u16,
     pub(crate) target: Labels,
     pub(crate) ipv4: Option<Ipv4Addr>,
     pub(crate) ipv6: Option<Ipv6Addr>,
-    /// The instance's id has capitals, so another instance of the service may have the same target.
-    pub(crate) folded: bool,
+    /// Whether another instance may have the same target: the instance's id has capitals, which names do not distinguish.
+    pub(crate) may_share_target: bool,
 }
 
-impl Srv {
-    /// Whether both point to the same host. False at once in the usual case.
+impl SrvData {
+    /// Whether both have the same target.
     pub(crate) fn shares_target_with(&self, other: &Self) -> bool {
-        (self.folded || other.folded) && self.target == other.target
+        (self.may_share_target || other.may_share_target) && self.target == other.target
     }
 }
 
-/// Under which terms an instance gives a record: the TTL, and whether one record at a time is answered.
+/// The settings that a contributed record has from its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Term {
+pub(crate) struct Terms {
     /// In seconds.
     pub(crate) ttl: u32,
     pub(crate) policy: RoutingPolicy,
 }
 
-/// Distinct data of one type at one name, and how many instances give each: a record set has no duplicates
-/// (RFC 2181 section 5), while two instances may share an address.
+/// The distinct data of one type at one name, and how many instances contribute each. An RRset has no duplicates (RFC 2181
+/// section 5), but two instances may share an address.
 ///
-/// Every change costs the same whatever the number of records.
+/// A change takes the same time whatever the number of records.
 #[derive(Debug)]
 pub(crate) struct RecordSet<D> {
-    /// Those with a healthy instance come first.
+    /// Data with a healthy instance comes first.
     slots: Vec<Slot<D>>,
     healthy: u32,
-    /// Where the slot of some data is, once there are more than a few.
+    /// Slots by their data; `None` while there are few.
     index: Option<Box<HashTable<u32>>>,
-    /// The terms in use and how many records have each: nearly always one.
-    terms: Terms,
+    terms: TermsInUse,
 }
 
+/// Data, and the number of instances that contribute it.
 #[derive(Debug)]
 struct Slot<D> {
     data: D,
@@ -66,10 +69,11 @@ struct Slot<D> {
     healthy: u32,
 }
 
+/// The terms of a record set, with the number of records that have each. Nearly always there is one.
 #[derive(Debug)]
-struct Terms {
-    first: (Term, u32),
-    others: Vec<(Term, u32)>,
+struct TermsInUse {
+    first: (Terms, u32),
+    others: Vec<(Terms, u32)>,
 }
 
 fn hash<D: Hash>(data: &D) -> u64 {
@@ -78,25 +82,25 @@ fn hash<D: Hash>(data: &D) -> u64 {
 }
 
 impl<D: Eq + Hash> RecordSet<D> {
-    /// Up to this many slots are searched without an index.
+    /// The most slots that are searched without an index.
     const FEW: usize = 16;
-    /// Stands in the index for a place that is about to be set.
+    /// A placeholder in the index while two slots are swapped.
     const NOWHERE: u32 = u32::MAX;
 
     /// A set of one record.
-    pub(crate) fn of(data: D, routable: bool, term: Term) -> Self {
+    pub(crate) fn of(data: D, routable: bool, terms: Terms) -> Self {
         let healthy = u32::from(routable);
         Self {
             slots: vec![Slot { data, all: 1, healthy }],
             healthy,
             index: None,
-            terms: Terms { first: (term, 1), others: Vec::new() },
+            terms: TermsInUse { first: (terms, 1), others: Vec::new() },
         }
     }
 
-    /// One more instance gives this record.
-    pub(crate) fn add(&mut self, data: D, routable: bool, term: Term) {
-        self.terms.add(term);
+    /// Adds a contribution.
+    pub(crate) fn add(&mut self, data: D, routable: bool, terms: Terms) {
+        self.terms.add(terms);
         let place = self.find(&data).unwrap_or_else(|| self.push(data));
         let slot = &mut self.slots[place as usize];
         slot.all += 1;
@@ -109,10 +113,10 @@ impl<D: Eq + Hash> RecordSet<D> {
         }
     }
 
-    /// One instance less gives this record.
-    pub(crate) fn remove(&mut self, data: &D, routable: bool, term: Term) {
+    /// Removes a contribution.
+    pub(crate) fn remove(&mut self, data: &D, routable: bool, terms: Terms) {
         let Some(mut place) = self.find(data) else { return };
-        self.terms.remove(term);
+        self.terms.remove(terms);
         let slot = &mut self.slots[place as usize];
         slot.all = slot.all.saturating_sub(1);
         if routable && slot.healthy > 0 {
@@ -132,51 +136,51 @@ impl<D: Eq + Hash> RecordSet<D> {
         self.slots.is_empty()
     }
 
-    /// How many there are.
+    /// The number of distinct records.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// How many of them a healthy instance gives.
+    /// The number of distinct records with a healthy instance.
     pub(crate) fn healthy(&self) -> usize {
         self.healthy as usize
     }
 
-    /// What an answer is drawn from.
+    /// How many candidates there are, and how many of them a response has.
     pub(crate) fn select(&self) -> Selection {
         records::select(self.policy(), self.healthy(), self.len())
     }
 
-    /// The data of a candidate. Healthy ones have the lowest numbers, so a number means the same in either pool.
+    /// The data of a candidate. Healthy ones have the lowest numbers, so a number means the same in both pools.
     pub(crate) fn candidate(&self, number: u32) -> Option<&D> {
         self.slots.get(number as usize).map(|slot| &slot.data)
     }
 
-    /// Whether several instances give the same record.
+    /// Whether several instances contribute the same record.
     pub(crate) fn is_shared(&self) -> bool {
         self.terms.records() > self.slots.len()
     }
 
-    /// How many instances give each of the candidates.
+    /// The number of instances of each candidate.
     pub(super) fn weights(&self, pool: Pool) -> impl Iterator<Item = u32> + Clone {
         let weight = move |slot: &Slot<D>| if pool == Pool::Healthy { slot.healthy } else { slot.all };
         self.slots.iter().map(weight).take_while(|weight| *weight > 0)
     }
 
-    /// The number of the candidate that any of the instances gives, all of which are as likely.
+    /// Draws an instance, all being equally likely, and returns the number of its candidate.
     #[cold]
     pub(crate) fn draw(&self, random: &dyn RandomSource) -> u32 {
         draw(self.weights(self.select().pool), random)
     }
 
-    /// The TTL of the whole set in seconds: the lowest, since a set has only one (RFC 2181 section 5.2).
+    /// The TTL of the set in seconds: the lowest of its records, because an RRset has one TTL (RFC 2181 section 5.2).
     pub(crate) fn ttl(&self) -> u32 {
-        self.terms.iter().map(|term| term.ttl).min().unwrap_or_default()
+        self.terms.iter().map(|terms| terms.ttl).min().unwrap_or_default()
     }
 
-    /// One record at a time is answered only if every owner wants it so.
+    /// The routing policy of the set: weighted only if all of its records are.
     pub(crate) fn policy(&self) -> RoutingPolicy {
-        if self.terms.iter().all(|term| term.policy == RoutingPolicy::Weighted) {
+        if self.terms.iter().all(|terms| terms.policy == RoutingPolicy::Weighted) {
             RoutingPolicy::Weighted
         } else {
             RoutingPolicy::Multivalue
@@ -210,7 +214,7 @@ impl<D: Eq + Hash> RecordSet<D> {
         place
     }
 
-    /// Removes a slot that is not among the healthy.
+    /// Removes a slot without healthy instances.
     fn pop(&mut self, place: u32) {
         let last = u32::try_from(self.slots.len() - 1).unwrap_or(Self::NOWHERE);
         self.swap(place, last);
@@ -220,7 +224,7 @@ impl<D: Eq + Hash> RecordSet<D> {
         {
             entry.remove();
         }
-        // Far below the bound, so that a set that grows and shrinks around it is not indexed again and again.
+        // Far below `FEW`, so that a set that grows and shrinks around it is not indexed again and again.
         if self.slots.len() <= Self::FEW / 4 {
             self.index = None;
             self.slots.shrink_to(Self::FEW);
@@ -233,7 +237,7 @@ impl<D: Eq + Hash> RecordSet<D> {
         }
         if let Some(index) = &mut self.index {
             let (of_a, of_b) = (hash(&self.slots[a as usize].data), hash(&self.slots[b as usize].data));
-            // Through a third value: while both say `b`, they could not be told apart.
+            // Via a placeholder: two entries for `b` could not be distinguished.
             for (hashed, from, to) in [(of_a, a, Self::NOWHERE), (of_b, b, a), (of_a, Self::NOWHERE, b)] {
                 if let Some(place) = index.find_mut(hashed, |place| *place == from) {
                     *place = to;
@@ -244,7 +248,7 @@ impl<D: Eq + Hash> RecordSet<D> {
     }
 }
 
-/// A place among these weights, each as likely as it is heavy.
+/// Draws a position among weights, with the probability of its weight.
 pub(super) fn draw(weights: impl Iterator<Item = u32> + Clone, random: &dyn RandomSource) -> u32 {
     let mut left = Permutation::new(weights.clone().sum(), random).next().unwrap_or_default();
     for (place, weight) in (0..).zip(weights) {
@@ -256,22 +260,22 @@ pub(super) fn draw(weights: impl Iterator<Item = u32> + Clone, random: &dyn Rand
     0
 }
 
-impl Terms {
-    /// How many records there are, each as often as it is given.
+impl TermsInUse {
+    /// The number of contributions.
     fn records(&self) -> usize {
         std::iter::once(&self.first).chain(&self.others).map(|(_, count)| *count as usize).sum()
     }
 
-    fn add(&mut self, term: Term) {
-        if let Some((_, count)) = self.iter_mut().find(|(found, _)| *found == term) {
+    fn add(&mut self, terms: Terms) {
+        if let Some((_, count)) = self.iter_mut().find(|(found, _)| *found == terms) {
             *count += 1;
         } else {
-            self.others.push((term, 1));
+            self.others.push((terms, 1));
         }
     }
 
-    fn remove(&mut self, term: Term) {
-        if let Some((_, count)) = self.iter_mut().find(|(found, _)| *found == term) {
+    fn remove(&mut self, terms: Terms) {
+        if let Some((_, count)) = self.iter_mut().find(|(found, _)| *found == terms) {
             *count = count.saturating_sub(1);
         }
         self.others.retain(|(_, count)| *count > 0);
@@ -285,18 +289,18 @@ impl Terms {
         }
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut (Term, u32)> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut (Terms, u32)> {
         std::iter::once(&mut self.first).chain(&mut self.others)
     }
 
-    fn iter(&self) -> impl Iterator<Item = Term> {
-        std::iter::once(&self.first).chain(&self.others).map(|(term, _)| *term)
+    fn iter(&self) -> impl Iterator<Item = Terms> {
+        std::iter::once(&self.first).chain(&self.others).map(|(terms, _)| *terms)
     }
 }
 
 #[cfg(test)]
 impl<D: Ord + Clone> RecordSet<D> {
-    /// The data with the numbers of instances and of healthy ones, sorted.
+    /// Data, number of instances, and number of healthy ones; sorted.
     pub(crate) fn counts(&self) -> Vec<(D, u32, u32)> {
         let mut counts: Vec<_> =
             self.slots.iter().map(|slot| (slot.data.clone(), slot.all, slot.healthy)).collect();
@@ -304,7 +308,7 @@ impl<D: Ord + Clone> RecordSet<D> {
         counts
     }
 
-    /// The terms with their numbers of records, sorted.
+    /// TTL, policy and number of records of all terms; sorted.
     pub(crate) fn terms(&self) -> Vec<(u32, &'static str, u32)> {
         let terms = std::iter::once(&self.terms.first).chain(&self.terms.others);
         let mut terms: Vec<_> = terms.map(|(term, count)| (term.ttl, term.policy.as_str(), *count)).collect();
@@ -321,7 +325,7 @@ mod tests {
 
     use super::*;
 
-    const TERM: Term = Term { ttl: 60, policy: RoutingPolicy::Multivalue };
+    const TERMS: Terms = Terms { ttl: 60, policy: RoutingPolicy::Multivalue };
 
     fn check(set: &RecordSet<u32>, model: &HashMap<u32, (u32, u32)>) {
         assert_eq!(set.slots.len(), model.len());
@@ -338,19 +342,19 @@ mod tests {
     proptest! {
         #[test]
         fn slots_agree_with_a_plain_model(steps in prop::collection::vec((0u32..60, any::<bool>(), 0u8..5), 1..400)) {
-            let mut set = RecordSet::of(1000, true, TERM);
+            let mut set = RecordSet::of(1000, true, TERMS);
             let mut model = HashMap::from([(1000, (1, 1))]);
-            let mut given: Vec<(u32, bool)> = Vec::new();
+            let mut contributed: Vec<(u32, bool)> = Vec::new();
             for (data, routable, kind) in steps {
-                if kind < 3 || given.is_empty() {
-                    set.add(data, routable, TERM);
+                if kind < 3 || contributed.is_empty() {
+                    set.add(data, routable, TERMS);
                     let counts = model.entry(data).or_default();
                     counts.0 += 1;
                     counts.1 += u32::from(routable);
-                    given.push((data, routable));
+                    contributed.push((data, routable));
                 } else {
-                    let (data, routable) = given.swap_remove(data as usize % given.len());
-                    set.remove(&data, routable, TERM);
+                    let (data, routable) = contributed.swap_remove(data as usize % contributed.len());
+                    set.remove(&data, routable, TERMS);
                     let counts = model.entry(data).or_default();
                     counts.0 -= 1;
                     counts.1 -= u32::from(routable);
@@ -360,45 +364,45 @@ mod tests {
                 }
                 check(&set, &model);
             }
-            for (data, routable) in given {
-                set.remove(&data, routable, TERM);
+            for (data, routable) in contributed {
+                set.remove(&data, routable, TERMS);
             }
             prop_assert!(set.index.is_none());
-            set.remove(&1000, true, TERM);
+            set.remove(&1000, true, TERMS);
             prop_assert!(set.is_empty());
         }
     }
 
     #[test]
-    fn the_lowest_ttl_counts_for_as_long_as_a_record_has_it() {
-        let low = Term { ttl: 5, policy: RoutingPolicy::Multivalue };
-        let mut set = RecordSet::of(1, true, TERM);
+    fn the_ttl_is_the_lowest_of_the_records() {
+        let low = Terms { ttl: 5, policy: RoutingPolicy::Multivalue };
+        let mut set = RecordSet::of(1, true, TERMS);
         set.add(1, true, low);
         assert_eq!(set.ttl(), 5);
         set.remove(&1, true, low);
         assert_eq!(set.ttl(), 60);
         set.add(2, false, low);
-        set.remove(&1, true, TERM);
+        set.remove(&1, true, TERMS);
         assert_eq!(set.ttl(), 5);
     }
 
     #[test]
-    fn one_record_at_a_time_only_if_all_owners_agree() {
-        let weighted = Term { ttl: 60, policy: RoutingPolicy::Weighted };
+    fn a_set_is_weighted_only_if_all_records_are() {
+        let weighted = Terms { ttl: 60, policy: RoutingPolicy::Weighted };
         let mut set = RecordSet::of(1, true, weighted);
         assert_eq!(set.select().limit, 1);
-        set.add(2, true, TERM);
+        set.add(2, true, TERMS);
         assert_eq!(set.select().limit, records::MULTIVALUE_LIMIT);
-        set.remove(&2, true, TERM);
+        set.remove(&2, true, TERMS);
         assert_eq!(set.select().limit, 1);
     }
 
     #[test]
-    fn without_a_healthy_one_all_are_candidates() {
-        let mut set = RecordSet::of(1, false, TERM);
-        set.add(2, false, TERM);
+    fn all_records_are_candidates_if_none_is_healthy() {
+        let mut set = RecordSet::of(1, false, TERMS);
+        set.add(2, false, TERMS);
         assert_eq!((set.select().pool, set.select().candidates), (Pool::All, 2));
-        set.add(2, true, TERM);
+        set.add(2, true, TERMS);
         assert_eq!((set.select().pool, set.select().candidates), (Pool::Healthy, 1));
         assert_eq!(set.candidate(0), Some(&2));
     }

@@ -1,4 +1,4 @@
-//! The table against its definition, [`records::resolve`], over random changes.
+//! Compares the table with its definition, [`records::resolve`], over random changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,9 +28,9 @@ use sd_core::{
 };
 
 use super::*;
-use crate::{AliasAddresses, AliasResolver, Answerer, Reply, Transport};
+use crate::{AliasAddresses, AliasResolver, Answerer, Reply, Transport, wire::type_of};
 
-/// One of each entity, to make others of.
+/// One of each entity, to derive others from.
 pub(crate) struct Prototypes {
     pub(crate) namespace: Namespace,
     service: Service,
@@ -76,7 +76,7 @@ const CONFIGS: [&[RecordType]; 6] = [
 ];
 const TTLS: [u32; 3] = [0, 5, 60];
 
-/// A change by numbers, which are taken modulo whatever there is.
+/// A change as numbers, which are taken modulo the number of choices.
 #[derive(Clone, Debug)]
 struct Step {
     kind: u8,
@@ -87,7 +87,7 @@ struct Step {
     flag: bool,
 }
 
-/// Steps of these kinds, of which few namespaces have most.
+/// Steps of these kinds, most of them in few namespaces.
 fn step(kinds: std::ops::Range<u8>) -> impl Strategy<Value = Step> {
     let namespace = prop_oneof![4 => Just(0), 2 => Just(1), 1 => Just(2), 1 => Just(3)];
     let service = prop_oneof![4 => Just(0), 3 => Just(1), 3 => 2usize..5];
@@ -103,7 +103,7 @@ fn step(kinds: std::ops::Range<u8>) -> impl Strategy<Value = Step> {
     )
 }
 
-/// All namespaces, most of the services, some instances, and then anything.
+/// All namespaces, most of the services, some instances, then anything.
 fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
     let namespaces = (0usize..4).map(|namespace| Step {
         kind: 0,
@@ -138,7 +138,7 @@ impl Prototypes {
                 value.scope = scope(namespace);
                 value.id = namespace_id;
                 value.http_name = NamespaceName::parse(&format!("http-{namespace}")).unwrap();
-                // The same id has the same name and type, save where a backend finds it otherwise.
+                // Usually an id keeps its name and type, unless a backend reloads its store.
                 let name = if flag { namespace } else { choice };
                 value.name = NamespaceName::parse(ZONES[name % ZONES.len()]).unwrap();
                 value.created = Timestamp::from_millis((choice % 3) as u64);
@@ -211,12 +211,12 @@ fn health(healthy: bool) -> Health {
     Health::initial(&HealthCheck::Custom, Some(status))
 }
 
-/// Everything of a table, in a form that does not depend on the order of changes.
+/// All contents of a table, independent of the order of changes.
 fn dump(table: &NameTable) -> BTreeMap<String, String> {
     let writer = table.writer();
     let zone = |key: &[u8]| {
         let number = ZoneKey::from_be_bytes(*key.first_chunk().unwrap());
-        let (scope, id) = writer.known.iter().find(|(_, known)| known.key == number).unwrap().0;
+        let (scope, id) = writer.namespaces.iter().find(|(_, known)| known.key == number).unwrap().0;
         format!("{scope} {id} {:?}", &key[4..])
     };
     let published = table.read();
@@ -225,8 +225,8 @@ fn dump(table: &NameTable) -> BTreeMap<String, String> {
         names.map(|entry| (zone(entry.key()), dump_entry(entry.value()))).collect();
     dumped.insert("hidden".into(), format!("{:?}", table.hidden_zones()));
     dumped.insert("zones".into(), published.zones.dump());
-    // Each namespace is known, and nothing else.
-    let mut known: Vec<_> = writer.known.keys().map(|(scope, id)| format!("{scope} {id}")).collect();
+    // Existing namespaces are known, and no others.
+    let mut known: Vec<_> = writer.namespaces.keys().map(|(scope, id)| format!("{scope} {id}")).collect();
     known.sort();
     dumped.insert("known".into(), known.join(", "));
     dumped
@@ -245,7 +245,7 @@ fn dump_entry(entry: &Entry) -> String {
     format!("{below} {a:?} {aaaa:?} {cname:?} {srv:?} {aliases:?}")
 }
 
-/// Every number once it is asked for the first: a choice among `of` candidates picks the `nth`.
+/// A random source that makes a choice among `of` candidates pick the `nth`.
 #[derive(Debug)]
 struct Nth {
     nth: u64,
@@ -258,26 +258,26 @@ impl RandomSource for Nth {
     }
 }
 
-/// What a question may be answered.
+/// The possible answers to a question.
 #[derive(Debug, PartialEq, Eq)]
 enum Possible {
     Records { ttl: u32, data: BTreeSet<RecordData>, limit: usize },
-    Alias,
+    Cname,
     NoData(DnsName, u32),
     NxDomain(DnsName, u32),
     Refused,
 }
 
-/// By the definition, asked again and again until every candidate was chosen.
+/// What the definition allows: resolves until every candidate was chosen.
 fn defined(state: &State, view: &View, name: &DnsName, kind: RecordType) -> Possible {
     let mut data = BTreeSet::new();
     let (mut ttl, mut limit) = (0, 0);
     for of in 1..=12 {
         for nth in 0..of {
             match records::resolve(state, view, name, kind, &Nth { nth, of }) {
-                Answer::Records(found) if found[0].data.record_type() != kind => return Possible::Alias,
+                Answer::Records(found) if found[0].data.record_type() != kind => return Possible::Cname,
                 Answer::NoData { chain, .. } | Answer::NxDomain { chain, .. } if !chain.is_empty() => {
-                    return Possible::Alias;
+                    return Possible::Cname;
                 }
                 Answer::Records(found) => {
                     ttl = found[0].ttl;
@@ -304,9 +304,9 @@ fn candidates<D: Eq + std::hash::Hash>(
     Some(Possible::Records { ttl: set.ttl(), limit: selection.limit.min(data.len()), data })
 }
 
-/// The addresses of a name, of which all are answered or an alias alone.
+/// The addresses of a name. An answer has several of them, or one alias.
 fn address_candidates<D: Eq + std::hash::Hash>(
-    set: Option<Addresses<'_, D>>,
+    set: Option<AddressCandidates<'_, D>>,
     kind: RecordType,
     data: impl Fn(&D) -> RecordData,
 ) -> Option<Possible> {
@@ -324,8 +324,8 @@ fn is_alias(data: &RecordData) -> bool {
     matches!(data, RecordData::Alias { .. })
 }
 
-/// By the table.
-fn tabled(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<DnsName>) -> Possible {
+/// What the table allows.
+fn in_table(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<DnsName>) -> Possible {
     let published = table.read();
     let mut key = LookupName::folded(name.as_wire());
     let Some((zone, start)) = published.zones.find(name.as_wire()) else {
@@ -333,7 +333,7 @@ fn tabled(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<
     };
     let zone_name = zones.iter().find(|zone| zone.as_wire() == &name.as_wire()[start..]).unwrap().clone();
     key.set_zone(zone.key);
-    let found = published.look(key.key(start), |entry| {
+    let found = published.with_entry(key.key(start), |entry| {
         let found = match kind {
             RecordType::A => address_candidates(entry.ipv4(), kind, |data| RecordData::A(*data)),
             RecordType::Aaaa => address_candidates(entry.ipv6(), kind, |data| RecordData::Aaaa(*data)),
@@ -344,7 +344,7 @@ fn tabled(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<
                 RecordData::Srv { port: data.port, target: name.prefixed(&text).unwrap() }
             }),
         };
-        found.or_else(|| entry.cname.is_some().then_some(Possible::Alias))
+        found.or_else(|| entry.cname.is_some().then_some(Possible::Cname))
     });
     match found {
         Some(Some(found)) => found,
@@ -356,26 +356,17 @@ fn tabled(table: &NameTable, name: &DnsName, kind: RecordType, zones: &BTreeSet<
     }
 }
 
-fn number_of(kind: RecordType) -> u16 {
-    match kind {
-        RecordType::A => 1,
-        RecordType::Aaaa => 28,
-        RecordType::Cname => 5,
-        RecordType::Srv => 33,
-    }
-}
-
 fn ask(answerer: &Answerer, name: &DnsName, kind: RecordType) -> Message {
     let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     packet.extend_from_slice(name.as_wire());
-    packet.extend_from_slice(&number_of(kind).to_be_bytes());
+    packet.extend_from_slice(&type_of(kind).to_be_bytes());
     packet.extend_from_slice(&[0, 1]);
     let mut out = Vec::new();
     assert_eq!(answerer.answer(&packet, Transport::Tcp, &mut out), Reply::Written);
     Message::from_vec(&out).unwrap()
 }
 
-fn text(name: &Name) -> DnsName {
+fn dns_name(name: &Name) -> DnsName {
     DnsName::parse(&name.to_ascii()).unwrap()
 }
 
@@ -383,13 +374,13 @@ fn data_of(data: &RData) -> RecordData {
     match data {
         RData::A(address) => RecordData::A(address.0),
         RData::AAAA(address) => RecordData::Aaaa(address.0),
-        RData::CNAME(target) => RecordData::Cname(text(&target.0)),
-        RData::SRV(srv) => RecordData::Srv { port: srv.port, target: text(&srv.target) },
+        RData::CNAME(target) => RecordData::Cname(dns_name(&target.0)),
+        RData::SRV(srv) => RecordData::Srv { port: srv.port, target: dns_name(&srv.target) },
         other => panic!("{other:?}"),
     }
 }
 
-/// A resolver with a load balancer that has one address of each family, one that has none, and one that is not there.
+/// Knows two load balancers: `lb-1` with one address of each family, and `lb-2` without addresses.
 #[derive(Debug)]
 struct Balancers;
 
@@ -413,7 +404,7 @@ impl AliasResolver for Balancers {
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
 
-/// Whether this is what one of the aliases among the candidates is answered; the definition tells the alias itself.
+/// Whether the answer is that of an alias among the candidates. The definition answers with the alias itself.
 fn is_answer_of_alias(
     answer: &Whole,
     records: &[&(DnsName, u32, RecordData)],
@@ -440,12 +431,12 @@ fn is_answer_of_alias(
     }
 }
 
-/// A whole answer, by the definition or in bytes.
+/// A whole answer, of the definition or of the answerer.
 #[derive(Debug)]
 struct Whole {
     code: ResponseCode,
     records: Vec<(DnsName, u32, RecordData)>,
-    /// The zone that says that there is nothing, and for how long.
+    /// Owner and TTL of the SOA record of a negative answer.
     negative: Option<(DnsName, u32)>,
 }
 
@@ -454,8 +445,10 @@ impl From<&Message> for Whole {
         let records = answer.answers.iter();
         Self {
             code: answer.metadata.response_code,
-            records: records.map(|record| (text(&record.name), record.ttl, data_of(&record.data))).collect(),
-            negative: answer.authorities.first().map(|soa| (text(&soa.name), soa.ttl)),
+            records: records
+                .map(|record| (dns_name(&record.name), record.ttl, data_of(&record.data)))
+                .collect(),
+            negative: answer.authorities.first().map(|soa| (dns_name(&soa.name), soa.ttl)),
         }
     }
 }
@@ -475,20 +468,20 @@ impl From<Answer> for Whole {
     }
 }
 
-/// The answer says what is possible, and follows aliases through all zones.
+/// Asserts that an answer is possible and follows CNAME records through all zones.
 fn check_answer(answer: &Whole, name: &DnsName, possible: impl Fn(&DnsName) -> Possible) {
     let mut records = answer.records.iter().peekable();
     let mut passed = vec![name.clone()];
-    // Of an answer that fails nothing is left, the aliases before it neither.
+    // SERVFAIL has no records, not even those of the chain.
     if answer.code == ResponseCode::ServFail {
         assert!(answer.records.is_empty() && answer.negative.is_none());
     }
     loop {
         let name = passed.last().unwrap();
         match possible(name) {
-            // Which of its targets has failed does not show.
-            Possible::Alias if answer.code == ResponseCode::ServFail => return,
-            Possible::Alias => {
+            // The answer does not show which target failed.
+            Possible::Cname if answer.code == ResponseCode::ServFail => return,
+            Possible::Cname => {
                 let (owner, _, RecordData::Cname(target)) = records.next().unwrap() else {
                     panic!("{answer:?}")
                 };
@@ -523,7 +516,7 @@ fn check_answer(answer: &Whole, name: &DnsName, possible: impl Fn(&DnsName) -> P
                 assert_eq!(answer.negative, Some((zone, ttl)));
                 return;
             }
-            // A chain that leads out of the zones says what it has.
+            // A chain out of the zones is answered as far as it goes.
             Possible::Refused => {
                 let code = if passed.len() > 1 { ResponseCode::NoError } else { ResponseCode::Refused };
                 assert_eq!((records.next(), answer.code), (None, code));
@@ -551,6 +544,13 @@ fn questions() -> Vec<DnsName> {
     names
 }
 
+#[test]
+fn some_service_has_each_record_type() {
+    for kind in RecordType::ALL {
+        assert!(CONFIGS.iter().any(|types| types.contains(&kind)), "{kind:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
@@ -568,7 +568,7 @@ proptest! {
             let mut of_scope = steps.clone();
             of_scope.retain(|step| scope(step.namespace) == set.scope);
             set.changes = of_scope.iter().map(|step| prototypes.change(step)).collect();
-            // Sets that lead to no legal state are refused, and then nothing has happened.
+            // A set that leads to an illegal state is refused, and changes nothing.
             if writer.publish(&set).is_ok() { applied += 1 } else { refused += 1 }
             let fresh = NameTable::with_view(view.clone());
             fresh.rebuild(&writer.cell().load());
@@ -582,7 +582,7 @@ proptest! {
             .with_alias_resolver(Balancers);
         for name in questions() {
             for kind in RecordType::ALL {
-                let possible = |name: &DnsName| tabled(&table, name, kind, &zones);
+                let possible = |name: &DnsName| in_table(&table, name, kind, &zones);
                 prop_assert_eq!(possible(&name), defined(&state, &view, &name, kind), "{} {:?}", name, kind);
                 check_answer(&Whole::from(&ask(&answerer, &name, kind)), &name, possible);
                 let random = SeededRandom::new(steps.len() as u64);

@@ -1,3 +1,5 @@
+//! The zones of a table.
+
 use std::{cmp::Ordering, sync::Arc};
 
 use hashbrown::DefaultHashBuilder;
@@ -6,25 +8,24 @@ use sd_core::{Scope, ids::NamespaceId, model::Namespace, name::DnsName, records:
 
 use super::lookup_name::LookupName;
 
-/// The number that stands for a namespace in the keys of the name table. Never given out twice.
+/// The number of a namespace in the keys of the name table. It is never reused.
 pub(crate) type ZoneKey = u32;
 
 type HashMap<K, V> = GenericHashMap<K, V, DefaultHashBuilder, DefaultSharedPtr>;
 type HashSet<T> = GenericHashSet<T, DefaultHashBuilder, DefaultSharedPtr>;
 
-/// The zones that are answered for, found by the longest suffix of a name.
+/// The zones that answer, found by the longest suffix of a name.
 ///
-/// A copy shares all with its original. A change takes O(log n) of n zones, and as many steps as the zone's
-/// name has labels.
+/// Clones share their contents. With n zones a change takes O(log n), and a step for each label of the zone's name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Zones {
     by_name: HashMap<Arc<[u8]>, Zone>,
-    lengths: Lengths,
-    /// The names that have zones below them, with the number of these: they exist (RFC 4592 section 2.2.2).
+    lengths: NameLengths,
+    /// The number of zones below each name. A name above a zone exists (RFC 4592 section 2.2.2).
     above: HashMap<Arc<[u8]>, usize>,
-    /// Namespaces by the name of their zone. The first one of a name answers.
-    candidates: OrdMap<DnsName, OrdSet<Candidate>>,
-    /// The names of which there is more than one candidate.
+    /// Namespaces by zone name. The first candidate of a name answers.
+    candidates: OrdMap<DnsName, OrdSet<ZoneCandidate>>,
+    /// The names with several candidates.
     contested: OrdSet<DnsName>,
     /// The keys of all candidates.
     keys: HashSet<ZoneKey>,
@@ -38,44 +39,44 @@ pub(crate) struct Zone {
     pub(crate) soa_ttl: u32,
 }
 
-/// A namespace that has a zone, in the order of [`precedence`].
+/// A namespace with a zone. Candidates are ordered by [`precedence`].
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
+pub(super) struct ZoneCandidate {
     pub(super) namespace: Arc<Namespace>,
     pub(super) key: ZoneKey,
 }
 
-/// Which lengths the names of zones have, so that few suffixes of a name are looked up.
+/// The lengths of the zones' names, so that few suffixes of a name are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Lengths {
-    /// A bit for each length that some name has.
+struct NameLengths {
+    /// A bit for each length in use.
     bits: [u64; 4],
-    /// How many names have each length.
+    /// The number of names of each length.
     counts: Arc<[u32; LookupName::MAX + 1]>,
 }
 
-/// A zone that is never answered from, because another one of the same name is preferred.
+/// A zone that never answers, because another zone with the same name answers instead. Listed by
+/// [`NameTable::hidden_zones`](crate::NameTable::hidden_zones).
 ///
-/// Private zones come before public ones, then older ones before younger ones.
+/// Private zones come before public ones, then older ones before newer ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HiddenZone {
     /// The name of both zones.
     pub name: DnsName,
-    /// Where the hidden namespace lives.
+    /// The account and Region of the hidden namespace.
     pub scope: Scope,
-    /// The hidden namespace.
+    /// The id of the hidden namespace.
     pub namespace: NamespaceId,
-    /// Where the namespace lives that is answered from.
+    /// The account and Region of the namespace that answers.
     pub answering_scope: Scope,
-    /// The namespace that is answered from.
+    /// The id of the namespace that answers.
     pub answering_namespace: NamespaceId,
 }
 
 impl Zones {
-    /// Adds a zone of this name. Returns the zone that this hides: itself, or the one that has answered
-    /// before.
-    pub(super) fn add(&mut self, name: DnsName, added: &Candidate) -> Option<HiddenZone> {
+    /// Adds a zone. Returns the zone that becomes hidden: the new one, or the one that answered before.
+    pub(super) fn add(&mut self, name: DnsName, added: &ZoneCandidate) -> Option<HiddenZone> {
         self.keys.insert(added.key);
         let mut candidates = self.candidates.get(&name).cloned().unwrap_or_default();
         let before = candidates.get_min().cloned();
@@ -98,8 +99,8 @@ impl Zones {
         hidden
     }
 
-    /// Removes a zone that was added under this name.
-    pub(super) fn remove(&mut self, name: DnsName, removed: &Candidate) {
+    /// Removes a zone that was added with this name.
+    pub(super) fn remove(&mut self, name: DnsName, removed: &ZoneCandidate) {
         self.keys.remove(&removed.key);
         let mut candidates = self.candidates.get(&name).cloned().unwrap_or_default();
         candidates.remove(removed);
@@ -120,9 +121,9 @@ impl Zones {
         self.set(name, candidates);
     }
 
-    /// Sets the candidates of a name, of which the first one answers.
-    fn set(&mut self, name: DnsName, candidates: OrdSet<Candidate>) {
-        let Some(Candidate { namespace, key }) = candidates.get_min() else {
+    /// Sets the candidates of a name.
+    fn set(&mut self, name: DnsName, candidates: OrdSet<ZoneCandidate>) {
+        let Some(ZoneCandidate { namespace, key }) = candidates.get_min() else {
             self.by_name.remove(name.as_wire());
             self.candidates.remove(&name);
             return;
@@ -135,8 +136,8 @@ impl Zones {
         self.candidates.insert(name, candidates);
     }
 
-    /// The most specific zone that a name is in, and where the zone's name begins in it. The name is lower-case, in wire
-    /// form and well-formed.
+    /// The most specific zone of a name, and the offset of the zone's name in it. The name is well-formed, in wire form and
+    /// lower case.
     pub(crate) fn find(&self, name: &[u8]) -> Option<(&Zone, usize)> {
         let mut start = 0;
         while let Some(suffix) = name.get(start..).filter(|suffix| !suffix.is_empty()) {
@@ -155,32 +156,32 @@ impl Zones {
         self.above.contains_key(name)
     }
 
-    /// The names of all zones that are answered from.
+    /// Keys and names of the zones that answer.
     pub(crate) fn names(&self) -> impl Iterator<Item = (ZoneKey, DnsName)> {
         self.by_name.values().map(|zone| (zone.key, zone.name.clone()))
     }
 
-    /// Whether this is the key of a zone, which need not be answered from.
+    /// Whether a zone has this key, hidden or not.
     pub(crate) fn has_key(&self, key: ZoneKey) -> bool {
         self.keys.contains(&key)
     }
 
-    /// How many zones have a key.
+    /// The number of zones, hidden ones included.
     pub(crate) fn keys_len(&self) -> usize {
         self.keys.len()
     }
 
-    /// How many zones are answered from.
+    /// The number of zones that answer.
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
     }
 
-    /// How many names have several zones.
+    /// The number of names with several zones.
     pub(super) fn contested(&self) -> usize {
         self.contested.len()
     }
 
-    /// The zones that are never answered from, in order of their names.
+    /// The hidden zones, sorted by name.
     pub(super) fn hidden(&self) -> impl Iterator<Item = HiddenZone> {
         self.contested.iter().flat_map(|name| {
             let candidates = self.candidates.get(name).into_iter();
@@ -203,12 +204,12 @@ impl Zones {
             let mut namespace = prototype.clone();
             namespace.id = NamespaceId::parse(&format!("ns-{key}")).unwrap();
             let name = DnsName::parse(&format!("zone-{key}.local")).unwrap();
-            assert!(zones.add(name, &Candidate { namespace: Arc::new(namespace), key }).is_none());
+            assert!(zones.add(name, &ZoneCandidate { namespace: Arc::new(namespace), key }).is_none());
         }
         zones
     }
 
-    /// All of it, in a form that does not depend on keys and on the order of changes.
+    /// All contents, independent of keys and of the order of changes.
     pub(super) fn dump(&self) -> String {
         let mut keys = Vec::new();
         let candidates: Vec<_> = (self.candidates.iter())
@@ -230,7 +231,7 @@ impl Zones {
 }
 
 impl HiddenZone {
-    fn new(name: &DnsName, hidden: &Candidate, answering: &Candidate) -> Self {
+    fn new(name: &DnsName, hidden: &ZoneCandidate, answering: &ZoneCandidate) -> Self {
         Self {
             name: name.clone(),
             scope: hidden.namespace.scope.clone(),
@@ -243,11 +244,11 @@ impl HiddenZone {
 
 #[cfg(test)]
 thread_local! {
-    /// How often candidates were compared.
+    /// The number of comparisons of candidates.
     static COMPARISONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-impl Ord for Candidate {
+impl Ord for ZoneCandidate {
     fn cmp(&self, other: &Self) -> Ordering {
         #[cfg(test)]
         COMPARISONS.set(COMPARISONS.get() + 1);
@@ -255,21 +256,21 @@ impl Ord for Candidate {
     }
 }
 
-impl PartialOrd for Candidate {
+impl PartialOrd for ZoneCandidate {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Candidate {
+impl PartialEq for ZoneCandidate {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Candidate {}
+impl Eq for ZoneCandidate {}
 
-impl Lengths {
+impl NameLengths {
     fn add(&mut self, len: usize) {
         if let Some(count) = Arc::make_mut(&mut self.counts).get_mut(len) {
             *count += 1;
@@ -291,13 +292,13 @@ impl Lengths {
     }
 }
 
-impl Default for Lengths {
+impl Default for NameLengths {
     fn default() -> Self {
         Self { bits: [0; 4], counts: Arc::new([0; LookupName::MAX + 1]) }
     }
 }
 
-/// The names that a name is below, the root's included.
+/// The names above a name, the root included.
 fn names_above(mut name: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let label = usize::from(*name.first().filter(|label| **label > 0)?);

@@ -1,3 +1,5 @@
+//! Opens the sockets of one address.
+
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -9,101 +11,74 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::datagrams;
 use crate::wire::Transport;
 
-/// The server cannot listen on an address.
+/// A server cannot listen on an address.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BindError {
-    address: SocketAddr,
-    transport: Transport,
-    reason: Reason,
-}
-
-#[derive(Debug)]
-enum Reason {
-    System(io::Error),
-    OwnUpstream,
+    /// The address. Port 0 is replaced if the system has chosen a port before it failed.
+    pub address: SocketAddr,
+    /// The transport that failed.
+    pub transport: Transport,
+    /// The error of the system, such as [`AddrInUse`](io::ErrorKind::AddrInUse), or
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for an address that is also an upstream of the
+    /// [`Forwarder`](crate::Forwarder).
+    pub source: io::Error,
 }
 
 impl BindError {
-    /// The address.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The transport.
-    #[must_use]
-    pub fn transport(&self) -> Transport {
-        self.transport
-    }
-
-    /// The kind of the system's error; `InvalidInput` for an address that is also an upstream of the
-    /// forwarder.
-    #[must_use]
-    pub fn kind(&self) -> io::ErrorKind {
-        match &self.reason {
-            Reason::System(error) => error.kind(),
-            Reason::OwnUpstream => io::ErrorKind::InvalidInput,
-        }
-    }
-
     pub(super) fn on(address: SocketAddr, transport: Transport) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self { address, transport, reason: Reason::System(error) }
+        move |source| Self { address, transport, source }
     }
 
-    /// The address is also an upstream of the forwarder.
+    /// The error about an address that is also an upstream.
     pub(super) fn own_upstream(address: SocketAddr) -> Self {
-        Self { address, transport: Transport::Udp, reason: Reason::OwnUpstream }
+        let reason = "this address is also an upstream of the forwarder";
+        Self::on(address, Transport::Udp)(io::Error::new(io::ErrorKind::InvalidInput, reason))
     }
 }
 
 impl fmt::Display for BindError {
-    /// One line. For unusual reasons the source has the details.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, transport, reason } = self;
-        let Reason::System(error) = reason else {
-            return write!(f, "cannot listen on {address}: it is also an upstream of the forwarder (loop)");
-        };
-        let reason = match error.kind() {
-            io::ErrorKind::AddrInUse => "the port is taken",
-            io::ErrorKind::PermissionDenied => "no permission for this port",
-            io::ErrorKind::AddrNotAvailable => "the host does not have this address",
-            _ => return write!(f, "cannot listen on {address} ({transport})"),
-        };
-        write!(f, "cannot listen on {address} ({transport}): {reason}")
+        let Self { address, transport, source } = self;
+        write!(f, "cannot listen on {address} ({transport}): ")?;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => f.write_str("the port is taken"),
+            io::ErrorKind::PermissionDenied => f.write_str("no permission for this port"),
+            io::ErrorKind::AddrNotAvailable => f.write_str("the host does not have this address"),
+            _ => source.fmt(f),
+        }
     }
 }
 
 impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.reason {
-            Reason::System(error) => Some(error),
-            Reason::OwnUpstream => None,
-        }
+        Some(&self.source)
     }
 }
 
 /// The sockets of one address.
 #[derive(Debug)]
-pub(super) struct Bound {
-    /// With the port that was chosen.
+pub(super) struct BoundSockets {
+    /// Port 0 is replaced by the chosen port.
     pub(super) address: SocketAddr,
-    /// They share the port: the system spreads the clients over them.
+    /// They share the port; the system spreads the clients over them.
     pub(super) udp: Vec<UdpSocket>,
     pub(super) tcp: TcpListener,
 }
 
-impl Bound {
-    /// How often another port is tried if the free UDP port that the system chose is taken for TCP.
+impl BoundSockets {
+    /// How often another port is tried if the UDP port that the system chose is taken for TCP.
     const ATTEMPTS: usize = 32;
+    /// The most TCP connections that wait to be accepted.
     const BACKLOG: i32 = 1024;
-    /// Of queries that wait and of answers that are sent, in octets; the system may allow less.
+    /// The size of the receive and the send buffer, in octets. The system may allow less.
     const SOCKET_BUFFER: usize = 4 << 20;
 
     pub(super) fn new(address: SocketAddr, udp_workers: NonZero<usize>) -> Result<Self, BindError> {
         let mut attempt = 1;
         loop {
             let first = Self::udp(address, Sharing::Later).map_err(BindError::on(address, Transport::Udp))?;
-            let chosen = local_address(&first).map_err(BindError::on(address, Transport::Udp))?;
+            let chosen = local_addr(&first).map_err(BindError::on(address, Transport::Udp))?;
             match Self::tcp(chosen) {
                 Ok(tcp) => {
                     let udp = Self::share(first, chosen, udp_workers)
@@ -122,8 +97,8 @@ impl Bound {
         }
     }
 
-    /// Adds the sockets of the other workers. The first one was bound without sharing, so that a port that another
-    /// process has is an error, even if that process would share it.
+    /// Adds the sockets of the other workers. The first one is bound without sharing, so that the port of another process
+    /// is an error, even if that process would share it.
     fn share(first: Socket, chosen: SocketAddr, workers: NonZero<usize>) -> io::Result<Vec<UdpSocket>> {
         let mut sockets = Vec::with_capacity(workers.get());
         if cfg!(target_os = "linux") && workers.get() > 1 {
@@ -143,7 +118,7 @@ impl Bound {
         if let Sharing::Now = sharing {
             allow_sharing(&socket)?;
         }
-        // Less than asked for is no reason to fail.
+        // A smaller buffer is no reason to fail.
         let _ = socket.set_recv_buffer_size(Self::SOCKET_BUFFER);
         let _ = socket.set_send_buffer_size(Self::SOCKET_BUFFER);
         datagrams::prepare(&socket, address)?;
@@ -153,7 +128,7 @@ impl Bound {
 
     fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
         let socket = open(address, Type::STREAM, Protocol::TCP)?;
-        // Connections of a server that has ended may linger on the port.
+        // Connections of a previous server may linger on the port.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
@@ -162,13 +137,13 @@ impl Bound {
     }
 }
 
-fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Whether what is sent to `to` comes to a socket that is bound to `bound`.
+/// Whether a datagram that is sent to `to` arrives at a socket that is bound to `bound`.
 pub(super) fn reaches(to: SocketAddr, bound: SocketAddr) -> bool {
-    // Nobody can bind a socket to an address of another host.
+    // Sockets can be bound to addresses of this host only.
     let is_here = || UdpSocket::bind((to.ip(), 0)).is_ok();
     to.port() == bound.port()
         && (to.ip() == bound.ip()
@@ -176,7 +151,7 @@ pub(super) fn reaches(to: SocketAddr, bound: SocketAddr) -> bool {
             || to.ip().is_unspecified())
 }
 
-/// When other sockets may be bound to the same port.
+/// When other sockets may share the port.
 #[derive(Clone, Copy)]
 enum Sharing {
     Now,

@@ -1,5 +1,5 @@
-//! TCP connections (RFC 7766): each message has its length before it. Messages are answered in order, except
-//! those that wait for another server.
+//! TCP connections (RFC 7766). Each message has its length before it. Responses are sent in the order of the queries,
+//! except for pending ones.
 
 use std::{
     io,
@@ -18,32 +18,33 @@ use tokio::{
 
 use super::{
     DRAIN_PAUSE, DRAIN_TURNS, complete,
-    pending::{Pending, Ticket},
+    pending_limit::{PendingLimit, Permit},
 };
 use crate::{
-    answerer::{Answerer, Begun},
-    counters::{Answered, WorkerCounters},
-    wire::{Transport, answer::Waiting},
+    answerer::{Answerer, Outcome},
+    counters::{ResponseSummary, WorkerCounters},
+    response::PendingResponse,
+    wire::Transport,
 };
 
-/// Serves the connections of DNS.
+/// What the connections of an address share.
 pub(super) struct Protocol {
     pub(super) answerer: Answerer,
     pub(super) idle_timeout: Duration,
-    pub(super) pending: Arc<Pending>,
-    /// Those of all connections.
+    pub(super) pending: Arc<PendingLimit>,
+    /// Of all connections.
     pub(super) counters: Arc<WorkerCounters>,
 }
 
 impl Protocol {
-    /// Serves a connection until it ends, is idle for too long, or drains.
+    /// Serves a connection until it ends, is idle for too long, or has drained.
     pub(super) fn serve(
         &self,
         stream: TcpStream,
         place: sd_net::Connection,
         draining: Draining,
     ) -> impl Future<Output = ()> + Send + use<> {
-        // Unknown of a connection that has failed already, where it does not matter.
+        // The address is unknown if the connection has failed already, and then it does not matter.
         let client = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
         let connection = Connection {
             stream,
@@ -55,16 +56,16 @@ impl Protocol {
             pending: Arc::clone(&self.pending),
             counters: Arc::clone(&self.counters),
             received: Vec::new(),
-            answers: Vec::new(),
-            waiting: JoinSet::new(),
+            responses: Vec::new(),
+            pending_responses: JoinSet::new(),
         };
         async move {
             if connection.place.is_beyond_limit() {
-                // Answers wait on all others. TCP has no word for that.
+                // All other connections are busy. DNS over TCP cannot say so: just close this one.
                 return;
             }
             if let Err(error) = connection.serve(draining).await {
-                tracing::debug!(%error, "a connection has failed");
+                tracing::debug!(%error, client = %client, "connection failed");
             }
         }
     }
@@ -74,77 +75,77 @@ struct Connection {
     stream: TcpStream,
     client: IpAddr,
     answerer: Answerer,
-    /// Its place among all connections.
+    /// Its entry among all connections.
     place: sd_net::Connection,
     busy: Option<sd_net::Busy>,
     idle_timeout: Duration,
-    pending: Arc<Pending>,
-    /// Those of all connections.
+    pending: Arc<PendingLimit>,
+    /// Of all connections.
     counters: Arc<WorkerCounters>,
-    /// Received and not yet answered: after each turn at most one incomplete message, unless too many answers
-    /// wait.
+    /// Messages that are not yet answered: at most one incomplete message, unless too many responses are pending.
     received: Vec<u8>,
-    answers: Vec<u8>,
-    /// Answers that wait for another server. Others overtake them (RFC 7766 section 6.2.1.1).
-    waiting: JoinSet<Waited>,
+    /// Responses that are not yet sent.
+    responses: Vec<u8>,
+    /// Pending responses. Others overtake them (RFC 7766 section 6.2.1.1).
+    pending_responses: JoinSet<CompletedResponse>,
 }
 
-/// What a connection goes on with.
+/// What happens to a connection.
 enum Event {
-    Waited(Result<Waited, JoinError>),
+    Completed(Result<CompletedResponse, JoinError>),
     Read(io::Result<usize>),
-    Late,
-    Stopped,
+    Timeout,
+    Draining,
 }
 
-/// An answer that has waited.
-struct Waited {
+/// A response that was pending.
+struct CompletedResponse {
     octets: Vec<u8>,
-    answered: Answered,
+    summary: ResponseSummary,
     begun: std::time::Instant,
 }
 
 impl Connection {
-    /// The least room for what is received next.
+    /// The least room to receive into.
     const READ: usize = 4096;
-    /// Answers of this many octets are sent at once.
+    /// Responses are sent once they have this many octets.
     const WRITE: usize = 64 * 1024;
-    /// The most answers that wait. Nothing more is received until one of them is complete.
-    const MAX_WAITING: usize = 128;
-    /// How many messages are answered before other tasks have their turn.
-    const TURNS: usize = 64;
+    /// The most pending responses. Nothing more is received until one of them is complete.
+    const MAX_PENDING: usize = 128;
+    /// How many messages are answered before the task yields.
+    const YIELD_AFTER: usize = 64;
 
     async fn serve(mut self, mut draining: Draining) -> io::Result<()> {
         let mut deadline = Instant::now() + self.idle_timeout;
         loop {
             self.received.reserve(Self::READ);
             let event = tokio::select! {
-                Some(waited) = self.waiting.join_next() => Event::Waited(waited),
+                Some(completed) = self.pending_responses.join_next() => Event::Completed(completed),
                 read = timeout_at(deadline, self.stream.read_buf(&mut self.received)), if self.has_room() => {
-                    read.map_or(Event::Late, Event::Read)
+                    read.map_or(Event::Timeout, Event::Read)
                 }
-                _ = draining.begun() => Event::Stopped,
+                _ = draining.begun() => Event::Draining,
             };
             let progress = match event {
-                Event::Waited(waited) => {
-                    self.waited(waited).await?;
-                    // Messages may have been left for want of room.
+                Event::Completed(completed) => {
+                    self.send_completed(completed).await?;
+                    // Messages may have been left because too many responses were pending.
                     self.answer().await?;
                     Progress::Some
                 }
-                // The client has no more to ask, and may still read.
+                // The client sends no more queries, but may still read.
                 Event::Read(Ok(0)) => return self.finish().await,
                 Event::Read(read) => {
                     read?;
                     self.answer().await?
                 }
-                // No complete message for too long, however many octets came.
-                Event::Late if self.waiting.is_empty() => return Ok(()),
-                Event::Late => Progress::Some,
-                Event::Stopped => return self.drain().await,
+                // Incomplete messages do not extend the time.
+                Event::Timeout if self.pending_responses.is_empty() => return Ok(()),
+                Event::Timeout => Progress::Some,
+                Event::Draining => return self.drain().await,
             };
-            // Nobody takes its place while its answers wait.
-            self.busy = if self.waiting.is_empty() {
+            // A connection with pending responses is not evicted.
+            self.busy = if self.pending_responses.is_empty() {
                 None
             } else {
                 self.busy.take().or_else(|| Some(self.place.busy()))
@@ -157,10 +158,10 @@ impl Connection {
     }
 
     fn has_room(&self) -> bool {
-        self.waiting.len() < Self::MAX_WAITING
+        self.pending_responses.len() < Self::MAX_PENDING
     }
 
-    /// Answers what has arrived.
+    /// Answers the messages that have arrived, and closes the connection.
     async fn drain(&mut self) -> io::Result<()> {
         for _ in 0..DRAIN_TURNS {
             if !self.has_room() {
@@ -176,17 +177,16 @@ impl Connection {
         self.finish().await
     }
 
-    /// Answers what waits, and closes the connection.
+    /// Sends the pending responses, and closes the connection.
     async fn finish(&mut self) -> io::Result<()> {
-        while let Some(waited) = self.waiting.join_next().await {
-            self.waited(waited).await?;
+        while let Some(completed) = self.pending_responses.join_next().await {
+            self.send_completed(completed).await?;
             self.answer().await?;
         }
         self.stream.shutdown().await
     }
 
-    /// Answers all complete messages, in one write unless the answers are many; those that wait are answered
-    /// later.
+    /// Answers all complete messages, in one write unless there are many. Pending responses are sent later.
     async fn answer(&mut self) -> io::Result<Progress> {
         let (begun, mut count) = (std::time::Instant::now(), 0);
         let (mut done, mut turns) = (0, 0);
@@ -195,34 +195,39 @@ impl Connection {
         {
             done += LENGTH + message.len();
             let published = self.answerer.read();
-            let answered = append(&mut self.answers, |out| {
+            let outcome = append(&mut self.responses, |out| {
                 self.answerer.begin(&published, message, Transport::Tcp, out)
             });
-            let answered = match answered {
-                Begun::Nothing => {
+            let summary = match outcome {
+                Outcome::Ignored => {
                     self.counters.lock().ignored();
                     None
                 }
-                Begun::Waits(waiting) => {
-                    if let Some(ticket) = self.pending.admit(self.client) {
-                        self.waiting.spawn(wait(self.answerer.clone(), ticket, waiting, begun));
+                Outcome::Pending(pending) => {
+                    if let Some(permit) = self.pending.admit(self.client) {
+                        self.pending_responses.spawn(complete_later(
+                            self.answerer.clone(),
+                            permit,
+                            pending,
+                            begun,
+                        ));
                         None
                     } else {
-                        Some(append(&mut self.answers, |out| waiting.fail(out)))
+                        Some(append(&mut self.responses, |out| pending.fail(out)))
                     }
                 }
-                Begun::Done(answered) => Some(answered),
+                Outcome::Complete(summary) => Some(summary),
             };
-            if let Some(answered) = answered {
-                self.counters.lock().answered(Transport::Tcp, answered, &published.zones);
+            if let Some(summary) = summary {
+                self.counters.lock().responded(Transport::Tcp, summary, &published.zones);
                 count += 1;
             }
             drop(published);
-            if self.answers.len() >= Self::WRITE {
+            if self.responses.len() >= Self::WRITE {
                 self.send().await?;
             }
             turns += 1;
-            if turns % Self::TURNS == 0 {
+            if turns % Self::YIELD_AFTER == 0 {
                 yield_now().await;
             }
         }
@@ -232,45 +237,45 @@ impl Connection {
         Ok(if done == 0 { Progress::None } else { Progress::Some })
     }
 
-    /// Answers with what has been waited for.
-    async fn waited(&mut self, waited: Result<Waited, JoinError>) -> io::Result<()> {
-        let Waited { octets, answered, begun } = waited.map_err(io::Error::other)?;
-        append(&mut self.answers, |out| out.extend_from_slice(&octets));
+    /// Sends a response that was pending.
+    async fn send_completed(&mut self, completed: Result<CompletedResponse, JoinError>) -> io::Result<()> {
+        let CompletedResponse { octets, summary, begun } = completed.map_err(io::Error::other)?;
+        append(&mut self.responses, |out| out.extend_from_slice(&octets));
         self.send().await?;
         let mut counts = self.counters.lock();
-        counts.answered(Transport::Tcp, answered, &self.answerer.read().zones);
+        counts.responded(Transport::Tcp, summary, &self.answerer.read().zones);
         counts.took(begun.elapsed(), 1);
         Ok(())
     }
 
     async fn send(&mut self) -> io::Result<()> {
-        if !self.answers.is_empty() {
-            timeout(self.idle_timeout, self.stream.write_all(&self.answers)).await??;
-            self.answers.clear();
+        if !self.responses.is_empty() {
+            timeout(self.idle_timeout, self.stream.write_all(&self.responses)).await??;
+            self.responses.clear();
         }
         Ok(())
     }
 }
 
-async fn wait(
+async fn complete_later(
     answerer: Answerer,
-    mut ticket: Ticket,
-    waiting: Box<Waiting>,
+    mut permit: Permit,
+    pending: Box<PendingResponse>,
     begun: std::time::Instant,
-) -> Waited {
+) -> CompletedResponse {
     let mut octets = Vec::new();
-    let answered = complete(&answerer, &waiting, &mut ticket, &mut octets).await;
-    Waited { octets, answered, begun }
+    let summary = complete(&answerer, &pending, &mut permit, &mut octets).await;
+    CompletedResponse { octets, summary, begun }
 }
 
-/// Whether a turn had a complete message.
+/// Whether there was a complete message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     None,
     Some,
 }
 
-/// The octets of the length before a message (RFC 1035 section 4.2.2).
+/// The octets of the length before each message (RFC 1035 section 4.2.2).
 const LENGTH: usize = 2;
 
 /// The first message, if it is complete.
@@ -279,14 +284,14 @@ fn first_message(received: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes(*len)))
 }
 
-/// Appends what is written with its length before it; nothing if there is none.
-fn append<T>(answers: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let start = answers.len();
-    answers.extend_from_slice(&[0; LENGTH]);
-    let written = write(answers);
-    match u16::try_from(answers.len() - start - LENGTH) {
-        Ok(len @ 1..) => answers[start..start + LENGTH].copy_from_slice(&len.to_be_bytes()),
-        Ok(0) | Err(_) => answers.truncate(start),
+/// Appends what `write` writes, with its length before it. Appends nothing if that is empty.
+fn append<T>(responses: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let start = responses.len();
+    responses.extend_from_slice(&[0; LENGTH]);
+    let written = write(responses);
+    match u16::try_from(responses.len() - start - LENGTH) {
+        Ok(len @ 1..) => responses[start..start + LENGTH].copy_from_slice(&len.to_be_bytes()),
+        Ok(0) | Err(_) => responses.truncate(start),
     }
     written
 }

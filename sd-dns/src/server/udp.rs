@@ -1,3 +1,5 @@
+//! UDP workers: each answers the datagrams of one socket.
+
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
@@ -15,23 +17,24 @@ use tokio::{
 
 use super::{
     DRAIN_PAUSE, DRAIN_TURNS, complete,
-    datagrams::{Answer, BATCH, Datagrams},
-    pending::{Pending, Ticket},
+    datagrams::{BATCH, DatagramBatch, ResponseDatagram},
+    pending_limit::{PendingLimit, Permit},
 };
 use crate::{
-    answerer::{Answerer, Begun},
+    answerer::{Answerer, Outcome},
     counters::WorkerCounters,
-    wire::{MAX_UDP_PAYLOAD, Transport, answer::Waiting},
+    response::PendingResponse,
+    wire::{MAX_UDP_PAYLOAD, Transport},
 };
 
-/// The wait after a socket error, which may come again at once.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The pause after a socket error, which may repeat at once.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Answers the datagrams of one socket until it is stopped, and then those that have arrived.
-pub(super) async fn serve<D: Datagrams>(
+/// Answers the datagrams of one socket until it is stopped, then those that have arrived by then.
+pub(super) async fn serve<D: DatagramBatch>(
     socket: UdpSocket,
     answerer: Answerer,
-    pending: Arc<Pending>,
+    pending: Arc<PendingLimit>,
     counters: Arc<WorkerCounters>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -50,12 +53,12 @@ pub(super) async fn serve<D: Datagrams>(
                 Err(error) => Err(error),
             };
             match done {
-                // More may be waiting: other tasks have their turn first.
+                // More datagrams may be waiting: yield to other tasks first.
                 Ok(BATCH..) => yield_now().await,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "cannot receive");
-                    sleep(PAUSE).await;
+                    tracing::debug!(%error, "cannot receive datagrams");
+                    sleep(ERROR_PAUSE).await;
                 }
             }
         }
@@ -68,42 +71,42 @@ pub(super) async fn serve<D: Datagrams>(
             break;
         }
     }
-    while worker.waiting.join_next().await.is_some() {}
+    while worker.pending_responses.join_next().await.is_some() {}
 }
 
-/// Receives, answers and sends many datagrams in a turn.
+/// Receives and answers a batch of datagrams in each turn.
 struct Worker<D> {
     answerer: Answerer,
-    pending: Arc<Pending>,
+    pending: Arc<PendingLimit>,
     counters: Arc<WorkerCounters>,
     datagrams: D,
-    answers: Answers,
-    /// Answers that wait for another server, each in its own task.
-    waiting: JoinSet<()>,
+    responses: ResponseBatch,
+    /// Pending responses, each in its own task.
+    pending_responses: JoinSet<()>,
 }
 
-impl<D: Datagrams> Worker<D> {
-    fn new(answerer: Answerer, pending: Arc<Pending>, counters: Arc<WorkerCounters>) -> Self {
-        let (datagrams, answers, waiting) = (D::new(), Answers::new(), JoinSet::new());
-        Self { answerer, pending, counters, datagrams, answers, waiting }
+impl<D: DatagramBatch> Worker<D> {
+    fn new(answerer: Answerer, pending: Arc<PendingLimit>, counters: Arc<WorkerCounters>) -> Self {
+        let (datagrams, responses) = (D::new(), ResponseBatch::new());
+        Self { answerer, pending, counters, datagrams, responses, pending_responses: JoinSet::new() }
     }
 
-    /// Receives and answers one batch, and returns its length.
+    /// Receives and answers one batch. Returns the number of datagrams.
     async fn turn(&mut self, socket: &Arc<UdpSocket>) -> io::Result<usize> {
-        while self.waiting.try_join_next().is_some() {}
+        while self.pending_responses.try_join_next().is_some() {}
         let received = self.datagrams.receive(socket)?;
         if received > 0 {
             let begun = Instant::now();
             self.answer(received, begun, socket);
             self.send(socket).await;
-            self.counters.lock().took(begun.elapsed(), self.answers.len());
+            self.counters.lock().took(begun.elapsed(), self.responses.len());
         }
         Ok(received)
     }
 
-    /// Writes the answers to a batch, except those that wait.
+    /// Writes the responses to a batch, except for pending ones.
     fn answer(&mut self, received: usize, begun: Instant, socket: &Arc<UdpSocket>) {
-        self.answers.clear();
+        self.responses.clear();
         let published = self.answerer.read();
         let mut counts = self.counters.lock();
         for number in 0..received {
@@ -111,39 +114,39 @@ impl<D: Datagrams> Worker<D> {
                 counts.ignored();
                 continue;
             };
-            let (packet, out) = (self.datagrams.octets(number), &mut self.answers.octets);
-            let answered = match self.answerer.begin(&published, packet, Transport::Udp, out) {
-                Begun::Nothing => {
+            let (packet, out) = (self.datagrams.octets(number), &mut self.responses.octets);
+            let summary = match self.answerer.begin(&published, packet, Transport::Udp, out) {
+                Outcome::Ignored => {
                     counts.ignored();
                     continue;
                 }
-                Begun::Done(answered) => answered,
-                Begun::Waits(waiting) => {
-                    if let Some(ticket) = self.pending.admit(source.ip()) {
-                        let later = Later::<D> {
+                Outcome::Complete(summary) => summary,
+                Outcome::Pending(pending) => {
+                    if let Some(permit) = self.pending.admit(source.ip()) {
+                        let later = PendingDatagram::<D> {
                             socket: Arc::clone(socket),
                             peer: self.datagrams.peer(number),
                             answerer: self.answerer.clone(),
-                            ticket,
+                            permit,
                             counters: Arc::clone(&self.counters),
                             begun,
                         };
-                        self.waiting.spawn(later.answer(waiting));
+                        self.pending_responses.spawn(later.complete(pending));
                         continue;
                     }
-                    waiting.fail(out)
+                    pending.fail(out)
                 }
             };
-            self.answers.end(number);
-            counts.answered(Transport::Udp, answered, &published.zones);
+            self.responses.end(number);
+            counts.responded(Transport::Udp, summary, &published.zones);
         }
     }
 
-    /// Sends the answers, and skips those that cannot be sent.
+    /// Sends the responses. Skips those that cannot be sent.
     async fn send(&self, socket: &UdpSocket) {
         let mut sent = 0;
-        while sent < self.answers.len() {
-            match self.datagrams.send(socket, self.answers.from(sent)) {
+        while sent < self.responses.len() {
+            match self.datagrams.send(socket, self.responses.from(sent)) {
                 Ok(more) => sent += more.max(1),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if socket.writable().await.is_err() {
@@ -151,7 +154,7 @@ impl<D: Datagrams> Worker<D> {
                     }
                 }
                 Err(error) => {
-                    log_unsent(&error, self.datagrams.peer(self.answers.to(sent)));
+                    log_unsent(&error, self.datagrams.peer(self.responses.number(sent)));
                     self.counters.lock().unsent();
                     sent += 1;
                 }
@@ -160,23 +163,24 @@ impl<D: Datagrams> Worker<D> {
     }
 }
 
-/// An answer that waits.
-struct Later<D: Datagrams> {
+/// The client of a pending response.
+struct PendingDatagram<D: DatagramBatch> {
     socket: Arc<UdpSocket>,
     peer: D::Peer,
     answerer: Answerer,
-    ticket: Ticket,
+    permit: Permit,
     counters: Arc<WorkerCounters>,
     begun: Instant,
 }
 
-impl<D: Datagrams> Later<D> {
-    async fn answer(mut self, waiting: Box<Waiting>) {
-        let mut answer = Vec::new();
-        let answered = complete(&self.answerer, &waiting, &mut self.ticket, &mut answer).await;
-        let sent = self.send(&answer).await;
+impl<D: DatagramBatch> PendingDatagram<D> {
+    /// Sends the response once it is complete.
+    async fn complete(mut self, pending: Box<PendingResponse>) {
+        let mut response = Vec::new();
+        let summary = complete(&self.answerer, &pending, &mut self.permit, &mut response).await;
+        let sent = self.send(&response).await;
         let mut counts = self.counters.lock();
-        counts.answered(Transport::Udp, answered, &self.answerer.read().zones);
+        counts.responded(Transport::Udp, summary, &self.answerer.read().zones);
         counts.took(self.begun.elapsed(), 1);
         if let Err(error) = sent {
             counts.unsent();
@@ -184,10 +188,10 @@ impl<D: Datagrams> Later<D> {
         }
     }
 
-    async fn send(&self, answer: &[u8]) -> io::Result<()> {
+    async fn send(&self, response: &[u8]) -> io::Result<()> {
         loop {
             self.socket.writable().await?;
-            match D::send_to(&self.socket, answer, &self.peer) {
+            match D::send_to(&self.socket, response, &self.peer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return sent,
             }
@@ -197,11 +201,10 @@ impl<D: Datagrams> Later<D> {
 
 /// Send errors are treated as packet loss; the client retries.
 fn log_unsent(error: &io::Error, client: impl fmt::Display) {
-    tracing::debug!(%error, %client, "cannot send an answer");
+    tracing::debug!(%error, %client, "cannot send response");
 }
 
-/// Whether an answer can reach the client at this address, and nobody else: no client sends from port 0 or
-/// from an address that is not its own, so such a source is forged.
+/// Whether this can be the address of a client. Sources with port 0, or with an address that no host has, are forged.
 fn is_answerable(source: SocketAddr) -> bool {
     let is_host = match source.ip() {
         IpAddr::V4(address) => {
@@ -212,16 +215,16 @@ fn is_answerable(source: SocketAddr) -> bool {
     source.port() != 0 && is_host
 }
 
-/// The answers of a turn, one after the other.
-struct Answers {
+/// The responses of a turn, one after the other.
+struct ResponseBatch {
     octets: Vec<u8>,
-    /// Where each ends, and the number of the datagram that it answers.
+    /// The end of each response, and the number of the datagram that it answers.
     ends: Vec<(usize, usize)>,
 }
 
-impl Answers {
+impl ResponseBatch {
     fn new() -> Self {
-        // One more, because the last one may be too long before it is cut.
+        // Room for one more, because a response may exceed its limit before it is truncated.
         let room = (BATCH + 1) * usize::from(MAX_UDP_PAYLOAD);
         Self { octets: Vec::with_capacity(room), ends: Vec::with_capacity(BATCH) }
     }
@@ -231,7 +234,7 @@ impl Answers {
         self.ends.clear();
     }
 
-    /// Ends an answer, which is everything written since the previous one ended.
+    /// Ends a response: everything that was written since the previous end.
     fn end(&mut self, number: usize) {
         self.ends.push((self.octets.len(), number));
     }
@@ -240,18 +243,18 @@ impl Answers {
         self.ends.len()
     }
 
-    /// The number of the datagram that is answered.
-    fn to(&self, answer: usize) -> usize {
-        self.ends[answer].1
+    /// The number of the datagram that a response answers.
+    fn number(&self, response: usize) -> usize {
+        self.ends[response].1
     }
 
-    /// The answers from this one on.
-    fn from(&self, first: usize) -> impl Iterator<Item = Answer<'_>> {
+    /// The responses from this one on.
+    fn from(&self, first: usize) -> impl Iterator<Item = ResponseDatagram<'_>> {
         let mut start = first.checked_sub(1).map_or(0, |before| self.ends[before].0);
-        self.ends[first..].iter().map(move |&(end, to)| {
+        self.ends[first..].iter().map(move |&(end, number)| {
             let octets = &self.octets[start..end];
             start = end;
-            Answer { to, octets }
+            ResponseDatagram { number, octets }
         })
     }
 }

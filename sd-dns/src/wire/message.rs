@@ -1,6 +1,11 @@
-use super::{CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, flag, kind, query::QueryHeader, response::Response};
+//! Writes a response into a buffer.
 
-/// What became of a query (RFC 1035 section 4.1.1, RFC 6891 section 9).
+use super::{
+    CLASS_IN, Edns, HEADER, MAX_UDP_PAYLOAD, flag, query::QueryHeader, rtype,
+    upstream_response::UpstreamResponse,
+};
+
+/// A response code (RFC 1035 section 4.1.1, RFC 6891 section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Rcode {
@@ -10,7 +15,7 @@ pub(crate) enum Rcode {
     NxDomain = 3,
     NotImp = 4,
     Refused = 5,
-    /// Needs EDNS.
+    /// Needs EDNS: its high bits stand in the OPT record.
     BadVers = 16,
 }
 
@@ -20,18 +25,18 @@ impl From<Rcode> for u16 {
     }
 }
 
-/// The sections whose records are always written.
+/// A section whose records are always written, whatever the size limit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     Answer,
     Authority,
 }
 
-/// An answer that is being appended to a buffer.
+/// A response that is being appended to a buffer.
 ///
-/// Records are written without looking at the limit, but for the additional ones, which may be left out; what has become
-/// too long is cut when the message is finished.
-pub(crate) struct Message<'o> {
+/// Records of the answer and authority sections are written without looking at the limit; [`finish`](Self::finish)
+/// truncates a response that is too long. Additional records are written only if they fit.
+pub(crate) struct MessageWriter<'o> {
     out: &'o mut Vec<u8>,
     /// Where the message begins in the buffer.
     start: usize,
@@ -40,8 +45,8 @@ pub(crate) struct Message<'o> {
     edns: Option<Edns>,
     limit: usize,
     authoritative: bool,
-    /// AD and CD, in the answer of another server.
-    relayed: u16,
+    /// The AD and CD bits of a forwarded response.
+    forwarded_flags: u16,
     truncated: bool,
     questions: u16,
     answers: u16,
@@ -49,16 +54,16 @@ pub(crate) struct Message<'o> {
     additionals: u16,
 }
 
-impl<'o> Message<'o> {
+impl<'o> MessageWriter<'o> {
     pub(crate) const OPT_LEN: usize = 11;
-    /// A record without its data, its owner's name being a pointer.
+    /// The octets of a record without its RDATA, if its owner is a pointer.
     const FIXED: usize = 12;
-    /// The most octets of its data that are written with it: those of an address.
-    const FIRST: usize = 16;
+    /// The most octets of RDATA that are written together with the fields before it: an IPv6 address.
+    const MAX_FIRST: usize = 16;
     /// The two high bits of a compression pointer (RFC 1035 section 4.1.4).
     const POINTER: u16 = 0xC000;
 
-    /// Begins the answer to a query. The question is repeated byte for byte; it is empty if there is none to repeat.
+    /// Begins the response to a query. The question is copied octet by octet; an empty one is left out.
     pub(crate) fn begin(
         out: &'o mut Vec<u8>,
         header: QueryHeader,
@@ -77,7 +82,7 @@ impl<'o> Message<'o> {
             edns,
             limit,
             authoritative: false,
-            relayed: 0,
+            forwarded_flags: 0,
             truncated: false,
             questions: u16::from(!question.is_empty()),
             answers: 0,
@@ -86,60 +91,57 @@ impl<'o> Message<'o> {
         }
     }
 
-    /// The answer comes from a zone of ours.
+    /// Sets the AA bit.
     pub(crate) fn set_authoritative(&mut self) {
         self.authoritative = true;
     }
 
-    /// Records are missing: another server has cut its answer.
+    /// Sets the TC bit: the upstream truncated its response.
     pub(crate) fn set_truncated(&mut self) {
         self.truncated = true;
     }
 
-    /// The answer comes from another server, which may say that the data is authentic.
-    fn set_relayed(&mut self, authentic: bool) {
-        // CD is the client's (RFC 4035 section 3.2.2).
-        self.relayed = (u16::from(authentic) * flag::AD) | (self.header.passed_flags() & flag::CD);
+    /// Sets the flags of a response that has records of an upstream. `authentic` is the AD bit.
+    fn set_forwarded(&mut self, authentic: bool) {
+        // CD is copied from the query (RFC 4035 section 3.2.2).
+        self.forwarded_flags = (u16::from(authentic) * flag::AD) | (self.header.forwarded_flags() & flag::CD);
     }
 
-    /// Where the next octet will stand in the message.
+    /// The offset of the next octet in the message.
     pub(crate) fn position(&self) -> usize {
         self.out.len() - self.start
     }
 
-    /// A pointer to the name that stands at this place of the message.
+    /// A compression pointer to the name at this offset of the message.
     pub(crate) fn pointer(to: usize) -> [u8; 2] {
-        // Answers with names that are pointed to never reach 16 KiB: the chain of aliases is short.
+        // Names that are pointed to stand within the first 16 KiB, because CNAME chains are short.
         (Self::POINTER | u16::try_from(to).unwrap_or(HEADER as u16)).to_be_bytes()
     }
 
-    /// Writes a record whose owner's name stands at `owner`, with data of this length, of which the first octets are given
-    /// and the others are to be pushed.
+    /// Writes a record. Its owner name is the one at offset `owner`. `len` is the length of the whole RDATA, `first` is
+    /// its first part; the caller [pushes](Self::push) the rest.
     #[inline]
     pub(crate) fn record<const N: usize>(
         &mut self,
         section: Section,
         owner: usize,
-        kind: u16,
+        rtype: u16,
         ttl: u32,
         len: usize,
         first: &[u8; N],
     ) {
-        match section {
-            Section::Answer => self.answers += 1,
-            Section::Authority => self.authorities += 1,
-        }
-        self.fixed(owner, kind, ttl, len, first);
+        self.count(section);
+        self.write_fields(owner, rtype, ttl, len, first);
     }
 
-    /// Writes a whole record of the additional section, whose owner's name is `labels` before the name that stands at
-    /// `parent`. Left out, with `false`, if it does not fit.
+    /// Writes a record of the additional section if it fits, and returns whether it did. Its owner name is `labels`
+    /// followed by the name at offset `parent`.
     #[inline]
     pub(crate) fn additional<const N: usize>(
         &mut self,
         labels: &[u8],
         parent: usize,
-        kind: u16,
+        rtype: u16,
         ttl: u32,
         data: &[u8; N],
     ) -> bool {
@@ -148,17 +150,24 @@ impl<'o> Message<'o> {
         }
         self.additionals += 1;
         self.out.extend_from_slice(labels);
-        self.fixed(parent, kind, ttl, N, data);
+        self.write_fields(parent, rtype, ttl, N, data);
         true
     }
 
-    /// In one piece, which is half as much work as in two.
+    /// Writes fixed fields and first RDATA in one piece, which takes half the time of two.
     #[inline]
-    fn fixed<const N: usize>(&mut self, owner: usize, kind: u16, ttl: u32, len: usize, first: &[u8; N]) {
-        const { assert!(N <= Self::FIRST) };
-        let mut fixed = [0; Self::FIXED + Self::FIRST];
+    fn write_fields<const N: usize>(
+        &mut self,
+        owner: usize,
+        rtype: u16,
+        ttl: u32,
+        len: usize,
+        first: &[u8; N],
+    ) {
+        const { assert!(N <= Self::MAX_FIRST) };
+        let mut fixed = [0; Self::FIXED + Self::MAX_FIRST];
         fixed[..2].copy_from_slice(&Self::pointer(owner));
-        fixed[2..4].copy_from_slice(&kind.to_be_bytes());
+        fixed[2..4].copy_from_slice(&rtype.to_be_bytes());
         fixed[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
         fixed[6..10].copy_from_slice(&ttl.to_be_bytes());
         fixed[10..Self::FIXED].copy_from_slice(&(len as u16).to_be_bytes());
@@ -171,18 +180,23 @@ impl<'o> Message<'o> {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Writes a record as it is.
-    pub(crate) fn whole(&mut self, section: Section, record: &[u8]) {
+    /// Writes a record that is already encoded.
+    pub(crate) fn encoded_record(&mut self, section: Section, record: &[u8]) {
+        self.count(section);
+        self.push(record);
+    }
+
+    #[inline]
+    fn count(&mut self, section: Section) {
         match section {
             Section::Answer => self.answers += 1,
             Section::Authority => self.authorities += 1,
         }
-        self.push(record);
     }
 
-    /// Writes the records of another server's answer to the same question: of its answer section as many as fit, the authority
-    /// section if all of it does, and so the additional one, without which an answer is not cut (RFC 2181 section 9).
-    pub(crate) fn relay(&mut self, response: &Response) {
+    /// Writes the records of an upstream's response to the same question. If they do not fit, additional records are
+    /// left out first. If that is not enough, the response is truncated to as many answers as fit (RFC 2181 section 9).
+    pub(crate) fn forward(&mut self, response: &UpstreamResponse) {
         let mut records = response.all();
         if !self.fits(records.octets.len()) {
             records = response.required();
@@ -196,25 +210,26 @@ impl<'o> Message<'o> {
                 .unwrap_or_default();
         }
         self.truncated |= response.truncated;
-        self.set_relayed(response.authentic);
+        self.set_forwarded(response.authentic);
         [self.answers, self.authorities, self.additionals] = records.counts;
         self.push(records.octets);
     }
 
-    /// Whether so many more octets fit, beside the OPT record.
+    /// Whether `more` octets and the OPT record fit.
     fn fits(&self, more: usize) -> bool {
         let opt = if self.edns.is_some() { Self::OPT_LEN } else { 0 };
         self.position() + more + opt <= self.limit
     }
 
-    /// Takes the message out of the buffer, to go on with it later.
-    pub(crate) fn suspend(self) -> Suspended {
+    /// Takes the message out of the buffer, to finish it later. It has answer records only.
+    pub(crate) fn suspend(self) -> SuspendedMessage {
         let Self { out, start, question_end, header, edns, limit, authoritative, answers, .. } = self;
         let (octets, question_end) = (out.split_off(start), question_end - start);
-        Suspended { octets, question_end, header, edns, limit, authoritative, answers }
+        SuspendedMessage { octets, question_end, header, edns, limit, authoritative, answers }
     }
 
-    /// Completes the message. One that is too long is cut to question and OPT record, and says so (RFC 2181 section 9).
+    /// Writes the OPT record and the header. A response that is too long is truncated to its question, and gets the TC
+    /// bit (RFC 2181 section 9).
     pub(crate) fn finish(mut self, rcode: impl Into<u16>) {
         if !self.fits(0) {
             self.truncated = true;
@@ -225,18 +240,18 @@ impl<'o> Message<'o> {
         if let Some(edns) = self.edns {
             self.additionals += 1;
             let mut opt = [0; Self::OPT_LEN];
-            opt[1..3].copy_from_slice(&kind::OPT.to_be_bytes());
+            opt[1..3].copy_from_slice(&rtype::OPT.to_be_bytes());
             opt[3..5].copy_from_slice(&MAX_UDP_PAYLOAD.to_be_bytes());
             opt[5] = (rcode >> 4) as u8;
             opt[7] = u8::from(edns.dnssec_ok) << 7;
             self.out.extend_from_slice(&opt);
         }
-        // Z is 0, and in answers of ours CD (RFC 4035 section 3.1.6).
+        // Z is 0, and so is CD in authoritative responses (RFC 4035 section 3.1.6).
         let flags = flag::QR
-            | self.header.answer_flags()
+            | self.header.response_flags()
             | (u16::from(self.authoritative) * flag::AA)
             | (u16::from(self.truncated) * flag::TC)
-            | self.relayed
+            | self.forwarded_flags
             | (rcode & flag::RCODE);
         let words = [self.header.id, flags, self.questions, self.answers, self.authorities, self.additionals];
         for (place, word) in self.out[self.start..].chunks_exact_mut(2).zip(words) {
@@ -245,54 +260,53 @@ impl<'o> Message<'o> {
     }
 }
 
-/// An answer that has no records but in its answer section, out of its buffer.
+/// An unfinished response outside of its buffer. It has records in its answer section only.
 #[derive(Debug)]
-pub(crate) struct Suspended {
+pub(crate) struct SuspendedMessage {
     octets: Vec<u8>,
-    /// Where the question ends.
     question_end: usize,
     header: QueryHeader,
     edns: Option<Edns>,
     limit: usize,
-    /// Whether it begins in a zone of ours.
+    /// Whether QNAME is in one of our zones.
     authoritative: bool,
     answers: u16,
 }
 
-impl Suspended {
-    /// Goes on with the answer, at the end of this buffer.
-    pub(crate) fn resume<'o>(&self, out: &'o mut Vec<u8>) -> Message<'o> {
+impl SuspendedMessage {
+    /// Appends the message to a buffer, to go on with it.
+    pub(crate) fn resume<'o>(&self, out: &'o mut Vec<u8>) -> MessageWriter<'o> {
         let mut message = self.begin(out);
         message.push(&self.octets[self.question_end..]);
         message.answers = self.answers;
         if self.authoritative {
             message.set_authoritative();
         } else {
-            // Of what is put together nobody says that it is authentic.
-            message.set_relayed(false);
+            // No server vouches for a response that is assembled from several.
+            message.set_forwarded(false);
         }
         message
     }
 
-    /// Answers nothing but this code.
+    /// Appends a response without records.
     pub(crate) fn fail(&self, rcode: u16, out: &mut Vec<u8>) {
         self.begin(out).finish(rcode);
     }
 
-    /// Answers what another server does.
-    pub(crate) fn relay(&self, response: &Response, out: &mut Vec<u8>) {
+    /// Appends an upstream's response to the same question.
+    pub(crate) fn forward(&self, response: &UpstreamResponse, out: &mut Vec<u8>) {
         let mut message = self.begin(out);
-        message.relay(response);
+        message.forward(response);
         message.finish(response.rcode);
     }
 
-    /// The question, as it stood in the packet.
+    /// The question as the client sent it.
     pub(crate) fn question(&self) -> &[u8] {
         &self.octets[HEADER..self.question_end]
     }
 
-    /// The name that is asked for, as it stood in the packet.
-    pub(crate) fn name(&self) -> &[u8] {
+    /// QNAME as the client sent it.
+    pub(crate) fn qname(&self) -> &[u8] {
         let question = self.question();
         &question[..question.len().saturating_sub(4)]
     }
@@ -305,7 +319,7 @@ impl Suspended {
         self.edns
     }
 
-    fn begin<'o>(&self, out: &'o mut Vec<u8>) -> Message<'o> {
-        Message::begin(out, self.header, self.question(), self.edns, self.limit)
+    fn begin<'o>(&self, out: &'o mut Vec<u8>) -> MessageWriter<'o> {
+        MessageWriter::begin(out, self.header, self.question(), self.edns, self.limit)
     }
 }

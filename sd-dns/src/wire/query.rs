@@ -1,4 +1,6 @@
-use super::{CLASS_IN, Edns, HEADER, flag, kind, sections::Opt, u16_at};
+//! Reads queries.
+
+use super::{CLASS_IN, Edns, HEADER, flag, opt::Opt, rtype, u16_at};
 use crate::name_table::LookupName;
 
 /// Id and flags of a query.
@@ -6,13 +8,13 @@ use crate::name_table::LookupName;
 pub(crate) struct QueryHeader {
     pub(crate) id: u16,
     flags: u16,
-    /// Whether other servers are asked for what is not known here.
+    /// Whether this server forwards queries.
     recursion_available: bool,
 }
 
 impl QueryHeader {
-    /// The header of a message that may be answered. `None` if it is cut off or that of a response: an answer to either
-    /// could be answered again, without end.
+    /// Reads the header. `None` if it is incomplete or that of a response: to respond to either could start a loop of
+    /// responses.
     pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let (id, flags) = (u16_at(packet, 0)?, u16_at(packet, 2)?);
         (packet.len() >= HEADER && flags & flag::QR == 0).then_some(Self {
@@ -22,49 +24,48 @@ impl QueryHeader {
         })
     }
 
-    /// The same; other servers may be asked for what is not known here.
+    /// The same header, at a server that forwards queries or does not.
     pub(crate) fn with_recursion(self, available: bool) -> Self {
         Self { recursion_available: available, ..self }
     }
 
-    /// Whether other servers are to be asked for what is not known here.
+    /// Whether the query may be forwarded: the server forwards, and the client desires recursion (RD).
     pub(crate) fn recurses(self) -> bool {
         self.recursion_available && self.flags & flag::RD != 0
     }
 
-    /// What a server that is asked in turn is told as well: whether authentic data is understood, and whether checking is
-    /// disabled (RFC 4035 section 3.2.2, RFC 6840 section 5.7).
-    pub(crate) fn passed_flags(self) -> u16 {
+    /// The AD and CD bits, which a forwarded query has as well (RFC 4035 section 3.2.2, RFC 6840 section 5.7).
+    pub(crate) fn forwarded_flags(self) -> u16 {
         self.flags & (flag::AD | flag::CD)
     }
 
-    /// Whether it is a standard query (RFC 1035 section 4.1.1).
+    /// Whether its opcode is QUERY (RFC 1035 section 4.1.1).
     pub(crate) fn is_standard(self) -> bool {
         self.flags & flag::OPCODE == 0
     }
 
-    /// What every answer says: the opcode and whether recursion is desired, as in the query, and whether it is available.
-    pub(crate) fn answer_flags(self) -> u16 {
+    /// The flags of every response: opcode and RD as in the query, and RA.
+    pub(crate) fn response_flags(self) -> u16 {
         let available = if self.recursion_available { flag::RA } else { 0 };
         self.flags & (flag::OPCODE | flag::RD) | available
     }
 }
 
-/// A question that stands in a packet.
+/// The question of a query.
 #[derive(Debug)]
 pub(crate) struct Question<'p> {
-    pub(crate) kind: u16,
-    pub(crate) class: u16,
-    /// As it stands in the packet.
-    pub(crate) raw: &'p [u8],
+    pub(crate) qtype: u16,
+    pub(crate) qclass: u16,
+    /// QNAME, QTYPE and QCLASS as they stand in the packet.
+    pub(crate) octets: &'p [u8],
 }
 
 impl<'p> Question<'p> {
-    /// Reads the question after the header. `None` if its name is not made of plain labels within 255 octets: there is
-    /// nothing before it that a pointer could point to.
+    /// Reads the question after the header. `None` if its name is longer than 255 octets or has anything but plain
+    /// labels: no name stands before it that a pointer could refer to.
     pub(crate) fn read(packet: &'p [u8]) -> Option<Self> {
         let mut end = HEADER;
-        // A longer name is refused, however many more labels follow.
+        // Stops at the longest legal name, however many labels follow.
         while end < HEADER + LookupName::MAX {
             match *packet.get(end)? {
                 0 => break,
@@ -75,22 +76,22 @@ impl<'p> Question<'p> {
         if end + 1 - HEADER > LookupName::MAX {
             return None;
         }
-        let (kind, class) = (u16_at(packet, end + 1)?, u16_at(packet, end + 3)?);
-        Some(Self { kind, class, raw: &packet[HEADER..end + 5] })
+        let (qtype, qclass) = (u16_at(packet, end + 1)?, u16_at(packet, end + 3)?);
+        Some(Self { qtype, qclass, octets: &packet[HEADER..end + 5] })
     }
 
-    /// The name that is asked for, as it stands in the packet.
-    pub(crate) fn name(&self) -> &'p [u8] {
-        &self.raw[..self.raw.len() - 4]
+    /// QNAME as it stands in the packet.
+    pub(crate) fn qname(&self) -> &'p [u8] {
+        &self.octets[..self.octets.len() - 4]
     }
 
-    /// Whether it asks for the data of records, and not for something that is done to them (RFC 6895 section 3.1).
+    /// Whether QTYPE is a data type or ANY, and no other meta type (RFC 6895 section 3.1).
     pub(crate) fn asks_for_data(&self) -> bool {
-        !matches!(self.kind, 0 | kind::OPT | 128..=254)
+        !matches!(self.qtype, 0 | rtype::OPT | 128..=254)
     }
 }
 
-/// A query of the usual kind, all of it checked.
+/// A common query, all of it checked.
 #[derive(Debug)]
 pub(crate) struct Query<'p> {
     pub(crate) header: QueryHeader,
@@ -99,8 +100,8 @@ pub(crate) struct Query<'p> {
 }
 
 impl<'p> Query<'p> {
-    /// Reads a query of the usual kind: one question for data of class IN, and nothing else but an OPT record of
-    /// version 0 (RFC 6891). `None` for all that needs a closer look.
+    /// Reads a common query: opcode QUERY, one question for data of class IN, and no record but an OPT record of
+    /// version 0 (RFC 6891). `None` for all other messages, which [`uncommon`](crate::response::uncommon) handles.
     pub(crate) fn read(header: QueryHeader, packet: &'p [u8]) -> Option<Self> {
         let counts: &[u8; 8] = packet.get(4..)?.first_chunk()?;
         let [0, 1, 0, 0, 0, 0, 0, additionals @ 0..=1] = *counts else {
@@ -110,13 +111,13 @@ impl<'p> Query<'p> {
             return None;
         }
         let question = Question::read(packet)?;
-        if question.class != CLASS_IN || !question.asks_for_data() {
+        if question.qclass != CLASS_IN || !question.asks_for_data() {
             return None;
         }
         let edns = match additionals {
             0 => None,
             _ => {
-                let opt = Opt::read(packet.get(HEADER + question.raw.len()..)?)?;
+                let opt = Opt::read(packet.get(HEADER + question.octets.len()..)?)?;
                 if opt.version > 0 {
                     return None;
                 }
@@ -135,7 +136,7 @@ mod tests {
         Query::read(QueryHeader::read(packet)?, packet)
     }
 
-    /// A query for the A records of `Web.x`, with these counts and this after the question.
+    /// A query for the A records of `Web.x`, with these section counts and these octets after the question.
     fn packet(counts: [u8; 8], rest: &[u8]) -> Vec<u8> {
         [&[0xAB, 0xCD, 1, 0][..], &counts, b"\x03Web\x01x\x00\x00\x01\x00\x01", rest].concat()
     }
@@ -148,13 +149,13 @@ mod tests {
         let packet = packet(PLAIN, &[]);
         let query = read(&packet).unwrap();
         assert_eq!(query.header.id, 0xABCD);
-        assert_eq!(query.question.name(), b"\x03Web\x01x\x00");
-        assert_eq!((query.question.kind, query.edns), (kind::A, None));
-        assert_eq!(query.question.raw, b"\x03Web\x01x\x00\x00\x01\x00\x01");
+        assert_eq!(query.question.qname(), b"\x03Web\x01x\x00");
+        assert_eq!((query.question.qtype, query.edns), (rtype::A, None));
+        assert_eq!(query.question.octets, b"\x03Web\x01x\x00\x00\x01\x00\x01");
     }
 
     #[test]
-    fn an_opt_record_is_read_and_its_options_are_skipped() {
+    fn an_opt_record_is_read_without_its_options() {
         let cookie = [0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 7, 0, 10, 0, 3, 1, 2, 3];
         let edns = read(&packet(WITH_OPT, &cookie)).unwrap().edns;
         assert_eq!(edns, Some(Edns { payload: 4096, dnssec_ok: true }));
@@ -164,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_needs_a_closer_look() {
+    fn other_messages_are_not_common_queries() {
         let opt = [0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0];
         for (at, byte) in [(1, 1), (2, 42), (6, 1)] {
-            // A name that is not the root's, another type, another version.
+            // The owner is not the root; another type; another version.
             let mut other = opt;
             other[at] = byte;
             assert!(read(&packet(WITH_OPT, &other)).is_none(), "{at}");
@@ -179,18 +180,18 @@ mod tests {
         let mut notify = packet(PLAIN, &[]);
         notify[2] = 0x20;
         assert!(read(&notify).is_none());
-        for kind in [0, 41, 128, 249, 251, 252, 254] {
+        for qtype in [0, 41, 128, 249, 251, 252, 254] {
             let mut meta = packet(PLAIN, &[]);
             let at = meta.len() - 3;
-            meta[at] = kind;
-            assert!(read(&meta).is_none(), "{kind}");
+            meta[at] = qtype;
+            assert!(read(&meta).is_none(), "{qtype}");
         }
     }
 
     #[test]
-    fn names_are_plain_labels_of_at_most_255_octets() {
+    fn qnames_are_plain_labels_of_at_most_255_octets() {
         let question = |name: &[u8]| {
-            Question::read(&[&[0; HEADER][..], name, &[0, 1, 0, 1]].concat()).map(|found| found.name().len())
+            Question::read(&[&[0; HEADER][..], name, &[0, 1, 0, 1]].concat()).map(|found| found.qname().len())
         };
         assert_eq!(question(b"\0"), Some(1));
         assert_eq!(question(&[&b"\x01a".repeat(127)[..], b"\0"].concat()), Some(255));
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn responses_and_fragments_are_nothing_to_answer() {
+    fn responses_and_incomplete_headers_are_not_queries() {
         let mut response = packet(PLAIN, &[]);
         assert!(QueryHeader::read(&response[..11]).is_none());
         assert!(QueryHeader::read(&response[..12]).is_some());

@@ -1,12 +1,7 @@
-//! Upstreams whose answers the test writes, and a server that asks them.
+//! Upstreams whose responses the test writes, and a server that forwards to them.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    num::NonZero,
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZero};
 
-use super::{Fixture, parse, question};
 use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{Name, RData, Record, RecordType as Kind, rdata},
@@ -14,21 +9,20 @@ use hickory_proto::{
 };
 use sd_dns::{DnsServer, Forwarder};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     time::timeout,
 };
 
-pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+use super::{
+    Fixture, parse, question,
+    sockets::{LOOPBACK, PATIENCE, client, receive_in_time},
+};
 
-/// After this the test fails. The clock is paused, so it takes no time.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A server whose answers the test writes.
+/// A server whose responses the test writes.
 pub(crate) struct Upstream(pub(crate) UdpSocket);
 
-/// A query that came to an upstream.
-pub(crate) struct Asked {
+/// A query that an upstream received.
+pub(crate) struct ReceivedQuery {
     pub(crate) message: Message,
     pub(crate) from: SocketAddr,
 }
@@ -38,7 +32,7 @@ impl Upstream {
         Self(UdpSocket::bind(LOOPBACK).await.unwrap())
     }
 
-    /// With a listener on the same port.
+    /// An upstream that listens for TCP on the same port.
     pub(crate) async fn bind_with_tcp() -> (Self, TcpListener) {
         loop {
             let upstream = Self::bind().await;
@@ -52,91 +46,99 @@ impl Upstream {
         self.0.local_addr().unwrap()
     }
 
-    pub(crate) async fn next(&self) -> Asked {
+    /// The next query, which may be a probe.
+    pub(crate) async fn next(&self) -> ReceivedQuery {
         let mut buffer = [0; 2048];
         let (len, from) = timeout(PATIENCE, self.0.recv_from(&mut buffer)).await.unwrap().unwrap();
-        Asked { message: parse(&buffer[..len]), from }
+        ReceivedQuery { message: parse(&buffer[..len]), from }
     }
 
-    /// The next query, but for those that look for loops.
-    pub(crate) async fn asked(&self) -> Asked {
+    /// The next query that is not a probe.
+    pub(crate) async fn query(&self) -> ReceivedQuery {
         loop {
-            let asked = self.next().await;
-            if !asked.is_probe() {
-                return asked;
+            let query = self.next().await;
+            if !query.is_probe() {
+                return query;
             }
         }
     }
 
-    /// The next query, and the one that looks for a loop, which comes before it or after it.
-    pub(crate) async fn asked_with_probe(&self) -> (Asked, Asked) {
+    /// The next query and the next probe, in any order.
+    pub(crate) async fn query_and_probe(&self) -> (ReceivedQuery, ReceivedQuery) {
         let (one, other) = (self.next().await, self.next().await);
-        let (asked, probe) = if one.is_probe() { (other, one) } else { (one, other) };
-        assert!(probe.is_probe() && !asked.is_probe());
-        (asked, probe)
+        let (query, probe) = if one.is_probe() { (other, one) } else { (one, other) };
+        assert!(probe.is_probe() && !query.is_probe());
+        (query, probe)
     }
 
-    /// Asserts that no query has arrived. The test has waited for whatever could have sent one.
-    pub(crate) fn assert_unasked(&self) {
+    /// Asserts that no query has arrived. The test must have waited for everything that could send one.
+    pub(crate) fn assert_no_query(&self) {
         let mut buffer = [0; 2048];
         while let Ok((len, from)) = self.0.try_recv_from(&mut buffer) {
-            let asked = Asked { message: parse(&buffer[..len]), from };
-            assert!(asked.is_probe(), "{}", asked.message);
+            let query = ReceivedQuery { message: parse(&buffer[..len]), from };
+            assert!(query.is_probe(), "{}", query.message);
         }
     }
 
-    pub(crate) async fn send(&self, to: &Asked, answer: &Message) {
-        self.0.send_to(&answer.to_bytes().unwrap(), to.from).await.unwrap();
-    }
-
-    /// Answers the next query by [`Asked::aliases`], and says that it knows no more: by another zone's SOA
-    /// record.
-    pub(crate) async fn lead(&self, code: ResponseCode, targets: &[&str]) {
-        let asked = self.asked().await;
-        let mut answer = asked.aliases(code, targets);
-        answer.metadata.authentic_data = true;
-        answer.add_authority(soa("corp.org"));
-        self.send(&asked, &answer).await;
+    pub(crate) async fn send(&self, to: &ReceivedQuery, response: &Message) {
+        self.0.send_to(&response.to_bytes().unwrap(), to.from).await.unwrap();
     }
 
     /// Answers the next query with these addresses.
     pub(crate) async fn answer(&self, addresses: &[[u8; 4]]) {
-        let asked = self.asked().await;
-        self.send(&asked, &asked.addresses(addresses)).await;
+        let query = self.query().await;
+        self.send(&query, &query.with_addresses(addresses)).await;
+    }
+
+    /// Answers the next query with a chain of CNAME records that the upstream cannot follow further. The SOA record is that
+    /// of another zone.
+    pub(crate) async fn lead(&self, code: ResponseCode, targets: &[&str]) {
+        let query = self.query().await;
+        let mut response = query.with_cnames(code, targets);
+        response.metadata.authentic_data = true;
+        response.add_authority(soa("corp.org"));
+        self.send(&query, &response).await;
+    }
+
+    /// Answers the next query without records.
+    pub(crate) async fn respond(&self, code: ResponseCode) {
+        let query = self.query().await;
+        self.send(&query, &query.response(code)).await;
     }
 }
 
-impl Asked {
-    /// The answer without records.
-    pub(crate) fn answer(&self, code: ResponseCode) -> Message {
-        let mut answer = Message::response(self.message.metadata.id, self.message.metadata.op_code);
-        answer.metadata.recursion_desired = true;
-        answer.metadata.recursion_available = true;
-        answer.metadata.response_code = code;
-        answer.add_queries(self.message.queries.clone());
-        answer
+impl ReceivedQuery {
+    /// A response without records.
+    pub(crate) fn response(&self, code: ResponseCode) -> Message {
+        let mut response = Message::response(self.message.metadata.id, self.message.metadata.op_code);
+        response.metadata.recursion_desired = true;
+        response.metadata.recursion_available = true;
+        response.metadata.response_code = code;
+        response.add_queries(self.message.queries.clone());
+        response
     }
 
-    pub(crate) fn addresses(&self, addresses: &[[u8; 4]]) -> Message {
-        let mut answer = self.answer(ResponseCode::NoError);
+    /// A response with A records of the name.
+    pub(crate) fn with_addresses(&self, addresses: &[[u8; 4]]) -> Message {
+        let mut response = self.response(ResponseCode::NoError);
         for [a, b, c, d] in addresses {
             let address = RData::A(rdata::A::new(*a, *b, *c, *d));
-            answer.add_answer(Record::from_rdata(self.name().clone(), 30, address));
+            response.add_answer(Record::from_rdata(self.name().clone(), 30, address));
         }
-        answer
+        response
     }
 
-    /// The answer that the name is an alias of the first of these, which is one of the next.
-    pub(crate) fn aliases(&self, code: ResponseCode, targets: &[&str]) -> Message {
-        let mut answer = self.answer(code);
+    /// A response with a chain of CNAME records: from the name to the first target, from there to the second, and so on.
+    pub(crate) fn with_cnames(&self, code: ResponseCode, targets: &[&str]) -> Message {
+        let mut response = self.response(code);
         let mut owner = self.name().clone();
         for target in targets {
             let target = Name::from_ascii(format!("{target}.")).unwrap();
-            let alias = RData::CNAME(rdata::CNAME(target.clone()));
-            answer.add_answer(Record::from_rdata(owner, 5, alias));
+            let cname = RData::CNAME(rdata::CNAME(target.clone()));
+            response.add_answer(Record::from_rdata(owner, 5, cname));
             owner = target;
         }
-        answer
+        response
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -149,14 +151,14 @@ impl Asked {
 }
 
 /// A server that forwards, and a client of it.
-pub(crate) struct Served {
+pub(crate) struct ForwardingServer {
     pub(crate) fixture: Fixture,
     pub(crate) server: DnsServer,
     pub(crate) udp: UdpSocket,
 }
 
-impl Served {
-    /// Without a cache, so that each question reaches the upstreams.
+impl ForwardingServer {
+    /// A server without a cache, so that each query reaches the upstreams.
     pub(crate) async fn start(upstreams: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self::with(Forwarder::builder(upstreams).with_cache_size(0).build()).await
     }
@@ -179,7 +181,7 @@ impl Served {
     }
 
     pub(crate) async fn receive(&self) -> Message {
-        receive(&self.udp).await
+        receive_in_time(&self.udp).await
     }
 
     pub(crate) async fn ask(&self, name: &str) -> Message {
@@ -192,33 +194,6 @@ impl Served {
     }
 }
 
-pub(crate) async fn client(server: &DnsServer) -> UdpSocket {
-    client_at(LOOPBACK, server).await
-}
-
-pub(crate) async fn client_at(address: SocketAddr, server: &DnsServer) -> UdpSocket {
-    let udp = UdpSocket::bind(address).await.unwrap();
-    udp.connect(server.local_addrs()[0]).await.unwrap();
-    udp
-}
-
-pub(crate) async fn receive(udp: &UdpSocket) -> Message {
-    let mut buffer = [0; 4096];
-    let len = timeout(PATIENCE, udp.recv(&mut buffer)).await.unwrap().unwrap();
-    parse(&buffer[..len])
-}
-
-pub(crate) async fn send_framed(stream: &mut TcpStream, packet: &[u8]) {
-    stream.write_all(&[&(packet.len() as u16).to_be_bytes()[..], packet].concat()).await.unwrap();
-}
-
-pub(crate) async fn receive_framed(stream: &mut TcpStream) -> Message {
-    let len = stream.read_u16().await.unwrap();
-    let mut answer = vec![0; usize::from(len)];
-    stream.read_exact(&mut answer).await.unwrap();
-    parse(&answer)
-}
-
 /// The SOA record of another server's zone.
 pub(crate) fn soa(zone: &str) -> Record {
     let name = |labels| Name::from_ascii(format!("{labels}{zone}.")).unwrap();
@@ -226,8 +201,8 @@ pub(crate) fn soa(zone: &str) -> Record {
     Record::from_rdata(name(""), 5, RData::SOA(soa))
 }
 
-pub(crate) fn assert_fails(answer: &Message) {
-    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{answer}");
-    assert!(answer.metadata.recursion_available && answer.answers.is_empty());
-    assert_eq!(answer.queries.len(), 1);
+/// Asserts SERVFAIL of a server that forwards.
+pub(crate) fn assert_servfail(response: &Message) {
+    super::assert_servfail(response);
+    assert!(response.metadata.recursion_available);
 }

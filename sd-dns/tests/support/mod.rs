@@ -1,7 +1,8 @@
-//! A registry with a table on it, and messages to ask with and to read.
+//! A registry with a table, queries, and what responses are compared by.
 #![allow(dead_code, reason = "each test uses some of it")]
 
 pub(crate) mod forwarding;
+pub(crate) mod sockets;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -30,7 +31,7 @@ use sd_core::{
 use sd_dns::{AliasAddresses, AliasResolver, Answerer, NameTable, Reply, Transport};
 use tokio::sync::Semaphore;
 
-/// The namespace `app.local` in a registry of its own, and the table of its records.
+/// A registry with the namespace `app.local`, and the table of its records.
 pub(crate) struct Fixture {
     registry: Arc<MemoryRegistry>,
     api: ScopedCloudMap,
@@ -41,7 +42,7 @@ pub(crate) struct Fixture {
 
 pub(crate) const SOA_TTL: u32 = 15;
 
-/// Over a registry in memory nothing waits.
+/// The result of a future that is ready at once, as all of a registry in memory are.
 fn done<T, E: std::fmt::Debug>(future: impl Future<Output = Result<T, E>>) -> T {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {
@@ -73,12 +74,12 @@ impl Fixture {
         done(self.api.create_private_dns_namespace(request));
     }
 
-    /// Creates a namespace of public DNS.
+    /// Creates a public namespace.
     pub(crate) fn public_namespace(&self, name: &str) {
         done(self.api.create_public_dns_namespace(CreatePublicDnsNamespaceRequest::new(name)));
     }
 
-    /// Sets the records of a service, and no health check but a custom one that it has.
+    /// Replaces the records of a service. Without records it leaves DNS.
     pub(crate) fn update(&self, service: &str, records: &[(RecordType, u32)]) {
         let change = match records {
             [] => ServiceChange::default(),
@@ -108,7 +109,7 @@ impl Fixture {
         let ids =
             state.scope(self.api.scope()).namespaces().map(|entry| entry.namespace().id.as_str().to_owned());
         let hidden = ids.filter(|id| *id != first).last().unwrap();
-        // Which one is older than the other may not show in milliseconds, and then their ids decide.
+        // Both may be created in the same millisecond, and then their ids decide.
         let created = |id: &str| state.scope(self.api.scope()).namespace(id).unwrap().namespace().created;
         if (created(&hidden), &hidden) > (created(&first), &first) { hidden } else { first }
     }
@@ -155,10 +156,22 @@ impl Fixture {
         done(self.api.register_instance(request));
     }
 
-    /// Registers an instance that is an alias of this name.
+    /// Registers an instance with `AWS_ALIAS_DNS_NAME`.
     pub(crate) fn register_alias(&self, service: &str, id: &str, target: &str) {
         let request = RegisterInstanceRequest::new(service, id).with_attribute("AWS_ALIAS_DNS_NAME", target);
         done(self.api.register_instance(request));
+    }
+
+    /// Creates a service with one CNAME record.
+    pub(crate) fn cname(&self, name: &str, target: &str) {
+        let service = self.service(name, RoutingPolicy::Weighted, &[(RecordType::Cname, 20)]);
+        self.register(&service, "i", &[("CNAME", target)]);
+    }
+
+    /// Creates a service whose only instance is an alias of `target`.
+    pub(crate) fn alias(&self, name: &str, target: &str) {
+        let service = self.service(name, RoutingPolicy::Weighted, &[(RecordType::A, 60)]);
+        self.register_alias(&service, "i", target);
     }
 
     pub(crate) fn deregister(&self, service: &str, id: &str) {
@@ -175,7 +188,7 @@ impl Fixture {
         done(self.registry.commit(set));
     }
 
-    /// `web` with A records, `count` instances `10.0.0.1` and so on.
+    /// Creates `web` with A records, and `count` instances: `i-1` with 10.0.0.1 and so on.
     pub(crate) fn web(&self, count: u8) -> String {
         let service = self.service("web", RoutingPolicy::Multivalue, &[(RecordType::A, 60)]);
         for number in 1..=count {
@@ -201,12 +214,12 @@ impl Fixture {
     }
 }
 
-pub(crate) fn parse(answer: &[u8]) -> Message {
-    Message::from_vec(answer).unwrap()
+pub(crate) fn parse(response: &[u8]) -> Message {
+    Message::from_vec(response).unwrap()
 }
 
-/// Knows some load balancers: `lb` has two addresses of IPv4 and one of IPv6, `big` has many of IPv4, `six` of IPv6, and of
-/// `slow` nothing is heard before the gate lets it through. Others do not exist.
+/// Knows load balancers by their first label: `lb` has two IPv4 addresses and one IPv6 address, `big` many IPv4 addresses,
+/// `six` many IPv6 addresses. `slow` is like `lb`, but waits for a permit of the gate. Others do not exist.
 #[derive(Clone, Debug)]
 pub(crate) struct Balancers {
     pub(crate) gate: Arc<Semaphore>,
@@ -247,7 +260,7 @@ impl AliasResolver for Balancers {
     }
 }
 
-/// A query as a stub resolver sends it, id 0x1234.
+/// A query as a stub resolver sends it, with id 0x1234.
 pub(crate) fn query(name: &str, kind: Kind) -> Message {
     let mut message = Message::query();
     message.metadata.id = 0x1234;
@@ -291,7 +304,7 @@ fn text(record: &Record) -> String {
     }
 }
 
-/// Asserts a negative answer of the zone `app.local`.
+/// Asserts a negative response of the zone `app.local`.
 pub(crate) fn assert_negative(message: &Message, code: ResponseCode) {
     assert_eq!(message.metadata.response_code, code, "{message}");
     assert!(message.metadata.authoritative);
@@ -303,8 +316,10 @@ pub(crate) fn assert_negative(message: &Message, code: ResponseCode) {
     assert_eq!(soa.minimum, SOA_TTL);
 }
 
-/// Registers an alias of another name.
-pub(crate) fn alias(fixture: &Fixture, name: &str, target: &str) {
-    let service = fixture.service(name, RoutingPolicy::Weighted, &[(RecordType::Cname, 20)]);
-    fixture.register(&service, "i", &[("CNAME", target)]);
+/// Asserts SERVFAIL without records.
+pub(crate) fn assert_servfail(response: &Message) {
+    assert_eq!(response.metadata.response_code, ResponseCode::ServFail, "{response}");
+    assert!(!response.metadata.authoritative);
+    assert!(response.answers.is_empty() && response.authorities.is_empty());
+    assert_eq!(response.queries.len(), 1);
 }

@@ -207,13 +207,8 @@ fn question(packet: &[u8]) -> Option<(DnsName, RecordType)> {
         && parsed.authorities.is_empty()
         && parsed.additionals.is_empty()
         && query.query_class() == DNSClass::IN;
-    let kind = match query.query_type() {
-        ParsedType::A => RecordType::A,
-        ParsedType::AAAA => RecordType::Aaaa,
-        ParsedType::CNAME => RecordType::Cname,
-        ParsedType::SRV => RecordType::Srv,
-        _ => return None,
-    };
+    let qtype = query.query_type().to_string();
+    let kind = RecordType::ALL.into_iter().find(|kind| kind.as_str() == qtype)?;
     Some((dns_name(query.name()).filter(|_| is_plain)?, kind))
 }
 

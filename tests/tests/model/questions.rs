@@ -69,6 +69,8 @@ impl Given {
     }
 }
 
+const _: () = assert!(TYPES.len() == RecordType::ALL.len(), "the model lacks a record type");
+
 fn record_type(kind: &str) -> RecordType {
     RecordType::ALL.into_iter().find(|found| found.as_str() == kind).unwrap()
 }

@@ -1,4 +1,4 @@
-//! The cost of changes of zones, and their log lines.
+//! The cost of zone changes, and their log lines.
 
 use std::{array, collections::BTreeMap, mem, sync::Mutex};
 
@@ -20,14 +20,14 @@ use tracing::{
 use super::*;
 use crate::NameTable;
 
-/// A table that records what each change costs it: comparisons of zones, allocations and their octets.
+/// A table that measures each change: comparisons of zones, allocations, and allocated octets.
 #[derive(Debug)]
-struct Measured {
+struct MeasuredTable {
     table: NameTable,
     costs: Mutex<Vec<[u64; 3]>>,
 }
 
-impl Measured {
+impl MeasuredTable {
     fn new() -> Arc<Self> {
         Arc::new(Self { table: NameTable::new(), costs: Mutex::default() })
     }
@@ -40,7 +40,7 @@ impl Measured {
     }
 }
 
-impl Observer for Measured {
+impl Observer for MeasuredTable {
     fn changed(&self, old: &State, new: &State, scope: &Scope, changes: &[Change]) {
         let before = COMPARISONS.get();
         let counted = measure(|| self.table.changed(old, new, scope, changes));
@@ -80,11 +80,11 @@ fn delete(cloud_map: &SyncCloudMap, account: usize) {
 }
 
 #[test]
-fn a_change_of_a_zone_costs_the_same_beside_many() {
+fn a_zone_change_costs_the_same_beside_many_zones() {
     for name in [|_| "app.local".to_owned(), |account| format!("app-{account}.local")] {
         let costs = [10, 2000].map(|count| {
             let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
-            let measured = Measured::new();
+            let measured = MeasuredTable::new();
             let _attached = cloud_map.cloud_map().cell().attach(measured.clone());
             (0..count).for_each(|account| create(&cloud_map, account, &name(account)));
             measured.costs();
@@ -92,7 +92,7 @@ fn a_change_of_a_zone_costs_the_same_beside_many() {
             let created = measured.costs();
             describe(&cloud_map, count / 2, "new");
             let described = measured.costs();
-            // The one that answers.
+            // The zone that answers.
             delete(&cloud_map, 0);
             let deleted = measured.costs();
             [created, described, deleted]
@@ -104,10 +104,10 @@ fn a_change_of_a_zone_costs_the_same_beside_many() {
     }
 }
 
-/// Counts events by level.
-struct Events(Arc<Mutex<BTreeMap<Level, usize>>>);
+/// Counts log events by level.
+struct EventCounter(Arc<Mutex<BTreeMap<Level, usize>>>);
 
-impl Subscriber for Events {
+impl Subscriber for EventCounter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("sd_dns")
     }
@@ -127,7 +127,7 @@ impl Subscriber for Events {
 }
 
 #[test]
-fn hidden_zones_are_warned_of_once_for_each_name() {
+fn hidden_zones_are_logged_as_a_warning_once_for_each_name() {
     let events: Arc<Mutex<BTreeMap<Level, usize>>> = Arc::default();
     let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
     let counted = || {
@@ -137,9 +137,9 @@ fn hidden_zones_are_warned_of_once_for_each_name() {
         assert!(counts.is_empty(), "{counts:?}");
         found
     };
-    // Of a single dispatcher, tracing asks only that of the thread that comes to an event first, which may be
-    // another test's.
-    let [dispatch, _other] = array::from_fn(|_| Dispatch::new(Events(events.clone())));
+    // Two dispatchers: with one, tracing caches the interest of the first thread that reaches an event, which may belong to
+    // another test.
+    let [dispatch, _other] = array::from_fn(|_| Dispatch::new(EventCounter(events.clone())));
     with_default(&dispatch, || {
         let table = NameTable::new();
         let attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
@@ -152,7 +152,7 @@ fn hidden_zones_are_warned_of_once_for_each_name() {
         assert_eq!(counted(), [1, 0]);
         (0..12).for_each(|account| describe(&cloud_map, account, "new"));
         assert_eq!(counted(), [0, 0]);
-        // Hidden once more.
+        // Hidden again.
         delete(&cloud_map, 5);
         create(&cloud_map, 5, "app.local");
         assert_eq!(counted(), [0, 1]);

@@ -1,50 +1,50 @@
-//! Both ways to receive and send, on sockets of the loopback interface.
+//! Both implementations of [`DatagramBatch`], on loopback sockets.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use socket2::{Domain, Type};
 use tokio::task::JoinSet;
 
-use super::{each::Each, *};
+use super::{portable::PortableBatch, *};
 
 const IPV4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const IPV6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
 
-/// Each test for each way.
-macro_rules! for_each_way {
+/// Runs each test with each implementation.
+macro_rules! for_each_batch {
     ($($name:ident),* $(,)?) => {
-        mod by_each {
+        mod portable_batch {
             $(#[tokio::test]
             async fn $name() {
-                super::$name::<super::Each>().await;
+                super::$name::<super::PortableBatch>().await;
             })*
         }
 
         #[cfg(target_os = "linux")]
-        mod by_many {
+        mod mmsg_batch {
             $(#[tokio::test]
             async fn $name() {
-                super::$name::<super::super::many::Many>().await;
+                super::$name::<super::super::mmsg::MmsgBatch>().await;
             })*
         }
     };
 }
 
-for_each_way![
+for_each_batch![
     full_batches_come_in_order,
-    what_is_too_long_is_cut,
-    an_empty_datagram_is_one,
-    answers_go_to_whom_they_answer,
+    long_datagrams_are_cut_off,
+    an_empty_datagram_counts,
+    responses_go_to_their_clients,
     ipv6_is_served,
-    an_answer_that_cannot_be_sent_stops_only_itself,
-    an_answer_may_be_sent_later,
-    what_comes_after_a_batch_is_told,
+    a_response_that_cannot_be_sent_does_not_stop_others,
+    a_response_can_be_sent_later,
+    a_socket_is_readable_after_each_batch,
 ];
 
-/// The loopback addresses. These tests need IPv6 and fail without it.
+/// The tests need IPv6, and fail without it.
 const LOOPBACKS: [SocketAddr; 2] = [IPV4, IPV6];
 
-/// A socket as a server binds it.
+/// Binds a socket as a server does.
 fn bound(address: SocketAddr) -> UdpSocket {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
     prepare(&socket, address).unwrap();
@@ -60,7 +60,7 @@ async fn client(of: &UdpSocket) -> UdpSocket {
     socket
 }
 
-async fn receive<D: Datagrams>(datagrams: &mut D, socket: &UdpSocket) -> usize {
+async fn receive<D: DatagramBatch>(datagrams: &mut D, socket: &UdpSocket) -> usize {
     loop {
         socket.readable().await.unwrap();
         match datagrams.receive(socket).unwrap() {
@@ -76,7 +76,7 @@ async fn received(socket: &UdpSocket) -> Vec<u8> {
     buffer[..len].to_vec()
 }
 
-async fn full_batches_come_in_order<D: Datagrams>() {
+async fn full_batches_come_in_order<D: DatagramBatch>() {
     let (socket, mut datagrams) = (bound(IPV4), D::new());
     let client = client(&socket).await;
     let all = 2 * BATCH + 3;
@@ -93,36 +93,38 @@ async fn full_batches_come_in_order<D: Datagrams>() {
             seen += 1;
         }
     }
-    assert_eq!((datagrams.octets(3), datagrams.source(3)), (&b""[..], None), "no longer there");
+    assert_eq!((datagrams.octets(3), datagrams.source(3)), (&b""[..], None), "not in this batch");
     assert_eq!(datagrams.receive(&socket).unwrap(), 0);
-    assert_eq!(datagrams.octets(0), b"", "no longer there");
+    assert_eq!(datagrams.octets(0), b"", "not in this batch");
 }
 
-async fn what_is_too_long_is_cut<D: Datagrams>() {
+async fn long_datagrams_are_cut_off<D: DatagramBatch>() {
     let (socket, mut datagrams) = (bound(IPV4), D::new());
     let client = client(&socket).await;
-    for len in [ROOM - 1, ROOM, ROOM + 1, 65_000, 1] {
+    for len in [MAX_DATAGRAM - 1, MAX_DATAGRAM, MAX_DATAGRAM + 1, 65_000, 1] {
         client.send(&vec![len as u8; len]).await.unwrap();
     }
     assert_eq!(receive(&mut datagrams, &socket).await, 5);
-    for (number, len) in [ROOM - 1, ROOM, ROOM + 1, 65_000, 1].into_iter().enumerate() {
-        assert_eq!(datagrams.octets(number), vec![len as u8; len.min(ROOM)]);
+    for (number, len) in [MAX_DATAGRAM - 1, MAX_DATAGRAM, MAX_DATAGRAM + 1, 65_000, 1].into_iter().enumerate()
+    {
+        assert_eq!(datagrams.octets(number), vec![len as u8; len.min(MAX_DATAGRAM)]);
     }
 }
 
-async fn an_empty_datagram_is_one<D: Datagrams>() {
+async fn an_empty_datagram_counts<D: DatagramBatch>() {
     let (socket, mut datagrams) = (bound(IPV4), D::new());
     let client = client(&socket).await;
     client.send(b"").await.unwrap();
     client.send(b"x").await.unwrap();
     assert_eq!(receive(&mut datagrams, &socket).await, 2);
     assert_eq!((datagrams.octets(0), datagrams.octets(1)), (&b""[..], &b"x"[..]));
-    let answers = [Answer { to: 0, octets: b"" }, Answer { to: 1, octets: b"y" }];
-    assert_eq!(datagrams.send(&socket, answers.into_iter()).unwrap(), 2);
+    let responses =
+        [ResponseDatagram { number: 0, octets: b"" }, ResponseDatagram { number: 1, octets: b"y" }];
+    assert_eq!(datagrams.send(&socket, responses.into_iter()).unwrap(), 2);
     assert_eq!((received(&client).await, received(&client).await), (b"".to_vec(), b"y".to_vec()));
 }
 
-async fn answers_go_to_whom_they_answer<D: Datagrams>() {
+async fn responses_go_to_their_clients<D: DatagramBatch>() {
     for address in LOOPBACKS {
         let (socket, mut datagrams) = (bound(address), D::new());
         let mut clients = JoinSet::new();
@@ -134,10 +136,10 @@ async fn answers_go_to_whom_they_answer<D: Datagrams>() {
         let count = receive(&mut datagrams, &socket).await;
         assert_eq!(count, BATCH);
         let octets: Vec<[u8; 2]> = (0..count).map(|number| [datagrams.octets(number)[0]; 2]).collect();
-        // In two calls, and the last ones first.
+        // In two calls, the last ones first.
         for half in [BATCH / 2..BATCH, 0..BATCH / 2] {
-            let answers = half.map(|to| Answer { to, octets: &octets[to] });
-            assert_eq!(datagrams.send(&socket, answers).unwrap(), BATCH / 2);
+            let responses = half.map(|number| ResponseDatagram { number, octets: &octets[number] });
+            assert_eq!(datagrams.send(&socket, responses).unwrap(), BATCH / 2);
         }
         while let Some(done) = clients.join_next().await {
             done.unwrap();
@@ -145,7 +147,7 @@ async fn answers_go_to_whom_they_answer<D: Datagrams>() {
     }
 }
 
-async fn ipv6_is_served<D: Datagrams>() {
+async fn ipv6_is_served<D: DatagramBatch>() {
     for address in [IPV6, (Ipv6Addr::UNSPECIFIED, 0).into()] {
         let (socket, mut datagrams) = (bound(address), D::new());
         let client = UdpSocket::bind(IPV6).await.unwrap();
@@ -154,32 +156,32 @@ async fn ipv6_is_served<D: Datagrams>() {
         assert_eq!(receive(&mut datagrams, &socket).await, 1);
         assert_eq!(datagrams.peer(0).to_string(), client.local_addr().unwrap().to_string());
         assert_eq!(datagrams.source(0), Some(client.local_addr().unwrap()));
-        datagrams.send(&socket, [Answer { to: 0, octets: b"y" }].into_iter()).unwrap();
+        datagrams.send(&socket, [ResponseDatagram { number: 0, octets: b"y" }].into_iter()).unwrap();
         assert_eq!(received(&client).await, b"y");
     }
 }
 
-async fn an_answer_that_cannot_be_sent_stops_only_itself<D: Datagrams>() {
+async fn a_response_that_cannot_be_sent_does_not_stop_others<D: DatagramBatch>() {
     let (socket, mut datagrams) = (bound(IPV4), D::new());
     let client = client(&socket).await;
     for _ in 0..4 {
         client.send(b"x").await.unwrap();
     }
     assert_eq!(receive(&mut datagrams, &socket).await, 4);
-    // Longer than any datagram.
+    // Longer than a datagram can be.
     let long = vec![0; 70_000];
     let octets = [&b"a"[..], b"b", &long, b"c"];
-    let answers = |from: usize| (from..4).map(|to| Answer { to, octets: octets[to] });
-    assert_eq!(datagrams.send(&socket, answers(0)).unwrap(), 2);
-    let error = datagrams.send(&socket, answers(2)).unwrap_err();
+    let responses = |from: usize| (from..4).map(|number| ResponseDatagram { number, octets: octets[number] });
+    assert_eq!(datagrams.send(&socket, responses(0)).unwrap(), 2);
+    let error = datagrams.send(&socket, responses(2)).unwrap_err();
     assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
-    assert_eq!(datagrams.send(&socket, answers(3)).unwrap(), 1);
+    assert_eq!(datagrams.send(&socket, responses(3)).unwrap(), 1);
     for expected in [b"a", b"b", b"c"] {
         assert_eq!(received(&client).await, expected);
     }
 }
 
-async fn an_answer_may_be_sent_later<D: Datagrams>() {
+async fn a_response_can_be_sent_later<D: DatagramBatch>() {
     let (socket, mut datagrams) = (bound(IPV4), D::new());
     let (first, second) = (client(&socket).await, client(&socket).await);
     first.send(b"1").await.unwrap();
@@ -193,7 +195,7 @@ async fn an_answer_may_be_sent_later<D: Datagrams>() {
     assert_eq!(received(&second).await, b"for the second");
 }
 
-async fn what_comes_after_a_batch_is_told<D: Datagrams>() {
+async fn a_socket_is_readable_after_each_batch<D: DatagramBatch>() {
     let (socket, mut datagrams) = (bound(IPV4), D::new());
     let client = client(&socket).await;
     for len in [1, BATCH - 1, BATCH, 1] {
@@ -204,27 +206,27 @@ async fn what_comes_after_a_batch_is_told<D: Datagrams>() {
     }
 }
 
-/// Loopback has many addresses of IPv4, and one of IPv6.
+/// IPv4 only, which has many loopback addresses.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn an_answer_comes_from_the_address_that_was_asked() {
-    type Many = many::Many;
-    let (socket, mut datagrams) = (bound((Ipv4Addr::UNSPECIFIED, 0).into()), Many::new());
+async fn a_response_comes_from_the_address_that_was_queried() {
+    type Batch = mmsg::MmsgBatch;
+    let (socket, mut datagrams) = (bound((Ipv4Addr::UNSPECIFIED, 0).into()), Batch::new());
     let port = socket.local_addr().unwrap().port();
     let mut clients = Vec::new();
     for last in 1..=4 {
         let client = UdpSocket::bind(IPV4).await.unwrap();
-        // It receives nothing from any other address.
+        // A connected socket receives from this address only.
         client.connect((Ipv4Addr::new(127, 0, 0, last), port)).await.unwrap();
         client.send(&[last]).await.unwrap();
         clients.push(client);
     }
     assert_eq!(receive(&mut datagrams, &socket).await, 4);
-    let answers = (0..4).map(|to| Answer { to, octets: b"at once" });
-    assert_eq!(datagrams.send(&socket, answers).unwrap(), 4);
+    let responses = (0..4).map(|number| ResponseDatagram { number, octets: b"at once" });
+    assert_eq!(datagrams.send(&socket, responses).unwrap(), 4);
     for (number, client) in clients.iter().enumerate() {
         assert_eq!(received(client).await, b"at once");
-        Many::send_to(&socket, b"later", &datagrams.peer(number)).unwrap();
+        Batch::send_to(&socket, b"later", &datagrams.peer(number)).unwrap();
         assert_eq!(received(client).await, b"later");
     }
 }

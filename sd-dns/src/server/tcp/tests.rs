@@ -1,4 +1,4 @@
-//! How much a connection does before others have their turn.
+//! How much a connection does before it yields, and how many of its responses are pending.
 
 use std::{
     net::Ipv4Addr,
@@ -18,14 +18,9 @@ use sd_core::{
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{
-    AliasResolver,
-    answerer::Others,
-    counters::Counts,
-    name_table::{NameTable, Zones},
-};
+use crate::{AliasResolver, answerer::Resolvers, name_table::NameTable};
 
-/// A connection that has received messages, and the end of its client.
+/// A connection that has received messages, and its client.
 async fn connection(answerer: Answerer, messages: &[&[u8]]) -> (Connection, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -41,38 +36,31 @@ async fn connection(answerer: Answerer, messages: &[&[u8]]) -> (Connection, TcpS
         idle_timeout: Duration::from_secs(30),
         counters: Arc::new(WorkerCounters::new()),
         received: framed.flatten().collect(),
-        answers: Vec::new(),
-        waiting: JoinSet::new(),
+        responses: Vec::new(),
+        pending_responses: JoinSet::new(),
     };
     (connection, client)
 }
 
-fn answered(connection: &WorkerCounters) -> u64 {
-    let zones = Zones::default();
-    let mut counts = Counts::new();
-    counts.merge(&connection.lock(), &zones);
-    counts.snapshot(&zones).tcp
-}
-
-/// For the root, in no zone: it is refused.
+/// A query for the root, which is in no zone and therefore REFUSED.
 const REFUSED: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
 
 #[tokio::test]
-async fn other_tasks_have_their_turn_between_many_messages() {
-    let messages = 3 * Connection::TURNS;
+async fn a_connection_yields_between_many_messages() {
+    let messages = 3 * Connection::YIELD_AFTER;
     let (mut connection, _client) =
         connection(Answerer::new(NameTable::new()), &vec![REFUSED; messages]).await;
     let counters = Arc::clone(&connection.counters);
     let mut answer = pin!(connection.answer());
     for turn in 1..=3 {
         assert!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(answered(&counters), (turn * Connection::TURNS) as u64);
+        assert_eq!(counters.snapshot().tcp, (turn * Connection::YIELD_AFTER) as u64);
     }
     assert!(matches!(answer.await, Ok(Progress::Some)));
 }
 
-/// A table with an alias of a load balancer, and a query for its address.
-fn aliased() -> (NameTable, Vec<u8>) {
+/// A table with an alias record, and a query for its address.
+fn alias() -> (NameTable, Vec<u8>) {
     let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
     let table = NameTable::new();
     let _attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
@@ -91,7 +79,7 @@ fn aliased() -> (NameTable, Vec<u8>) {
     (table, query.to_vec())
 }
 
-/// Never answers.
+/// Never resolves anything.
 #[derive(Debug)]
 struct Silent;
 
@@ -107,26 +95,28 @@ impl AliasResolver for Silent {
 }
 
 #[tokio::test]
-async fn a_bounded_number_of_answers_waits() {
-    let (table, query) = aliased();
-    let others = Others { resolver: Some(Arc::new(Silent)), forwarder: None };
-    let (mut connection, _client) =
-        connection(Answerer::new(table).with_others(others), &vec![&query[..]; 3 * Connection::MAX_WAITING])
-            .await;
+async fn the_number_of_pending_responses_is_bounded() {
+    let (table, query) = alias();
+    let resolvers = Resolvers { aliases: Some(Arc::new(Silent)), forwarder: None };
+    let (mut connection, _client) = connection(
+        Answerer::new(table).with_resolvers(resolvers),
+        &vec![&query[..]; 3 * Connection::MAX_PENDING],
+    )
+    .await;
     assert!(matches!(connection.answer().await, Ok(Progress::Some)));
-    assert_eq!(connection.waiting.len(), Connection::MAX_WAITING);
-    assert_eq!(connection.received.len(), 2 * Connection::MAX_WAITING * (LENGTH + query.len()));
-    assert!(!connection.has_room(), "and no more is received");
-    // No message is taken out of turn.
+    assert_eq!(connection.pending_responses.len(), Connection::MAX_PENDING);
+    assert_eq!(connection.received.len(), 2 * Connection::MAX_PENDING * (LENGTH + query.len()));
+    assert!(!connection.has_room(), "nothing more is received");
+    // No other message is answered before.
     assert!(matches!(connection.answer().await, Ok(Progress::None)));
-    assert_eq!(connection.waiting.len(), Connection::MAX_WAITING);
-    assert_eq!(answered(&connection.counters), 0);
+    assert_eq!(connection.pending_responses.len(), Connection::MAX_PENDING);
+    assert_eq!(connection.counters.snapshot().tcp, 0);
 
-    // Where one ends, the next one has its place.
-    connection.waiting.abort_all();
-    while connection.waiting.join_next().await.is_some() {}
+    // Places that become free are taken by the next messages.
+    connection.pending_responses.abort_all();
+    while connection.pending_responses.join_next().await.is_some() {}
     assert!(matches!(connection.answer().await, Ok(Progress::Some)));
-    assert_eq!(connection.waiting.len(), Connection::MAX_WAITING);
-    let mut drained = pin!(connection.waiting.join_next());
+    assert_eq!(connection.pending_responses.len(), Connection::MAX_PENDING);
+    let mut drained = pin!(connection.pending_responses.join_next());
     assert!(matches!(drained.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
 }

@@ -1,5 +1,5 @@
-//! A worker over datagrams that no system has at will: some answers are not sent, batches never end, sources
-//! are forged.
+//! A worker over batches that no real socket produces at will: responses that cannot be sent, batches without end, forged
+//! sources.
 
 use std::{
     cell::Cell,
@@ -10,18 +10,18 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    counters::Counts,
-    name_table::{NameTable, Zones},
-};
+use crate::name_table::NameTable;
 
-/// Has received a batch of queries, and sends as it is told: so many, or with this error.
-struct Stubborn {
+/// A query for the root, which is in no zone and therefore REFUSED.
+const REFUSED: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
+
+/// A batch of queries. Each attempt to send has the next outcome: the number of responses that are sent, or an error.
+struct Scripted {
     outcomes: Mutex<VecDeque<Result<usize, io::ErrorKind>>>,
     sent: Mutex<Vec<usize>>,
 }
 
-impl Datagrams for Stubborn {
+impl DatagramBatch for Scripted {
     type Peer = usize;
 
     fn new() -> Self {
@@ -32,12 +32,11 @@ impl Datagrams for Stubborn {
         Ok(5)
     }
 
-    /// For the root, in no zone: it is refused.
     fn octets(&self, number: usize) -> &[u8] {
         match number {
-            // Shorter than a header: there is no answer to it.
+            // Shorter than a header: ignored.
             1 => b"",
-            _ => b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01",
+            _ => REFUSED,
         }
     }
 
@@ -49,23 +48,27 @@ impl Datagrams for Stubborn {
         Some((Ipv4Addr::LOCALHOST, 5353).into())
     }
 
-    fn send<'a>(&self, _: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
+    fn send<'a>(
+        &self,
+        _: &UdpSocket,
+        responses: impl Iterator<Item = ResponseDatagram<'a>>,
+    ) -> io::Result<usize> {
         let taken = self.outcomes.lock().unwrap().pop_front().unwrap()?;
-        let answers = answers.take(taken).inspect(|answer| assert_eq!(answer.octets.len(), 17));
+        let responses = responses.take(taken).inspect(|response| assert_eq!(response.octets.len(), 17));
         let mut sent = self.sent.lock().unwrap();
         let before = sent.len();
-        sent.extend(answers.map(|answer| answer.to));
+        sent.extend(responses.map(|response| response.number));
         Ok(sent.len() - before)
     }
 
     fn send_to(_: &UdpSocket, _: &[u8], _: &usize) -> io::Result<()> {
-        unreachable!("no answer waits")
+        unreachable!("no response is pending")
     }
 }
 
 async fn check(outcomes: &[Result<usize, io::ErrorKind>], expected: &[usize]) {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
-    let mut worker = Worker::<Stubborn>::new(
+    let mut worker = Worker::<Scripted>::new(
         Answerer::new(NameTable::new()),
         Arc::default(),
         Arc::new(WorkerCounters::new()),
@@ -74,26 +77,23 @@ async fn check(outcomes: &[Result<usize, io::ErrorKind>], expected: &[usize]) {
     assert_eq!(worker.turn(&socket).await.unwrap(), 5);
     assert_eq!(*worker.datagrams.sent.lock().unwrap(), expected);
     assert!(worker.datagrams.outcomes.lock().unwrap().is_empty());
-    let mut counts = Counts::new();
-    let zones = Zones::default();
-    counts.merge(&worker.counters.lock(), &zones);
-    let counters = counts.snapshot(&zones);
+    let counters = worker.counters.snapshot();
     assert_eq!((counters.udp, counters.ignored, counters.unsent), (4, 1, 4 - expected.len() as u64));
     assert_eq!(counters.latency.count(), 4);
 }
 
 #[tokio::test]
-async fn answers_that_the_system_takes_at_once_are_sent_at_once() {
+async fn a_batch_is_sent_at_once() {
     check(&[Ok(BATCH)], &[0, 2, 3, 4]).await;
 }
 
 #[tokio::test]
-async fn the_others_follow_those_that_were_taken() {
+async fn sending_continues_after_a_part_of_the_batch() {
     check(&[Ok(1), Ok(2), Ok(1)], &[0, 2, 3, 4]).await;
 }
 
 #[tokio::test]
-async fn a_full_socket_is_waited_for() {
+async fn sending_waits_for_a_full_socket() {
     check(
         &[Ok(2), Err(io::ErrorKind::WouldBlock), Ok(1), Err(io::ErrorKind::WouldBlock), Ok(1)],
         &[0, 2, 3, 4],
@@ -102,21 +102,21 @@ async fn a_full_socket_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_sent_is_left_out() {
-    // As ENOBUFS is.
+async fn a_response_that_cannot_be_sent_is_skipped() {
+    // The kind of ENOBUFS.
     let no_buffers = io::ErrorKind::Other;
     check(&[Ok(1), Err(no_buffers), Ok(1), Err(io::ErrorKind::HostUnreachable)], &[0, 3]).await;
     check(&[Err(no_buffers), Err(no_buffers), Err(no_buffers), Err(no_buffers)], &[]).await;
 }
 
-/// Has a full batch of queries at every moment.
+/// A socket that always has a full batch of queries.
 struct Flood;
 
 thread_local! {
     static BATCHES: Cell<usize> = const { Cell::new(0) };
 }
 
-impl Datagrams for Flood {
+impl DatagramBatch for Flood {
     type Peer = usize;
 
     fn new() -> Self {
@@ -125,13 +125,13 @@ impl Datagrams for Flood {
 
     fn receive(&mut self, _: &UdpSocket) -> io::Result<usize> {
         BATCHES.set(BATCHES.get() + 1);
-        // Those of the drain included.
-        assert!(BATCHES.get() < 100, "nobody else has a turn");
+        // Including those of the drain.
+        assert!(BATCHES.get() < 100, "the worker does not yield");
         Ok(BATCH)
     }
 
     fn octets(&self, _: usize) -> &[u8] {
-        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"
+        REFUSED
     }
 
     fn peer(&self, number: usize) -> usize {
@@ -142,19 +142,23 @@ impl Datagrams for Flood {
         Some((Ipv4Addr::LOCALHOST, 5353).into())
     }
 
-    fn send<'a>(&self, _: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
-        Ok(answers.count())
+    fn send<'a>(
+        &self,
+        _: &UdpSocket,
+        responses: impl Iterator<Item = ResponseDatagram<'a>>,
+    ) -> io::Result<usize> {
+        Ok(responses.count())
     }
 
     fn send_to(_: &UdpSocket, _: &[u8], _: &usize) -> io::Result<()> {
-        unreachable!("no answer waits")
+        unreachable!("no response is pending")
     }
 }
 
 #[tokio::test]
-async fn other_tasks_have_their_turn_after_each_full_batch() {
+async fn a_worker_yields_after_each_full_batch() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    // Nobody receives it, so that the socket stays readable.
+    // It is never received, so the socket stays readable.
     socket.send_to(b"x", socket.local_addr().unwrap()).await.unwrap();
     socket.readable().await.unwrap();
     let answerer = Answerer::new(NameTable::new());
@@ -169,7 +173,7 @@ async fn other_tasks_have_their_turn_after_each_full_batch() {
     worker.await;
 }
 
-/// Has received a query from each of these addresses.
+/// A batch with a query from each of [`SOURCES`].
 struct Forged;
 
 const SOURCES: [&str; 8] = [
@@ -187,7 +191,7 @@ thread_local! {
     static ANSWERED: Cell<Vec<&'static str>> = const { Cell::new(Vec::new()) };
 }
 
-impl Datagrams for Forged {
+impl DatagramBatch for Forged {
     type Peer = &'static str;
 
     fn new() -> Self {
@@ -199,7 +203,7 @@ impl Datagrams for Forged {
     }
 
     fn octets(&self, _: usize) -> &[u8] {
-        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"
+        REFUSED
     }
 
     fn peer(&self, number: usize) -> &'static str {
@@ -210,20 +214,24 @@ impl Datagrams for Forged {
         SOURCES.get(number).map(|source| source.parse().unwrap())
     }
 
-    fn send<'a>(&self, _: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
-        let answered: Vec<_> = answers.map(|answer| self.peer(answer.to)).collect();
+    fn send<'a>(
+        &self,
+        _: &UdpSocket,
+        responses: impl Iterator<Item = ResponseDatagram<'a>>,
+    ) -> io::Result<usize> {
+        let answered: Vec<_> = responses.map(|response| self.peer(response.number)).collect();
         let count = answered.len();
         ANSWERED.set(answered);
         Ok(count)
     }
 
     fn send_to(_: &UdpSocket, _: &[u8], _: &&'static str) -> io::Result<()> {
-        unreachable!("no answer waits")
+        unreachable!("no response is pending")
     }
 }
 
 #[tokio::test]
-async fn sources_that_no_client_has_are_not_answered() {
+async fn forged_sources_are_not_answered() {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
     let mut worker = Worker::<Forged>::new(
         Answerer::new(NameTable::new()),
@@ -232,8 +240,6 @@ async fn sources_that_no_client_has_are_not_answered() {
     );
     worker.turn(&socket).await.unwrap();
     assert_eq!(ANSWERED.take(), ["127.0.0.1:5353", "[::1]:5353"]);
-    let (mut counts, zones) = (Counts::new(), Zones::default());
-    counts.merge(&worker.counters.lock(), &zones);
-    let counters = counts.snapshot(&zones);
+    let counters = worker.counters.snapshot();
     assert_eq!((counters.udp, counters.ignored), (2, 7));
 }

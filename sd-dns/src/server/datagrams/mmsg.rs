@@ -1,10 +1,10 @@
-//! Receives and sends many datagrams in one system call of Linux, recvmmsg(2) and sendmmsg(2), with the local
-//! addresses of ip(7) and ipv6(7).
+//! Receives and sends batches of datagrams with one system call of Linux, recvmmsg(2) and sendmmsg(2). Local addresses
+//! travel as control messages, as ip(7) and ipv6(7) describe.
 //!
-//! The only module with `unsafe` code. `nix` wraps these calls, too, but its `sendmmsg` gives all messages of a
-//! call the same control messages, so that answers could not be sent from different addresses, and it converts
-//! every address; `rustix` has no `recvmmsg`. Before each call the module writes new headers, whose pointers
-//! lead into what it borrows until the call returns.
+//! This is the only module with `unsafe` code. `nix` wraps these calls as well, but its `sendmmsg` uses the same control
+//! messages for all datagrams of a call, so responses could not be sent from different addresses, and it converts every
+//! address. `rustix` has no `recvmmsg`. Before each call this module writes new headers, whose pointers lead into places
+//! that it borrows until the call returns.
 
 #![allow(unsafe_code)]
 
@@ -20,22 +20,22 @@ use libc::{c_int, cmsghdr, in6_pktinfo, iovec, mmsghdr, sockaddr_in6, socklen_t}
 use socket2::Socket;
 use tokio::{io::Interest, net::UdpSocket};
 
-use super::{Answer, BATCH, Datagrams, ROOM};
+use super::{BATCH, DatagramBatch, MAX_DATAGRAM, ResponseDatagram};
 
-pub(in crate::server) struct Many {
+pub(in crate::server) struct MmsgBatch {
     octets: Box<[u8]>,
     slots: Box<[Slot]>,
     received: usize,
 }
 
-/// What the system writes for a datagram besides its octets.
+/// What the system reports of a datagram besides its octets.
 struct Slot {
     len: usize,
-    name: SockAddrBuf,
+    source: SockAddrBuf,
     control: Control,
 }
 
-/// A `sockaddr_in` or `sockaddr_in6` as the system wrote it.
+/// A `sockaddr_in` or `sockaddr_in6` as the system writes it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct SockAddrBuf {
@@ -43,13 +43,13 @@ struct SockAddrBuf {
     len: socklen_t,
 }
 
-/// Room for one message about a datagram: header and data, as cmsg(3) lays them out.
+/// Room for one control message: header and data, laid out as in cmsg(3).
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Control {
     header: cmsghdr,
     data: [u8; Self::DATA],
-    /// Of all of it; 0 if there is no message.
+    /// Of header and data; 0 if there is no message.
     len: usize,
 }
 
@@ -57,25 +57,25 @@ struct Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LocalAddr {
     V4(Ipv4Addr),
-    /// With the interface if the address is link-local, else 0.
+    /// The interface is 0 unless the address is link-local.
     V6(Ipv6Addr, u32),
 }
 
-/// The addresses of a datagram.
+/// The source and the local address of a datagram.
 #[derive(Clone, Copy)]
 pub(in crate::server) struct Peer {
-    name: SockAddrBuf,
+    source: SockAddrBuf,
     local: Option<LocalAddr>,
 }
 
 /// Makes the socket report the local address that each datagram was sent to.
-pub(super) fn tell_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+pub(super) fn report_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
     let on: c_int = 1;
-    // SAFETY: the system reads as many octets as `on` has.
+    // SAFETY: the system reads `len` octets, the length of `on`.
     let done = unsafe {
         let len = size_of::<c_int>() as socklen_t;
         libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), len)
@@ -83,20 +83,20 @@ pub(super) fn tell_destinations(socket: &Socket, address: SocketAddr) -> io::Res
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-impl Datagrams for Many {
+impl DatagramBatch for MmsgBatch {
     type Peer = Peer;
 
     fn new() -> Self {
-        let slots = (0..BATCH).map(|_| Slot { len: 0, name: SockAddrBuf::ROOM, control: Control::room() });
-        Self { octets: vec![0; BATCH * ROOM].into(), slots: slots.collect(), received: 0 }
+        let slots =
+            (0..BATCH).map(|_| Slot { len: 0, source: SockAddrBuf::EMPTY, control: Control::empty() });
+        Self { octets: vec![0; BATCH * MAX_DATAGRAM].into(), slots: slots.collect(), received: 0 }
     }
 
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.received = 0;
         let done = socket.try_io(Interest::READABLE, || {
             self.received = receive(socket.as_fd(), &mut self.slots, &mut self.octets)?;
-            // The socket is empty, and the next datagram makes it readable again. Saying so now saves a call
-            // that would find nothing.
+            // After a short batch the socket is empty. Reporting `WouldBlock` now saves a call that would receive nothing.
             if self.received < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         match done {
@@ -107,45 +107,50 @@ impl Datagrams for Many {
 
     fn octets(&self, number: usize) -> &[u8] {
         let len = self.slots[..self.received].get(number).map_or(0, |slot| slot.len);
-        &self.octets[number * ROOM..][..len]
+        &self.octets[number * MAX_DATAGRAM..][..len]
     }
 
     fn peer(&self, number: usize) -> Peer {
-        let Slot { name, control, .. } = &self.slots[number];
-        Peer { name: *name, local: control.local() }
+        let Slot { source, control, .. } = &self.slots[number];
+        Peer { source: *source, local: control.local() }
     }
 
     fn source(&self, number: usize) -> Option<SocketAddr> {
-        self.slots[..self.received].get(number)?.name.address()
+        self.slots[..self.received].get(number)?.source.address()
     }
 
-    fn send<'a>(&self, socket: &UdpSocket, answers: impl Iterator<Item = Answer<'a>>) -> io::Result<usize> {
-        let letters = answers.map(|Answer { to, octets }| {
-            let Slot { name, control, .. } = &self.slots[to];
-            Letter { octets, name, local: control.local() }
+    fn send<'a>(
+        &self,
+        socket: &UdpSocket,
+        responses: impl Iterator<Item = ResponseDatagram<'a>>,
+    ) -> io::Result<usize> {
+        let datagrams = responses.map(|ResponseDatagram { number, octets }| {
+            let Slot { source, control, .. } = &self.slots[number];
+            OutgoingDatagram { octets, destination: source, local: control.local() }
         });
-        socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), letters))
+        socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), datagrams))
     }
 
     fn send_to(socket: &UdpSocket, octets: &[u8], peer: &Peer) -> io::Result<()> {
-        let letter = Letter { octets, name: &peer.name, local: peer.local };
-        socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), [letter].into_iter())).map(drop)
+        let datagram = OutgoingDatagram { octets, destination: &peer.source, local: peer.local };
+        socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), [datagram].into_iter())).map(drop)
     }
 }
 
-/// A datagram to send, with its remote and local address.
-struct Letter<'a> {
+/// A datagram to send.
+struct OutgoingDatagram<'a> {
     octets: &'a [u8],
-    name: &'a SockAddrBuf,
+    destination: &'a SockAddrBuf,
+    /// The address to send from; chosen by the system if there is none.
     local: Option<LocalAddr>,
 }
 
-/// Receives from a non-blocking socket, at most one datagram for each slot.
-#[allow(clippy::unnecessary_cast, reason = "lengths have other types with musl")]
+/// Receives from a non-blocking socket: at most one datagram for each slot. Returns their number.
+#[allow(clippy::unnecessary_cast, reason = "musl has other types of lengths")]
 fn receive(socket: BorrowedFd<'_>, slots: &mut [Slot], octets: &mut [u8]) -> io::Result<usize> {
     let mut vectors = no_vectors();
     let mut headers = no_headers();
-    let rooms = slots.iter_mut().zip(octets.chunks_exact_mut(ROOM));
+    let rooms = slots.iter_mut().zip(octets.chunks_exact_mut(MAX_DATAGRAM));
     let places = headers.iter_mut().zip(&mut vectors);
     let mut count = 0;
     for ((slot, room), (header, vector)) in rooms.zip(places) {
@@ -153,40 +158,44 @@ fn receive(socket: BorrowedFd<'_>, slots: &mut [Slot], octets: &mut [u8]) -> io:
         let header = &mut header.msg_hdr;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
-        header.msg_name = slot.name.octets.as_mut_ptr().cast();
+        header.msg_name = slot.source.octets.as_mut_ptr().cast();
         header.msg_namelen = SockAddrBuf::MAX as socklen_t;
         header.msg_control = (&raw mut slot.control).cast();
         header.msg_controllen = Control::MAX as _;
         count += 1;
     }
     let received = retried(|| {
-        // SAFETY: `count` headers are filled in. Each points to places of the given lengths that are borrowed by this
-        // function until it returns, and no two to the same.
+        // SAFETY: `count` headers are filled in. Each points to places of the given lengths, which this function borrows
+        // until it returns. No two point to the same place.
         unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0, ptr::null_mut()) }
     })?;
     for (slot, header) in slots.iter_mut().zip(&headers[..received]) {
         slot.len = header.msg_len as usize;
-        slot.name.len = header.msg_hdr.msg_namelen;
+        slot.source.len = header.msg_hdr.msg_namelen;
         slot.control.len = header.msg_hdr.msg_controllen as usize;
     }
     Ok(received)
 }
 
-/// Sends to a non-blocking socket, and returns how many datagrams it took: at least one.
-fn send<'a>(socket: BorrowedFd<'_>, letters: impl Iterator<Item = Letter<'a>>) -> io::Result<usize> {
+/// Sends to a non-blocking socket. Returns how many datagrams were sent: at least one.
+fn send<'a>(
+    socket: BorrowedFd<'_>,
+    datagrams: impl Iterator<Item = OutgoingDatagram<'a>>,
+) -> io::Result<usize> {
     let mut vectors = no_vectors();
     let mut headers = no_headers();
-    let mut controls: [Control; BATCH] = array::from_fn(|_| Control::room());
+    let mut controls: [Control; BATCH] = array::from_fn(|_| Control::empty());
     let places = headers.iter_mut().zip(&mut vectors).zip(&mut controls);
     let mut count = 0;
-    for (letter, ((header, vector), control)) in letters.zip(places) {
-        *vector = iovec { iov_base: letter.octets.as_ptr().cast_mut().cast(), iov_len: letter.octets.len() };
+    for (datagram, ((header, vector), control)) in datagrams.zip(places) {
+        *vector =
+            iovec { iov_base: datagram.octets.as_ptr().cast_mut().cast(), iov_len: datagram.octets.len() };
         let header = &mut header.msg_hdr;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
-        header.msg_name = letter.name.octets.as_ptr().cast_mut().cast();
-        header.msg_namelen = letter.name.len;
-        if let Some(local) = letter.local {
+        header.msg_name = datagram.destination.octets.as_ptr().cast_mut().cast();
+        header.msg_namelen = datagram.destination.len;
+        if let Some(local) = datagram.local {
             *control = Control::from(local);
             header.msg_control = (&raw mut *control).cast();
             header.msg_controllen = control.len as _;
@@ -194,14 +203,13 @@ fn send<'a>(socket: BorrowedFd<'_>, letters: impl Iterator<Item = Letter<'a>>) -
         count += 1;
     }
     retried(|| {
-        // SAFETY: `count` headers are filled in. Each points to places of the given lengths that are borrowed by this
-        // function until it returns. The system writes to the headers alone, although it takes the rest by pointers that
-        // would let it.
+        // SAFETY: `count` headers are filled in. Each points to places of the given lengths, which this function borrows
+        // until it returns. The system writes to the headers only, although the other pointers are mutable as well.
         unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0) }
     })
 }
 
-/// The number that a call returns; an error if it is negative. Interrupted calls are repeated.
+/// Repeats a call while it is interrupted. Returns its result, or the system's error if that is negative.
 fn retried(mut call: impl FnMut() -> c_int) -> io::Result<usize> {
     loop {
         if let Ok(done) = usize::try_from(call()) {
@@ -219,15 +227,15 @@ fn no_vectors() -> [iovec; BATCH] {
 }
 
 fn no_headers() -> [mmsghdr; BATCH] {
-    // SAFETY: headers are numbers and pointers, and these may be zero.
+    // SAFETY: headers consist of numbers and pointers, which may be zero.
     unsafe { zeroed() }
 }
 
 impl SockAddrBuf {
     const MAX: usize = size_of::<sockaddr_in6>();
-    const ROOM: Self = Self { octets: [0; Self::MAX], len: 0 };
+    const EMPTY: Self = Self { octets: [0; Self::MAX], len: 0 };
 
-    /// The address, whose fields stand where `sockaddr_in` and `sockaddr_in6` have them.
+    /// The address, read at the offsets of `sockaddr_in` and `sockaddr_in6`.
     fn address(&self) -> Option<SocketAddr> {
         let family = u16::from_ne_bytes(self.field(0));
         let port = u16::from_be_bytes(self.field(2));
@@ -248,33 +256,32 @@ impl SockAddrBuf {
 
 impl Control {
     const DATA: usize = Self::space(size_of::<in6_pktinfo>()) - size_of::<cmsghdr>();
-    /// The length of the room.
+    /// The length of header and data.
     const MAX: usize = size_of::<cmsghdr>() + Self::DATA;
 
-    /// Room for a message about an address of either family, empty.
-    fn room() -> Self {
-        // SAFETY: it is made of numbers alone, and these may be zero.
+    /// Room for an address of either family, without a message.
+    fn empty() -> Self {
+        // SAFETY: it consists of numbers, which may be zero.
         unsafe { zeroed() }
     }
 
     const fn space(data: usize) -> usize {
-        // SAFETY: it is arithmetic.
+        // SAFETY: `CMSG_SPACE` only calculates.
         unsafe { libc::CMSG_SPACE(data as u32) as usize }
     }
 
-    /// The local address, if the message has one. The fields of the data stand where `in_pktinfo` and
-    /// `in6_pktinfo` have them.
+    /// The local address, if the message has one. Read at the offsets of `in_pktinfo` and `in6_pktinfo`.
     fn local(&self) -> Option<LocalAddr> {
         if self.len == 0 {
             return None;
         }
         match (self.header.cmsg_level, self.header.cmsg_type) {
-            // `ipi_spec_dst`: unlike `ipi_addr` it is never a multicast or broadcast address.
+            // `ipi_spec_dst`, which unlike `ipi_addr` is never a multicast or broadcast address.
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => Some(LocalAddr::V4(Ipv4Addr::from(self.field::<4>(4)))),
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 let address = Ipv6Addr::from(self.field::<16>(0));
                 let interface = if address.is_unicast_link_local() { self.field(16) } else { [0; 4] };
-                // Nothing can be sent from a multicast address.
+                // A multicast address is no valid source.
                 (!address.is_multicast()).then_some(LocalAddr::V6(address, u32::from_ne_bytes(interface)))
             }
             _ => None,
@@ -298,14 +305,15 @@ impl Control {
     }
 }
 
-const _: () = assert!(Control::space(0) == size_of::<cmsghdr>(), "the data stands right after the header");
+const _: () =
+    assert!(Control::space(0) == size_of::<cmsghdr>(), "the data follows the header without padding");
 
-/// The message that makes the system send an answer from this address.
+/// The control message that makes the system send from this address.
 impl From<LocalAddr> for Control {
     fn from(local: LocalAddr) -> Self {
-        let mut control = Self::room();
+        let mut control = Self::empty();
         match local {
-            // No interface: the answer may take another route than the query.
+            // No interface: the response may take another route than the query.
             LocalAddr::V4(address) => {
                 control.put(libc::IPPROTO_IP, libc::IP_PKTINFO, &[&[0; 4], &address.octets(), &[0; 4]]);
             }
@@ -320,7 +328,7 @@ impl From<LocalAddr> for Control {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name.address() {
+        match self.source.address() {
             Some(address) => address.fmt(f),
             None => f.write_str("unknown address"),
         }
@@ -332,17 +340,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_sent_from_the_address_that_was_asked() {
-        let told = |local: LocalAddr| Control::from(local).local();
+    fn a_local_address_survives_the_control_message() {
+        let round_trip = |local: LocalAddr| Control::from(local).local();
         let ipv4 = LocalAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-        assert_eq!(told(ipv4), Some(ipv4));
-        let of = |address: &str| -> Ipv6Addr { address.parse().unwrap() };
-        assert_eq!(told(LocalAddr::V6(of("2001:db8::1"), 7)), Some(LocalAddr::V6(of("2001:db8::1"), 0)));
-        // It means nothing without its interface.
-        assert_eq!(told(LocalAddr::V6(of("fe80::1"), 7)), Some(LocalAddr::V6(of("fe80::1"), 7)));
-        // That of many hosts.
-        assert_eq!(told(LocalAddr::V6(of("ff02::1"), 7)), None);
-        assert_eq!(Control::room().local(), None);
+        assert_eq!(round_trip(ipv4), Some(ipv4));
+        let ipv6 = |address: &str| -> Ipv6Addr { address.parse().unwrap() };
+        assert_eq!(
+            round_trip(LocalAddr::V6(ipv6("2001:db8::1"), 7)),
+            Some(LocalAddr::V6(ipv6("2001:db8::1"), 0))
+        );
+        // A link-local address needs its interface.
+        assert_eq!(round_trip(LocalAddr::V6(ipv6("fe80::1"), 7)), Some(LocalAddr::V6(ipv6("fe80::1"), 7)));
+        // A multicast address is no source.
+        assert_eq!(round_trip(LocalAddr::V6(ipv6("ff02::1"), 7)), None);
+        assert_eq!(Control::empty().local(), None);
     }
 
     #[test]
@@ -350,12 +361,12 @@ mod tests {
         for text in ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%7]:5353"] {
             let address: SocketAddr = text.parse().unwrap();
             let system = socket2::SockAddr::from(address);
-            let mut name = SockAddrBuf::ROOM;
-            // SAFETY: a storage is larger than an address, and made of octets.
+            let mut buffer = SockAddrBuf::EMPTY;
+            // SAFETY: the storage is larger than an address, and consists of octets.
             let octets: &[u8; SockAddrBuf::MAX] = unsafe { &*system.as_ptr().cast() };
-            name.octets.copy_from_slice(octets);
-            assert_eq!(name.address(), Some(address));
+            buffer.octets.copy_from_slice(octets);
+            assert_eq!(buffer.address(), Some(address));
         }
-        assert_eq!(SockAddrBuf::ROOM.address(), None);
+        assert_eq!(SockAddrBuf::EMPTY.address(), None);
     }
 }

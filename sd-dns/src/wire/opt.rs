@@ -1,36 +1,36 @@
-//! The sections of a query: finds its OPT record without following compression pointers.
+//! Finds the OPT record of a query without following compression pointers.
 //!
-//! Nobody needs the other records. A pointer costs its sender two octets and a reader up to 255, so following
-//! pointers would make a packet cost many times its size.
+//! The other records are skipped. A pointer takes its sender two octets and a reader up to 255, so following pointers
+//! would make the cost of a packet many times its size.
 
-use super::{Edns, HEADER, kind, query::Question, u16_at};
+use super::{Edns, HEADER, query::Question, rtype, u16_at};
 use crate::name_table::LookupName;
 
-/// The most steps through one query: up to 40 records, a name of any length among few. A longer query is
-/// malformed; clients send a record or two. This bounds what a message of 65 535 octets costs.
+/// The most steps through one query. It allows 40 records with short names. Queries that need more are malformed;
+/// real clients send one or two records. It bounds the cost of a message of 65 535 octets.
 pub(crate) const MAX_STEPS: usize = 160;
 
-/// The steps of a record besides those of its owner's name, in proportion to the work.
+/// The steps of a record without its owner name, in proportion to the work.
 const RECORD: usize = 4;
-/// The steps of each label.
+/// The steps of a label.
 const LABEL: usize = 1;
 
 /// An OPT record (RFC 6891 section 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opt {
     pub(crate) edns: Edns,
-    /// Versions above 0 are not known.
+    /// Only version 0 is supported.
     pub(crate) version: u8,
 }
 
-/// The sections cannot be read, or have too many records and labels.
+/// The sections are malformed, or have too many records or labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 impl Opt {
-    /// Reads the OPT record that these octets begin with. `None` if there is none, or part of it is missing.
+    /// Reads the OPT record at the start of `record`. `None` if it is another record or incomplete.
     ///
-    /// Its options are not read: none is known here, and unknown ones are ignored (RFC 6891 section 6.1.2).
+    /// Options are skipped: this server supports none, and unknown ones are ignored (RFC 6891 section 6.1.2).
     pub(crate) fn read(record: &[u8]) -> Option<Self> {
         let (fixed, options) = record.split_first_chunk::<11>()?;
         let [0, 0, 41, payload @ .., _, version, flags, _, len_high, len_low] = *fixed else {
@@ -42,32 +42,32 @@ impl Opt {
     }
 }
 
-/// The OPT record of a query. `question` is its only question; `None` if there are several, or one with
-/// another form.
+/// Finds the OPT record of a query. `question` is its only question; `None` if it has several questions, or one that
+/// [`Question::read`] rejects.
 ///
 /// # Errors
-/// The sections are not well-formed, have more than one OPT record or one in the wrong section, or are too
-/// long.
-pub(crate) fn opt(packet: &[u8], question: Option<&Question<'_>>) -> Result<Option<Opt>, Malformed> {
-    find_opt(packet, question, &mut { MAX_STEPS })
+/// The sections are malformed, have several OPT records or one outside of the additional section, or take more than
+/// [`MAX_STEPS`].
+pub(crate) fn find(packet: &[u8], question: Option<&Question<'_>>) -> Result<Option<Opt>, Malformed> {
+    find_in_steps(packet, question, &mut { MAX_STEPS })
 }
 
-fn find_opt(
+fn find_in_steps(
     packet: &[u8],
     question: Option<&Question<'_>>,
     steps: &mut usize,
 ) -> Result<Option<Opt>, Malformed> {
     let count = |section: usize| u16_at(packet, 4 + 2 * section).ok_or(Malformed);
-    let mut walk = Walk { packet, at: HEADER, steps };
+    let mut cursor = Cursor { packet, at: HEADER, steps };
     match question {
-        Some(question) => walk.at += question.raw.len(),
-        None => (0..count(0)?).try_for_each(|_| walk.question()).ok_or(Malformed)?,
+        Some(question) => cursor.at += question.octets.len(),
+        None => (0..count(0)?).try_for_each(|_| cursor.question()).ok_or(Malformed)?,
     }
     let mut found = None;
     for section in 1..=3 {
         for _ in 0..count(section)? {
-            let start = walk.at;
-            if walk.record().ok_or(Malformed)? != kind::OPT {
+            let start = cursor.at;
+            if cursor.record().ok_or(Malformed)? != rtype::OPT {
                 continue;
             }
             if section < 3 || found.is_some() {
@@ -79,19 +79,19 @@ fn find_opt(
     Ok(found)
 }
 
-/// A place in a message. `None` from its methods means that the message is malformed.
-struct Walk<'p, 's> {
+/// A position in a message. `None` from its methods means that the message is malformed.
+struct Cursor<'p, 's> {
     packet: &'p [u8],
     at: usize,
-    /// How many more may be taken.
+    /// The steps that are left.
     steps: &'s mut usize,
 }
 
-impl Walk<'_, '_> {
-    /// What is between the name and the data of a record: type, class, TTL and length.
+impl Cursor<'_, '_> {
+    /// The octets between owner name and RDATA: TYPE, CLASS, TTL and RDLENGTH.
     const FIXED: usize = 10;
 
-    /// Passes a name. Where its pointer leads does not matter.
+    /// Skips a name. A pointer is not followed.
     fn name(&mut self) -> Option<()> {
         let start = self.at;
         loop {
@@ -121,13 +121,13 @@ impl Walk<'_, '_> {
         (self.at <= self.packet.len()).then_some(())
     }
 
-    /// Passes a record and returns its type.
+    /// Skips a record and returns its type.
     fn record(&mut self) -> Option<u16> {
         step(self.steps, RECORD)?;
         self.name()?;
-        let (kind, len) = (u16_at(self.packet, self.at)?, u16_at(self.packet, self.at + Self::FIXED - 2)?);
+        let (rtype, len) = (u16_at(self.packet, self.at)?, u16_at(self.packet, self.at + Self::FIXED - 2)?);
         self.at += Self::FIXED + usize::from(len);
-        (self.at <= self.packet.len()).then_some(kind)
+        (self.at <= self.packet.len()).then_some(rtype)
     }
 }
 
@@ -152,21 +152,21 @@ mod tests {
         [&[0; 4][..], &counts, &sections.concat()].concat()
     }
 
-    /// What is found, and in how many steps.
-    fn find(packet: &[u8]) -> (Result<Option<Opt>, Malformed>, usize) {
+    /// The result, and the number of steps.
+    fn find_and_count(packet: &[u8]) -> (Result<Option<Opt>, Malformed>, usize) {
         let question = if packet[5] == 1 { Question::read(packet) } else { None };
         let mut steps = MAX_STEPS;
-        let found = find_opt(packet, question.as_ref(), &mut steps);
-        assert_eq!(opt(packet, question.as_ref()), found);
+        let found = find_in_steps(packet, question.as_ref(), &mut steps);
+        assert_eq!(find(packet, question.as_ref()), found);
         (found, MAX_STEPS - steps)
     }
 
     fn found(packet: &[u8]) -> Result<Option<Opt>, Malformed> {
-        find(packet).0
+        find_and_count(packet).0
     }
 
     #[test]
-    fn the_opt_record_is_found_wherever_it_stands_among_the_additional_records() {
+    fn the_opt_record_is_found_anywhere_in_the_additional_section() {
         for place in 0..3 {
             let mut records = [TXT; 3];
             records[place] = OPT;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn opt_records_that_are_several_or_in_the_wrong_section_are_malformed() {
+    fn several_opt_records_and_those_in_other_sections_are_malformed() {
         for counts in [[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 2], [1, 1, 0, 1]] {
             assert_eq!(found(&message(counts, &[QUESTION, OPT, OPT])), Err(Malformed), "{counts:?}");
         }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_told_and_options_are_not_read() {
+    fn versions_are_read_and_options_are_skipped() {
         for version in [0, 7] {
             let record = [0, 0, 41, 0x10, 0, 0, version, 0x80, 0, 0, 3, 1, 2, 3];
             let expected = Opt { version, ..FOUND };
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_malformed() {
+    fn incomplete_sections_are_malformed() {
         let option = [0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 6, 0, 10, 0, 2, 1, 2];
         let packet = message([2, 1, 1, 2], &[QUESTION, QUESTION, &TXT.repeat(3), &option]);
         assert_eq!(found(&packet), Ok(Some(FOUND)));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_messages_take_a_bounded_number_of_steps() {
+    fn the_largest_messages_exceed_the_steps() {
         let name = [&b"\x01a".repeat(127)[..], b"\0"].concat();
         let question = [&name[..], &[0, 1, 0, 1]].concat();
         let pointers = [0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, 2, 0xC0, 12];
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn records_and_labels_take_steps() {
+    fn steps_grow_with_records_and_labels() {
         let labels = [&b"\x01a".repeat(127)[..], b"\0", &TXT[2..]].concat();
         for (records, counts, expected) in [
             (&TXT.repeat(3)[..], [1, 3, 0, 0], 12),
@@ -243,7 +243,7 @@ mod tests {
             (&[QUESTION, QUESTION].concat(), [3, 0, 0, 0], 18),
         ] {
             let packet = message(counts, &[QUESTION, records]);
-            let (found, steps) = find(&packet);
+            let (found, steps) = find_and_count(&packet);
             assert!(found.is_ok());
             assert_eq!(steps, expected);
         }

@@ -1,4 +1,4 @@
-//! Whatever arrives: nothing panics, every answer is a message, belongs to its query and is no longer than it may be.
+//! Arbitrary octets: nothing panics, and every response is well-formed, belongs to its query and is within its size.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
@@ -40,7 +40,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
 fn check(packet: &[u8]) {
     for transport in [Transport::Udp, Transport::Tcp] {
         let Some(answer) = FIXTURE.reply(packet, transport) else {
-            assert!(packet.len() < 12 || packet[2] & 0x80 != 0, "an ordinary query has no answer");
+            assert!(packet.len() < 12 || packet[2] & 0x80 != 0, "a query without a response");
             continue;
         };
         let parsed = Message::from_vec(&answer).unwrap();
@@ -52,7 +52,7 @@ fn check(packet: &[u8]) {
         assert_eq!(usize::from(answer[5]), parsed.queries.len());
         let asked = Message::from_vec(packet);
         let payload = asked.as_ref().ok().and_then(|asked| asked.edns.as_ref()).map(Edns::max_payload);
-        // EDNS is read where another record is damaged, too.
+        // EDNS is read even if another record is damaged.
         let has_opt = || packet.windows(3).any(|octets| octets == [0, 0, 41]);
         assert!(parsed.edns.is_none() || payload.is_some() || asked.is_err() && has_opt());
         if let Transport::Udp = transport {
@@ -92,7 +92,7 @@ fn queries() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What is done to the octets of a query.
+/// A change of the octets of a query.
 #[derive(Clone, Debug)]
 enum Damage {
     Set(prop::sample::Index, u8),
@@ -133,12 +133,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_octets(packet in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn any_octets_are_answered(packet in prop::collection::vec(any::<u8>(), 0..600)) {
         check(&packet);
     }
 
     #[test]
-    fn any_octets_after_a_plausible_header(
+    fn any_octets_after_a_plausible_header_are_answered(
         counts in prop::array::uniform4(0u8..3),
         rest in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..5, Just(0xC0)], 0..300),
     ) {
@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_queries(query in queries(), damages in prop::collection::vec(damage(), 0..4)) {
+    fn damaged_queries_are_answered(query in queries(), damages in prop::collection::vec(damage(), 0..4)) {
         check(&damaged(query, damages));
     }
 }
