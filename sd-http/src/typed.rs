@@ -3,8 +3,9 @@
 use sd_core::{Action, ScopedCloudMap, SyncScopedCloudMap};
 
 use crate::{
+    dispatch::{decode, dispatch, encode},
+    error::Failure,
     protocol::Protocol,
-    service::{Failure, decode, dispatch, encode},
     wire::error::ErrorBody,
 };
 

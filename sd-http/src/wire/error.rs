@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sd_core::Error;
 use serde::Serialize;
 
-use crate::protocol::Protocol;
+use crate::{names::SHAPES, protocol::Protocol};
 
 /// The body of an error.
 #[derive(Default, Serialize)]
@@ -40,7 +40,7 @@ impl<'a> ErrorBody<'a> {
             Protocol::Json => Self { shape: code.into(), message, ..Self::default() },
             // "This value of this component MUST contain the error's absolute shape-id" (Smithy RPC v2 CBOR).
             Protocol::Cbor => Self {
-                shape: format!("com.amazonaws.servicediscovery#{code}").into(),
+                shape: format!("{SHAPES}#{code}").into(),
                 message,
                 plain_message: Some(message),
                 ..Self::default()
