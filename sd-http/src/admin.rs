@@ -85,7 +85,7 @@ pub struct AdminRoutes {
 }
 
 impl AdminRoutes {
-    /// The routes over this handle and this switch.
+    /// The routes that report on this Cloud Map and reset it, and report on this readiness.
     pub fn new(cloud_map: CloudMap, readiness: Readiness) -> Self {
         let (reports, more, origins) = (BTreeMap::new(), Router::new(), Origins::default());
         Self { cloud_map, readiness, reports, more, origins }
@@ -115,7 +115,7 @@ impl AdminRoutes {
         self
     }
 
-    /// Sets the origins whose pages may call, besides loopback names and addresses.
+    /// Sets the origins whose pages may call, besides loopback names and addresses. Replaces those set before.
     pub fn with_allowed_origins(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
         self.origins = origins.into_iter().collect();
         self

@@ -356,9 +356,9 @@ mod tests {
         }
         let counters = counts.read();
         assert_eq!(counters.finished, expected);
-        assert_eq!(expected.len(), 31 * 2 * Outcome::COUNT);
+        assert_eq!(expected.len(), (Action::ALL.len() + 1) * 2 * Outcome::COUNT);
         assert_eq!(counters.in_progress, 0);
-        assert_eq!(counters.latency.len(), 31);
+        assert_eq!(counters.latency.len(), Action::ALL.len() + 1);
         assert!(counters.latency.iter().all(|row| row.latency.count() == 2 * Outcome::COUNT as u64));
     }
 

@@ -42,7 +42,7 @@ impl Protocol {
         }
     }
 
-    /// The operation that a request asks for.
+    /// The operation that a request names.
     pub(crate) fn action(self, headers: &HeaderMap, path: &str) -> Result<Action, ProtocolError> {
         let name = match self {
             Self::Json => target_operation(headers)?,
@@ -56,7 +56,7 @@ impl Protocol {
         Action::parse(name).ok_or_else(|| ProtocolError::UnknownOperation(name.chars().take(128).collect()))
     }
 
-    /// Reads a body. An empty body is an empty request, as some clients send it.
+    /// Reads a body. An empty body is an empty request, which some clients send.
     pub(crate) fn decode<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, ProtocolError> {
         match self {
             Self::Json => serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
@@ -69,7 +69,7 @@ impl Protocol {
     /// Writes a body.
     ///
     /// # Errors
-    /// None that a value of the model can cause: every map has text keys.
+    /// A map has a key that is not a text, which no response has.
     pub(crate) fn encode<T: Serialize + ?Sized>(self, body: &T) -> Result<Vec<u8>, Error> {
         match self {
             Self::Json => serde_json::to_vec(body).ok(),
@@ -78,7 +78,7 @@ impl Protocol {
         .ok_or(Error::Internal("a response cannot be encoded"))
     }
 
-    /// The content type of its bodies.
+    /// The content type of bodies.
     pub(crate) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Json => "application/x-amz-json-1.1",
@@ -108,8 +108,8 @@ fn target_operation(headers: &HeaderMap) -> Result<&str, ProtocolError> {
     }
 }
 
-/// The operation in a path `{prefix}/service/{service}/operation/{operation}`, whose service may have its
-/// namespace before it (Smithy RPC v2 CBOR, Requests).
+/// The operation in a path `{prefix}/service/{service}/operation/{operation}`. The service may be qualified by
+/// the namespace of its model (Smithy RPC v2 CBOR, Requests).
 pub(crate) fn path_operation(path: &str) -> Option<&str> {
     let (rest, operation) = path.rsplit_once("/operation/")?;
     let (_, service) = rest.rsplit_once("/service/")?;

@@ -37,22 +37,28 @@ use crate::{
 
 /// AWS Cloud Map's HTTP API, awsJson1.1 and rpc-v2-cbor, as a [`tower_service::Service`].
 ///
-/// The operation is in the header `X-Amz-Target` (awsJson1.1), or in the last four segments of the path
-/// (rpc-v2-cbor). A request is answered in its own protocol. Any method, `Host` and path are accepted from
-/// programs: an SDK puts `data-` before the host of two operations, and an endpoint may have a path.
-/// Signatures are read, for the account and Region (see [`Caller`]), and never verified.
+/// Clones share their state. The service never fails: every fault is an answer.
 ///
-/// Pages in browsers are refused with 403 before their body is read, unless they are from a loopback name or
-/// address (`localhost`, names below it, `127.0.0.0/8`, `::1`) or from an [allowed
-/// origin](Self::with_allowed_origins). A request is refused if it has an `Origin` that is another one,
-/// `null`, or more than one; if it has none, but a `Sec-Fetch-Site: cross-site`; or if it is a GET or HEAD,
-/// with which browsers omit `Origin`, and its `Host` is neither a loopback name nor an IP address. So a name
-/// that is pointed at this machine (DNS rebinding) gives a page no access. Allowed pages get the answers of
-/// CORS.
+/// **Protocols.** The operation is in the header `X-Amz-Target` (awsJson1.1), or in the last four segments of
+/// the path (rpc-v2-cbor). A request is answered in its own protocol. Programs may send any method, `Host` and
+/// path: an SDK puts `data-` before the host of two operations, and an endpoint may have a path. Signatures are
+/// read for the account and Region (see [`Caller`]), and never verified. A body has at most [`BODY_LIMIT`]
+/// octets.
 ///
-/// A request that names no operation and whose path is `/moto-api/reset` is not of AWS's API: as a POST it
-/// deletes everything ([`CloudMap::reset`]), for tests that did so with moto's server. A host that passes on
-/// only what is [claimed](Self::claims) does not have it.
+/// **Browsers.** Pages are refused with 403 unless they are from a loopback name or address (`localhost`, names
+/// below it, `127.0.0.0/8`, `::1`) or from an [allowed origin](Self::with_allowed_origins), which CORS lets read
+/// the answer. A request is refused
+///
+/// - with an `Origin` that is not allowed, is `null`, or is there twice,
+/// - without an `Origin`, but with `Sec-Fetch-Site: cross-site`,
+/// - as a GET or HEAD without an `Origin`, if its `Host` is neither a loopback name nor an IP address. Browsers
+///   omit `Origin` there, so the request may come from a page whose name is pointed at this machine (DNS
+///   rebinding).
+///
+/// **Reset.** A POST to `/moto-api/reset` that names no operation deletes everything ([`CloudMap::reset`]), for
+/// tests that were written for moto's server. Requests to that path are not [claimed](Self::claims).
+///
+/// [`BODY_LIMIT`]: crate::BODY_LIMIT
 #[derive(Clone)]
 pub struct CloudMapService {
     cloud_map: CloudMap,
@@ -62,8 +68,7 @@ pub struct CloudMapService {
 }
 
 impl CloudMapService {
-    /// The API over this handle. A request that tells neither account nor Region is for 123456789012 in
-    /// us-east-1.
+    /// The API over this handle. Requests without an account or a Region are for 123456789012 or us-east-1.
     #[must_use]
     pub fn new(cloud_map: CloudMap) -> Self {
         Self {
@@ -74,22 +79,22 @@ impl CloudMapService {
         }
     }
 
-    /// Sets the scope of requests that tell neither account nor Region.
+    /// Sets the account of requests without an account, and the Region of requests without a Region.
     #[must_use]
     pub fn with_default_scope(mut self, scope: Scope) -> Self {
         self.default_scope = Arc::new(scope);
         self
     }
 
-    /// Sets the origins whose pages may call, besides loopback names and addresses.
+    /// Sets the origins whose pages may call, besides loopback names and addresses. Replaces those set before.
     #[must_use]
     pub fn with_allowed_origins(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
         self.origins = origins.into_iter().collect();
         self
     }
 
-    /// Whether a request is meant for Cloud Map: by its target, its path or the service that it is signed
-    /// for. For hosts that emulate several services on one port.
+    /// Whether a request is for Cloud Map, by its target, its path, or the service that it is signed for. For
+    /// hosts that emulate several services on one port.
     #[must_use]
     pub fn claims<B>(request: &Request<B>) -> bool {
         let target = request.headers().get(&TARGET).and_then(|target| target.to_str().ok());

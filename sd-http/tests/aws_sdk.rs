@@ -1,5 +1,5 @@
-//! The HTTP client for aws-sdk-rust, by what the SDK's runtime does with one. The SDK itself is in `examples/cargo_test` and
-//! `tests/clients/rust`.
+//! The HTTP client for aws-sdk-rust, called as the SDK's runtime calls it. `examples/cargo_test` and `tests/clients/rust`
+//! test it with the SDK.
 
 #![cfg(feature = "aws-sdk")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
@@ -50,7 +50,7 @@ fn names(cloud_map: &CloudMap, scope: Scope) -> Vec<String> {
     namespaces.items.iter().map(|item| item.namespace.name.to_string()).collect()
 }
 
-/// A body that comes in these pieces, the last of which may be a failure.
+/// A body that comes in pieces, and may end with a failure.
 struct Pieces(Vec<io::Result<&'static str>>);
 
 impl Body for Pieces {
@@ -67,7 +67,7 @@ impl Body for Pieces {
 }
 
 #[tokio::test]
-async fn any_endpoint_is_this_one() {
+async fn any_endpoint_works() {
     let client = InProcess::new(CloudMap::new(MemoryRegistry::new()));
     for endpoint in [
         "https://data-servicediscovery.eu-west-1.amazonaws.com",
@@ -85,7 +85,7 @@ async fn any_endpoint_is_this_one() {
 }
 
 #[tokio::test]
-async fn errors_are_answers() {
+async fn errors_of_the_api_are_answers() {
     let client = InProcess::new(CloudMap::new(MemoryRegistry::new()));
     let response = client.call(request(Action::GetNamespace, r#"{"Id": "ns-1"}"#)).await.unwrap();
     assert_eq!(response.status().as_u16(), 400);
@@ -117,7 +117,7 @@ async fn scopes_come_from_the_signature_the_caller_or_the_service() {
 }
 
 #[tokio::test]
-async fn bodies_may_come_in_pieces() {
+async fn a_body_may_come_in_pieces() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     let body = Pieces(vec![Ok(r#"{"Name":"#), Ok(r#" "app"}"#)]);
     let response = InProcess::new(cloud_map.clone())
@@ -129,21 +129,21 @@ async fn bodies_may_come_in_pieces() {
 }
 
 #[tokio::test]
-async fn a_body_that_fails_is_no_answer_and_changes_nothing() {
+async fn a_body_that_fails_is_an_io_error_and_changes_nothing() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
-    let body = Pieces(vec![Ok(r#"{"Name": "app"}"#), Err(io::Error::other("the disk is gone"))]);
+    let body = Pieces(vec![Ok(r#"{"Name": "app"}"#), Err(io::Error::other("disk failed"))]);
     let error = InProcess::new(cloud_map.clone())
         .call(request(Action::CreateHttpNamespace, SdkBody::from_body_1_x(body)))
         .await
         .unwrap_err();
     assert!(error.is_io());
     let source = std::error::Error::source(&error).unwrap();
-    assert_eq!(source.to_string(), "the disk is gone");
+    assert_eq!(source.to_string(), "disk failed");
     assert!(names(&cloud_map, Scope::default()).is_empty());
 }
 
 #[tokio::test]
-async fn what_the_sdk_gives_up_does_not_happen_later() {
+async fn a_call_that_the_sdk_gives_up_does_not_happen_later() {
     let clock = Arc::new(ManualClock::default());
     let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock)).build();
     let client = InProcess::new(cloud_map.clone());

@@ -1,4 +1,4 @@
-//! The page about behaviour says what the code does: every operation, difference, time and quota is on it, and nothing else.
+//! The behaviour page says what the code does: it has every operation, difference, time and quota, and nothing else.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -23,7 +23,7 @@ use tower_service::Service;
 
 const PAGE: &str = include_str!("../docs/behaviour.md");
 
-/// The rows of all tables whose head begins like this.
+/// The rows of all tables whose head begins with this text.
 fn rows(head: &str) -> Vec<Vec<&'static str>> {
     let mut rows = Vec::new();
     let mut lines = PAGE.lines();
@@ -41,7 +41,7 @@ fn rows(head: &str) -> Vec<Vec<&'static str>> {
 
 type Names = BTreeSet<String>;
 
-/// What the page says of an operation.
+/// What the page says about an operation.
 struct Described {
     takes: Names,
     requires: Names,
@@ -69,7 +69,7 @@ fn operations() -> BTreeMap<Action, Described> {
     operations
 }
 
-/// The members of a request in lower case, as its fields have them.
+/// The members of a request, by the names of its fields in lower case.
 fn members(request: &impl std::fmt::Debug) -> Names {
     let written = format!("{request:?}");
     let (_, fields) = written.split_once(" { ").unwrap();
@@ -79,7 +79,7 @@ fn members(request: &impl std::fmt::Debug) -> Names {
     names.map(|name| if name == "service_type" { "type".into() } else { name.replace('_', "") }).collect()
 }
 
-/// Each operation with the members of its request and whether an operation is started.
+/// Each action, with the members of its request, and whether it starts an operation.
 macro_rules! requests {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
@@ -97,7 +97,7 @@ macro_rules! requests {
 sd_core::for_each_action!(requests);
 
 #[test]
-fn every_operation_is_there_with_the_members_of_its_request() {
+fn every_operation_is_on_the_page_with_its_members() {
     let operations = operations();
     assert_eq!(operations.keys().copied().collect::<Vec<_>>(), Action::ALL);
     for (action, members, starts_operation) in requests() {
@@ -109,7 +109,7 @@ fn every_operation_is_there_with_the_members_of_its_request() {
 }
 
 #[test]
-fn every_difference_time_and_quota_is_there() {
+fn every_difference_time_and_quota_is_on_the_page() {
     let differences: Vec<_> = DIFFERENCES
         .iter()
         .map(|difference| {
@@ -138,7 +138,7 @@ fn every_difference_time_and_quota_is_there() {
     assert_eq!(rows("| rate of |"), rates);
 }
 
-/// A door that remembers what each operation has answered.
+/// A door that keeps the answers of each operation.
 struct Door {
     service: CloudMapService,
     clock: Arc<ManualClock>,
@@ -148,7 +148,7 @@ struct Door {
     errors: BTreeMap<Action, Names>,
 }
 
-/// A handle over nothing, and its clock.
+/// An empty Cloud Map, and its clock.
 fn over(configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder) -> (CloudMapService, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let builder = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock));
@@ -218,7 +218,7 @@ fn updates(namespaces: &[Value; 3]) -> [(&'static str, Value); 3] {
     ]
 }
 
-/// The creations of namespaces of one name.
+/// Requests that create namespaces of one name.
 fn creations(tags: usize) -> [(&'static str, Value); 3] {
     let tags: Vec<_> = (0..tags).map(|i| json!({"Key": i.to_string(), "Value": ""})).collect();
     let request = json!({"Name": "more.local", "Vpc": "vpc-1", "Tags": tags});
@@ -227,7 +227,7 @@ fn creations(tags: usize) -> [(&'static str, Value); 3] {
 }
 
 #[tokio::test]
-async fn every_operation_answers_and_refuses_what_the_page_says() {
+async fn every_operation_answers_and_refuses_as_the_page_says() {
     let operations = operations();
     let (service, clock) = over(|builder| builder);
     let mut door = Door { service, clock, answers: BTreeMap::new(), errors: BTreeMap::new() };
@@ -395,7 +395,7 @@ async fn limits(door: &mut Door) {
 }
 
 #[test]
-fn every_choice_and_every_text_says_how_it_is_known() {
+fn every_choice_and_every_text_has_a_source() {
     let rows = [rows("| question | here | known |"), rows("| case | text | known |")].concat();
     assert!(rows.len() > 90, "{}", rows.len());
     for row in rows {
@@ -405,9 +405,9 @@ fn every_choice_and_every_text_says_how_it_is_known() {
     }
 }
 
-/// The refusals that were seen on AWS, in their own words.
+/// The texts of refusals that were seen on AWS.
 #[test]
-fn texts_that_were_seen_are_on_the_page() {
+fn texts_seen_on_aws_are_on_the_page() {
     let case: Value =
         serde_json::from_str(include_str!("../../tests/cases/refusals-seen-on-aws.json")).unwrap();
     let texts: Vec<_> =
@@ -417,7 +417,7 @@ fn texts_that_were_seen_are_on_the_page() {
     for step in refusals {
         assert!(step["source"].is_string(), "{step}");
         let message = step["error"]["Message"].as_str().unwrap();
-        // An ellipsis stands for anything.
+        // An ellipsis matches any text.
         let is_shown = |text: &str| {
             let mut rest = message;
             text.trim_matches('`').split('…').all(|part| match rest.find(part) {

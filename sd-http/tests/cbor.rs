@@ -1,4 +1,4 @@
-//! rpc-v2-cbor without a socket: the same operations as in `json.rs`, and what is particular to CBOR.
+//! rpc-v2-cbor without a socket: the operations of `json.rs`, and rules of CBOR.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -40,7 +40,7 @@ impl Answer {
     }
 }
 
-/// The item as JSON. Timestamps, and only they, are under tag 1.
+/// The item as JSON. Timestamps, and nothing else, have tag 1.
 fn value(decoder: &mut Decoder<'_>, member: &str) -> Value {
     if member.ends_with("Date") {
         assert_eq!(decoder.tag().unwrap().as_u64(), 1, "{member}");
@@ -231,7 +231,7 @@ async fn errors_have_their_shape_their_members_and_the_status_of_the_model() {
 }
 
 #[tokio::test]
-async fn indefinite_lengths_null_and_members_that_are_not_known_are_read() {
+async fn indefinite_lengths_null_and_unknown_members_are_read() {
     let mut door = Door::new();
     let mut body = Encoder::new(Vec::new());
     body.begin_map().unwrap();
@@ -259,14 +259,14 @@ async fn indefinite_lengths_null_and_members_that_are_not_known_are_read() {
     assert_eq!(door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Name"], "app");
     // An empty body is an empty request.
     assert_eq!(door.raw("ListNamespaces", "").await.status, StatusCode::OK);
-    // What a member is given last counts, as in JSON.
+    // The last value of a member counts, as in JSON.
     let twice = b"\xa2\x64Name\x61a\x64Name\x61b";
     assert_eq!(door.raw("CreateHttpNamespace", &twice[..]).await.status, StatusCode::OK);
     assert_eq!(door.ok("ListNamespaces", json!({})).await["Namespaces"][1]["Name"], "b");
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_refused_with_a_reason() {
+async fn a_malformed_body_is_refused_with_a_reason() {
     let mut door = Door::new();
     for (body, reason) in [
         (&b"\xa1"[..], "end of input"),
@@ -294,7 +294,7 @@ async fn what_is_no_request_is_refused_with_a_reason() {
         let message = door.refused(body).await;
         assert!(message.contains(reason), "{body:02x?}: {message}");
     }
-    // An integer is major type 0 or 1, also where a float has no fraction; and it fits.
+    // An integer is of major type 0 or 1 and in range. A float without a fraction is not one.
     for (value, reason) in [
         (&b"\xf9\x3c\x00"[..], "f16"),
         (b"\xfb\x3f\xf0\x00\x00\x00\x00\x00\x00", "f64"),
@@ -311,7 +311,7 @@ async fn what_is_no_request_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_nested_uses_up_the_stack() {
+async fn deep_nesting_does_not_overflow_the_stack() {
     let mut door = Door::new();
     let nested = |opening: &[u8], depth: usize| {
         let mut body = b"\xa1\x61X".to_vec();
@@ -323,7 +323,7 @@ async fn nothing_that_is_nested_uses_up_the_stack() {
         let message = door.refused(&nested(opening, BODY_LIMIT / 4)).await;
         assert!(message.contains("recursion limit exceeded"), "{message}");
     }
-    // A tag has one item in it: a thousand of them are no depth.
+    // A thousand tags are not nested lists or maps.
     let answer = door.raw("ListNamespaces", nested(&[0xc1], BODY_LIMIT / 4)).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(door.raw("ListNamespaces", nested(&[0x81], 100)).await.status, StatusCode::OK);
@@ -336,10 +336,10 @@ async fn nothing_that_is_nested_uses_up_the_stack() {
 async fn a_request_is_of_one_protocol_and_answered_in_it() {
     let mut door = Door::new();
     let target = ("x-amz-target", "Route53AutoNaming_v20170314.ListNamespaces");
-    // The path suffices, with whatever stands before it.
+    // The path is enough, with any prefix.
     let request = Request::post(format!("/prefix{PATH}/ListNamespaces")).body(Full::default()).unwrap();
     assert_eq!(door.send(request).await.value(), json!({"Namespaces": []}));
-    // The target goes before the path.
+    // The target takes precedence over the path.
     let request = Request::post(format!("{PATH}/ListServices")).header(target.0, target.1);
     let answer = door.send(request.body(Full::default()).unwrap()).await;
     assert_eq!(answer.body, r#"{"Namespaces":[]}"#);

@@ -1,4 +1,4 @@
-//! Faults that are injected, on the wire.
+//! Injected faults, on the wire.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]
 
@@ -32,7 +32,7 @@ async fn body(response: Response<Full<Bytes>>) -> Value {
 }
 
 #[tokio::test]
-async fn throttling_is_one_of_the_common_errors() {
+async fn throttling_is_answered_as_a_common_error() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     cloud_map.faults().inject(Fault::throttle(Action::ListNamespaces));
     let response = call(&cloud_map, Action::ListNamespaces).await;
@@ -43,9 +43,9 @@ async fn throttling_is_one_of_the_common_errors() {
 }
 
 #[tokio::test]
-async fn a_backend_that_is_away_says_when_to_come_back() {
+async fn an_unavailable_backend_says_when_to_retry() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
-    // In whole seconds, and never too early.
+    // Rounded up to whole seconds.
     for (millis, seconds) in [(7000, "7"), (6001, "7"), (0, "1")] {
         let retry_after = Some(Duration::from_millis(millis));
         let away = Error::Unavailable { retry_after, source: None };
@@ -57,7 +57,7 @@ async fn a_backend_that_is_away_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn reads_are_held_back_too() {
+async fn a_delay_holds_back_reads() {
     let clock = Arc::new(ManualClock::default());
     let cloud_map = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock)).journal(10).build();
     for action in [Action::ListNamespaces, Action::DiscoverInstances, Action::CreateHttpNamespace] {
@@ -66,7 +66,7 @@ async fn reads_are_held_back_too() {
         let mut held = pin!(call(&cloud_map, action));
         let mut poll = || held.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll().is_pending());
-        // Nobody else is.
+        // Other requests are not held back.
         assert_eq!(call(&cloud_map, Action::ListServices).await.status(), StatusCode::OK);
         let journal = || {
             let calls = cloud_map.journal().calls().into_iter();

@@ -1,4 +1,4 @@
-//! awsJson1.1 without a socket: what a request becomes, what a response looks like, what is refused and how.
+//! awsJson1.1 without a socket: requests, responses and refusals.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -255,7 +255,7 @@ async fn updates_have_the_shapes_of_the_api() {
         found["DnsConfig"],
         json!({"NamespaceId": zone, "RoutingPolicy": "MULTIVALUE", "DnsRecords": [{"Type": "A", "TTL": 5}]})
     );
-    // What is left out goes.
+    // A member that the request leaves out is removed.
     door.ok("UpdateService", json!({"Id": service, "Service": {}})).await;
     let found = &door.ok("GetService", json!({"Id": service})).await["Service"];
     assert_eq!((&found["DnsConfig"], &found["Type"]), (&json!({}), &json!("HTTP")));
@@ -263,7 +263,7 @@ async fn updates_have_the_shapes_of_the_api() {
 }
 
 #[tokio::test]
-async fn a_revision_is_a_number() {
+async fn an_instances_revision_is_a_number() {
     let mut door = Door::new();
     door.web().await;
     let names = json!({"NamespaceName": "app.local", "ServiceName": "web"});
@@ -276,7 +276,7 @@ async fn a_revision_is_a_number() {
 }
 
 #[tokio::test]
-async fn a_report_of_health_is_answered_with_nothing() {
+async fn a_health_report_is_answered_with_an_empty_body() {
     let mut door = Door::new();
     door.ok("CreateHttpNamespace", json!({"Name": "app"})).await;
     let namespace = door.ok("ListNamespaces", json!({})).await["Namespaces"][0]["Id"].clone();
@@ -348,7 +348,7 @@ async fn attributes_of_services_have_the_shapes_of_the_api() {
 }
 
 #[tokio::test]
-async fn quotas_answer_with_the_codes_of_the_api() {
+async fn exceeded_quotas_have_the_codes_of_the_api() {
     let quotas = Quotas::aws().with(Quota::Namespaces, 1);
     let cloud_map =
         CloudMap::builder(MemoryRegistry::new()).clock(ManualClock::default()).quotas(quotas).build();
@@ -442,7 +442,7 @@ async fn bad_attributes_change_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_refused_with_a_reason() {
+async fn a_malformed_request_is_refused_with_a_reason() {
     let mut door = Door::new();
     for body in
         ["{", "[]", "\"x\"", r#"{"Name": 1}"#, r#"{"Name": "a"} trailing"#, "\u{0}", r#"{"Tags": {}}"#]
@@ -458,14 +458,14 @@ async fn what_is_no_request_is_refused_with_a_reason() {
     let answer = door.raw("CreateHttpNamespace", vec![b' '; BODY_LIMIT + 1]).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(error(&answer).0, "RequestEntityTooLargeException");
-    // As deep as the limit allows: no stack is used up.
+    // As deep as the limit allows: the stack does not overflow.
     let answer = door.raw("CreateHttpNamespace", format!("{{\"X\":{}", "[".repeat(500_000))).await;
     assert_eq!(error(&answer).0, "SerializationException");
     assert_eq!(door.ok("ListNamespaces", json!({})).await, json!({"Namespaces": []}));
 }
 
 #[tokio::test]
-async fn operations_that_are_not_there_say_so() {
+async fn an_unknown_operation_is_named() {
     let mut door = Door::new();
     let answer = door.raw("CreateEverything", "{}").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -475,7 +475,7 @@ async fn operations_that_are_not_there_say_so() {
 }
 
 #[tokio::test]
-async fn a_request_of_another_protocol_is_told_of_both() {
+async fn a_request_of_another_protocol_is_refused_with_the_two_that_work() {
     let mut door = Door::new();
     let request = Request::post("/service/Route53AutoNaming_v20170314/operation/ListNamespaces")
         .header("smithy-protocol", "rpc-v2-json")
@@ -491,7 +491,7 @@ async fn a_request_of_another_protocol_is_told_of_both() {
 }
 
 #[tokio::test]
-async fn the_service_claims_what_is_its_own() {
+async fn the_service_claims_requests_for_cloud_map() {
     let claims = |name: &str, value: &str, path: &str| {
         CloudMapService::claims(&Request::post(path).header(name, value).body(()).unwrap())
     };

@@ -1,4 +1,4 @@
-//! Pages in browsers: which may call, and what they are answered.
+//! The pages in browsers that may call, and their answers.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -49,7 +49,7 @@ fn allowed() -> [Origin; 1] {
     ["https://console.example".parse().unwrap()]
 }
 
-/// A request in every protocol and on every route, which would change or tell something.
+/// A request in every protocol and on every route. Each would change or reveal something.
 fn requests() -> Vec<(Builder, &'static str)> {
     let target = |method, uri: &str| {
         let operation = if method == Method::GET { "ListNamespaces" } else { "CreateHttpNamespace" };
@@ -72,7 +72,7 @@ fn requests() -> Vec<(Builder, &'static str)> {
 async fn requests_of_foreign_pages_are_refused_on_every_route_and_in_every_protocol() {
     let mut doors = Doors::new();
     for (host, header, value) in [
-        // DNS rebinding: the page's own name leads here.
+        // DNS rebinding: the page's own name is pointed here.
         ("evil.example:5373", "origin", "http://evil.example:5373"),
         ("localhost:5373", "origin", "http://evil.example"),
         ("localhost:5373", "origin", "null"),

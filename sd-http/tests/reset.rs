@@ -1,4 +1,4 @@
-//! Starting over through HTTP: by the path of moto's server and on the admin port.
+//! Deleting everything by HTTP: on the path of moto's server, and on the admin port.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -78,7 +78,7 @@ async fn a_post_deletes_everything_in_all_accounts() {
     for path in [MOTO, ADMIN] {
         doors.fill().await;
         assert_eq!(doors.count(), 4);
-        // The second time there is nothing left to delete.
+        // The second time, there is nothing to delete.
         for _ in 0..2 {
             let answer = doors.send(Method::POST, path, &[]).await;
             assert_eq!(answer.status(), StatusCode::OK);
@@ -121,7 +121,7 @@ async fn pages_of_other_origins_delete_nothing() {
 }
 
 #[tokio::test]
-async fn a_request_of_the_api_at_that_path_is_answered_as_such() {
+async fn a_request_of_the_api_on_that_path_is_answered_by_the_api() {
     let mut doors = Doors::new();
     doors.fill().await;
     let target = [("x-amz-target", "Route53AutoNaming_v20170314.ListNamespaces")];
@@ -130,6 +130,6 @@ async fn a_request_of_the_api_at_that_path_is_answered_as_such() {
     let cbor = [("smithy-protocol", "rpc-v2-cbor")];
     assert_eq!(doors.send(Method::POST, MOTO, &cbor).await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(doors.count(), 4);
-    // For a host that tells requests apart, it is not of Cloud Map.
+    // A host that emulates several services does not pass it on.
     assert!(!CloudMapService::claims(&Request::post(MOTO).body(()).unwrap()));
 }

@@ -1,4 +1,4 @@
-//! Account and Region of a request: from the host, from the signature, or the default; in both protocols.
+//! The account and Region of a request, in both protocols: from the host, the signature, or the default.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -19,7 +19,7 @@ enum Protocol {
 
 const BOTH: [Protocol; 2] = [Protocol::Json, Protocol::Cbor];
 
-/// Who sends a request: the header `Authorization`, and what the host knows.
+/// The sender of a request: the header `Authorization`, and the scope that the host sets.
 type Sender<'a> = (Option<&'a str>, Option<&'a str>);
 
 fn scope(text: &str) -> Scope {
@@ -60,11 +60,11 @@ async fn send(
     let response = service.call(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    // Texts stand in both as they are.
+    // In both protocols, texts are not escaped.
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// The scopes in which there is a namespace, which has its scope as its name.
+/// The scopes that have a namespace. Its name is the scope.
 const SCOPES: [&str; 6] = [
     "123456789012/us-east-1",
     "123456789012/eu-west-1",
@@ -83,7 +83,7 @@ async fn service() -> CloudMapService {
     CloudMapService::new(cloud_map)
 }
 
-/// Sends a list of namespaces in both protocols: the only one that there is tells its scope.
+/// Lists the namespaces in both protocols. The name of the only one is the scope.
 async fn assert_scope(service: &mut CloudMapService, sender: Sender<'_>, expected: &str) {
     for protocol in BOTH {
         let (status, body) = send(service, protocol, sender, "ListNamespaces", &json!({})).await;
@@ -94,7 +94,7 @@ async fn assert_scope(service: &mut CloudMapService, sender: Sender<'_>, expecte
 }
 
 #[tokio::test]
-async fn the_region_is_that_of_the_signature_and_an_access_key_of_twelve_digits_the_account() {
+async fn the_signature_gives_the_region_and_an_access_key_of_twelve_digits_the_account() {
     let mut service = service().await;
     for (access_key, region, expected) in [
         ("AKIDEXAMPLE", "us-east-1", "123456789012/us-east-1"),
@@ -103,7 +103,7 @@ async fn the_region_is_that_of_the_signature_and_an_access_key_of_twelve_digits_
         ("210987654321", "us-east-1", "210987654321/us-east-1"),
         ("210987654321", "eu-west-1", "210987654321/eu-west-1"),
         ("000000000000", "eu-central-1", "000000000000/eu-central-1"),
-        // Not twelve digits, so not an account.
+        // Not twelve digits.
         ("21098765432", "us-east-1", "123456789012/us-east-1"),
         ("2109876543210", "eu-west-1", "123456789012/eu-west-1"),
         ("21098765432x", "us-east-1", "123456789012/us-east-1"),
@@ -114,7 +114,7 @@ async fn the_region_is_that_of_the_signature_and_an_access_key_of_twelve_digits_
 }
 
 #[tokio::test]
-async fn a_request_without_a_signature_that_can_be_read_is_for_the_default_scope() {
+async fn a_request_without_a_readable_signature_is_for_the_default_scope() {
     let mut service = service().await;
     let unsigned =
         [None, Some(""), Some("Bearer 210987654321"), Some("AWS4-HMAC-SHA256 Credential=210987654321")];
@@ -125,7 +125,7 @@ async fn a_request_without_a_signature_that_can_be_read_is_for_the_default_scope
     for authorization in unsigned {
         assert_scope(&mut service, (authorization, None), "000000000000/eu-central-1").await;
     }
-    // What a signature tells replaces only that.
+    // A signature replaces only the parts that it has.
     let sender = signed("AKIDEXAMPLE", "us-east-1");
     assert_scope(&mut service, (Some(&sender), None), "000000000000/us-east-1").await;
     let sender = signed("210987654321", "eu-west-1");
@@ -133,7 +133,7 @@ async fn a_request_without_a_signature_that_can_be_read_is_for_the_default_scope
 }
 
 #[tokio::test]
-async fn what_the_host_knows_goes_before_the_signature() {
+async fn the_scope_of_the_host_takes_precedence_over_the_signature() {
     let mut service = service().await;
     for caller in SCOPES {
         assert_scope(&mut service, (None, Some(caller)), caller).await;
@@ -143,7 +143,7 @@ async fn what_the_host_knows_goes_before_the_signature() {
 }
 
 #[tokio::test]
-async fn what_is_created_in_a_scope_is_not_found_from_another() {
+async fn a_scope_does_not_see_the_resources_of_another() {
     let mut service = service().await;
     let [here, there] = [("210987654321", "us-east-1"), ("210987654321", "eu-west-1")]
         .map(|(access_key, region)| signed(access_key, region));

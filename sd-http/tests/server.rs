@@ -1,4 +1,4 @@
-//! The server over loopback sockets: connections, bodies that are cut off, an orderly end.
+//! The server on loopback sockets: connections, bodies that are cut off, draining.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -43,13 +43,13 @@ fn request(body: &str, length: usize) -> String {
     )
 }
 
-/// Sends and reads until the server closes its side.
+/// Sends the bytes, and reads until the server closes its side.
 async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = Vec::new();
-    // A server that does not want the rest of a body may reset the connection after its answer.
+    // A server that does not read the rest of a body may reset the connection after its answer.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -130,7 +130,7 @@ async fn a_connection_beyond_the_limit_is_refused_while_all_others_are_busy() {
 }
 
 #[tokio::test]
-async fn silent_connections_give_way() {
+async fn silent_connections_give_way_to_others() {
     let service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
     let server = HttpServer::bind_with("127.0.0.1:0", service, Limits::default().with_connections(4)).await;
     let server = server.unwrap();
@@ -143,7 +143,7 @@ async fn silent_connections_give_way() {
         let answer = exchange(address, request(&format!(r#"{{"Name":"{name}"}}"#), 12).as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     }
-    // The oldest of them were closed.
+    // The oldest were closed.
     assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap(), 0);
     server.shutdown().await;
 }
@@ -162,7 +162,7 @@ async fn a_refusal_is_seen_by_a_client_that_is_still_sending() {
                 _ => ask,
             };
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // It fails if the server resets the connection.
+            // Fails if the server resets the connection.
             stream.write_all(ask.as_bytes()).await.unwrap();
             stream.shutdown().await.unwrap();
             let mut answer = String::new();
@@ -174,7 +174,7 @@ async fn a_refusal_is_seen_by_a_client_that_is_still_sending() {
     server.shutdown().await;
 }
 
-/// A body that is far longer than the limits, which counts what is read of it.
+/// A body that is far longer than the limits, and counts the octets that are read of it.
 #[derive(Clone, Default)]
 struct Long(Arc<AtomicUsize>);
 
@@ -194,7 +194,7 @@ impl Body for Long {
 }
 
 #[tokio::test]
-async fn bodies_are_read_to_a_limit_whatever_is_wrong_with_the_request() {
+async fn bodies_are_read_to_a_limit_for_every_kind_of_refusal() {
     let mut service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
     for (path, target, origin, status) in [
         ("/", "CreateHttpNamespace", "http://localhost", StatusCode::PAYLOAD_TOO_LARGE),
@@ -217,7 +217,7 @@ async fn bodies_are_read_to_a_limit_whatever_is_wrong_with_the_request() {
 }
 
 #[tokio::test]
-async fn http2_heads_have_the_limit_of_the_server() {
+async fn http2_heads_are_limited_as_http1_heads_are() {
     let service = CloudMapService::new(CloudMap::new(MemoryRegistry::new()));
     let server = HttpServer::bind("127.0.0.1:0", service).await.unwrap();
     let stream = TokioIo::new(TcpStream::connect(server.local_addrs()[0]).await.unwrap());
@@ -240,7 +240,7 @@ async fn http2_heads_have_the_limit_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_client_is_answered_beside_those_that_do_nothing_or_are_slow() {
+async fn idle_and_slow_clients_do_not_hold_up_others() {
     let (server, address, cloud_map) = start().await;
     let mut others = Vec::new();
     for i in 0..200 {
@@ -260,7 +260,7 @@ async fn a_client_is_answered_beside_those_that_do_nothing_or_are_slow() {
 }
 
 #[tokio::test]
-async fn a_request_whose_answer_takes_too_long_is_not_told_that_its_body_is_missing() {
+async fn a_slow_answer_is_not_blamed_on_the_body() {
     let clock = Arc::new(ManualClock::default());
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     cloud_map.faults().inject(Fault::delay(Action::CreateHttpNamespace, &clock, Duration::from_secs(1)));
@@ -272,7 +272,7 @@ async fn a_request_whose_answer_takes_too_long_is_not_told_that_its_body_is_miss
 }
 
 #[tokio::test]
-async fn every_form_of_a_request_is_read() {
+async fn every_form_of_http1_request_is_read() {
     let (server, address, cloud_map) = start().await;
     let target = "X-Amz-Target: Route53AutoNaming_v20170314.CreateHttpNamespace";
     for (version, bytes) in [
@@ -312,7 +312,7 @@ async fn http2_is_spoken_by_prior_knowledge() {
         assert_eq!(client.send_request(request).await.unwrap().status(), StatusCode::OK);
     }
     assert_eq!(namespaces(&cloud_map), 2);
-    // Its answer has no body, which a client would not take.
+    // The answer to HEAD has no body: a client would refuse one.
     for target in ["Route53AutoNaming_v20170314.ListNamespaces", "none"] {
         let request = Request::head("http://localhost/").header("X-Amz-Target", target);
         let answer = client.send_request(request.body(Full::default()).unwrap()).await.unwrap();
@@ -325,7 +325,7 @@ async fn http2_is_spoken_by_prior_knowledge() {
 }
 
 #[tokio::test]
-async fn localhost_is_both_families_where_there_are_two() {
+async fn localhost_is_ipv4_and_ipv6_where_the_machine_has_both() {
     let cloud_map = CloudMap::new(MemoryRegistry::new());
     let server = HttpServer::bind("LocalHost:0", CloudMapService::new(cloud_map)).await.unwrap();
     let addresses = server.local_addrs();
@@ -340,8 +340,8 @@ async fn localhost_is_both_families_where_there_are_two() {
 }
 
 #[tokio::test]
-async fn a_port_that_the_system_picks_is_free_on_both_addresses() {
-    // Taken on one of them only. Without IPv6 there are none.
+async fn a_picked_port_is_free_on_both_addresses() {
+    // Taken on IPv6 only. None without IPv6.
     let taken: Vec<_> = (0..512).map_while(|_| std::net::TcpListener::bind("[::1]:0").ok()).collect();
     for _ in 0..64 {
         let cloud_map = CloudMap::new(MemoryRegistry::new());
@@ -351,7 +351,7 @@ async fn a_port_that_the_system_picks_is_free_on_both_addresses() {
 }
 
 #[tokio::test]
-async fn a_service_may_answer_with_bodies_of_any_kind() {
+async fn a_service_may_answer_with_any_type_of_body() {
     /// A layer around the API.
     #[derive(Clone)]
     struct Boxed(CloudMapService);
@@ -379,7 +379,7 @@ async fn a_service_may_answer_with_bodies_of_any_kind() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn the_error_of_a_taken_port_names_it() {
     let (server, address, cloud_map) = start().await;
     let error = HttpServer::bind(&address.to_string(), CloudMapService::new(cloud_map)).await.unwrap_err();
     assert!(error.to_string().contains(&address.to_string()), "{error}");
@@ -387,10 +387,10 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn shutdown_finishes_the_request_that_is_under_way() {
+async fn shutdown_finishes_the_request_in_progress() {
     let (server, address, cloud_map) = start().await;
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // The continuation tells that the server has begun with the request.
+    // The server sends 100 once it reads the body.
     let head = request("", 12).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut buffer = [0; 25];

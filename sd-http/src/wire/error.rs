@@ -1,4 +1,4 @@
-//! Errors: the code, a sentence, and the members that some errors have.
+//! The bodies of errors: a code, a message, and the members of some errors.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ use crate::{names::SHAPES, protocol::Protocol};
 pub(crate) struct ErrorBody<'a> {
     #[serde(rename = "__type")]
     shape: Cow<'a, str>,
-    /// The text, under the name that the service model has for it.
+    /// The member `Message` of the service model.
     message: &'a str,
-    /// The text again in CBOR, under the name that every error has by the protocol: clients read no other from an error
-    /// that they have no shape for.
+    /// The message again, as `message`, in CBOR only: clients read this name from errors that their model lacks (Smithy
+    /// RPC v2 CBOR).
     #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     plain_message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub(crate) struct ErrorBody<'a> {
 }
 
 impl<'a> ErrorBody<'a> {
-    /// A body with the two members that every error has.
+    /// A body with a code and a message, as every error has them.
     pub(crate) fn new(protocol: Protocol, code: &'a str, message: &'a str) -> Self {
         match protocol {
             Protocol::Json => Self { shape: code.into(), message, ..Self::default() },

@@ -1,4 +1,4 @@
-//! The shapes of the API as they are on the wire. They carry names and types; the rules are the core's.
+//! The shapes of the API on the wire: names and types. The rules are in the core.
 
 pub(crate) mod error;
 mod instances;
