@@ -1,6 +1,6 @@
-//! aws-sdk-rust without a port (feature `aws-sdk`): the SDK's HTTP client is a call into this process.
+//! An HTTP client for aws-sdk-rust that calls into this process, without a port (feature `aws-sdk`).
 //!
-//! A client of the SDK whose `http_client` is an [`InProcess`] asks the Cloud Map that it was made of. Nothing listens, no
+//! An SDK client whose `http_client` is an [`InProcess`] calls the Cloud Map of that `InProcess`. Nothing listens, no
 //! name is looked up, nothing waits:
 //!
 //! ```text
@@ -14,14 +14,13 @@
 //! )
 //! ```
 //!
-//! As over a socket, the Region and an access key of twelve digits say where the resources are. Endpoints may be any, also
-//! those with the prefix `data-`. The crate `examples/cargo_test` has tests that work so.
+//! As over a socket, the Region of the client is the Region, and an access key of twelve digits is the account. Any endpoint
+//! works, also one with the prefix `data-`. The tests of `examples/cargo_test` use such a client.
 //!
-//! Of timeouts, those of an attempt and of an operation apply; there is no connection that could time out. A call that the
-//! SDK gives up is dropped, as if its connection were closed: it is done in whole or not at all.
+//! The SDK's timeouts of an attempt and of an operation apply. A call that the SDK gives up is dropped, as if its connection
+//! were closed: it is done in whole or not at all.
 //!
-//! This module stands on `aws-smithy-runtime-api` alone, which is to aws-sdk-rust what `tower-service` is to servers: the
-//! traits. What the SDK does with an [`InProcess`], without the SDK:
+//! This module depends on the traits of `aws-smithy-runtime-api` alone. The SDK uses an [`InProcess`] like this:
 //!
 //! ```
 //! use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
@@ -55,17 +54,17 @@ use sd_core::CloudMap;
 
 use crate::service::CloudMapService;
 
-/// The HTTP client of aws-sdk-rust for a Cloud Map in this process. Clones ask the same one.
+/// An HTTP client of aws-sdk-rust for a Cloud Map in this process. Clones call the same one.
 ///
-/// It answers what Cloud Map's server would, to any request: it is for clients of Cloud Map, not for those of other services.
+/// It takes every request for one of Cloud Map: give it to clients of Cloud Map only.
 #[derive(Clone, Debug)]
 pub struct InProcess {
     service: CloudMapService,
 }
 
 impl InProcess {
-    /// The client for this handle. A request that tells neither account nor Region is for 123456789012 in us-east-1; a
-    /// service with [another default](CloudMapService::with_default_scope) can be turned into a client as well.
+    /// The client for this Cloud Map. Requests without an account are for 123456789012. A service with [another
+    /// default](CloudMapService::with_default_scope) becomes a client by `From`.
     #[must_use]
     pub fn new(cloud_map: CloudMap) -> Self {
         Self::from(CloudMapService::new(cloud_map))
@@ -90,8 +89,10 @@ impl HttpConnector for InProcess {
     }
 }
 
-/// A request that cannot be made is the caller's fault, a body that fails is one of input and output: neither is an answer,
-/// and over a socket neither would get one.
+/// Answers a request.
+///
+/// # Errors
+/// The request is invalid, or its body fails. Over a socket, neither would be answered.
 async fn exchange(service: CloudMapService, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let failure: Arc<OnceLock<BoxError>> = Arc::default();

@@ -1,4 +1,4 @@
-//! Bodies of requests and responses that are counted for as long as they take memory.
+//! Bodies of requests and responses, whose octets count while they take memory.
 
 use std::{
     pin::Pin,
@@ -13,9 +13,12 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use sd_net::{Busy, Connection, Held};
 
-use crate::{connection::InProgress, service::BODY_LIMIT};
+use crate::{activity::InProgress, read::BODY_LIMIT};
 
-/// The body of a request that an [`HttpServer`](crate::HttpServer) gives to its service.
+/// The body of a request, as an [`HttpServer`](crate::HttpServer) gives it to its service.
+///
+/// A service reads it as any [`Body`] and has nothing else to do. Its octets count in the server's
+/// [`Limits`](crate::Limits) until the request is answered.
 #[derive(Debug)]
 pub struct RequestBody {
     body: Incoming,
@@ -23,7 +26,7 @@ pub struct RequestBody {
     read: usize,
 }
 
-/// What a request holds until it is answered: the octets of its body.
+/// The octets that a request holds until it is answered: those of its body.
 #[derive(Debug)]
 pub(crate) struct Upload {
     connection: Connection,
@@ -35,7 +38,7 @@ impl Upload {
         Self { connection, state: Mutex::default() }
     }
 
-    /// How many octets a service may keep of the body.
+    /// The most octets that a service may keep of the body.
     pub(crate) fn octets(body: &Incoming) -> usize {
         let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
         most.map_or(BODY_LIMIT, |most| most.min(BODY_LIMIT))
@@ -50,7 +53,7 @@ impl Upload {
         }
     }
 
-    /// So many octets were read, and there are no more: it is the service's turn.
+    /// The body is read, and had `read` octets. From now on the client waits for the service.
     fn end(&self, read: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (held, busy) = &mut *state;
@@ -102,22 +105,22 @@ impl Drop for RequestBody {
     }
 }
 
-/// The response of the service, or of the server itself.
+/// The body of the service's response, or of the server's own.
 pub(crate) type Answer<B> = Either<B, Full<Bytes>>;
 
 pin_project! {
-    /// The body of a response. The request is in progress, and the octets count, until the last of them is
+    /// The body of a response. Its octets count, and the request is in progress, until the last octet is
     /// written.
     pub(crate) struct ResponseBody<B> {
         #[pin]
         body: Answer<B>,
-        // Octets that are still in the body.
+        // Octets that were not taken out of the body yet.
         rest: Held,
         in_progress: Arc<InProgress>,
     }
 }
 
-/// A piece of a response, wherever it waits to be written.
+/// A piece of a response. It counts wherever it waits to be written.
 struct Piece {
     data: Bytes,
     _held: Held,

@@ -1,4 +1,4 @@
-//! Whose request it is: the account and Region that it is for.
+//! The account and Region that a request is for.
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use sd_core::{
@@ -6,22 +6,28 @@ use sd_core::{
     ids::{AccountId, Region},
 };
 
-/// The account and Region of a request, when the host that embeds the service knows them better than the request.
+/// The account and Region of a request, set by a host that knows them better than the signature does.
 ///
-/// Put it into the request's extensions. Without it they are read from the credential scope of the signature: the Region
-/// from there, the account from an access key of twelve digits. A request without a signature, or without what is needed
-/// of it, is for the service's default scope.
+/// The host puts it into the request's extensions. Without it, the credential scope of the signature gives the Region, and an
+/// access key of twelve digits the account. The service's default scope gives whatever is missing. Signatures are never
+/// verified.
 ///
-/// Signatures are read, never verified.
+/// ```
+/// use sd_core::Scope;
+/// use sd_http::Caller;
+///
+/// let mut request = http::Request::new("{}");
+/// request.extensions_mut().insert(Caller::new(Scope::parse("210987654321", "eu-west-1").unwrap()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caller {
-    /// Where the request's resources are.
+    /// The account and Region of the request's resources.
     pub scope: Scope,
 }
 
 impl Caller {
-    /// A caller of this account and Region.
+    /// A caller in this account and Region.
     #[must_use]
     pub fn new(scope: Scope) -> Self {
         Self { scope }
@@ -42,11 +48,11 @@ impl<'a> CredentialScope<'a> {
         let header = headers.get(AUTHORIZATION)?.as_bytes();
         let ends = |octet: &u8| matches!(octet, b',' | b' ');
         let credential = match header.strip_prefix(b"AWS4-HMAC-SHA256 Credential=") {
-            // The rest of the header is long, and not looked at.
+            // The common form: the rest of the header, which is long, is not read.
             Some(rest) => rest.split(ends).next()?,
             None => header.split(ends).find_map(|part| part.strip_prefix(b"Credential="))?,
         };
-        // An access key may contain slashes, the rest may not: read it from its end.
+        // Read from the end, because only an access key may contain slashes.
         let mut parts = credential.rsplitn(5, |octet| *octet == b'/').skip(1);
         let (service, region, _date, access_key) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -56,7 +62,7 @@ impl<'a> CredentialScope<'a> {
     }
 }
 
-/// The scope of a request that carries no [`Caller`].
+/// The scope of a request without a [`Caller`].
 pub(crate) fn scope_of(headers: &HeaderMap, default: &Scope) -> Scope {
     let Some(credential) = CredentialScope::of(headers) else {
         return default.clone();
@@ -99,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_leaves_the_default() {
+    fn an_unreadable_signature_leaves_the_default() {
         for header in
             ["", "Bearer x", "AWS4-HMAC-SHA256 Credential=", "AWS4-HMAC-SHA256 Credential=a/b/C D/e/f"]
         {

@@ -1,11 +1,12 @@
-//! Per-connection state: its limits of time and memory.
+//! Serves a connection, within its limits of time and memory.
 
 use std::{
     convert::Infallible,
+    error::Error,
     future::poll_fn,
     io, mem,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
 };
 
@@ -27,50 +28,79 @@ use tokio::{
 use tower_service::Service;
 
 use crate::{
+    activity::{Activity, Overdue},
+    answer::server_error,
     body::{Answer, RequestBody, ResponseBody, Upload},
+    counters::{ConnectionCounts, count},
     error::ProtocolError,
     limits::Limits,
     protocol::Protocol,
-    server::ServerService,
-    service::{discard, server_error},
+    read::discard,
 };
 
-/// The shortest limit for a head that hyper takes, in octets.
+/// The lowest limit of a head that hyper accepts, in octets.
 const LEAST_HEAD: usize = 8192;
-/// The longest time that is waited for: a century, which a moment can be put off by, unlike
-/// [`time::Duration::MAX`].
+/// The longest wait: a century. [`time::Duration::MAX`] cannot be added to an [`Instant`].
 pub(crate) const LONGEST: time::Duration = time::Duration::from_secs(100 * 365 * 24 * 60 * 60);
-/// The shortest time that is waited for: the resolution of timers.
+/// The shortest wait: the resolution of timers.
 const SHORTEST: time::Duration = time::Duration::from_millis(1);
 
 /// The most HTTP/2 streams of a connection. Clients queue further requests.
 const STREAMS: u32 = 32;
-/// How far an HTTP/2 client may be ahead of the service with a body, in octets.
+/// The octets of a body that an HTTP/2 client may send before the service reads them.
 const STREAM_WINDOW: u32 = 32 * 1024;
-/// The same for all streams: bodies that wait do not take the window from those that are read.
+/// The same for all streams together. Large enough for each of them, so that bodies that wait do not take the
+/// window from bodies that are read.
 const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 
-/// How connections are served: HTTP/1.0, HTTP/1.1, and HTTP/2 by prior knowledge.
+/// A tower service that an [`HttpServer`](crate::HttpServer) can serve. Implemented for every service of these
+/// types, such as a [`CloudMapService`](crate::CloudMapService) or axum's `Router`.
+pub trait ServerService:
+    Service<Request<RequestBody>, Response = Response<Self::Body>, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The body of its responses. An error of the body closes the connection.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> ServerService for S
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Body = B;
+}
+
+/// How a server serves its connections: HTTP/1.0, HTTP/1.1, and HTTP/2 by prior knowledge (RFC 9113 section
+/// 3.3).
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     limits: Limits,
+    counts: Arc<ConnectionCounts>,
     builder: auto::Builder<TokioExecutor>,
-    /// For connections of one request, which is answered with an error.
+    /// For connections that are refused: the first request is answered with an error, and is the last.
     refusing: auto::Builder<TokioExecutor>,
 }
 
 impl Http {
-    pub(crate) fn new(mut limits: Limits) -> Self {
+    pub(crate) fn new(mut limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
         for time in [&mut limits.head_time, &mut limits.idle_time, &mut limits.response_time] {
             *time = (*time).clamp(SHORTEST, LONGEST);
         }
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            // A client that has sent its request and closed its side still wants the answer.
+            // A client that closes its side after the request still wants the answer.
             .half_close(true)
             .max_buf_size(limits.head_octets.max(LEAST_HEAD))
-            // `Activity` has the same for connections of all kinds.
+            // `Activity` has a timeout for heads of both versions.
             .header_read_timeout(None);
         builder
             .http2()
@@ -81,7 +111,7 @@ impl Http {
             .max_header_list_size(u32::try_from(limits.head_octets).unwrap_or(u32::MAX));
         let mut refusing = builder.clone();
         refusing.http1().keep_alive(false);
-        Self { limits, builder, refusing }
+        Self { limits, counts, builder, refusing }
     }
 
     /// Serves a connection until it ends, takes too long, or drains and has finished its requests.
@@ -95,172 +125,83 @@ impl Http {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: ServerService,
     {
+        let counts = &*self.counts;
+        let mut served = Served { cut_off: Some(&counts.cut_off) };
+        count(&counts.accepted);
         let mut limits = self.limits.clone();
         let builder = match connection.is_beyond_limit() {
             false => &self.builder,
             true => {
+                count(&counts.refused);
                 limits.idle_time = limits.head_time;
                 &self.refusing
             }
         };
         let activity = Arc::new(Activity::new(connection));
-        let service = Attended { service, activity: Arc::clone(&activity), limits: limits.clone() };
+        let service = Attended {
+            service,
+            activity: Arc::clone(&activity),
+            limits: limits.clone(),
+            counts: Arc::clone(&self.counts),
+        };
         let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
         let mut serving = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
         let deadline = tokio::select! {
             biased;
-            ended = serving.as_mut() => return log(ended),
+            ended = serving.as_mut() => return served.ended(ended),
             overdue = activity.overdue(&limits) => match overdue {
-                Overdue::Idle => Instant::now() + limits.head_time,
-                Overdue::Head => return tracing::debug!("the head of a request took too long"),
-                Overdue::Response => return tracing::debug!("a client took too long to take its response"),
+                Overdue::Idle => {
+                    count(&counts.idle_timeouts);
+                    Instant::now() + limits.head_time
+                }
+                Overdue::Head => {
+                    count(&counts.head_timeouts);
+                    return served.closed("connection closed: the head of a request took too long");
+                }
+                Overdue::Response => {
+                    count(&counts.response_timeouts);
+                    return served.closed("connection closed: the client took too long to take a response");
+                }
             },
             deadline = draining.begun() => deadline,
         };
         serving.as_mut().graceful_shutdown();
-        match time::timeout_at(deadline, serving).await {
-            Ok(ended) => log(ended),
-            Err(_) => tracing::debug!("a connection was busy for too long and is closed"),
+        if let Ok(ended) = time::timeout_at(deadline, serving).await {
+            served.ended(ended);
         }
     }
 }
 
-fn log(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection failed");
-    }
+/// A connection that is served, until it ends or the server closes it for a reason that has a counter. Dropped
+/// before that, it is cut off.
+struct Served<'a> {
+    cut_off: Option<&'a AtomicU64>,
 }
 
-/// What happens on a connection, and since when.
-#[derive(Debug)]
-pub(crate) struct Activity {
-    pub(crate) connection: Connection,
-    at: Mutex<At>,
-}
-
-#[derive(Debug)]
-struct At {
-    /// The requests whose responses the client has not taken.
-    requests: usize,
-    /// When their responses were ready, of those that are: the oldest first.
-    responses: Vec<(u64, Instant)>,
-    next_response: u64,
-    /// Since when the connection is idle, or the head of a request is arriving. Only while there are no
-    /// requests.
-    since: Instant,
-    /// Nothing has arrived yet.
-    silent: bool,
-    head: bool,
-    /// HTTP/2, where octets that arrive need not belong to a request.
-    frames: bool,
-}
-
-/// What has taken too long.
-#[derive(Debug, PartialEq, Eq)]
-enum Overdue {
-    Head,
-    Response,
-    Idle,
-}
-
-impl Activity {
-    pub(crate) fn new(connection: Connection) -> Self {
-        let at = At {
-            requests: 0,
-            responses: Vec::new(),
-            next_response: 0,
-            since: Instant::now(),
-            silent: true,
-            head: false,
-            frames: false,
-        };
-        Self { connection, at: Mutex::new(at) }
-    }
-
-    fn at(&self) -> MutexGuard<'_, At> {
-        self.at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Octets have arrived.
-    fn has_read(&self) {
-        let mut at = self.at();
-        at.silent = false;
-        if at.requests == 0 && !at.head && !at.frames {
-            (at.head, at.since) = (true, Instant::now());
+impl Served<'_> {
+    fn ended(&mut self, ended: Result<(), Box<dyn Error + Send + Sync>>) {
+        self.cut_off = None;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection failed");
         }
     }
 
-    /// The head of a request has arrived. The request ends when the client has taken its response or left.
-    fn begin(self: &Arc<Self>, version: Version) -> InProgress {
-        self.connection.used();
-        let mut at = self.at();
-        (at.head, at.frames) = (false, version == Version::HTTP_2);
-        at.requests += 1;
-        InProgress { activity: Arc::clone(self), response: None }
-    }
-
-    /// Returns when something has taken too long. Octets that belong to no request, such as HTTP/2's PING,
-    /// are no progress.
-    async fn overdue(&self, limits: &Limits) -> Overdue {
-        loop {
-            let now = Instant::now();
-            // What begins from now on is not overdue before that.
-            let mut look = now + limits.head_time.min(limits.response_time).min(limits.idle_time);
-            {
-                let at = self.at();
-                let due = match at.responses.first() {
-                    Some((_, since)) => Some((Overdue::Response, *since + limits.response_time)),
-                    None if at.requests > 0 => None,
-                    None if at.head || at.silent => Some((Overdue::Head, at.since + limits.head_time)),
-                    None => Some((Overdue::Idle, at.since + limits.idle_time)),
-                };
-                if let Some((overdue, due)) = due {
-                    if due <= now {
-                        return overdue;
-                    }
-                    look = look.min(due);
-                }
-            }
-            time::sleep_until(look).await;
-        }
+    fn closed(&mut self, why: &str) {
+        self.cut_off = None;
+        tracing::debug!("{why}");
     }
 }
 
-/// A request of a connection, until its client has taken the response.
-#[derive(Debug)]
-pub(crate) struct InProgress {
-    activity: Arc<Activity>,
-    response: Option<u64>,
-}
-
-impl InProgress {
-    /// The response is ready, so that the client has to make progress.
-    pub(crate) fn has_response(&mut self) {
-        let mut at = self.activity.at();
-        let id = at.next_response;
-        at.next_response += 1;
-        at.responses.push((id, Instant::now()));
-        self.response = Some(id);
-    }
-
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.activity.connection
-    }
-}
-
-impl Drop for InProgress {
+impl Drop for Served<'_> {
     fn drop(&mut self) {
-        self.activity.connection.used();
-        let mut at = self.activity.at();
-        at.requests -= 1;
-        at.since = Instant::now();
-        if let Some(id) = self.response {
-            at.responses.retain(|(other, _)| *other != id);
+        if let Some(cut_off) = self.cut_off {
+            count(cut_off);
+            tracing::debug!("connection cut off while it was served");
         }
     }
 }
 
-/// A stream that reports to the activity of its connection.
+/// A stream that reports what it reads to the activity of its connection.
 struct Watched<I> {
     stream: I,
     activity: Arc<Activity>,
@@ -298,7 +239,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 
-    /// Always: so bodies are written from where they are, and counted until they are written.
+    /// Always vectored: bodies are not copied into a buffer of hyper's, so they count until they are written.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -312,13 +253,14 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     }
 }
 
-/// The service of a connection. Ends a request that takes too long, such as one whose body stops arriving,
-/// and waits with a request while too many octets are pending.
+/// The service of a connection. A request that takes too long, such as one whose body stops arriving, is
+/// answered with 408. A request waits while too many octets are pending.
 #[derive(Clone)]
 struct Attended<S> {
     service: S,
     activity: Arc<Activity>,
     limits: Limits,
+    counts: Arc<ConnectionCounts>,
 }
 
 impl<S: ServerService> Service<Request<Incoming>> for Attended<S> {
@@ -343,7 +285,7 @@ impl<S: ServerService> Service<Request<Incoming>> for Attended<S> {
         let connection = self.activity.connection.clone();
         if connection.is_beyond_limit() {
             return Box::pin(async move {
-                // A client that is still sending when the connection closes never sees why.
+                // A client that is still sending when the connection closes never sees the answer.
                 let _ = time::timeout(request_time, discard(request.into_body())).await;
                 respond(error(ProtocolError::TooManyConnections))
             });
@@ -351,9 +293,10 @@ impl<S: ServerService> Service<Request<Incoming>> for Attended<S> {
         let octets = Upload::octets(request.body());
         let upload = Arc::new(Upload::new(connection.clone()));
         let request = request.map(|body| RequestBody::new(body, Arc::clone(&upload)));
-        // The service that is ready is this one, not its clone.
+        // `poll_ready` was asked of this service, not of its clone.
         let next = self.service.clone();
         let mut service = mem::replace(&mut self.service, next);
+        let counts = Arc::clone(&self.counts);
         Box::pin(async move {
             let answer = async {
                 upload.begin(connection.hold_when_free(octets, connection_octets).await);
@@ -361,15 +304,21 @@ impl<S: ServerService> Service<Request<Incoming>> for Attended<S> {
             };
             let answer = in_time(request_time, answer).await;
             drop(upload);
-            respond(answer.map_or_else(|| error(ProtocolError::Timeout), |answer| answer.map(Either::Left)))
+            respond(match answer {
+                Some(answer) => answer.map(Either::Left),
+                None => {
+                    count(&counts.request_timeouts);
+                    error(ProtocolError::Timeout)
+                }
+            })
         })
     }
 }
 
-/// The response of a service, if it is ready in time.
+/// The response of a service, or `None` if it is not ready in time.
 async fn in_time<T>(time: time::Duration, answer: impl Future<Output = Result<T, Infallible>>) -> Option<T> {
     let mut answer = pin!(answer);
-    // Most answers are ready at once, and need no timer.
+    // Most answers are ready at once. They need no timer.
     let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
     match at_once {
         Poll::Ready(Ok(answer)) => Some(answer),
@@ -377,10 +326,10 @@ async fn in_time<T>(time: time::Duration, answer: impl Future<Output = Result<T,
     }
 }
 
-/// The answer to HEAD (RFC 9110 section 9.3.2), which hyper sends so by itself in HTTP/1 only.
+/// The answer to HEAD (RFC 9110 section 9.3.2). hyper leaves the body out by itself in HTTP/1 only.
 fn without_body<B>(answer: Response<Answer<B>>) -> Response<Answer<B>>
 where
-    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
 {
     let (mut head, body) = answer.into_parts();
     if let Some(length) = body.size_hint().exact() {

@@ -1,4 +1,4 @@
-//! What a fuzz target may ask of the decoders.
+//! The decoders, for fuzz targets.
 
 use std::fmt::Debug;
 
@@ -9,17 +9,17 @@ use crate::{
     wire::request::{FromWire, Sent},
 };
 
-/// Reads a JSON body as a request of every operation, and tells whether it is one.
+/// Reads a JSON body as a request of every operation. Returns whether any operation takes it.
 ///
-/// A request that can be read is the same request when it is written, in either protocol, and read again.
+/// A request that is read, written in either protocol, and read again must be the same.
 ///
 /// # Errors
-/// It is not.
+/// The two differ.
 pub fn json(body: &[u8]) -> Result<bool, String> {
     read_all(Protocol::Json, body)
 }
 
-/// The same with a CBOR body.
+/// As [`json`], with a CBOR body.
 ///
 /// # Errors
 /// As for [`json`].
@@ -27,13 +27,13 @@ pub fn cbor(body: &[u8]) -> Result<bool, String> {
     read_all(Protocol::Cbor, body)
 }
 
-/// Reads a JSON body as a request of every operation, as a server does. Returns of how many it can be one.
+/// Reads a JSON body as a request of every operation, as a server does. Returns how many operations take it.
 #[must_use]
 pub fn decoded_json(body: &[u8]) -> usize {
     decoded_all(Protocol::Json, body)
 }
 
-/// The same with a CBOR body.
+/// As [`decoded_json`], with a CBOR body.
 #[must_use]
 pub fn decoded_cbor(body: &[u8]) -> usize {
     decoded_all(Protocol::Cbor, body)

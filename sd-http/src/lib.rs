@@ -1,9 +1,7 @@
 //! AWS Cloud Map's HTTP API over [`sd_core::CloudMap`].
 //!
-//! [`CloudMapService`] is a tower service, so it runs inside any server and without a socket; [`HttpServer`] is a server
-//! for it. This crate only translates: names, shapes and statuses are here, every rule of Cloud Map is in the core. What
-//! each operation takes and answers, and where that is not what AWS does, is told in [`behaviour`]; what the SDKs of each
-//! language need to be told, in [`clients`].
+//! [`CloudMapService`] is a tower service: it runs inside any server, or without a socket. [`HttpServer`] is a
+//! server for it.
 //!
 //! ```
 //! use http::Request;
@@ -24,25 +22,55 @@
 //! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), r#"{"Namespaces":[]}"#);
 //! # });
 //! ```
+//!
+//! This crate translates: names, shapes and statuses are here, the rules of Cloud Map are in the core.
+//!
+//! - [`CloudMapService`] takes the account and Region from the signature, or from a [`Caller`] that its host
+//!   sets. It refuses pages in browsers that are not from this machine, or from an allowed [`Origin`].
+//! - [`HttpServer`] bounds the memory and time of its clients by [`Limits`].
+//! - `AdminRoutes` (feature `admin`) are routes for operators: probes, reports, a reset.
+//! - Every request has a tracing span, `request`, with its id (the header `x-amzn-requestid`, which SDKs print
+//!   with errors), operation, scope, protocol, code and duration. [`RequestCounters`] and
+//!   [`ConnectionCounters`] can be read at any time.
+//!
+//! [`behaviour`] says what each operation takes and answers, and where that differs from AWS. [`clients`] says
+//! how to configure the SDK of each language.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `admin` | `AdminRoutes` and `Readiness`, with axum |
+//! | `aws-sdk` | `aws_sdk::InProcess`, an HTTP client for aws-sdk-rust that needs no port |
 
 #![forbid(unsafe_code)]
 
+mod activity;
 #[cfg(feature = "admin")]
 mod admin;
+mod answer;
 #[cfg(feature = "aws-sdk")]
 pub mod aws_sdk;
 pub mod behaviour;
 mod body;
 mod caller;
+mod cbor;
 pub mod clients;
 mod connection;
+mod counters;
+mod dispatch;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod limits;
+mod names;
+mod observe;
 mod origin;
 mod protocol;
+mod read;
 #[cfg(feature = "admin")]
 mod readiness;
 mod reset;
@@ -57,9 +85,15 @@ mod wire;
 pub use admin::AdminRoutes;
 pub use body::RequestBody;
 pub use caller::Caller;
+pub use connection::ServerService;
+pub use counters::{
+    ConnectionCounters, FinishedRequests, Latency, OperationLatency, Outcome, RequestCounters,
+};
 pub use limits::Limits;
 pub use origin::{InvalidOrigin, Origin};
+pub use protocol::Protocol;
+pub use read::BODY_LIMIT;
 #[cfg(feature = "admin")]
 pub use readiness::Readiness;
-pub use server::{BindError, HttpServer, ServerService};
-pub use service::{BODY_LIMIT, CloudMapService};
+pub use server::{BindError, HttpServer, ServerMeter};
+pub use service::CloudMapService;

@@ -1,10 +1,9 @@
-//! Pages in browsers: which of them may call.
+//! The pages in browsers that may call.
 //!
-//! Any page can send requests to any address, loopback too, and a page whose name its owner points at this
-//! machine (DNS rebinding) can read the answers as well. A browser says where a page is from in `Origin` (RFC
-//! 6454 section 7), with every request but GET and HEAD to the page's own site; other clients do not send it.
-//! So each request with an `Origin` that is not allowed is refused, in every protocol and on every route,
-//! whatever its `Host`.
+//! Any page can send requests to any address, loopback too. A page whose owner points its name at this machine
+//! (DNS rebinding) can read the answers as well. Browsers name the origin of the page in `Origin` (RFC 6454
+//! section 7), except with GET and HEAD to the page's own site. Other clients do not send it. So a request with
+//! an `Origin` that is not allowed is refused, in every protocol and on every route, whatever its `Host`.
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
@@ -18,12 +17,24 @@ use http::{
     request::Parts,
 };
 
-/// Where a page is from, in the form in which browsers send it: scheme, host, and the port unless it is the
-/// scheme's own (RFC 6454 section 6.2), such as `https://console.example` or `http://10.0.0.7:3000`.
+/// The origin of a page: scheme, host and port (RFC 6454), such as `https://console.example` or
+/// `http://10.0.0.7:3000`. There are no wildcards.
+///
+/// ```
+/// use sd_http::Origin;
+///
+/// let origin: Origin = "https://console.example".parse()?;
+/// assert_eq!(origin, "HTTPS://console.example:443/".parse()?);
+/// assert!("https://console.example/path".parse::<Origin>().is_err());
+/// # Ok::<(), sd_http::InvalidOrigin>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(HeaderValue);
+pub struct Origin(
+    /// As browsers send it (RFC 6454 section 6.2): in lower case, without the default port of the scheme.
+    HeaderValue,
+);
 
-/// The text is not an [`Origin`].
+/// A text is not an [`Origin`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid origin {0:?}: expected SCHEME://HOST[:PORT]")]
 pub struct InvalidOrigin(String);
@@ -49,18 +60,18 @@ impl FromStr for Origin {
     }
 }
 
-/// The pages that may call: those of loopback names and addresses, and those of a list.
+/// The origins whose pages may call: loopback names and addresses, and a list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins(Arc<[Origin]>);
 
 /// The page that sends a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// No page, or one that does not say so.
+    /// No page, or a page that a browser does not name.
     None,
     /// A page that may call.
     Allowed(HeaderValue),
-    /// A page that may not.
+    /// A page that may not call.
     Foreign,
 }
 
@@ -76,14 +87,13 @@ impl FromIterator<Origin> for Origins {
 }
 
 impl Origins {
-    /// The page that sends a request with these headers. `null`, which hides where a page is from, is
-    /// foreign.
+    /// The page that sends a request with these headers. `Origin: null`, which hides the origin, is foreign.
     pub(crate) fn page(&self, headers: &HeaderMap) -> Page {
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
             (Some(origin), None) if self.allow(origin) => Page::Allowed(origin.clone()),
             (Some(_), _) => Page::Foreign,
-            // A browser omits Origin where the page does not see the answer, such as for an image.
+            // Browsers omit Origin where the page cannot read the answer, such as for an image.
             (None, _) if headers.get(&SEC_FETCH_SITE).is_some_and(|site| site == "cross-site") => {
                 Page::Foreign
             }
@@ -96,8 +106,8 @@ impl Origins {
     }
 }
 
-/// Whether the request may be one of a page to its own site, without an `Origin`, whose name was pointed at
-/// this machine: GET or HEAD, and a `Host` that is neither a loopback name nor an address.
+/// Whether a request without an `Origin` may come from a page whose name is pointed at this machine: GET or
+/// HEAD, and a `Host` that is neither a loopback name nor an address.
 pub(crate) fn may_be_rebound(parts: &Parts) -> bool {
     let host = parts.uri.host().or_else(|| {
         let host = parts.headers.get(HOST)?.to_str().ok()?;
@@ -107,13 +117,13 @@ pub(crate) fn may_be_rebound(parts: &Parts) -> bool {
     safe && host.is_some_and(|host| !is_loopback_host(host) && address(host).is_none())
 }
 
-/// Whether an origin is a page of this machine.
+/// Whether an origin is this machine.
 fn is_loopback(origin: &HeaderValue) -> bool {
     let uri = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
     uri.as_ref().filter(|uri| uri.scheme().is_some()).and_then(Uri::host).is_some_and(is_loopback_host)
 }
 
-/// All names below localhost are loopback (RFC 6761 section 6.3).
+/// Names below `localhost` are loopback (RFC 6761 section 6.3).
 fn is_loopback_host(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     host == "localhost"
@@ -125,8 +135,7 @@ fn address(host: &str) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
 }
 
-/// The answer to a browser that asks whether an allowed page may send a request (Fetch Standard, CORS
-/// preflight).
+/// The answer to the CORS preflight of an allowed page (Fetch Standard), or `None` if the request is not one.
 pub(crate) fn preflight(parts: &Parts) -> Option<Response<()>> {
     if parts.method != Method::OPTIONS {
         return None;
@@ -146,7 +155,7 @@ pub(crate) fn preflight(parts: &Parts) -> Option<Response<()>> {
     Some(response)
 }
 
-/// Lets an allowed page read an answer.
+/// Lets an allowed page read an answer (CORS).
 pub(crate) fn share(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     let exposed = "x-amzn-requestid, retry-after, smithy-protocol";
@@ -208,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_without_an_origin_are_of_no_page() {
+    fn requests_without_an_origin_come_from_no_page() {
         assert_eq!(page(&Origins::default(), &[]), Page::None);
         for site in ["none", "same-origin", "same-site"] {
             let headers = [("sec-fetch-site", site.as_bytes())];
@@ -243,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_of_a_name_that_was_pointed_here_are_known() {
+    fn reads_that_may_be_rebound_are_detected() {
         for (method, host, rebound) in [
             ("GET", "evil.example:5373", true),
             ("HEAD", "evil.example", true),

@@ -1,36 +1,38 @@
-//! The two protocols of the API: how a request tells which one it speaks, where its operation is, and how
-//! bodies are read and written. What the bodies hold is in `wire`, once for both.
+//! The two protocols of the API: which one a request speaks, where its operation is, and how bodies are read
+//! and written. The shapes of the bodies are in `wire`, once for both.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use sd_core::{Action, Error};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use crate::{error::ProtocolError, wire::cbor};
+use crate::{
+    cbor,
+    error::ProtocolError,
+    names::{SERVICE, SHAPES, SMITHY_PROTOCOL, TARGET},
+};
 
-/// The name of the service in the model: the prefix of `X-Amz-Target`, a segment of the path.
-macro_rules! service {
-    () => {
-        "Route53AutoNaming_v20170314"
-    };
-}
-pub(crate) use service;
-
-/// The header that names the protocol, on requests and on responses.
-pub(crate) static SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
-/// The header that names the operation in awsJson1.1.
-pub(crate) static TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-
-/// A protocol of the API. A request is answered in its own, whatever is wrong with it: its client can read no
-/// other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// awsJson1.1
+/// A protocol of the API. A request is answered in its own protocol, whatever is wrong with it, because its
+/// client can read no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// awsJson1.1: the operation is in the header `X-Amz-Target`, bodies are JSON. Also the protocol of requests
+    /// that name none.
     Json,
-    /// rpc-v2-cbor
+    /// rpc-v2-cbor (Smithy RPC v2 CBOR): the operation is in the path, bodies are CBOR.
     Cbor,
 }
 
 impl Protocol {
+    /// Smithy's name of the protocol: `awsJson1.1` or `rpc-v2-cbor`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "awsJson1.1",
+            Self::Cbor => "rpc-v2-cbor",
+        }
+    }
+
     /// The protocol of a request with these headers and this path.
     pub(crate) fn of(headers: &HeaderMap, path: &str) -> Self {
         match headers.get(&SMITHY_PROTOCOL) {
@@ -40,7 +42,7 @@ impl Protocol {
         }
     }
 
-    /// The operation that a request asks for.
+    /// The operation that a request names.
     pub(crate) fn action(self, headers: &HeaderMap, path: &str) -> Result<Action, ProtocolError> {
         let name = match self {
             Self::Json => target_operation(headers)?,
@@ -54,7 +56,7 @@ impl Protocol {
         Action::parse(name).ok_or_else(|| ProtocolError::UnknownOperation(name.chars().take(128).collect()))
     }
 
-    /// Reads a body. An empty body is an empty request, as some clients send it.
+    /// Reads a body. An empty body is an empty request, which some clients send.
     pub(crate) fn decode<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, ProtocolError> {
         match self {
             Self::Json => serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
@@ -67,7 +69,7 @@ impl Protocol {
     /// Writes a body.
     ///
     /// # Errors
-    /// None that a value of the model can cause: every map has text keys.
+    /// A map has a key that is not a text, which no response has.
     pub(crate) fn encode<T: Serialize + ?Sized>(self, body: &T) -> Result<Vec<u8>, Error> {
         match self {
             Self::Json => serde_json::to_vec(body).ok(),
@@ -76,7 +78,7 @@ impl Protocol {
         .ok_or(Error::Internal("a response cannot be encoded"))
     }
 
-    /// The content type of its bodies.
+    /// The content type of bodies.
     pub(crate) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Json => "application/x-amz-json-1.1",
@@ -85,12 +87,18 @@ impl Protocol {
     }
 }
 
+impl Serialize for Protocol {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 fn target_operation(headers: &HeaderMap) -> Result<&str, ProtocolError> {
     match (headers.get(&TARGET), headers.get(&SMITHY_PROTOCOL)) {
         (Some(target), _) => target
             .to_str()
             .ok()
-            .and_then(|target| target.strip_prefix(concat!(service!(), ".")))
+            .and_then(|target| target.strip_prefix(SERVICE)?.strip_prefix('.'))
             .ok_or(ProtocolError::NoOperation),
         (None, Some(name)) => {
             let name = String::from_utf8_lossy(name.as_bytes()).chars().take(128).collect();
@@ -100,13 +108,13 @@ fn target_operation(headers: &HeaderMap) -> Result<&str, ProtocolError> {
     }
 }
 
-/// The operation in a path `{prefix}/service/{service}/operation/{operation}`, whose service may have its
-/// namespace before it (Smithy RPC v2 CBOR, Requests).
+/// The operation in a path `{prefix}/service/{service}/operation/{operation}`. The service may be qualified by
+/// the namespace of its model (Smithy RPC v2 CBOR, Requests).
 pub(crate) fn path_operation(path: &str) -> Option<&str> {
     let (rest, operation) = path.rsplit_once("/operation/")?;
     let (_, service) = rest.rsplit_once("/service/")?;
-    let service = service.strip_prefix("com.amazonaws.servicediscovery.").unwrap_or(service);
-    (service == service!() && !operation.contains('/')).then_some(operation)
+    let service = service.strip_prefix(SHAPES).and_then(|name| name.strip_prefix('.')).unwrap_or(service);
+    (service == SERVICE && !operation.contains('/')).then_some(operation)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
-//! The typed handles behind bodies in JSON: a test that is written once, as JSON, plays through them as well.
+//! The typed handles behind JSON bodies, so that a test case written as JSON plays through them as well.
 
 use sd_core::{Action, ScopedCloudMap, SyncScopedCloudMap};
 
 use crate::{
+    dispatch::{decode, dispatch, encode},
+    error::Failure,
     protocol::Protocol,
-    service::{Failure, decode, dispatch, encode},
     wire::error::ErrorBody,
 };
 
-/// Calls an operation of the asynchronous handle. Request and response are the bodies of awsJson1.1.
+/// Calls an operation of the asynchronous handle. Request and response are bodies of awsJson1.1.
 ///
 /// # Errors
 /// The body of the error.
@@ -16,7 +17,7 @@ pub async fn call(cloud_map: &ScopedCloudMap, action: Action, request: &[u8]) ->
     dispatch(Protocol::Json, action, cloud_map, request).await.map_err(|failure| error_body(&failure))
 }
 
-/// The same with the synchronous handle.
+/// Calls an operation of the synchronous handle, as [`call`] does.
 ///
 /// # Errors
 /// As for [`call`].

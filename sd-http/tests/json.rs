@@ -263,7 +263,7 @@ async fn updates_have_the_shapes_of_the_api() {
 }
 
 #[tokio::test]
-async fn a_revision_is_a_number() {
+async fn an_instances_revision_is_a_number() {
     let mut door = Door::new();
     door.web().await;
     let names = json!({"NamespaceName": "app.local", "ServiceName": "web"});

@@ -103,7 +103,7 @@ async fn the_signature_gives_the_region_and_a_twelve_digit_access_key_the_accoun
         ("210987654321", "us-east-1", "210987654321/us-east-1"),
         ("210987654321", "eu-west-1", "210987654321/eu-west-1"),
         ("000000000000", "eu-central-1", "000000000000/eu-central-1"),
-        // Not twelve digits, so not an account.
+        // Not twelve digits.
         ("21098765432", "us-east-1", "123456789012/us-east-1"),
         ("2109876543210", "eu-west-1", "123456789012/eu-west-1"),
         ("21098765432x", "us-east-1", "123456789012/us-east-1"),

@@ -63,6 +63,7 @@ MENTIONED = [
     ("`GET /_sd/health`", "curl -sf http://127.0.0.1:5374/_sd/health", Json({"status": "ok"})),
     ("`GET /_sd/ready`", "curl -sf http://127.0.0.1:5374/_sd/ready", Json({"status": "ready"})),
     ("`GET /_sd/dns`", "curl -sf http://127.0.0.1:5374/_sd/dns", Json({"hidden_zones": []})),
+    ("`GET /_sd/http`", "curl -sf http://127.0.0.1:5374/_sd/http", Json({"requests": {"in_progress": 0}})),
     ("`curl -X POST http://localhost:5373/moto-api/reset`", None, Json({"status": "ok"})),
     ("deletes everything at once", "aws servicediscovery list-namespaces", Json({"Namespaces": []})),
     ("`POST /_sd/reset`", "curl -sf -X POST http://127.0.0.1:5374/_sd/reset", Json({"status": "ok"})),

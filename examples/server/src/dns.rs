@@ -1,19 +1,20 @@
-//! Listens for DNS on the addresses of `--dns`.
+//! The DNS server, on the addresses of `--dns`.
 
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use sd_dns::{DnsServer, DnsServerBuilder};
+use sd_dns::{Counters, DnsServer, DnsServerBuilder};
 use tokio::net::lookup_host;
 
 use crate::listen::Listen;
 
-/// How often another port is tried that has to be free on both loopback addresses.
+/// The attempts to find a port that is free on both loopback addresses.
 const ATTEMPTS: usize = 32;
 
-/// Why DNS cannot listen.
+/// DNS cannot listen on an address of `--dns`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
     #[error(transparent)]
@@ -34,7 +35,27 @@ pub(crate) async fn bind(builder: DnsServerBuilder, addresses: &[Listen]) -> Res
     Ok(server)
 }
 
-/// Listens on both loopback addresses, on one port.
+/// The DNS server until it drains. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Running(Arc<Mutex<Option<DnsServer>>>);
+
+impl Running {
+    pub(crate) fn new(server: DnsServer) -> Self {
+        Self(Arc::new(Mutex::new(Some(server))))
+    }
+
+    /// Takes the server out, to drain it.
+    pub(crate) fn take(&self) -> Option<DnsServer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The counters, or `None` once the server was taken.
+    pub(crate) fn counters(&self) -> Option<Counters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(DnsServer::counters)
+    }
+}
+
+/// Listens on both loopback addresses, with one port.
 async fn localhost(server: &mut DnsServer, port: u16) -> Result<(), BindError> {
     let has_ipv6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let mut left = ATTEMPTS;
@@ -53,7 +74,7 @@ async fn localhost(server: &mut DnsServer, port: u16) -> Result<(), BindError> {
     }
 }
 
-/// Listens on the first address of the name that the machine has.
+/// Listens on the first address of the name that this machine has.
 async fn named(server: &mut DnsServer, name: &str, port: u16) -> Result<(), BindError> {
     let unresolved = |source| BindError::Name { name: name.to_owned(), source };
     let mut last = unresolved(io::ErrorKind::NotFound.into());

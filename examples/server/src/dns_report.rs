@@ -1,59 +1,53 @@
-//! The report of DNS on the admin port.
+//! The report of DNS.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use axum::{Json, Router, http::StatusCode, routing::get};
-use sd_dns::{Counters, DnsServer, HiddenZone, NameTable};
+use sd_core::{Scope, ids::NamespaceId};
+use sd_dns::{Counters, HiddenZone, NameTable};
 use serde::Serialize;
 
-/// The DNS server, until it drains.
-#[derive(Clone)]
-pub(crate) struct Running(Arc<Mutex<Option<DnsServer>>>);
-
-impl Running {
-    pub(crate) fn new(server: DnsServer) -> Self {
-        Self(Arc::new(Mutex::new(Some(server))))
-    }
-
-    /// Takes the server out, to shut it down.
-    pub(crate) fn take(&self) -> Option<DnsServer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn counters(&self) -> Option<Counters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(DnsServer::counters)
-    }
-}
-
-/// `GET /_sd/dns`: zones that never answer, because another zone has their name, and counters of answers. 503
-/// while the server drains.
-pub(crate) fn routes(table: NameTable, server: Running) -> Router {
-    let report = move || async move {
-        let counters = server.counters().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-        let hidden_zones = table.hidden_zones().iter().map(Hidden::new).collect();
-        Ok::<_, StatusCode>(Json(Report { hidden_zones, answers: Answers::new(&counters) }))
-    };
-    Router::new().route("/_sd/dns", get(report))
-}
-
-#[derive(Serialize)]
-struct Report {
+/// The report of DNS on the admin port, `GET /_sd/dns`: the zones that never answer, because another zone has
+/// their name, and the counters of the answers.
+///
+/// ```json
+/// {
+///     "hidden_zones": [
+///         {
+///             "name": "app.local.",
+///             "namespace": {"account": "…", "region": "…", "id": "…"},
+///             "answering": {"account": "…", "region": "…", "id": "…"}
+///         }
+///     ],
+///     "answers": {"udp": 0, "tcp": 0, …}
+/// }
+/// ```
+///
+/// The members of `answers` are those of [`Counters`]. `microseconds` is the duration of all answers together;
+/// `by_microseconds` has pairs of an upper bound (`null` for the last) and the number of answers below it.
+#[derive(Debug, Serialize)]
+pub struct DnsReport {
     hidden_zones: Vec<Hidden>,
     answers: Answers,
 }
 
-#[derive(Serialize)]
+impl DnsReport {
+    /// The report of this table, and of the server that answers from it.
+    #[must_use]
+    pub fn new(table: &NameTable, counters: &Counters) -> Self {
+        let hidden_zones = table.hidden_zones().iter().map(Hidden::new).collect();
+        Self { hidden_zones, answers: Answers::new(counters) }
+    }
+}
+
+#[derive(Debug, Serialize)]
 struct Hidden {
     name: String,
     namespace: Place,
     answering: Place,
 }
 
-/// A namespace.
-#[derive(Serialize)]
+/// Where a namespace is.
+#[derive(Debug, Serialize)]
 struct Place {
     account: String,
     region: String,
@@ -62,7 +56,7 @@ struct Place {
 
 impl Hidden {
     fn new(zone: &HiddenZone) -> Self {
-        let place = |scope: &sd_core::Scope, id: &sd_core::ids::NamespaceId| Place {
+        let place = |scope: &Scope, id: &NamespaceId| Place {
             account: scope.account().to_string(),
             region: scope.region().to_string(),
             id: id.to_string(),
@@ -75,8 +69,7 @@ impl Hidden {
     }
 }
 
-/// As in [`Counters`].
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Answers {
     udp: u64,
     tcp: u64,
@@ -88,17 +81,14 @@ struct Answers {
     by_rcode: BTreeMap<u16, u64>,
     by_zone: BTreeMap<String, u64>,
     ignored: u64,
-    /// Duration of all answers together.
     microseconds: u64,
-    /// Upper bound of the duration in microseconds, and the number of answers from the bound before up to
-    /// this one.
     by_microseconds: Vec<(Option<u64>, u64)>,
 }
 
 impl Answers {
     fn new(counters: &Counters) -> Self {
         let latency = &counters.latency;
-        let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).ok();
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).ok();
         Self {
             udp: counters.udp,
             tcp: counters.tcp,

@@ -1,4 +1,4 @@
-//! Addresses to listen on, as flags and variables give them.
+//! Addresses to listen on, as flags and variables have them.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -6,10 +6,10 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 /// brackets. Port 0 is any free port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Listen {
-    /// 127.0.0.1, and ::1 where the machine has it.
+    /// 127.0.0.1, and ::1 if this machine has it.
     Localhost(u16),
     Address(SocketAddr),
-    /// The first address of the name that the machine has.
+    /// The first address of the name that this machine has.
     Name(String, u16),
 }
 
@@ -38,7 +38,7 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, InvalidListen> {
         let (host, port_text) =
             text.rsplit_once(':').ok_or_else(|| InvalidListen::NoPort(text.to_owned()))?;
-        // A colon within brackets, or without them: the port is missing, or the brackets are.
+        // The last colon is within brackets, so there is no port; or the brackets are missing.
         if host.starts_with('[') && !host.ends_with(']') {
             return Err(InvalidListen::NoPort(text.to_owned()));
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_address_is_named() {
+    fn an_invalid_address_is_named_with_its_fault() {
         for (text, complaint) in [
             ("localhost", "no port in \"localhost\""),
             ("", "no port in \"\""),

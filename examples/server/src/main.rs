@@ -1,9 +1,8 @@
-//! `sd-server`: AWS Cloud Map in one process. The HTTP API, DNS for what is registered, a registry in memory.
+//! `sd-server`: AWS Cloud Map in one process. The HTTP API, DNS, and a registry in memory.
 
 #![forbid(unsafe_code)]
 
 mod dns;
-mod dns_report;
 mod listen;
 mod settings;
 mod terminal;
@@ -14,14 +13,16 @@ use clap::Parser;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::CloudMap;
 use sd_dns::{DnsServer, Forwarder, NameTable};
-use sd_http::{AdminRoutes, CloudMapService, HttpServer, Readiness};
+use sd_http::{AdminRoutes, CloudMapService, ConnectionCounters, HttpServer, Readiness, RequestCounters};
+use sd_server::DnsReport;
+use serde::Serialize;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
 
 use crate::{
-    dns_report::Running,
+    dns::Running,
     listen::Listen,
     settings::{Cli, Command, Exports, Settings},
     terminal::{complain, print, start_log, unless_closed},
@@ -29,12 +30,12 @@ use crate::{
 
 /// Exit code: standard output cannot be written to.
 const UNUSABLE_OUTPUT: u8 = 1;
-/// Exit code: a setting is invalid, or the system does not allow it, such as a port that is taken.
+/// Exit code: a setting is invalid, or the system refuses it, such as a port that is taken.
 const UNUSABLE_SETTINGS: u8 = 2;
-/// Exit code: this and the number of the signal, as a shell has it.
+/// Exit code: this plus the number of the signal, as shells do.
 const SIGNALLED: u8 = 128;
 
-/// The longest that requests in progress delay the end. `docker stop` kills after 10 s.
+/// How long requests in progress may delay the end. `docker stop` kills after 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
 
 fn main() -> ExitCode {
@@ -53,9 +54,9 @@ fn main() -> ExitCode {
         complain(error);
         return ExitCode::from(UNUSABLE_SETTINGS);
     }
-    // Shells allow fewer descriptors than this server accepts connections; the hard limit is enough.
+    // The soft limit of most shells is below the connections that this server accepts. The hard limit is not.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::debug!(%error, "cannot raise the limit of descriptors");
+        tracing::debug!(%error, "cannot raise the limit of file descriptors");
     }
     match run(&cli.settings) {
         Ok(End::Drained) => ExitCode::SUCCESS,
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit code of a command that only prints.
+/// The exit code of a command that prints and ends.
 fn exit_code(printed: io::Result<()>) -> ExitCode {
     match printed.map_err(StartError::Output) {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,17 +99,17 @@ enum StartError {
     Output(io::Error),
 }
 
-/// How the server ended.
+/// How the server ends.
 enum End {
-    /// After a signal, with requests in progress answered, or given up after [`DRAIN`].
+    /// After a signal, once requests in progress are answered, or after [`DRAIN`].
     Drained,
-    /// At once, by this second signal.
+    /// At once, by a second signal, of this number.
     Signalled(u8),
 }
 
 #[tokio::main]
 async fn run(settings: &Settings) -> Result<End, StartError> {
-    // Caught before the ports are open, so that a signal after the first answer always drains.
+    // Before the ports are open, so that a signal after the first answer drains.
     let mut signals = Signals::new()?;
     let cloud_map = CloudMap::builder(MemoryRegistry::new())
         .mode(settings.mode())
@@ -129,12 +130,19 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
     let dns_addresses = dns.local_addrs().to_vec();
     let dns = Running::new(dns);
     let readiness = Readiness::new();
+    let http =
+        HttpServer::bind(&settings.http.to_string(), service.clone()).await.map_err(StartError::Http)?;
+    let meter = http.meter();
+    let for_report = dns.clone();
     let routes = AdminRoutes::new(cloud_map.clone(), readiness.clone())
         .with_allowed_origins(settings.allow_origin.iter().cloned())
-        .with_routes(dns_report::routes(table, dns.clone()))
-        .into_router();
-    let admin = HttpServer::bind(&settings.admin.to_string(), routes).await.map_err(StartError::Admin)?;
-    let http = HttpServer::bind(&settings.http.to_string(), service).await.map_err(StartError::Http)?;
+        .with_report("dns", move || Some(DnsReport::new(&table, &for_report.counters()?)))
+        .with_report("http", move || {
+            Some(HttpReport { requests: service.counters(), connections: meter.counters() })
+        });
+    let admin = HttpServer::bind(&settings.admin.to_string(), routes.into_router())
+        .await
+        .map_err(StartError::Admin)?;
     readiness.ready();
 
     let timer = tokio::spawn(cloud_map.keep_time(tokio::time::sleep));
@@ -158,7 +166,7 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
     tracing::info!("draining");
     timer.abort();
     let deadline = Instant::now() + DRAIN;
-    // The admin port, which drains last, has time left.
+    // Leaves time for the admin port, which drains last.
     let earlier = deadline - DRAIN / 16;
     let drain = async {
         let dns = async {
@@ -167,7 +175,7 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
             }
         };
         tokio::join!(http.drain(earlier), dns);
-        // Last, so that it reports until the end.
+        // Last, so that probes are answered until the end.
         admin.drain(deadline).await;
     };
     tokio::select! {
@@ -177,7 +185,14 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
     }
 }
 
-/// What the server prints when it listens.
+/// The report of HTTP on the admin port, `GET /_sd/http`.
+#[derive(Serialize)]
+struct HttpReport {
+    requests: RequestCounters,
+    connections: ConnectionCounters,
+}
+
+/// What the server prints once it listens.
 struct Banner<'a> {
     settings: &'a Settings,
     http: &'a [SocketAddr],

@@ -1,4 +1,4 @@
-//! Command line and environment: every flag is also a variable.
+//! Command line and environment. Every flag is also a variable.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use sd_http::Origin;
 use crate::listen::Listen;
 
 const LOG: &str =
-    "SD_LOG is the log level, such as debug, or a filter, such as sd_dns=debug,warn [default: warn]";
+    "SD_LOG sets the log level, such as debug, or a filter, such as sd_dns=debug,warn [default: warn]";
 
 /// AWS Cloud Map in one process: the HTTP API, DNS, and a registry in memory.
 #[derive(Debug, Parser)]
@@ -37,11 +37,11 @@ pub(crate) enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Settings {
-    /// Address of the HTTP API: HOST:PORT, or :PORT for localhost, which is 127.0.0.1 and ::1. Port 0: any
+    /// Address of the HTTP API: HOST:PORT, or :PORT for localhost, which is 127.0.0.1 and ::1. Port 0 is any
     /// free port.
     #[arg(long, env = "SD_HTTP", value_name = "ADDR", default_value = "localhost:5373")]
     pub(crate) http: Listen,
-    /// Address of the admin port: GET /_sd/health, /_sd/ready, /_sd/dns; POST /_sd/reset.
+    /// Address of the admin port: GET /_sd/health, /_sd/ready, /_sd/dns, /_sd/http; POST /_sd/reset.
     #[arg(long, env = "SD_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:5374")]
     pub(crate) admin: Listen,
     /// Addresses of DNS, UDP and TCP, separated by commas.
@@ -75,13 +75,13 @@ pub(crate) struct Settings {
         value_parser = Region::parse
     )]
     pub(crate) region: Region,
-    /// Duration of operations and health reports: none, or about that of AWS.
+    /// Time until operations finish and health reports take effect: none, or about that of AWS.
     #[arg(long, env = "SD_TIMING", value_name = "HOW", default_value = "instant")]
     pub(crate) timing: TimingChoice,
     /// Service quotas and throttling: none, or AWS defaults.
     #[arg(long, env = "SD_QUOTAS", value_name = "WHICH", default_value = "none")]
     pub(crate) quotas: QuotasChoice,
-    /// Origins of browser pages that may call, besides loopback: `SCHEME://HOST[:PORT]`, separated by commas.
+    /// Origins of browser pages that may call, besides loopback, separated by commas: `SCHEME://HOST[:PORT]`.
     #[arg(long, env = "SD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<Origin>,
     /// Refuse every request that AWS refuses.
@@ -123,10 +123,10 @@ pub(crate) enum QuotasChoice {
 }
 
 impl Settings {
-    /// The upstream resolvers, if any are set.
+    /// The forwarder to the upstream resolvers, or `None` without `--forward`.
     ///
     /// # Errors
-    /// `/etc/resolv.conf` is needed and cannot be read.
+    /// `--forward system`, and `/etc/resolv.conf` cannot be read.
     pub(crate) fn forwarder(&self) -> Result<Option<Forwarder>, SystemResolverError> {
         let mut upstreams = Vec::new();
         for upstream in &self.forward {
@@ -161,14 +161,14 @@ impl Settings {
     }
 }
 
-/// The exports that a client needs, for a shell to evaluate.
+/// The shell exports that a client needs.
 pub(crate) struct Exports<'a> {
     pub(crate) settings: &'a Settings,
-    /// Address of the API.
+    /// The address of the API, with the port that it has.
     pub(crate) http: &'a Listen,
 }
 
-/// The address for clients on this machine.
+/// An address at which clients on this machine reach a server.
 fn reachable(listen: &Listen) -> Listen {
     match listen {
         Listen::Address(address) if address.ip().is_unspecified() => Listen::Localhost(address.port()),
@@ -181,10 +181,9 @@ impl fmt::Display for Exports<'_> {
         let Settings { account, region, .. } = self.settings;
         let exports = [
             ("AWS_ENDPOINT_URL_SERVICEDISCOVERY", format!("http://{}", reachable(self.http))),
-            // DiscoverInstances would go to data-localhost, which does not resolve.
+            // Otherwise DiscoverInstances goes to data-localhost, which does not resolve.
             ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true".to_owned()),
-            // An access key of twelve digits is the account. Keys of another account are not sent here by
-            // mistake.
+            // An access key of twelve digits is the account. Real keys are not sent here by mistake.
             ("AWS_ACCESS_KEY_ID", account.to_string()),
             ("AWS_SECRET_ACCESS_KEY", "none".to_owned()),
             ("AWS_REGION", region.to_string()),

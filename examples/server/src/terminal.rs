@@ -1,4 +1,4 @@
-//! Output and log of the process.
+//! The output and the log of the process.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ pub(crate) fn print(text: impl Display) -> io::Result<()> {
     unless_closed(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
-/// The result of writing to standard output, where a reader that has closed the pipe has read enough.
+/// The result of writing to standard output. A reader that closes the pipe has read enough: that is no error.
 ///
 /// # Errors
 /// Any other failure, such as a full disk.
@@ -30,21 +30,22 @@ pub(crate) fn complain(error: impl Display) {
     let _ = writeln!(io::stderr(), "sd-server: {error}");
 }
 
-/// What is wrong with `SD_LOG`.
+/// `SD_LOG` is not a filter.
 #[derive(Debug, thiserror::Error)]
 #[error("invalid SD_LOG {value:?}: expected error, warn, info, debug, trace, off or TARGET=LEVEL")]
 pub(crate) struct InvalidFilter {
     value: String,
 }
 
-/// Logs to standard error what the variable `SD_LOG` asks for: `warn` and above if it is unset or empty.
+/// Starts the log on standard error, with the filter of the variable `SD_LOG`, or `warn` if it is unset or
+/// empty.
 pub(crate) fn start_log() -> Result<(), InvalidFilter> {
     let value = env::var_os("SD_LOG").unwrap_or_default().to_string_lossy().into_owned();
     let filter = filter(&value).ok_or(InvalidFilter { value })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        // It would write to standard error that standard error cannot be written to, and panic.
+        // Otherwise it reports to standard error that standard error cannot be written to, and panics.
         .log_internal_errors(false)
         .init();
     Ok(())
@@ -54,8 +55,7 @@ fn filter(value: &str) -> Option<EnvFilter> {
     if value.is_empty() {
         return Some(EnvFilter::new("warn"));
     }
-    // A word is a target to tracing-subscriber if it is not a level: one that is misspelt would match
-    // nothing.
+    // tracing-subscriber takes a word that is not a level for a target. A misspelt level would match nothing.
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     let is_target = |word: &str| word.starts_with("sd_");
     let is_bare = |part: &&str| !part.contains(['=', '[']);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_levels_and_targets() {
+    fn a_filter_has_levels_and_targets() {
         for value in
             ["", "debug", "WARN", "off", "sd_dns", "sd_dns=trace,warn", "info,hyper=debug", "[request]=debug"]
         {

@@ -1,4 +1,4 @@
-//! Which pages in browsers may call the server.
+//! The pages in browsers that may call the server.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 

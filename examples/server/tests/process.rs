@@ -1,4 +1,4 @@
-//! The process as a shell sees it: exit codes, what it prints, how it ends.
+//! The process as a shell sees it: exit codes, output, signals.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -84,7 +84,7 @@ fn env_prints_exports_only() {
 }
 
 #[test]
-fn the_banner_tells_where_it_listens_and_a_signal_ends_it() {
+fn the_banner_names_the_addresses_and_a_signal_ends_the_server() {
     for signal in ["TERM", "INT"] {
         let mut child = server().args(ANY_PORTS).spawn().unwrap();
         let banner = banner(&mut child);
@@ -97,7 +97,7 @@ fn the_banner_tells_where_it_listens_and_a_signal_ends_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn it_takes_as_many_descriptors_as_it_may() {
+fn the_limit_of_file_descriptors_is_raised() {
     let script = "ulimit -Sn 64 && exec \"$0\" \"$@\"";
     let mut shell = Command::new("sh");
     shell.args(["-c", script, env!("CARGO_BIN_EXE_sd-server")]).args(ANY_PORTS).stdout(Stdio::piped());
@@ -124,7 +124,7 @@ fn logged(log: &mut impl BufRead, text: &str) -> String {
     panic!("the log ends without {text:?}")
 }
 
-/// Creates a private namespace in this VPC through the API at this address: the answer, head and body.
+/// Creates a private namespace in this VPC through the API at this address. Returns the answer, head and body.
 fn create_namespace(address: &str, name: &str, vpc: &str) -> String {
     let body = format!(r#"{{"Name": "{name}", "Vpc": "{vpc}"}}"#);
     let target = "Route53AutoNaming_v20170314.CreatePrivateDnsNamespace";
@@ -132,7 +132,7 @@ fn create_namespace(address: &str, name: &str, vpc: &str) -> String {
     send(address, "POST /", &format!("X-Amz-Target: {target}\r\nContent-Length: {len}\r\n\r\n{body}"))
 }
 
-/// Sends a request, to this address: the answer, head and body.
+/// Sends a request to this address. Returns the answer, head and body.
 fn send(address: &str, request: &str, rest: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     write!(connection, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{rest}").unwrap();
@@ -141,14 +141,14 @@ fn send(address: &str, request: &str, rest: &str) -> String {
     answer
 }
 
-/// Where the banner says that this port listens.
+/// The first address of this port in the banner.
 fn address<'b>(banner: &'b str, port: &str) -> &'b str {
     let line = banner.lines().find(|line| line.trim_start().starts_with(port)).unwrap();
     line.split_whitespace().nth(1).unwrap()
 }
 
 #[test]
-fn a_hidden_zone_is_told_of_in_the_log_and_on_the_admin_port() {
+fn a_hidden_zone_is_reported_in_the_log_and_on_the_admin_port() {
     let mut child = server().args(ANY_PORTS).spawn().unwrap();
     let banner = banner(&mut child);
     let report = || send(address(&banner, "admin"), "GET /_sd/dns", "\r\n");
@@ -167,7 +167,25 @@ fn a_hidden_zone_is_told_of_in_the_log_and_on_the_admin_port() {
 }
 
 #[test]
-fn quotas_are_set_by_flag_or_variable_and_off_without() {
+fn the_admin_port_reports_http_requests_and_connections() {
+    let mut child = server().args(ANY_PORTS).spawn().unwrap();
+    let banner = banner(&mut child);
+    for name in ["app.local", "a b"] {
+        create_namespace(address(&banner, "API"), name, "vpc-1");
+    }
+    let report = send(address(&banner, "admin"), "GET /_sd/http", "\r\n");
+    for code in ["OK", "InvalidInput"] {
+        let row =
+            r#"{"operation":"CreatePrivateDnsNamespace","protocol":"awsJson1.1","code":"CODE","count":1}"#;
+        assert!(report.contains(&row.replace("CODE", code)), "{report}");
+    }
+    assert!(report.contains(r#""in_progress":0,"#) && report.contains(r#""accepted":2,"#), "{report}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn quotas_are_off_unless_a_flag_or_variable_sets_them() {
     let aws = [&ANY_PORTS[..], &["--quotas", "aws"]].concat();
     let servers = [
         (server().args(ANY_PORTS).spawn().unwrap(), false),
@@ -189,7 +207,7 @@ fn quotas_are_set_by_flag_or_variable_and_off_without() {
 }
 
 #[test]
-fn a_taken_port_is_one_clear_line_and_code_2() {
+fn a_taken_port_ends_with_one_line_and_code_2() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for flag in ["--http", "--admin", "--dns"] {
@@ -201,7 +219,7 @@ fn a_taken_port_is_one_clear_line_and_code_2() {
 }
 
 #[test]
-fn names_are_forwarded_to_others_but_not_in_a_circle() {
+fn an_upstream_is_named_and_must_not_be_this_server() {
     let mut child = server().args(with("--forward", "192.0.2.1,[2001:db8::1]:5353")).spawn().unwrap();
     let banner = banner(&mut child);
     assert!(banner.contains("forwards other names to 192.0.2.1:53 and [2001:db8::1]:5353\n"), "{banner}");
@@ -271,9 +289,9 @@ fn every_listening_flag_takes_the_same_addresses() {
 }
 
 #[test]
-fn a_host_that_does_not_resolve_is_one_clear_line_and_code_2() {
+fn a_host_that_does_not_resolve_ends_with_one_line_and_code_2() {
     for flag in ["--http", "--admin", "--dns"] {
-        // No resolver is asked for it: its second label is empty.
+        // Its second label is empty, so no resolver is asked.
         let (code, out, err) = run(&with(flag, "a..b:0"));
         assert_eq!((code, out.as_str(), err.lines().count()), (Some(2), "", 1), "{err}");
         assert!(err.contains(flag) && err.contains("a..b"), "{err}");
@@ -281,7 +299,7 @@ fn a_host_that_does_not_resolve_is_one_clear_line_and_code_2() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_error() {
+fn a_closed_output_is_not_an_error() {
     let closed = || io::pipe().unwrap().1;
     for arguments in ["env", "--help", "--version"] {
         let run = server().arg(arguments).stdout(closed()).output().unwrap();
@@ -299,7 +317,7 @@ fn a_reader_that_has_read_enough_is_no_error() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_is_full_is_one_clear_line_and_code_1() {
+fn a_full_output_ends_with_one_line_and_code_1() {
     for arguments in [&["env"][..], &["--help"], &ANY_PORTS] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let (code, _, err) = ended(server().args(arguments).stdout(full).output().unwrap());
@@ -312,7 +330,7 @@ fn an_output_that_is_full_is_one_clear_line_and_code_1() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_disturbs_nothing() {
+fn a_closed_log_does_not_disturb_the_server() {
     let mut child =
         server().args(ANY_PORTS).env("SD_LOG", "trace").stderr(io::pipe().unwrap().1).spawn().unwrap();
     let banner = banner(&mut child);
@@ -326,7 +344,7 @@ fn a_log_that_nobody_reads_disturbs_nothing() {
 }
 
 #[test]
-fn a_bad_log_filter_is_one_clear_line_and_code_2() {
+fn a_bad_log_filter_ends_with_one_line_and_code_2() {
     for value in ["loud", "sd_dns=loud"] {
         let (code, out, err) = ended(server().args(ANY_PORTS).env("SD_LOG", value).output().unwrap());
         assert_eq!((code, out.as_str(), err.lines().count()), (Some(2), "", 1), "{value}: {err}");
@@ -345,7 +363,7 @@ fn rcode(dns: &UdpSocket) -> u8 {
 }
 
 #[test]
-fn what_comes_due_is_in_dns_although_nobody_calls_the_api() {
+fn operations_finish_in_dns_without_calls_of_the_api() {
     let mut child = server().args([&ANY_PORTS[..], &["--timing", "aws"]].concat()).spawn().unwrap();
     let banner = banner(&mut child);
     let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -355,16 +373,16 @@ fn what_comes_due_is_in_dns_although_nobody_calls_the_api() {
     assert_eq!(rcode(&dns), REFUSED);
     let answer = create_namespace(address(&banner, "API"), "app.local", "vpc-1");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    // The operation takes its time, and is not asked for: that would bring the state to the moment.
+    // A call of the API would bring the state up to date, so none is made.
     let deadline = Instant::now() + Duration::from_secs(60);
     while rcode(&dns) == REFUSED {
-        assert!(Instant::now() < deadline, "the namespace does not come to DNS by itself");
+        assert!(Instant::now() < deadline, "the namespace does not appear in DNS by itself");
     }
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-/// A server that drains, with a request whose body has yet to arrive.
+/// A server that drains, with a request whose body has not arrived.
 struct Draining {
     child: Child,
     admin: String,
@@ -385,21 +403,21 @@ impl Draining {
         let (target, length) = ("Route53AutoNaming_v20170314.CreateHttpNamespace", Self::BODY.len());
         let head =
             format!("POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: {target}\r\nContent-Length: {length}");
-        // The server says 100 once it reads the body: the request is in progress.
+        // The server sends 100 once it reads the body: the request is in progress.
         write!(request, "{head}\r\nExpect: 100-continue\r\n\r\n").unwrap();
         let mut first = [0; 25];
         request.read_exact(&mut first).unwrap();
         assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
         request.write_all(&Self::BODY.as_bytes()[..Self::SENT]).unwrap();
         signal(&child, first_signal);
-        // Once the server is not ready the signal has arrived; the request in progress keeps the port open.
+        // The server is not ready once the signal has arrived. The request in progress keeps it alive.
         while send(&admin, "GET /_sd/ready", "\r\n").starts_with("HTTP/1.1 200 ") {}
         Self { child, admin, request }
     }
 }
 
 #[test]
-fn a_server_that_drains_answers_what_is_in_progress_and_is_alive_but_not_ready() {
+fn a_draining_server_answers_requests_in_progress_and_is_alive_but_not_ready() {
     for name in ["TERM", "INT"] {
         let Draining { mut child, admin, mut request } = Draining::new(name);
         let ready = send(&admin, "GET /_sd/ready", "\r\n");
@@ -415,11 +433,11 @@ fn a_server_that_drains_answers_what_is_in_progress_and_is_alive_but_not_ready()
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     for (first, second, code) in [("TERM", "TERM", 143), ("INT", "INT", 130), ("TERM", "INT", 130)] {
         let Draining { mut child, mut request, .. } = Draining::new(first);
         signal(&child, second);
-        // Had it drained, it would have ended with 0.
+        // A server that drains ends with 0.
         assert_eq!(child.wait().unwrap().code(), Some(code));
         let mut answer = Vec::new();
         let _ = request.read_to_end(&mut answer);
@@ -428,9 +446,9 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_request_that_never_ends_is_given_up_before_a_container_is_killed() {
+fn a_request_that_never_ends_is_canceled_before_a_container_is_killed() {
     let Draining { mut child, mut request, .. } = Draining::new("TERM");
-    // The exit code of a server that is killed would be another one.
+    // A server that is killed ends with another code.
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let mut answer = Vec::new();
     let _ = request.read_to_end(&mut answer);

@@ -50,7 +50,7 @@ macro_rules! for_each_action {
 
 macro_rules! declare {
     (
-        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
+        write { $($write:ident $wm:ident $wq:ident => $wr:tt: $wp:path,)* }
         read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
     ) => {
         /// An operation of the API, by its name in the API.
@@ -84,50 +84,31 @@ macro_rules! declare {
                     _ => None,
                 }
             }
+
+            /// Whether it starts an operation that ends in SUCCESS or FAIL: those whose response is an
+            /// `OperationStarted`.
+            #[must_use]
+            pub fn starts_operation(self) -> bool {
+                match self {
+                    $(Self::$write => starts_operation!($wr),)*
+                    $(Self::$read => false,)*
+                }
+            }
         }
     };
 }
 
-for_each_action!(declare);
-
-impl Action {
-    /// Whether it answers with an operation id, to be polled until SUCCESS or FAIL.
-    #[must_use]
-    pub fn starts_operation(self) -> bool {
-        match self {
-            Self::CreateHttpNamespace
-            | Self::CreatePrivateDnsNamespace
-            | Self::CreatePublicDnsNamespace
-            | Self::DeleteNamespace
-            | Self::DeregisterInstance
-            | Self::RegisterInstance
-            | Self::UpdateHttpNamespace
-            | Self::UpdatePrivateDnsNamespace
-            | Self::UpdatePublicDnsNamespace
-            | Self::UpdateService => true,
-            Self::CreateService
-            | Self::DeleteService
-            | Self::DeleteServiceAttributes
-            | Self::TagResource
-            | Self::UntagResource
-            | Self::UpdateInstanceCustomHealthStatus
-            | Self::UpdateServiceAttributes
-            | Self::DiscoverInstances
-            | Self::DiscoverInstancesRevision
-            | Self::GetInstance
-            | Self::GetInstancesHealthStatus
-            | Self::GetNamespace
-            | Self::GetOperation
-            | Self::GetService
-            | Self::GetServiceAttributes
-            | Self::ListInstances
-            | Self::ListNamespaces
-            | Self::ListOperations
-            | Self::ListServices
-            | Self::ListTagsForResource => false,
-        }
-    }
+/// Whether this is the response of an operation that is started.
+macro_rules! starts_operation {
+    (OperationStarted) => {
+        true
+    };
+    ($response:tt) => {
+        false
+    };
 }
+
+for_each_action!(declare);
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,10 @@
-//! The limits of a connection, by a clock that is held still.
+//! The limits of a connection, by a clock that stands still.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Wake,
     time::Duration,
 };
@@ -16,10 +19,11 @@ use tokio::{
 use tower_service::Service;
 
 use super::*;
+use crate::counters::ConnectionCounters;
 
 const ANSWER: usize = 100_000;
 
-/// Reads a request and answers with as many octets as its path says.
+/// Reads a request and answers with 2 octets, or with [`ANSWER`] octets to `/long`.
 #[derive(Clone, Default)]
 struct Reader {
     begun: Arc<AtomicUsize>,
@@ -59,10 +63,20 @@ fn serve(
     connections: &Connections,
     draining: Draining,
 ) -> (DuplexStream, JoinHandle<()>) {
+    serve_counted(limits, service, connections, draining, Arc::default())
+}
+
+fn serve_counted(
+    limits: Limits,
+    service: Reader,
+    connections: &Connections,
+    draining: Draining,
+    counts: Arc<ConnectionCounts>,
+) -> (DuplexStream, JoinHandle<()>) {
     let (stream, server) = duplex(1024);
     let (connection, place) = connections.connect();
     let served = tokio::spawn(async move {
-        Http::new(limits).serve(server, service, connection, draining).await;
+        Http::new(limits, counts).serve(server, service, connection, draining).await;
         drop(place);
     });
     (stream, served)
@@ -73,6 +87,7 @@ struct Client {
     served: JoinHandle<()>,
     started: Instant,
     drain: Drain,
+    counts: Arc<ConnectionCounts>,
 }
 
 impl Client {
@@ -82,8 +97,10 @@ impl Client {
 
     fn among(connections: &Connections, limits: Limits) -> Self {
         let drain = Drain::new();
-        let (stream, served) = serve(limits, Reader::default(), connections, drain.signal());
-        Self { stream, served, started: Instant::now(), drain }
+        let counts = Arc::default();
+        let (stream, served) =
+            serve_counted(limits, Reader::default(), connections, drain.signal(), Arc::clone(&counts));
+        Self { stream, served, started: Instant::now(), drain, counts }
     }
 
     fn new() -> Self {
@@ -107,7 +124,7 @@ impl Client {
         answer
     }
 
-    /// What else comes until the server ends the connection, and when it did, in seconds since the beginning.
+    /// The octets that still come until the server closes the connection, and the seconds until then.
     async fn end(mut self) -> (String, u64) {
         let mut rest = String::new();
         self.stream.read_to_string(&mut rest).await.unwrap();
@@ -119,12 +136,12 @@ impl Client {
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_connection_has_the_time_of_a_head() {
+async fn a_silent_connection_is_closed_after_the_time_of_a_head() {
     assert_eq!(Client::new().end().await, (String::new(), 5));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_idle_since_its_last_answer() {
+async fn idle_time_begins_with_the_last_answer() {
     let mut client = Client::new();
     for _ in 0..3 {
         client.send(GET).await;
@@ -135,7 +152,7 @@ async fn a_connection_is_idle_since_its_last_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_may_be_without_end() {
+async fn a_limit_may_be_unlimited() {
     let forever = limits()
         .with_head_time(Duration::MAX)
         .with_request_time(Duration::MAX)
@@ -157,14 +174,14 @@ async fn a_time_may_be_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_takes_too_long_ends_the_connection() {
+async fn a_slow_head_closes_the_connection() {
     for first in ["P", "GET / HTTP/1.1\r\nX: ", "PRI * HTTP/2.0\r\n"] {
         let mut client = Client::new();
         time::sleep(Duration::from_secs(3)).await;
         client.send(first).await;
         for _ in 0..4 {
             time::sleep(Duration::from_secs(1)).await;
-            // Octets that arrive do not make it any better.
+            // Octets that arrive do not extend the time.
             client.send(if first.starts_with("GET") { "x" } else { "" }).await;
         }
         assert_eq!(client.end().await, (String::new(), 8), "{first}");
@@ -172,7 +189,7 @@ async fn a_head_that_takes_too_long_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_takes_too_long_is_answered_with_408() {
+async fn a_slow_body_is_answered_with_408() {
     let mut client = Client::new();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n").await;
     for _ in 0..19 {
@@ -184,9 +201,9 @@ async fn a_body_that_takes_too_long_is_answered_with_408() {
     assert_eq!(at, 20);
 }
 
-/// The time ends for each response anew. Octets that are taken slowly do not extend it.
+/// Each response has the whole time. Octets that are taken slowly do not extend it.
 #[tokio::test(start_paused = true)]
-async fn a_response_that_is_not_taken_in_time_ends_the_connection() {
+async fn a_response_that_is_not_taken_in_time_closes_the_connection() {
     let mut client = Client::new();
     for _ in 0..3 {
         client.send("GET /long HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -209,7 +226,7 @@ async fn a_response_that_is_not_taken_in_time_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_ends_waits_for_what_is_under_way() {
+async fn a_draining_server_finishes_requests_in_progress_until_its_deadline() {
     let mut client = Client::new();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx").await;
     time::sleep(Duration::from_secs(1)).await;
@@ -236,8 +253,42 @@ async fn a_connection_beyond_the_limit_is_refused_and_closed() {
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await;
     let (answer, _) = client.end().await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
-    // It does not stay for long if it asks nothing.
+    // Without a request it is closed after the time of a head.
     assert_eq!(Client::among(&connections, limits()).end().await, (String::new(), 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_the_server_ends_are_counted_by_reason() {
+    let counted = |counters| ConnectionCounters { accepted: 1, ..counters };
+    let none = ConnectionCounters::default();
+    let idle = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let upload = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n";
+    let long = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (sent, expected) in [
+        ("", ConnectionCounters { head_timeouts: 1, ..none }),
+        (idle, ConnectionCounters { idle_timeouts: 1, ..none }),
+        (upload, ConnectionCounters { request_timeouts: 1, ..none }),
+        (long, ConnectionCounters { response_timeouts: 1, ..none }),
+    ] {
+        let mut client = Client::new();
+        client.send(sent).await;
+        client.served.await.unwrap();
+        assert_eq!(client.counts.read(0, 0), counted(expected), "{sent}");
+    }
+    let client = Client::new();
+    tokio::task::yield_now().await;
+    client.served.abort();
+    assert!(client.served.await.unwrap_err().is_cancelled());
+    assert_eq!(client.counts.read(0, 0), counted(ConnectionCounters { cut_off: 1, ..none }));
+
+    let connections = Connections::new(1, usize::MAX);
+    let (first, _place) = connections.connect();
+    let _busy = first.busy();
+    let client = Client::among(&connections, limits());
+    let counts = Arc::clone(&client.counts);
+    client.end().await;
+    // Its time is that of a head: it counts as idle after its answer, or as a slow head before.
+    assert_eq!(counts.read(0, 0), counted(ConnectionCounters { refused: 1, head_timeouts: 1, ..none }));
 }
 
 /// Counts how often it is woken.
@@ -251,25 +302,25 @@ impl Wake for Woken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_of_zero_do_not_spin() {
+async fn limits_of_zero_do_not_spin() {
     let (connection, _place) = Connections::new(1, usize::MAX).connect();
     let activity = Arc::new(Activity::new(connection));
     let _request = activity.begin(Version::HTTP_11);
     let limits = limits().with_head_time(Duration::ZERO).with_response_time(Duration::ZERO);
-    let limits = Http::new(limits.with_idle_time(Duration::ZERO)).limits;
+    let limits = Http::new(limits.with_idle_time(Duration::ZERO), Arc::default()).limits;
     let woken = Arc::new(Woken::default());
     let mut overdue = pin!(activity.overdue(&limits));
     assert_eq!(overdue.as_mut().poll(&mut Context::from_waker(&woken.clone().into())), Poll::Pending);
-    // It waits for the clock, which stands.
+    // It waits for the clock, which stands still.
     assert_eq!(woken.0.load(Ordering::Relaxed), 0);
 }
 
 type Requests<B> = http2::SendRequest<B>;
 
-/// An HTTP/2 client that sends PING, and takes `octets` of a response.
+/// An HTTP/2 client that sends PING, and takes `window` octets of a response.
 async fn http2_client<B>(stream: DuplexStream, window: u32) -> Requests<B>
 where
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(window).timer(TokioTimer::new());
@@ -293,7 +344,7 @@ async fn http2_responses_that_are_not_taken_are_bounded_in_octets_and_time() {
         responses.spawn(client.send_request(Request::get("http://x/long").body(Full::default()).unwrap()));
     }
     time::sleep(Duration::from_secs(10)).await;
-    // One more than fit: a request may begin as long as there is room.
+    // One more than fits: a request begins as long as there is room.
     assert_eq!(service.begun.load(Ordering::Relaxed), 4);
     assert_eq!(connections.held(), 4 * ANSWER);
     served.await.unwrap();
@@ -305,7 +356,7 @@ async fn http2_responses_that_are_not_taken_are_bounded_in_octets_and_time() {
     assert_eq!(connections.held(), 0);
 }
 
-/// A body that is announced and does not arrive.
+/// A body that is announced and never arrives.
 fn stalled() -> StreamBody<Stalled> {
     StreamBody::new(Stalled)
 }
@@ -337,7 +388,7 @@ async fn http2_uploads_are_bounded_in_octets_and_time() {
     assert_eq!(service.begun.load(Ordering::Relaxed), 2);
     assert_eq!(connections.held(), 2 * 1024 * 1024);
     let begun = Instant::now();
-    // Those that had no room had no more time than the others.
+    // Requests that waited for room have no more time than the others.
     for _ in 0..STREAMS {
         let status = responses.join_next().await.unwrap().unwrap().unwrap();
         assert_eq!(status, http::StatusCode::REQUEST_TIMEOUT);
@@ -350,7 +401,7 @@ async fn http2_uploads_are_bounded_in_octets_and_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn octets_between_http2_requests_are_neither_a_head_nor_progress() {
+async fn http2_frames_between_requests_do_not_extend_the_idle_time() {
     let connections = Connections::new(1, usize::MAX);
     let drain = Drain::new();
     let (stream, served) = serve(limits(), Reader::default(), &connections, drain.signal());
@@ -363,7 +414,7 @@ async fn octets_between_http2_requests_are_neither_a_head_nor_progress() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_connection_with_most_octets_pending_gives_way_to_others() {
+async fn the_connection_with_most_pending_octets_is_closed_first() {
     let connections = Connections::new(10, 5 * ANSWER);
     let (drain, service) = (Drain::new(), Reader::default());
     let mut ends = Vec::new();
@@ -376,7 +427,8 @@ async fn the_connection_with_most_octets_pending_gives_way_to_others() {
         let accept = async move {
             let serve = move |stream, connection, draining| {
                 let service = service.clone();
-                async move { Http::new(limits()).serve(stream, service, connection, draining).await }
+                let http = Http::new(limits(), Arc::default());
+                async move { http.serve(stream, service, connection, draining).await }
             };
             connections.accept(once, draining, serve).await;
         };

@@ -1,11 +1,11 @@
-//! Errors: the code, a sentence, and the members that some errors have.
+//! The bodies of errors: a code, a message, and the members of some errors.
 
 use std::borrow::Cow;
 
 use sd_core::Error;
 use serde::Serialize;
 
-use crate::protocol::Protocol;
+use crate::{names::SHAPES, protocol::Protocol};
 
 /// The body of an error.
 #[derive(Default, Serialize)]
@@ -13,10 +13,10 @@ use crate::protocol::Protocol;
 pub(crate) struct ErrorBody<'a> {
     #[serde(rename = "__type")]
     shape: Cow<'a, str>,
-    /// The text, under the name that the service model has for it.
+    /// The member `Message` of the service model.
     message: &'a str,
-    /// The text again in CBOR, under the name that every error has by the protocol: clients read no other from an error
-    /// that they have no shape for.
+    /// The message again, as `message`, in CBOR only: clients read this name from errors that their model lacks (Smithy
+    /// RPC v2 CBOR).
     #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     plain_message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,13 +34,13 @@ pub(crate) struct ErrorBody<'a> {
 }
 
 impl<'a> ErrorBody<'a> {
-    /// A body with the two members that every error has.
+    /// A body with a code and a message, as every error has them.
     pub(crate) fn new(protocol: Protocol, code: &'a str, message: &'a str) -> Self {
         match protocol {
             Protocol::Json => Self { shape: code.into(), message, ..Self::default() },
             // "This value of this component MUST contain the error's absolute shape-id" (Smithy RPC v2 CBOR).
             Protocol::Cbor => Self {
-                shape: format!("com.amazonaws.servicediscovery#{code}").into(),
+                shape: format!("{SHAPES}#{code}").into(),
                 message,
                 plain_message: Some(message),
                 ..Self::default()

@@ -1,5 +1,5 @@
-//! Lists of instances: the answers that are long and asked for often. Their JSON is put together from fragments that are
-//! encoded once for an instance; their CBOR is encoded each time.
+//! Lists of instances, the longest and most frequent responses. Their JSON is joined from fragments that are encoded once
+//! for each instance; their CBOR is encoded each time.
 
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ impl Body for FoundInstances<'_> {
     }
 }
 
-/// The answer to DiscoverInstances: the names of namespace and service, the instances with their health, the revision.
+/// Encodes the response of DiscoverInstances: the names of namespace and service, the instances with their health, the
+/// revision.
 fn discovered<'a>(
     protocol: Protocol,
     (namespace_name, service_name): (&str, &str),
@@ -103,7 +104,7 @@ fn discovered<'a>(
     protocol.encode(&DiscoverInstances { instances: instances.collect(), instances_revision: revision })
 }
 
-/// `"<id>","Attributes":{…}`, encoded once for an instance: what stands before and after it differs.
+/// `"<id>","Attributes":{…}`, encoded once for each instance. The lists differ in what is around it.
 fn fragment(instance: &Instance) -> &[u8] {
     instance.wire_fragment(|instance| {
         let mut bytes = Vec::with_capacity(512);
@@ -135,13 +136,13 @@ fn push_number(bytes: &mut Vec<u8>, number: u64) {
     let _ = serde_json::to_writer(bytes, &number);
 }
 
-/// What begins an instance that is not the first.
+/// The start of an instance after the first.
 const NEXT: &[u8] = b",{\"InstanceId\":";
 
-/// The octets of the names of namespace and service and what is around them, mostly.
+/// The usual octets of the names of namespace and service, with what is around them.
 const NAMES: usize = 128;
 
-/// The octets of an instance in a list besides its fragment, about.
+/// The usual octets of an instance in a list, besides its fragment.
 const AROUND: usize = 64;
 
 fn page_json(page: &InstancePage) -> Vec<u8> {
@@ -182,7 +183,7 @@ fn discovered_json<'a>(
     let capacity = instances.clone().map(|(instance, _)| fragment(instance).len() + around).sum::<usize>();
     let mut bytes = Vec::with_capacity(capacity + 64);
     bytes.extend_from_slice(b"{\"Instances\":[");
-    // What stands between two fragments is mostly the same for all.
+    // The text between two fragments is mostly the same.
     let mut tail = Vec::with_capacity(around);
     let mut tail_of = None;
     for (instance, health) in instances {

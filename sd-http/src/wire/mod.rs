@@ -1,6 +1,5 @@
-//! The shapes of the API as they are on the wire. They carry names and types; the rules are the core's.
+//! The shapes of the API on the wire: names and types. The rules are in the core.
 
-pub(crate) mod cbor;
 pub(crate) mod error;
 mod instances;
 pub(crate) mod request;

@@ -1,4 +1,4 @@
-//! Requests: every member optional, as the core takes them. Members that are not known are ignored, `null` is absent.
+//! The shapes of requests. Every member is optional, as in the core. Unknown members are ignored, `null` is absent.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,9 +8,9 @@ use serde::{
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 
-/// A shape that is read from the wire and becomes one of the core's.
+/// A structure of the core that is read from the wire.
 pub(crate) trait FromWire: Sized {
-    /// The shape on the wire.
+    /// Its shape on the wire.
     type Wire: for<'de> Deserialize<'de>;
 
     fn from_wire(wire: Self::Wire) -> Self;
@@ -20,7 +20,7 @@ pub(crate) trait FromWire: Sized {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
-/// Shapes that are the same on both sides.
+/// Types whose shape on the wire is the type itself.
 macro_rules! plain {
     ($($type:ty),*) => {
         $(impl FromWire for $type {
@@ -53,9 +53,9 @@ impl<T: FromWire> FromWire for Vec<T> {
     }
 }
 
-/// Declares the wire shape of a structure of the core: the member's name on the wire, then its field and its type.
+/// Declares the shape of a structure of the core: for each member its name on the wire, its field and its type.
 ///
-/// The deserializer is not derived: a derived one also takes a list for a structure, by position.
+/// The deserializer is not derived, because a derived one also reads a structure from a list, by position.
 macro_rules! shape {
     ($wire:ident => $core:ty { $($member:literal $field:ident: $type:ty,)* }) => {
         #[derive(Default)]
@@ -113,7 +113,7 @@ macro_rules! shape {
     };
 }
 
-/// A shape, to be written.
+/// Serializes a request, as a client does.
 #[cfg(feature = "fuzzing")]
 pub(crate) struct Sent<'a, T>(pub(crate) &'a T);
 
@@ -124,7 +124,7 @@ impl<T: FromWire> serde::Serialize for Sent<'_, T> {
     }
 }
 
-/// Reads a member's name: one of these, or `None`.
+/// Reads the name of a member: one of these, or `None` for any other.
 struct OneOf(&'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for OneOf {

@@ -1,4 +1,4 @@
-//! Responses. A member that is not set is left out.
+//! The shapes of responses. Members without a value are left out.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,14 +16,16 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::protocol::Protocol;
 
-/// Turns a response of an operation into the body of an answer.
+/// A response of the core that can be encoded as a body.
 pub(crate) trait Body {
+    /// Encodes the body.
+    ///
     /// # Errors
     /// Those of [`Protocol::encode`].
     fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error>;
 }
 
-/// Wraps a response in its one member.
+/// Encodes a structure of one member.
 fn member<T: Serialize>(protocol: Protocol, name: &str, value: &T) -> Result<Vec<u8>, Error> {
     protocol.encode(&BTreeMap::from([(name, value)]))
 }
@@ -43,7 +45,8 @@ impl Serialize for Seconds {
     }
 }
 
-/// Whether an operation has no output shape in the service model. The others that answer with nothing have an empty one.
+/// Whether an operation has no output in the service model. Other operations without response members have an empty
+/// output.
 pub(crate) fn is_void(action: Action) -> bool {
     action == Action::UpdateInstanceCustomHealthStatus
 }
@@ -107,7 +110,7 @@ struct HttpProperties<'a> {
     http_name: &'a str,
 }
 
-/// GetNamespace has the token, the summaries of ListNamespaces have not.
+/// Builds the shape of a namespace. Summaries, as in ListNamespaces, have no `CreatorRequestId`.
 fn with_namespace<T>(
     description: &NamespaceDescription,
     summary: bool,
@@ -193,7 +196,7 @@ struct Service<'a> {
     created_by_account: &'a str,
 }
 
-/// Empty for a service that DNS has no part in.
+/// Empty for a service without DNS.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DnsConfig<'a> {
@@ -222,7 +225,7 @@ struct Route53Check<'a> {
     failure_threshold: u8,
 }
 
-/// The threshold is always 1, whatever was asked for (API Reference, HealthCheckCustomConfig).
+/// The threshold is always 1, whatever the request had (API Reference, HealthCheckCustomConfig).
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct CustomCheck {
@@ -239,7 +242,7 @@ impl<'a> From<&'a HealthCheckConfig> for Route53Check<'a> {
     }
 }
 
-/// The summaries of ListServices have neither the namespace nor the token.
+/// Builds the shape of a service. Summaries, as in ListServices, have neither `NamespaceId` nor `CreatorRequestId`.
 fn with_service<T>(
     description: &ServiceDescription,
     summary: bool,
@@ -426,7 +429,7 @@ impl Body for Page<InstanceHealth> {
             #[serde(skip_serializing_if = "Option::is_none")]
             next_token: Option<&'a str>,
         }
-        /// Ids to statuses, in the order of the page.
+        /// A map of instance ids to statuses, in the order of the page.
         struct Statuses<'a>(&'a [InstanceHealth]);
         impl Serialize for Statuses<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -474,5 +477,40 @@ impl Body for Arc<Operation> {
                 targets: self.targets.iter().collect(),
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! empty {
+        (
+            write { $($write:ident $wm:ident $wq:ident => $wr:tt: $wp:path,)* }
+            read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
+        ) => {
+            /// The operations whose response has no members.
+            fn empty() -> Vec<Action> {
+                let operations = [$((Action::$write, stringify!($wr)),)*];
+                let empty = operations.into_iter().filter(|(_, response)| *response == "()");
+                empty.map(|(action, _)| action).collect()
+            }
+        };
+    }
+
+    sd_core::for_each_action!(empty);
+
+    #[test]
+    fn each_empty_response_has_an_output_shape_in_the_service_model_or_is_void() {
+        let with_shape: Vec<_> = empty().into_iter().filter(|action| !is_void(*action)).collect();
+        // A new one belongs here if the service model has an output shape for it, and into `is_void` otherwise.
+        let known = [
+            Action::DeleteService,
+            Action::DeleteServiceAttributes,
+            Action::TagResource,
+            Action::UntagResource,
+            Action::UpdateServiceAttributes,
+        ];
+        assert_eq!(with_shape, known);
     }
 }

@@ -1,7 +1,7 @@
-//! CBOR (RFC 8949) as Smithy RPC v2 reads it: items of indefinite length are accepted, `undefined` is `null`, and numbers
-//! are not converted: only major types 0 and 1 are integers.
+//! Reads CBOR (RFC 8949) by the rules of Smithy RPC v2: items may be of indefinite length, `undefined` is `null`, and only
+//! major types 0 and 1 are integers.
 //!
-//! The deserializer of `minicbor-serde` refuses strings of indefinite length and `undefined`, and does not end at a depth.
+//! The deserializer of `minicbor-serde` refuses strings of indefinite length and `undefined`, and has no limit of depth.
 
 use minicbor::{Decoder, data::Type};
 use minicbor_serde::error::DecodeError;
@@ -11,10 +11,10 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// How deep lists and maps may stand in each other: as deep as `serde_json` lets them.
+/// The most lists and maps within each other, as in `serde_json`.
 const DEPTH_LIMIT: usize = 128;
 
-/// Reads a value that is all of the bytes. The error says what is wrong and where.
+/// Reads one value from all of the bytes. The error names the fault and the octet.
 pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut item = Item { decoder: Decoder::new(bytes), depth: 0 };
     let value = T::deserialize(&mut item).and_then(|value| match item.decoder.position() {
@@ -24,14 +24,14 @@ pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String>
     value.map_err(|error| format!("{error}, at octet {}", item.decoder.position()))
 }
 
-/// The data item that the decoder stands at.
+/// The next data item of a decoder.
 struct Item<'de> {
     decoder: Decoder<'de>,
     depth: usize,
 }
 
 impl<'de> Item<'de> {
-    /// An item of another type than the one that is read into.
+    /// The error of an item whose type does not fit.
     fn unexpected<T>(found: Type, visitor: &impl Visitor<'de>) -> Result<T, DecodeError> {
         Err(DecodeError::invalid_type(Unexpected::Other(&found.to_string()), visitor))
     }
@@ -45,7 +45,7 @@ impl<'de> Item<'de> {
         }
     }
 
-    /// Joins the pieces of a string of indefinite length.
+    /// Joins the chunks of a string of indefinite length.
     fn pieces<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let text = self.decoder.str_iter()?.collect::<Result<String, _>>()?;
         visitor.visit_string(text)
@@ -87,7 +87,7 @@ impl<'de> Deserializer<'de> for &mut Item<'de> {
             Type::StringIndef => self.pieces(visitor),
             Type::Array | Type::ArrayIndef => self.list(visitor),
             Type::Map | Type::MapIndef => self.map(visitor),
-            // No member of a request is of one of these, a timestamp neither.
+            // No member of a request has another type. There are no timestamps in requests.
             other => Item::unexpected(other, &visitor),
         }
     }
@@ -125,7 +125,7 @@ impl<'de> Deserializer<'de> for &mut Item<'de> {
     }
 }
 
-/// What is left of a list or map; `None` for one that ends with a break.
+/// The rest of a list or map. `left` is `None` for one of indefinite length.
 struct Members<'a, 'de> {
     item: &'a mut Item<'de>,
     left: Option<u64>,
