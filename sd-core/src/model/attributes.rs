@@ -17,14 +17,15 @@ impl Attributes {
         pairs: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     ) -> Option<Self> {
         let parts = || pairs.clone().flat_map(|(key, value)| [key, value]);
-        let ends = parts().scan(0, |end: &mut usize, part| {
-            *end += part.len();
-            Some(u16::try_from(*end).ok())
-        });
-        let ends = ends.collect::<Option<Box<[u16]>>>()?;
-        let mut texts = String::with_capacity(ends.last().copied().unwrap_or_default().into());
+        let mut ends = Vec::with_capacity(parts().count());
+        let mut end = 0;
+        for part in parts() {
+            end += part.len();
+            ends.push(u16::try_from(end).ok()?);
+        }
+        let mut texts = String::with_capacity(end);
         texts.extend(parts());
-        Some(Self { texts: texts.into(), ends })
+        Some(Self { texts: texts.into(), ends: ends.into() })
     }
 
     /// The number of pairs.
