@@ -24,6 +24,12 @@
 //! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), r#"{"Namespaces":[]}"#);
 //! # });
 //! ```
+//!
+//! # Features
+//! | feature | adds |
+//! |---|---|
+//! | `admin` | `AdminRoutes` and `Readiness`: probes and a reset, for a port of their own |
+//! | `aws-sdk` | the module `aws_sdk`: an HTTP client for aws-sdk-rust that is a call into this process |
 
 #![forbid(unsafe_code)]
 
