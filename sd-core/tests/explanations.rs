@@ -145,6 +145,6 @@ fn it_tells_which_parameters_an_instance_lacks() {
 
     let nobody = explanation(DiscoverInstancesRequest::new("app", "nobody"));
     assert_eq!(nobody.outcome, Outcome::NoService);
-    let nowhere = engine.api.explain_discovery(&DiscoverInstancesRequest::new("nowhere", "web"));
+    let nowhere = engine.api.explain_discovery(DiscoverInstancesRequest::new("nowhere", "web"));
     assert_eq!(code(nowhere), ErrorCode::NamespaceNotFound);
 }

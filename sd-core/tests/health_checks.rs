@@ -68,7 +68,7 @@ fn a_route_53_check_in_a_private_namespace_is_a_matter_of_the_mode() {
 /// The status of instance `i-1` of the service `web` in the namespace `api`.
 fn status(engine: &Engine) -> HealthStatus {
     let request = DiscoverInstancesRequest::new(HTTP, "web").with_health_status("ALL");
-    engine.api.discover_instances(&request).unwrap().instances[0].1
+    engine.api.discover_instances(&request).unwrap().instances[0].health
 }
 
 /// Lets something outside the API change the status of instance `i-1`.
@@ -88,7 +88,7 @@ fn ill(request: CreateServiceRequest) -> (Shared, Engine, Arc<Service>) {
     let shared = Shared::default();
     let engine = Engine::over(shared.clone(), Mode::Lenient);
     let namespace = engine.http(HTTP);
-    let service = engine.service(request.with_namespace_id(namespace.id.as_str()));
+    let service = engine.service(request.with_namespace_id(&namespace.id));
     engine.register(&service, "i-1", &[("AWS_INSTANCE_PORT", "80")]);
     set_status(&shared, &engine, &service, CustomHealthStatus::Unhealthy);
     (shared, engine, service)

@@ -17,7 +17,7 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use sd_core::{Action, CloudMap, Error, Scope, ScopedCloudMap};
+use sd_core::{Action, CloudMap, Error, Scope, ScopedCloudMap, request};
 use tower_service::Service;
 use tracing::{Instrument, Span};
 
@@ -367,12 +367,12 @@ macro_rules! dispatch {
         ) -> Result<Vec<u8>, Failure> {
             match action {
                 $(Action::$write => {
-                    let request = decode(protocol, body)?;
+                    let request: request::$wq = decode(protocol, body)?;
                     // What a write keeps while it waits would make every answer's allocation a large one.
                     encode(protocol, &Box::pin(cloud_map.$wm(request)).await?)
                 })*
                 $(Action::$read => {
-                    let request = decode(protocol, body)?;
+                    let request: request::$rq = decode(protocol, body)?;
                     let read = |cloud_map: &ScopedCloudMap| {
                         read!($rm cloud_map, &request, |response| encode(protocol, response))
                     };

@@ -29,7 +29,7 @@ use crate::{
 /// let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
 /// cloud_map.cloud_map().faults().inject(Fault::throttle(Action::ListNamespaces).times(2));
 /// let here = cloud_map.at(Scope::default());
-/// let list = || here.list_namespaces(&ListNamespacesRequest::new());
+/// let list = || here.list_namespaces(ListNamespacesRequest::new());
 /// assert_eq!(list().unwrap_err().code(), ErrorCode::ThrottlingException);
 /// assert_eq!(list().unwrap_err().code(), ErrorCode::ThrottlingException);
 /// assert!(list().is_ok());
@@ -78,8 +78,8 @@ impl Fault {
     /// The call is held back until the clock has moved on by so much, and is then done as if it had come at that moment. A
     /// call can be dropped meanwhile, and does nothing then.
     ///
-    /// It concerns whoever can wait: the asynchronous writes, and all requests of a door. Reads through the typed handles
-    /// answer at once.
+    /// It concerns whoever can wait: the asynchronous writes and [`call`](crate::ScopedCloudMap::call), and all requests of a
+    /// door. The methods that read answer at once, and so does the handle without asynchrony.
     pub fn delay(action: Action, clock: &Arc<ManualClock>, by: Duration) -> Self {
         Self::new(action, Effect::Delay(Arc::clone(clock), by))
     }

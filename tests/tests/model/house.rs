@@ -17,7 +17,7 @@ use sd_core::{
         CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
         DnsConfigChange, DnsConfigInput, DnsNamespaceChange, DnsNamespaceProperties, DnsRecordInput,
         GetOperationRequest, HealthCheckConfigInput, HealthCheckCustomConfigInput, HttpNamespaceChange,
-        RegisterInstanceRequest, ServiceChange, UpdateHttpNamespaceRequest,
+        RegisterInstanceRequest, ServiceChange, ServiceTypeOption, UpdateHttpNamespaceRequest,
         UpdateInstanceCustomHealthStatusRequest, UpdatePrivateDnsNamespaceRequest,
         UpdatePublicDnsNamespaceRequest, UpdateServiceRequest,
     },
@@ -97,10 +97,12 @@ impl House {
         let clock = Arc::new(ManualClock::default());
         let registry = Scripted::default();
         let engine = |seed| {
-            SyncCloudMap::with(registry.clone(), |builder| {
-                let builder = builder.clock(Arc::clone(&clock)).ids(Scrambled(Mutex::new(seed)));
-                builder.random(SeededRandom::new(seed)).timing(timing)
-            })
+            SyncCloudMap::builder(registry.clone())
+                .clock(Arc::clone(&clock))
+                .ids(Scrambled(Mutex::new(seed)))
+                .random(SeededRandom::new(seed))
+                .timing(timing)
+                .build_sync()
         };
         let (engine, rival) = (engine(1), engine(1 << 63));
         let cloud_map = engine.cloud_map().clone();
@@ -248,7 +250,7 @@ impl House {
         prop_assert!(!known, "operation {id} is another request's");
         self.bound.operations.insert(number, id.to_owned());
         let operation = self.world.operations.iter().find(|operation| operation.number == number).unwrap();
-        let found = self.api.get_operation(&GetOperationRequest::new(id));
+        let found = self.api.get_operation(GetOperationRequest::new(id));
         prop_assert!(found.is_ok(), "{id}: {found:?}");
         if let OperationTargets::Namespace(id) = &found.unwrap().targets {
             let id = id.as_str().to_owned();
@@ -389,10 +391,10 @@ impl Writer {
 fn give_dns(request: &mut CreateServiceRequest, dns: Dns) {
     match dns {
         Dns::Absent => {}
-        Dns::HttpType => request.service_type = Some("HTTP".to_owned()),
+        Dns::HttpType => request.service_type = Some(ServiceTypeOption::Http.into()),
         Dns::Records(policy, types) => {
             let mut config = DnsConfigInput::default();
-            config.routing_policy = policy.map(str::to_owned);
+            config.routing_policy = policy.map(Into::into);
             config.dns_records = Some(types.iter().map(|kind| record(kind, ttl(kind))).collect());
             request.dns_config = Some(config);
         }
@@ -401,14 +403,14 @@ fn give_dns(request: &mut CreateServiceRequest, dns: Dns) {
 
 fn record(kind: &str, ttl: u32) -> DnsRecordInput {
     let mut record = DnsRecordInput::default();
-    record.kind = Some(kind.to_owned());
+    record.kind = Some(kind.into());
     record.ttl = Some(ttl.into());
     record
 }
 
 fn route53(kind: &str, path: Option<&str>) -> HealthCheckConfigInput {
     let mut config = HealthCheckConfigInput::default();
-    config.kind = Some(kind.to_owned());
+    config.kind = Some(kind.into());
     config.resource_path = path.map(str::to_owned);
     config
 }
