@@ -50,9 +50,9 @@ fn a_registry_keeps_as_many_operations_as_configured() {
         api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap().operation_id.to_string()
     });
     assert_eq!(cloud_map.cloud_map().cell().operations().len(), 2);
-    api.get_operation(&GetOperationRequest::new(&started[0])).unwrap_err();
+    api.get_operation(GetOperationRequest::new(&started[0])).unwrap_err();
     for id in &started[1..] {
-        api.get_operation(&GetOperationRequest::new(id)).unwrap();
+        api.get_operation(GetOperationRequest::new(id)).unwrap();
     }
 }
 
@@ -60,8 +60,7 @@ fn a_registry_keeps_as_many_operations_as_configured() {
 fn sequential_ids_continue_in_each_fork() {
     let (clock, ids) = (Arc::new(ManualClock::default()), Arc::new(SequentialIds::default()));
     let handle = |registry, ids: Arc<SequentialIds>| {
-        SyncCloudMap::with(registry, |builder| builder.clock(Arc::clone(&clock)).ids(ids))
-            .at(Scope::default())
+        SyncCloudMap::builder(registry).clock(Arc::clone(&clock)).ids(ids).build_sync().at(Scope::default())
     };
     let registry = Arc::new(MemoryRegistry::new());
     let prepared = handle(Arc::clone(&registry), Arc::clone(&ids));
@@ -70,9 +69,9 @@ fn sequential_ids_continue_in_each_fork() {
         let fork = Arc::new(MemoryRegistry::fork(registry.cell()));
         let fork = handle(fork, Arc::new(SequentialIds::clone(&ids)));
         let started = fork.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap();
-        let operation = fork.get_operation(&GetOperationRequest::new(started.operation_id.as_str())).unwrap();
+        let operation = fork.get_operation(GetOperationRequest::new(&started.operation_id)).unwrap();
         let OperationTargets::Namespace(id) = &operation.targets else { panic!("{operation:?}") };
-        let found = fork.get_namespace(&GetNamespaceRequest::new(id.as_str())).unwrap();
+        let found = fork.get_namespace(GetNamespaceRequest::new(id.as_str())).unwrap();
         assert_eq!(found.namespace.name.as_str(), name);
         (id.clone(), started.operation_id)
     });

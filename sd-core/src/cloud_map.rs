@@ -9,14 +9,15 @@ mod reset;
 mod sync;
 mod throttle;
 
+pub(crate) use blocking::at_once;
 pub use blocking::{SyncCloudMap, SyncScopedCloudMap};
 pub use builder::CloudMapBuilder;
-pub use sync::{DesiredInstance, SyncedInstances};
+pub use sync::{DesiredInstance, RefusedInstance, SyncedInstance, SyncedInstances};
 
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 use crate::{
-    api::{error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
+    api::{call::Request, error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
     cloud_map::throttle::Throttle,
     dns::{
         explanation::{self, Explanation},
@@ -33,7 +34,7 @@ use crate::{
     },
     testing::{
         fault::{Faults, Met},
-        journal::{Entry, Journal, Request},
+        journal::{Entry, Journal},
     },
 };
 
@@ -67,14 +68,14 @@ impl CloudMap {
     }
 
     /// A handle on the registry, with settings. An `Arc` of a registry, which others may share, is a registry too.
-    pub fn builder(registry: impl Registry) -> CloudMapBuilder {
-        CloudMapBuilder::new(Arc::new(registry))
+    pub fn builder<R: Registry>(registry: R) -> CloudMapBuilder<R> {
+        CloudMapBuilder::new(registry)
     }
 
     /// The API in an account and Region.
     #[must_use]
     pub fn at(&self, scope: Scope) -> ScopedCloudMap {
-        ScopedCloudMap { cloud_map: self.clone(), scope, begun: None }
+        ScopedCloudMap { cloud_map: self.clone(), scope, waits: true, begun: None }
     }
 
     /// Why [`resolve`](Self::resolve), and with it the DNS door, answers a DNS question as it does.
@@ -93,6 +94,13 @@ impl CloudMap {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.inner.journal
+    }
+
+    /// Brings the published state to now, as every call does, and tells when something happens by itself next. For those
+    /// who only look at [`cell`](Self::cell), and do not have [`keep_time`](Self::keep_time).
+    pub fn advance(&self) -> Option<Timestamp> {
+        self.cell().advance(self.inner.clock.now());
+        self.cell().next_deadline()
     }
 
     /// Where the published state stands; doors attach their observers here.
@@ -157,12 +165,16 @@ impl CloudMap {
 
 /// The API in an account and Region. Reads answer at once; writes wait for the registry.
 ///
-/// Every method is an operation of the API by its name there, and its errors are those that the API Reference lists for
-/// it, or [`Error::Unavailable`] and [`Error::Contention`], after which the request can be sent again.
+/// The operations of the API are methods by their names there. Each takes its request by value, or by reference if it is to be
+/// sent again. It lists the errors of the service model. Any operation can also end in [`Error::Throttling`] by a
+/// [fault](crate::Fault), and a write in [`Error::Unavailable`] and [`Error::Contention`], after which the request can be sent
+/// again, [`Error::Rejected`] and [`Error::Internal`].
 #[derive(Clone, Debug)]
 pub struct ScopedCloudMap {
     cloud_map: CloudMap,
     scope: Scope,
+    /// Whether delays hold calls back.
+    waits: bool,
     /// The read that was held back and is done now is in the journal already.
     begun: Option<Entry>,
 }
@@ -174,14 +186,22 @@ impl ScopedCloudMap {
         &self.scope
     }
 
+    /// The handle on all accounts and Regions.
+    pub(crate) fn cloud_map(&self) -> &CloudMap {
+        &self.cloud_map
+    }
+
     /// Why [`discover_instances`](Self::discover_instances) answers a request as it does. Neither quotas nor faults count.
     ///
     /// # Errors
     /// Those of DiscoverInstances that tell of the request.
-    pub fn explain_discovery(&self, request: &DiscoverInstancesRequest) -> Result<Explanation, Error> {
+    pub fn explain_discovery(
+        &self,
+        request: impl Borrow<DiscoverInstancesRequest>,
+    ) -> Result<Explanation, Error> {
         let cloud_map = &self.cloud_map;
         cloud_map.at_moment(&self.scope, cloud_map.inner.clock.now(), |context| {
-            discovery::explain(request, context)
+            discovery::explain(request.borrow(), context)
         })
     }
 
@@ -192,10 +212,10 @@ impl ScopedCloudMap {
     /// Those of [`discover_instances`](Self::discover_instances).
     pub fn discover_instances_with<R>(
         &self,
-        request: &DiscoverInstancesRequest,
+        request: impl Borrow<DiscoverInstancesRequest>,
         use_it: impl FnOnce(&FoundInstances<'_>) -> R,
     ) -> Result<R, Error> {
-        self.read(Action::DiscoverInstances, request, |request, context| {
+        self.read(Action::DiscoverInstances, request.borrow(), |request, context| {
             discovery::find(request, context).map(|found| use_it(&found))
         })
     }
@@ -218,7 +238,8 @@ impl ScopedCloudMap {
         read: impl FnOnce(&Self) -> R + Send,
     ) -> R {
         let Inner { clock, faults, journal, .. } = &*self.cloud_map.inner;
-        let Some(delay) = faults.delay(action, &self.scope) else { return read(self) };
+        let delay = if self.waits { faults.delay(action, &self.scope) } else { None };
+        let Some(delay) = delay else { return read(self) };
         let begun = journal.begin(clock.now(), &self.scope, || request.clone().into());
         delay.await;
         read(&Self { begun, ..self.clone() })
@@ -230,7 +251,7 @@ impl ScopedCloudMap {
         request: &Q,
         plan: impl FnOnce(&Q, &ReadContext<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let Self { cloud_map, scope, begun } = self;
+        let Self { cloud_map, scope, begun, .. } = self;
         let Inner { clock, journal, .. } = &*cloud_map.inner;
         // One moment for all: what an answer says has happened is in the published state.
         let now = clock.now();

@@ -11,26 +11,26 @@
 //!     model::RecordType,
 //!     request::{
 //!         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DiscoverInstancesRequest, DnsConfigInput,
-//!         GetOperationRequest, RegisterInstanceRequest,
+//!         RegisterInstanceRequest,
 //!     },
 //! };
 //!
 //! let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
-//! cloud_map.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
-//! let namespace = cloud_map.list_namespaces(&Default::default())?.items[0].namespace.clone();
-//! let service = cloud_map.create_service(
-//!     CreateServiceRequest::new("web")
-//!         .with_namespace_id(namespace.id.as_str())
-//!         .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)])),
-//! )?;
-//! cloud_map.register_instance(
-//!     RegisterInstanceRequest::new(service.service.id.as_str(), "i-1")
-//!         .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1"),
-//! )?;
-//! let found = cloud_map.discover_instances(&DiscoverInstancesRequest::new("app.local", "web"))?;
-//! assert_eq!(found.instances[0].0.id.as_str(), "i-1");
+//! let app = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
+//! let app = cloud_map.create_private_dns_namespace(app)?;
+//! let web = CreateServiceRequest::new("web")
+//!     .with_namespace_id(app.namespace_id)
+//!     .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]));
+//! let web = cloud_map.create_service(web)?;
+//! let instance = RegisterInstanceRequest::new(&web.id, "web-1").with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1");
+//! cloud_map.register_instance(instance)?;
+//!
+//! let found = cloud_map.discover_instances(DiscoverInstancesRequest::new("app.local", "web"))?;
+//! assert_eq!(found.instances[0].id.as_str(), "web-1");
 //! # Ok::<(), sd_core::Error>(())
 //! ```
+//!
+//! A [`blueprint`] makes a namespace, a service and its instances in one go, for tests.
 //!
 //! # Three ideas
 //! - **A state is a value.** [`State`] is the whole registry at one moment, immutable and shared; every answer comes from
@@ -39,6 +39,11 @@
 //!   [`ChangeSet`] with the facts that it relies on. A backend stores it if they still hold.
 //! - **What is written is seen.** A commit publishes before it returns, and the observers, such as the table that DNS
 //!   answers come from, are told inside it.
+//!
+//! # Features
+//! | feature | adds |
+//! |---|---|
+//! | `conformance` | the module `conformance`: the rules for backends, as tests |
 //!
 //! # Where each rule is
 //! The modules under `ops` hold what each operation means, [`records`] what DNS answers, [`health`] how health changes,
@@ -63,6 +68,8 @@ mod ops;
 mod cloud_map;
 mod testing;
 
+pub mod blueprint;
+
 mod choice;
 mod waiting;
 
@@ -70,13 +77,15 @@ mod waiting;
 pub mod conformance;
 
 pub use api::{
+    call::{Request, Response},
     error::{self, Error, ErrorCode},
     request, response,
 };
+pub use blueprint::Blueprint;
 pub use choice::Permutation;
 pub use cloud_map::{
-    CloudMap, CloudMapBuilder, DesiredInstance, ScopedCloudMap, SyncCloudMap, SyncScopedCloudMap,
-    SyncedInstances,
+    CloudMap, CloudMapBuilder, DesiredInstance, RefusedInstance, ScopedCloudMap, SyncCloudMap,
+    SyncScopedCloudMap, SyncedInstance, SyncedInstances,
 };
 pub use dns::{explanation, records};
 pub use model::{
@@ -104,5 +113,5 @@ pub use store::{
 };
 pub use testing::{
     fault::{Fault, Faults},
-    journal::{Call, Journal, Request},
+    journal::{Call, Journal},
 };

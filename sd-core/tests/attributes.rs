@@ -44,7 +44,7 @@ enum Kind {
 fn register(kind: Kind, attributes: &[(&str, &str)]) -> Result<(), Error> {
     let engine = Engine::new();
     let (private, http) = (engine.private("app.local"), engine.http("api"));
-    let in_http = || CreateServiceRequest::new("web").with_namespace_id(http.id.as_str());
+    let in_http = || CreateServiceRequest::new("web").with_namespace_id(&http.id);
     let service = engine.service(match kind {
         Kind::Records(records) => dns_service(&private, "web", dns(records)),
         Kind::Weighted(records) => dns_service(&private, "web", weighted(records)),
@@ -55,7 +55,7 @@ fn register(kind: Kind, attributes: &[(&str, &str)]) -> Result<(), Error> {
         Kind::CheckedHttp => in_http().with_health_check_config(route53_check("TCP", None, None)),
         Kind::CustomHttp => in_http().with_health_check_custom_config(custom_check()),
         Kind::HttpInDns => {
-            CreateServiceRequest::new("web").with_namespace_id(private.id.as_str()).with_service_type("HTTP")
+            CreateServiceRequest::new("web").with_namespace_id(&private.id).with_service_type("HTTP")
         }
     });
     engine.api.register_instance(registration(&service, "i-1", attributes)).map(drop)

@@ -121,9 +121,9 @@ fn an_observer_is_rebuilt_when_it_is_attached_then_told_each_change_once_and_in_
     for address in ["10.0.0.1", "10.0.0.2"] {
         engine.register(&service, "i-1", &[("AWS_INSTANCE_IPV4", address)]);
     }
-    engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
-    engine.api.delete_service(sd_core::request::DeleteServiceRequest::new(service.id.as_str())).unwrap();
-    engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i-1")).unwrap();
+    engine.api.delete_service(sd_core::request::DeleteServiceRequest::new(&service.id)).unwrap();
+    engine.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id)).unwrap();
     assert_eq!(
         recorder.told(),
         [
@@ -266,10 +266,10 @@ impl Observer for Once {
 
 /// What the reads of an API say, while two creations of namespaces are due.
 fn read(api: &SyncScopedCloudMap) -> (usize, Vec<OperationStatus>) {
-    let listed = api.list_operations(&ListOperationsRequest::new()).unwrap().items;
-    let status = |id: &str| api.get_operation(&GetOperationRequest::new(id)).unwrap().status;
+    let listed = api.list_operations(ListOperationsRequest::new()).unwrap().items;
+    let status = |id: &str| api.get_operation(GetOperationRequest::new(id)).unwrap().status;
     assert!(listed.iter().all(|listed| status(listed.id.as_str()) == listed.status));
-    let namespaces = api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len();
+    let namespaces = api.list_namespaces(ListNamespacesRequest::new()).unwrap().items.len();
     (namespaces, listed.iter().map(|listed| listed.status).collect())
 }
 
@@ -313,7 +313,7 @@ fn reads_publish_what_is_due_for_the_observers() {
     let _attached = cell(&engine).attach(recorder.clone());
     engine.clock.advance(operation);
     recorder.told();
-    engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    engine.api.list_namespaces(ListNamespacesRequest::new()).unwrap();
     assert_eq!(recorder.told(), ["1>2 PutNamespace 01"]);
 }
 
@@ -458,7 +458,7 @@ fn a_write_is_seen_by_every_handle_when_it_returns() {
     for i in 0..50 {
         let namespace = engine.http(&format!("app-{i}"));
         for other in &others {
-            other.get_namespace(&GetNamespaceRequest::new(namespace.id.as_str())).unwrap();
+            other.get_namespace(GetNamespaceRequest::new(&namespace.id)).unwrap();
         }
     }
 }

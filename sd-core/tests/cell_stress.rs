@@ -213,9 +213,11 @@ impl Stage {
         let timing = Timing::instant()
             .with_operation(Duration::from_millis(5))
             .with_custom_health(Duration::from_millis(9));
-        let cloud_map = SyncCloudMap::with(MemoryRegistry::new(), |builder| {
-            builder.clock(Arc::clone(&clock)).ids(SequentialIds::default()).timing(timing)
-        });
+        let cloud_map = SyncCloudMap::builder(MemoryRegistry::new())
+            .clock(Arc::clone(&clock))
+            .ids(SequentialIds::default())
+            .timing(timing)
+            .build_sync();
         let scopes = ["us-east-1", "eu-west-1"].map(|region| Scope::parse("123456789012", region).unwrap());
         let stage =
             Self { cloud_map, clock, scopes, started: Mutex::default(), done: AtomicBool::new(false) };
@@ -346,7 +348,7 @@ impl Stage {
             let started = self.started.lock().unwrap();
             let (scope, id) = started[random.next_u64() as usize % started.len()].clone();
             drop(started);
-            let found = self.cloud_map.at(scope).get_operation(&GetOperationRequest::new(id.as_str()));
+            let found = self.cloud_map.at(scope).get_operation(GetOperationRequest::new(id.as_str()));
             assert!(found.is_ok(), "an operation is under way or in the log: {found:?}");
         }
     }
@@ -358,11 +360,11 @@ impl Stage {
             let before = self.cell().load().revision();
             let registry = MemoryRegistry::fork(self.cell());
             let clock = Arc::new(ManualClock::at(Timestamp::default()));
-            let fork = SyncCloudMap::with(registry, |builder| builder.clock(Arc::clone(&clock)));
+            let fork = SyncCloudMap::builder(registry).clock(Arc::clone(&clock)).build_sync();
             let cell = fork.cloud_map().cell();
             assert!(cell.load().revision() >= before);
             let status = |scope: &Scope, id: &OperationId| {
-                fork.at(scope.clone()).get_operation(&GetOperationRequest::new(id.as_str())).unwrap().status
+                fork.at(scope.clone()).get_operation(GetOperationRequest::new(id.as_str())).unwrap().status
             };
             // Those of late are the ones that may be under way.
             let late: Vec<_> = started.iter().rev().take(40).collect();

@@ -12,10 +12,11 @@ use common::{
     registration, route53_check,
 };
 use sd_core::{
-    Change, ChangeSet, CommitError, DesiredInstance, Error, ErrorCode, Mode, Registry, Scope, Timestamp,
+    Change, ChangeSet, CommitError, DesiredInstance, Error, ErrorCode, Mode, RefusedInstance, Registry,
+    Scope, SyncedInstance, Timestamp,
     change::{Precondition, UniqueKey},
     health::HealthStatus,
-    ids::{Arn, OperationId},
+    ids::Arn,
     model::{OperationStatus, RecordType::A, Service},
     name::ServiceName,
     request::{
@@ -29,7 +30,7 @@ use sd_core::{
 };
 
 fn deregister(service: &Service) -> DeregisterInstanceRequest {
-    DeregisterInstanceRequest::new(service.id.as_str(), "i-1")
+    DeregisterInstanceRequest::new(&service.id, "i-1")
 }
 
 #[test]
@@ -54,13 +55,13 @@ fn what_another_writer_did_in_between_decides() {
 
     let service = Arc::clone(&meeting.service);
     meeting.in_between(move |rival| rival.register(&service, "i-2", &[]));
-    let delete = || meeting.engine.api.delete_service(DeleteServiceRequest::new(meeting.service.id.as_str()));
+    let delete = || meeting.engine.api.delete_service(DeleteServiceRequest::new(&meeting.service.id));
     assert_eq!(code(delete()), ErrorCode::ResourceInUse);
 
     let empty = meeting.rival.http("empty");
     let parent = Arc::clone(&empty);
     meeting.in_between(move |rival| drop(rival.http_service(&parent, "child")));
-    let delete = meeting.engine.api.delete_namespace(DeleteNamespaceRequest::new(empty.id.as_str()));
+    let delete = meeting.engine.api.delete_namespace(DeleteNamespaceRequest::new(&empty.id));
     assert_eq!(code(delete), ErrorCode::ResourceInUse);
 }
 
@@ -69,23 +70,23 @@ fn a_parent_that_goes_in_between_is_missed() {
     let meeting = Meeting::new();
     let remove = |rival: &Engine, service: &Service| {
         rival.api.deregister_instance(deregister(service)).unwrap();
-        rival.api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+        rival.api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
     };
     // A service that comes back under its id is another one: it is looked at again before it takes the instance.
     let (service, namespace) = (Arc::clone(&meeting.service), Arc::clone(&meeting.namespace));
     meeting.in_between(move |rival| {
         remove(rival, &service);
-        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
+        let request = CreateServiceRequest::new("web").with_namespace_id(&namespace.id);
         rival.service(request.with_health_check_custom_config(custom_check()));
         rival.register(&service, "i-1", &[]);
     });
     meeting.register("i-2").unwrap();
-    let found = meeting.engine.api.discover_instances(&DiscoverInstancesRequest::new("app", "web")).unwrap();
-    assert!(found.instances.iter().all(|(_, status)| *status == HealthStatus::Healthy), "{found:?}");
+    let found = meeting.engine.api.discover_instances(DiscoverInstancesRequest::new("app", "web")).unwrap();
+    assert!(found.instances.iter().all(|instance| instance.health == HealthStatus::Healthy), "{found:?}");
     meeting
         .engine
         .api
-        .deregister_instance(DeregisterInstanceRequest::new(meeting.service.id.as_str(), "i-2"))
+        .deregister_instance(DeregisterInstanceRequest::new(&meeting.service.id, "i-2"))
         .unwrap();
 
     let service = Arc::clone(&meeting.service);
@@ -93,7 +94,7 @@ fn a_parent_that_goes_in_between_is_missed() {
     assert_eq!(code(meeting.register("i-2")), ErrorCode::ServiceNotFound);
     let namespace = Arc::clone(&meeting.namespace);
     meeting.in_between(move |rival| {
-        rival.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+        rival.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id)).unwrap();
     });
     assert_eq!(code(meeting.create_service("late")), ErrorCode::NamespaceNotFound);
 }
@@ -162,7 +163,7 @@ fn every_write_says_what_it_relies_on() {
     let web = meeting.service.arn();
     let register_new = || {
         meeting.register("i-2").unwrap();
-        let request = DeregisterInstanceRequest::new(meeting.service.id.as_str(), "i-2");
+        let request = DeregisterInstanceRequest::new(&meeting.service.id, "i-2");
         meeting.rival.api.deregister_instance(request).unwrap();
     };
     let writes: [(&dyn Fn(), &[&str]); 17] = [
@@ -322,7 +323,7 @@ fn a_deletion_without_an_answer_spares_the_successor() {
         rival.service(request);
         Err(CommitError::Ambiguous)
     });
-    let request = DeleteServiceRequest::new(meeting.service.id.as_str());
+    let request = DeleteServiceRequest::new(&meeting.service.id);
     meeting.engine.api.delete_service(request).unwrap();
     let state = meeting.shared.cell().load();
     let successor = state.scope(&Scope::default()).service(meeting.service.id.as_str()).unwrap();
@@ -339,7 +340,7 @@ fn a_service_that_was_renamed_in_the_store_frees_its_name() {
     set.changes = vec![Change::PutService(Arc::new(renamed))];
     meeting.shared.store(set).unwrap();
     let count = || {
-        let request = GetNamespaceRequest::new(meeting.namespace.id.as_str());
+        let request = GetNamespaceRequest::new(&meeting.namespace.id);
         meeting.engine.api.get_namespace(&request).unwrap().service_count
     };
     assert_eq!(count(), 1);
@@ -351,7 +352,7 @@ fn a_service_that_was_renamed_in_the_store_frees_its_name() {
         meeting.engine.api.delete_service(DeleteServiceRequest::new(id.as_str())).unwrap();
     }
     assert_eq!(count(), 0);
-    let delete = DeleteNamespaceRequest::new(meeting.namespace.id.as_str());
+    let delete = DeleteNamespaceRequest::new(&meeting.namespace.id);
     meeting.engine.api.delete_namespace(delete).unwrap();
 }
 
@@ -387,7 +388,7 @@ fn registrations_into_one_service_do_not_conflict() {
 fn an_instance_keeps_the_owner_that_registered_it_first() {
     for check in [None, Some(custom_check())] {
         let meeting = Meeting::new();
-        let mut request = CreateServiceRequest::new("raced").with_namespace_id(meeting.namespace.id.as_str());
+        let mut request = CreateServiceRequest::new("raced").with_namespace_id(&meeting.namespace.id);
         request.health_check_custom_config = check;
         let service = meeting.rival.service(request);
         let sync = |engine: &Engine, service: &Service, owner: &str, version: &str| {
@@ -432,7 +433,7 @@ fn one_token_sent_twice_at_once_starts_one_registration() {
 fn a_registration_loses_no_report_of_a_registration_in_between() {
     let meeting = Meeting::new();
     let request = CreateServiceRequest::new("checked")
-        .with_namespace_id(meeting.namespace.id.as_str())
+        .with_namespace_id(&meeting.namespace.id)
         .with_health_check_custom_config(custom_check());
     let service = meeting.rival.service(request);
     // The registration is the first of its id; then it says where health begins, which the one in between says as well.
@@ -441,13 +442,13 @@ fn a_registration_loses_no_report_of_a_registration_in_between() {
         let (of, given) = (Arc::clone(&service), attributes.clone());
         meeting.in_between(move |rival| {
             rival.register(&of, "i-1", &given);
-            let report = UpdateInstanceCustomHealthStatusRequest::new(of.id.as_str(), "i-1", "UNHEALTHY");
+            let report = UpdateInstanceCustomHealthStatusRequest::new(&of.id, "i-1", "UNHEALTHY");
             rival.api.update_instance_custom_health_status(report).unwrap();
         });
         meeting.engine.api.register_instance(registration(&service, "i-1", &attributes)).unwrap();
         let all = DiscoverInstancesRequest::new("app", "checked").with_health_status("ALL");
         let found = meeting.engine.api.discover_instances(&all).unwrap();
-        assert_eq!(found.instances[0].1, HealthStatus::Unhealthy, "{initial:?}");
+        assert_eq!(found.instances[0].health, HealthStatus::Unhealthy, "{initial:?}");
     }
 }
 
@@ -458,8 +459,8 @@ fn an_instance_that_goes_in_between_comes_back_as_a_new_one() {
     let service = Arc::clone(&meeting.service);
     meeting.in_between(move |rival| drop(rival.api.deregister_instance(deregister(&service)).unwrap()));
     meeting.register("i-1").unwrap();
-    let listed = ListInstancesRequest::new(meeting.service.id.as_str());
-    let listed = meeting.engine.api.list_instances(&listed).unwrap().page.items;
+    let listed = ListInstancesRequest::new(&meeting.service.id);
+    let listed = meeting.engine.api.list_instances(&listed).unwrap().items;
     assert_eq!(listed.iter().map(|found| found.id.as_str()).collect::<Vec<_>>(), ["i-2", "i-1"]);
 }
 
@@ -495,7 +496,7 @@ fn an_update_and_a_registration_that_meet_agree_on_health() {
     for service in ["web", "plain"] {
         let request = DiscoverInstancesRequest::new("example.com", service);
         let found = meeting.engine.api.discover_instances(&request).unwrap();
-        assert_eq!(found.instances[0].1, HealthStatus::Healthy, "{service}");
+        assert_eq!(found.instances[0].health, HealthStatus::Healthy, "{service}");
     }
 }
 
@@ -511,8 +512,7 @@ fn of_two_updates_that_meet_none_is_lost() {
     let other = update.clone();
     meeting.in_between(move |rival| other(rival, DnsNamespaceChange::default().with_soa_ttl(1)));
     update(&meeting.engine, DnsNamespaceChange::default().with_description("new"));
-    let found =
-        meeting.engine.api.get_namespace(&GetNamespaceRequest::new(zone.id.as_str())).unwrap().namespace;
+    let found = meeting.engine.api.get_namespace(GetNamespaceRequest::new(&zone.id)).unwrap().namespace;
     assert_eq!((found.hosted_zone().unwrap().soa_ttl, found.description.as_deref()), (1, Some("new")));
 }
 
@@ -578,7 +578,7 @@ fn what_stops_a_sync_half_way_does_not_hide_what_it_did() {
     let sync = |desired: Vec<DesiredInstance>| {
         meeting.engine.api.sync_service_instances(meeting.service.id.as_str(), "ecs", desired)
     };
-    let ids = |steps: &[(String, OperationId)]| steps.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+    let ids = |steps: &[SyncedInstance]| steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>();
     let store = || meeting.shared.then(Shared::store);
     let fail = || {
         meeting
@@ -590,7 +590,10 @@ fn what_stops_a_sync_half_way_does_not_hide_what_it_did() {
     (0..16).for_each(|_| meeting.shared.then(|_, _| Err(CommitError::Conflict)));
     let synced = sync(tasks(&["t-1", "t-2", "t-3"])).unwrap();
     assert_eq!(ids(&synced.registered), ["t-1", "t-3"]);
-    assert!(matches!(&synced.refused[..], [(id, Error::Contention)] if id == "t-2"), "{synced:?}");
+    assert!(
+        matches!(&synced.refused[..], [RefusedInstance { id, error: Error::Contention, .. }] if id == "t-2"),
+        "{synced:?}"
+    );
     // A backend that is unavailable concerns the others too, which are not tried.
     meeting.shared.commits();
     store();
@@ -598,7 +601,7 @@ fn what_stops_a_sync_half_way_does_not_hide_what_it_did() {
     let synced = sync(tasks(&["t-2", "t-4"])).unwrap();
     assert_eq!(meeting.shared.commits(), 2);
     assert_eq!((ids(&synced.deregistered), synced.registered.len()), (vec!["t-1".to_owned()], 0));
-    let refused = synced.refused.iter().map(|(id, error)| (&**id, error.is_retryable()));
+    let refused = synced.refused.iter().map(|refused| (&*refused.id, refused.error.is_retryable()));
     assert_eq!(refused.collect::<Vec<_>>(), [("t-3", true), ("t-2", true), ("t-4", true)]);
     // Nothing was done, so that the error is the answer.
     fail();

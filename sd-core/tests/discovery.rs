@@ -29,7 +29,7 @@ fn web() -> DiscoverInstancesRequest {
 fn filled(instances: &[(&str, &[(&str, &str)])]) -> Engine {
     let engine = Engine::new();
     let namespace = engine.http("api");
-    let request = |name: &str| CreateServiceRequest::new(name).with_namespace_id(namespace.id.as_str());
+    let request = |name: &str| CreateServiceRequest::new(name).with_namespace_id(&namespace.id);
     let services: [Arc<Service>; 2] = [
         engine.service(request("web").with_health_check_custom_config(custom_check())),
         engine.service(request("plain")),
@@ -45,14 +45,14 @@ fn filled(instances: &[(&str, &[(&str, &str)])]) -> Engine {
 #[test]
 fn found_instances_have_names_health_and_all_attributes() {
     let engine = filled(&[("i-1", &[ILL, ("AWS_INSTANCE_IPV4", "10.0.0.1"), ("color", "blue")])]);
-    let found = engine.api.discover_instances(&web().with_health_status("ALL")).unwrap();
+    let found = engine.api.discover_instances(web().with_health_status("ALL")).unwrap();
     assert_eq!((found.namespace_name.as_str(), found.service_name.as_str()), ("api", "web"));
-    let (instance, health) = &found.instances[0];
-    assert_eq!((instance.id.as_str(), *health), ("i-1", HealthStatus::Unhealthy));
+    let instance = &found.instances[0];
+    assert_eq!((instance.id.as_str(), instance.health), ("i-1", HealthStatus::Unhealthy));
     let attributes = [ILL, ("AWS_INSTANCE_IPV4", "10.0.0.1"), ("color", "blue")];
     assert_eq!(instance.attributes.iter().collect::<Vec<_>>(), attributes);
-    let plain = engine.api.discover_instances(&DiscoverInstancesRequest::new("api", "plain")).unwrap();
-    assert_eq!(plain.instances[0].1, HealthStatus::Unknown, "without a check nothing is known");
+    let plain = engine.api.discover_instances(DiscoverInstancesRequest::new("api", "plain")).unwrap();
+    assert_eq!(plain.instances[0].health, HealthStatus::Unknown, "without a check nothing is known");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn the_health_filter_follows_the_table() {
     for (filter, expected) in cases {
         let ask = |service: &str| {
             let mut request = DiscoverInstancesRequest::new("api", service);
-            request.health_status = filter.map(str::to_owned);
+            request.health_status = filter.map(Into::into);
             // The choice by number and the choice by attribute give the same.
             let direct = mixed.discover(&request);
             assert_eq!(mixed.discover(&request.with_query_parameters(map(&[]))), direct);
@@ -129,8 +129,8 @@ fn more_instances_than_the_maximum_are_chosen_at_random() {
     assert_eq!(count(web().with_query_parameters(odd)), 60);
 
     let order = || {
-        let found = engine.api.discover_instances(&web().with_max_results(5)).unwrap();
-        found.instances.iter().map(|(instance, _)| instance.id.to_string()).collect::<Vec<_>>()
+        let found = engine.api.discover_instances(web().with_max_results(5)).unwrap();
+        found.instances.iter().map(|instance| instance.id.to_string()).collect::<Vec<_>>()
     };
     let orders: BTreeSet<_> = (0..10).map(|_| order()).collect();
     assert_eq!(orders.len(), 10, "each call draws anew");
@@ -145,7 +145,7 @@ fn services_are_found_by_http_name_and_by_arn() {
     let service = engine.service(dns_service(&namespace, "Web", dns(&[A])));
     engine.register(&service, "i-1", &[("AWS_INSTANCE_IPV4", "10.0.0.1")]);
     let ask = |namespace: &str, service: &str| {
-        engine.api.discover_instances(&DiscoverInstancesRequest::new(namespace, service))
+        engine.api.discover_instances(DiscoverInstancesRequest::new(namespace, service))
     };
     for (name, service) in [("App.local", "Web"), ("App.local", "wEB"), (namespace.arn().as_str(), "web")] {
         let found = ask(name, service).unwrap();
@@ -166,7 +166,7 @@ fn http_namespaces_distinguish_services_by_case() {
     let engine = filled(&[("i-1", &[])]);
     assert_eq!(engine.discover(&DiscoverInstancesRequest::new("api", "Web")), [""; 0]);
     assert_eq!(
-        code(engine.api.discover_instances(&DiscoverInstancesRequest::new("API", "web"))),
+        code(engine.api.discover_instances(DiscoverInstancesRequest::new("API", "web"))),
         ErrorCode::NamespaceNotFound
     );
 }
@@ -174,10 +174,10 @@ fn http_namespaces_distinguish_services_by_case() {
 #[test]
 fn an_unknown_service_in_a_known_namespace_has_no_instances() {
     let engine = filled(&[]);
-    let unknown = engine.api.discover_instances(&DiscoverInstancesRequest::new("api", "nothing")).unwrap();
+    let unknown = engine.api.discover_instances(DiscoverInstancesRequest::new("api", "nothing")).unwrap();
     assert!(unknown.instances.is_empty());
     assert_eq!(unknown.instances_revision.as_u64(), 0);
-    let empty = engine.api.discover_instances(&web()).unwrap();
+    let empty = engine.api.discover_instances(web()).unwrap();
     assert!(empty.instances.is_empty());
     assert!(empty.instances_revision.as_u64() > 0);
 }
@@ -186,7 +186,7 @@ fn an_unknown_service_in_a_known_namespace_has_no_instances() {
 fn the_instances_revision_grows_only_with_registrations_and_deregistrations() {
     let engine = Engine::new();
     let service = engine.http_service(&engine.http("api"), "web");
-    let revision = || engine.api.discover_instances(&web()).unwrap().instances_revision.as_u64();
+    let revision = || engine.api.discover_instances(web()).unwrap().instances_revision.as_u64();
     let register = |id: &str| {
         engine.api.register_instance(common::registration(&service, id, &[])).unwrap();
         revision()
@@ -196,10 +196,10 @@ fn the_instances_revision_grows_only_with_registrations_and_deregistrations() {
     assert!(first >= engine.clock.now().as_millis());
     assert_eq!(register("i-2"), first + 1);
     assert_eq!(register("i-2"), first + 2, "registering again is a change");
-    engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i-1")).unwrap();
     assert_eq!(revision(), first + 3);
     assert_eq!(
-        code(engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1"))),
+        code(engine.api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i-1"))),
         ErrorCode::InstanceNotFound
     );
     engine.http_service(&engine.http("other"), "web");
@@ -219,7 +219,7 @@ fn discover_instances_revision_answers_the_revision_of_a_discovery() {
     };
     let both = || {
         let alone = alone(&request("web")).unwrap();
-        let with = engine.api.discover_instances(&DiscoverInstancesRequest::new("app.local", "web")).unwrap();
+        let with = engine.api.discover_instances(DiscoverInstancesRequest::new("app.local", "web")).unwrap();
         assert_eq!(alone, with.instances_revision);
         alone
     };
@@ -231,10 +231,10 @@ fn discover_instances_revision_answers_the_revision_of_a_discovery() {
         last = both();
     }
     let change = ServiceChange::default().with_dns_config(DnsConfigChange::new([(A, 1)]));
-    let update = UpdateServiceRequest::new(service.id.as_str()).with_service(change);
+    let update = UpdateServiceRequest::new(&service.id).with_service(change);
     engine.api.update_service(update).unwrap();
     assert_eq!(both(), last, "other TTLs are no registration");
-    engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i-1")).unwrap();
     assert!(both() > last);
     last = both();
     // DNS namespaces ignore case. The namespace may be named by its ARN.
@@ -243,9 +243,9 @@ fn discover_instances_revision_answers_the_revision_of_a_discovery() {
     let by_arn = Revision::new(&arn, "web").with_owner_account("123456789012");
     assert_eq!(alone(&by_arn).unwrap(), last);
     // A later service with the same name starts above it.
-    engine.api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+    engine.api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
     assert_eq!(code(alone(&request("web"))), ErrorCode::ServiceNotFound);
-    let found = engine.api.discover_instances(&DiscoverInstancesRequest::new("app.local", "web")).unwrap();
+    let found = engine.api.discover_instances(DiscoverInstancesRequest::new("app.local", "web")).unwrap();
     assert_eq!(found.instances_revision.as_u64(), 0);
     engine.dns_service(&namespace, "web", &[A]);
     assert!(both() > last);
@@ -330,7 +330,7 @@ fn members_are_checked() {
     assert!(value.contains("Value '{k= v}' at 'queryParameters' failed"), "{value}");
     assert!(refused(DiscoverInstancesRequest::new("api", "-")).contains("at 'serviceName' failed"));
     for bound in [1, 1000] {
-        engine.api.discover_instances(&web().with_max_results(bound)).unwrap();
+        engine.api.discover_instances(web().with_max_results(bound)).unwrap();
     }
 }
 
@@ -338,6 +338,6 @@ fn members_are_checked() {
 fn another_owner_account_has_nothing() {
     let engine = filled(&[("i-1", &[])]);
     assert_eq!(engine.discover(&web().with_owner_account("123456789012")), ["i-1"]);
-    let refused = engine.api.discover_instances(&web().with_owner_account("210987654321"));
+    let refused = engine.api.discover_instances(web().with_owner_account("210987654321"));
     assert_eq!(code(refused), ErrorCode::NamespaceNotFound);
 }

@@ -145,6 +145,6 @@ fn an_explanation_says_which_kind_of_parameters_an_instance_lacks() {
 
     let nobody = explanation(DiscoverInstancesRequest::new("app", "nobody"));
     assert_eq!(nobody.outcome, Outcome::NoService);
-    let nowhere = engine.api.explain_discovery(&DiscoverInstancesRequest::new("nowhere", "web"));
+    let nowhere = engine.api.explain_discovery(DiscoverInstancesRequest::new("nowhere", "web"));
     assert_eq!(code(nowhere), ErrorCode::NamespaceNotFound);
 }

@@ -20,7 +20,8 @@ use sd_core::{
     model::{OperationErrorCode, OperationStatus},
     request::{
         CreateHttpNamespaceRequest, CreateServiceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
-        GetNamespaceRequest, ListInstancesRequest, ListNamespacesRequest, RegisterInstanceRequest,
+        DiscoverInstancesRequest, DiscoverInstancesRevisionRequest, GetNamespaceRequest,
+        ListInstancesRequest, ListNamespacesRequest, RegisterInstanceRequest,
     },
 };
 
@@ -35,7 +36,7 @@ fn faulty(fault: Fault) -> Engine {
 }
 
 fn list(engine: &Engine) -> Result<usize, Error> {
-    engine.api.list_namespaces(&ListNamespacesRequest::new()).map(|page| page.items.len())
+    engine.api.list_namespaces(ListNamespacesRequest::new()).map(|page| page.items.len())
 }
 
 fn create(engine: &Engine, name: &str) -> Result<String, Error> {
@@ -79,11 +80,14 @@ fn a_throttled_discovery_has_the_error_of_the_service_model() {
     for action in Action::ALL {
         engine.cloud_map.cloud_map().faults().inject(Fault::throttle(*action));
     }
-    let discovered = engine.api.discover_instances(&Default::default());
+    let discovered = engine.api.discover_instances(DiscoverInstancesRequest::default());
     assert_eq!(code(discovered), ErrorCode::RequestLimitExceeded);
-    let revision = engine.api.discover_instances_revision(&Default::default());
+    let revision = engine.api.discover_instances_revision(DiscoverInstancesRevisionRequest::default());
     assert_eq!(code(revision), ErrorCode::RequestLimitExceeded);
-    assert_eq!(code(engine.api.get_namespace(&Default::default())), ErrorCode::ThrottlingException);
+    assert_eq!(
+        code(engine.api.get_namespace(GetNamespaceRequest::default())),
+        ErrorCode::ThrottlingException
+    );
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn a_fault_can_be_limited_to_one_scope() {
     let elsewhere = Scope::parse("210987654321", "eu-west-1").unwrap();
     let engine = faulty(Fault::throttle(Action::ListNamespaces).at(elsewhere.clone()));
     list(&engine).unwrap();
-    let listed = engine.cloud_map.at(elsewhere).list_namespaces(&ListNamespacesRequest::new());
+    let listed = engine.cloud_map.at(elsewhere).list_namespaces(ListNamespacesRequest::new());
     assert_eq!(code(listed), ErrorCode::ThrottlingException);
 }
 
@@ -139,13 +143,13 @@ fn a_registration_and_a_deregistration_can_fail() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let service =
-        engine.service(CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str())).id.clone();
+        engine.service(CreateServiceRequest::new("web").with_namespace_id(&namespace.id)).id.clone();
     let fail = |action| {
         let fault = Fault::fail_operation(action, OperationErrorCode::InternalFailure, "no");
         engine.cloud_map.cloud_map().faults().inject(fault);
     };
     let count =
-        || engine.api.list_instances(&ListInstancesRequest::new(service.as_str())).unwrap().page.items.len();
+        || engine.api.list_instances(ListInstancesRequest::new(service.as_str())).unwrap().items.len();
     fail(Action::RegisterInstance);
     let register = || {
         let request = RegisterInstanceRequest::new(service.as_str(), "i-1").with_attribute("a", "b");
@@ -188,11 +192,11 @@ fn a_delayed_call_runs_when_the_clock_has_advanced() {
     assert!(cloud_map.journal().calls().iter().all(|call| call.outcome.is_none()));
     clock.advance(Duration::from_millis(4999));
     assert!(poll(call.as_mut()).is_pending());
-    assert_eq!(api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(), 0);
+    assert_eq!(api.list_namespaces(ListNamespacesRequest::new()).unwrap().items.len(), 0);
     drop(dropped);
     clock.advance(Duration::from_millis(1));
     assert!(matches!(poll(call.as_mut()), Poll::Ready(Ok(_))));
-    let namespaces = api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items;
+    let namespaces = api.list_namespaces(ListNamespacesRequest::new()).unwrap().items;
     assert_eq!(namespaces.len(), 1);
     // The call ran at the end of its delay.
     assert_eq!(namespaces[0].namespace.created.as_millis(), 1_600_000_005_000);
@@ -277,7 +281,7 @@ fn the_journal_has_the_newest_calls_with_their_outcome() {
     assert_eq!(calls[0].request, Request::from(CreateHttpNamespaceRequest::new("app")));
 
     // The journal has the newest three.
-    drop(engine.api.get_namespace(&GetNamespaceRequest::new("ns-none")));
+    drop(engine.api.get_namespace(GetNamespaceRequest::new("ns-none")));
     assert_eq!(journal.calls().len(), 3);
     assert_eq!(journal.requests(Action::CreateHttpNamespace).len(), 1);
     assert_eq!(journal.requests(Action::GetNamespace), [GetNamespaceRequest::new("ns-none").into()]);
@@ -302,7 +306,7 @@ fn a_call_that_left_the_journal_gets_no_outcome() {
     cloud_map.faults().inject(Fault::delay(Action::CreateHttpNamespace, &clock, Duration::from_secs(1)));
     let mut call = pin!(api.create_http_namespace(CreateHttpNamespaceRequest::new("app")));
     assert!(poll(call.as_mut()).is_pending());
-    drop(api.get_namespace(&GetNamespaceRequest::new("ns-none")));
+    drop(api.get_namespace(GetNamespaceRequest::new("ns-none")));
     clock.advance(Duration::from_secs(1));
     assert!(poll(call.as_mut()).is_ready());
     let calls = cloud_map.journal().calls();

@@ -9,14 +9,14 @@ use sd_core::request::{Filter, ListNamespacesRequest, ListServicesRequest};
 
 fn filter(name: &str, condition: Option<&str>, values: &[&str]) -> Filter {
     let mut filter = Filter::eq(name, "");
-    filter.condition = condition.map(str::to_owned);
+    filter.condition = condition.map(Into::into);
     filter.values = Some(values.iter().map(|value| (*value).to_owned()).collect());
     filter
 }
 
 /// The names in a list with these filters, in its order.
 fn listed(engine: &Engine, filters: Vec<Filter>) -> Vec<String> {
-    let page = engine.api.list_namespaces(&ListNamespacesRequest::new().with_filters(filters)).unwrap();
+    let page = engine.api.list_namespaces(ListNamespacesRequest::new().with_filters(filters)).unwrap();
     page.items.iter().map(|item| item.namespace.name.to_string()).collect()
 }
 
@@ -54,7 +54,7 @@ fn a_listed_entry_matches_all_filters() {
 #[test]
 fn invalid_filters_are_refused() {
     let api = Engine::new().api;
-    let list = |filter: Filter| api.list_namespaces(&ListNamespacesRequest::new().with_filters([filter]));
+    let list = |filter: Filter| api.list_namespaces(ListNamespacesRequest::new().with_filters([filter]));
     let condition = "filters.member.condition";
     let values = "filters.member.values";
     for (bad, member) in [
@@ -99,7 +99,7 @@ fn services_are_listed_in_order_of_creation_and_filtered_by_namespace() {
         engine.http_service(namespace, name);
     }
     let list = |filters: Vec<Filter>| {
-        let page = engine.api.list_services(&ListServicesRequest::new().with_filters(filters))?;
+        let page = engine.api.list_services(ListServicesRequest::new().with_filters(filters))?;
         Ok(page.items.iter().map(|item| item.service.name.to_string()).collect::<Vec<_>>())
     };
     let eq = |name: &str, value: &str| vec![Filter::eq(name, value)];

@@ -68,7 +68,7 @@ fn only_lenient_mode_allows_a_route_53_check_in_a_private_namespace() {
 /// The status of the instance `i-1` of the service `web` in the namespace `api`.
 fn status(engine: &Engine) -> HealthStatus {
     let request = DiscoverInstancesRequest::new(HTTP, "web").with_health_status("ALL");
-    engine.api.discover_instances(&request).unwrap().instances[0].1
+    engine.api.discover_instances(&request).unwrap().instances[0].health
 }
 
 /// Changes the status of the instance `i-1` like a health checker, outside the API.
@@ -88,7 +88,7 @@ fn ill(request: CreateServiceRequest) -> (Shared, Engine, Arc<Service>) {
     let shared = Shared::default();
     let engine = Engine::over(shared.clone(), Mode::Lenient);
     let namespace = engine.http(HTTP);
-    let service = engine.service(request.with_namespace_id(namespace.id.as_str()));
+    let service = engine.service(request.with_namespace_id(&namespace.id));
     engine.register(&service, "i-1", &[("AWS_INSTANCE_PORT", "80")]);
     set_status(&shared, &engine, &service, CustomHealthStatus::Unhealthy);
     (shared, engine, service)

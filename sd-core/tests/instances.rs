@@ -55,7 +55,7 @@ fn members_are_checked() {
     let token = registration(&service, "i", &[]).with_creator_request_id("t".repeat(65));
     assert!(invalid(engine.api.register_instance(token)).contains("at 'creatorRequestId' failed"));
     // The other operations have no pattern for instance ids.
-    let get = |id: &str| engine.api.get_instance(&GetInstanceRequest::new(service.id.as_str(), id));
+    let get = |id: &str| engine.api.get_instance(GetInstanceRequest::new(&service.id, id));
     assert_eq!(code(get("a b")), ErrorCode::InstanceNotFound);
     assert_eq!(code(get(&"i".repeat(65))), ErrorCode::InvalidInput);
 }
@@ -74,7 +74,7 @@ fn an_instance_is_described_as_registered() {
     let targets = [("INSTANCE", "i-1"), ("SERVICE", service.id.as_str())];
     assert_eq!(operation.targets.iter().collect::<Vec<_>>(), targets);
 
-    let found = engine.api.get_instance(&GetInstanceRequest::new(service.arn().as_str(), "i-1")).unwrap();
+    let found = engine.api.get_instance(GetInstanceRequest::new(service.arn().as_str(), "i-1")).unwrap();
     let instance = &found.instance;
     assert_eq!(found.resource_owner.as_str(), "123456789012");
     assert_eq!((instance.created_by_account.as_str(), instance.created), ("123456789012", now));
@@ -84,18 +84,14 @@ fn an_instance_is_described_as_registered() {
         [WELL, IPV4, CUSTOM],
         "all of them, sorted by key"
     );
-    let listed = engine.api.list_instances(&ListInstancesRequest::new(service.id.as_str())).unwrap();
-    assert_eq!(
-        (listed.resource_owner, listed.page.items),
-        (found.resource_owner.clone(), vec![instance.clone()])
-    );
+    let listed = engine.api.list_instances(ListInstancesRequest::new(&service.id)).unwrap();
+    assert_eq!((listed.resource_owner, listed.items), (found.resource_owner.clone(), vec![instance.clone()]));
 }
 
 #[test]
 fn registering_again_replaces_the_instance() {
     let (engine, service) = anything();
-    let get =
-        || engine.api.get_instance(&GetInstanceRequest::new(service.id.as_str(), "i-1")).unwrap().instance;
+    let get = || engine.api.get_instance(GetInstanceRequest::new(&service.id, "i-1")).unwrap().instance;
     engine.register(&service, "i-1", &[IPV4, CUSTOM]);
     let before = get();
     engine.register(&service, "i-2", &[]);
@@ -105,15 +101,15 @@ fn registering_again_replaces_the_instance() {
     assert_eq!((after.endpoint.ipv4, after.endpoint.ipv6.is_some()), (None, true));
     assert_eq!(after.created, before.created, "it keeps its place in lists");
     assert_ne!(after.registered_by, before.registered_by);
-    let listed = engine.api.list_instances(&ListInstancesRequest::new(service.id.as_str())).unwrap();
-    assert_eq!(listed.page.items.len(), 2);
-    assert_eq!(listed.page.items[0], after);
+    let listed = engine.api.list_instances(ListInstancesRequest::new(&service.id)).unwrap();
+    assert_eq!(listed.items.len(), 2);
+    assert_eq!(listed.items[0], after);
 }
 
 #[test]
 fn a_replayed_registration_gets_the_first_operation() {
     let (engine, service) = anything();
-    let discover = || engine.api.discover_instances(&DiscoverInstancesRequest::new("api", "web")).unwrap();
+    let discover = || engine.api.discover_instances(DiscoverInstancesRequest::new("api", "web")).unwrap();
     let register = |token: Option<&str>, attributes: &[(&str, &str)]| {
         let mut request = registration(&service, "i-1", attributes);
         request.creator_request_id = token.map(str::to_owned);
@@ -132,7 +128,7 @@ fn a_replayed_registration_gets_the_first_operation() {
         let started = register(token, &attributes);
         assert!(!seen.contains(&started), "{token:?}");
         seen.push(started);
-        assert_eq!(discover().instances[0].0.attributes.iter().collect::<Vec<_>>(), attributes);
+        assert_eq!(discover().instances[0].attributes.iter().collect::<Vec<_>>(), attributes);
     }
     assert!(discover().instances_revision > revision);
 }
@@ -153,7 +149,7 @@ fn deregistering_deletes_the_instance_and_its_token() {
     let targets = [("INSTANCE", "i-1"), ("SERVICE", service.id.as_str())];
     assert_eq!(operation.targets.iter().collect::<Vec<_>>(), targets);
     assert_eq!(code(deregister(service.id.as_str())), ErrorCode::InstanceNotFound);
-    let get = engine.api.get_instance(&GetInstanceRequest::new(service.id.as_str(), "i-1"));
+    let get = engine.api.get_instance(GetInstanceRequest::new(&service.id, "i-1"));
     assert_eq!(code(get), ErrorCode::InstanceNotFound);
     assert_ne!(engine.api.register_instance(request).unwrap(), first);
 }
@@ -173,8 +169,8 @@ fn a_service_of_another_scope_is_not_found() {
                     RegisterInstanceRequest::new(service, "i-1").with_attributes(map(&[])),
                 )),
                 code(engine.api.deregister_instance(DeregisterInstanceRequest::new(service, "i-1"))),
-                code(engine.api.get_instance(&GetInstanceRequest::new(service, "i-1"))),
-                code(engine.api.list_instances(&ListInstancesRequest::new(service))),
+                code(engine.api.get_instance(GetInstanceRequest::new(service, "i-1"))),
+                code(engine.api.list_instances(ListInstancesRequest::new(service))),
             ];
         let expected = ErrorCode::ServiceNotFound;
         // Like AWS, GetInstance does not say that the service is missing.
@@ -183,8 +179,8 @@ fn a_service_of_another_scope_is_not_found() {
     let null = "Value null at 'serviceId' failed to satisfy constraint: Member must not be null";
     for text in [
         invalid(engine.api.deregister_instance(DeregisterInstanceRequest::default())),
-        invalid(engine.api.get_instance(&GetInstanceRequest::default())),
-        invalid(engine.api.list_instances(&ListInstancesRequest::default())),
+        invalid(engine.api.get_instance(GetInstanceRequest::default())),
+        invalid(engine.api.list_instances(ListInstancesRequest::default())),
     ] {
         assert!(text.contains(null), "{text}");
     }
@@ -202,9 +198,9 @@ fn a_service_created_again_continues_its_instances_revision() {
     for _ in 0..50 {
         engine.api.register_instance(registration(&service, "i-1", &[])).unwrap();
     }
-    engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i-1")).unwrap();
     let before = revision();
-    engine.api.delete_service(sd_core::request::DeleteServiceRequest::new(service.id.as_str())).unwrap();
+    engine.api.delete_service(sd_core::request::DeleteServiceRequest::new(&service.id)).unwrap();
     engine.http_service(&namespace, "web");
     assert!(revision() > before);
 }

@@ -37,13 +37,13 @@ fn everything_works_at_the_last_representable_time() {
             let attributes = [("AWS_INSTANCE_IPV4", address)];
             engine.api.register_instance(registration(&service, id, &attributes)).unwrap();
         }
-        let report = UpdateInstanceCustomHealthStatusRequest::new(service.id.as_str(), "i-1", "UNHEALTHY");
+        let report = UpdateInstanceCustomHealthStatusRequest::new(&service.id, "i-1", "UNHEALTHY");
         engine.api.update_instance_custom_health_status(report).unwrap();
         assert_eq!(engine.discover(&DiscoverInstancesRequest::new("app.local", "web")), ["i-2"]);
-        let request = DeregisterInstanceRequest::new(service.id.as_str(), "i-2");
+        let request = DeregisterInstanceRequest::new(&service.id, "i-2");
         engine.api.deregister_instance(request).unwrap();
-        assert_eq!(engine.api.list_operations(&ListOperationsRequest::new()).unwrap().items.len(), 5);
+        assert_eq!(engine.api.list_operations(ListOperationsRequest::new()).unwrap().items.len(), 5);
         engine.cloud_map.reset().unwrap();
-        assert_eq!(engine.api.list_operations(&ListOperationsRequest::new()).unwrap().items.len(), 0);
+        assert_eq!(engine.api.list_operations(ListOperationsRequest::new()).unwrap().items.len(), 0);
     }
 }

@@ -33,7 +33,7 @@ fn tags(count: usize) -> Vec<Tag> {
 }
 
 fn listed(engine: &Engine) -> Vec<String> {
-    let page = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let page = engine.api.list_namespaces(ListNamespacesRequest::new()).unwrap();
     page.items.iter().map(|item| item.namespace.name.to_string()).collect()
 }
 
@@ -52,7 +52,7 @@ fn a_namespace_exists_when_its_operation_has_ended() {
 
     let targets: Vec<_> = operation.targets.iter().collect();
     let [("NAMESPACE", id)] = targets[..] else { panic!("{targets:?}") };
-    let found = engine.api.get_namespace(&GetNamespaceRequest::new(id)).unwrap();
+    let found = engine.api.get_namespace(GetNamespaceRequest::new(id)).unwrap();
     let namespace = &found.namespace;
     assert_eq!(
         (namespace.id.as_str(), namespace.name.as_str(), namespace.http_name.as_str()),
@@ -77,10 +77,10 @@ fn the_soa_ttl_of_a_private_namespace_is_15_by_default() {
     let (vpc, zone, ttl) = kind(&default);
     assert_eq!((vpc.as_str(), zone.as_str().len(), ttl), ("vpc-9", 21, 15));
     let request = Private::new("given.local", "vpc-9").with_properties(DnsNamespaceProperties::soa_ttl(0));
-    engine.api.create_private_dns_namespace(request).unwrap();
-    let page = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
-    assert_eq!(kind(&page.items[1].namespace).2, 0);
-    assert_ne!(kind(&page.items[1].namespace).1, zone);
+    let started = engine.api.create_private_dns_namespace(request).unwrap();
+    let given = engine.namespace(started.namespace_id.as_str());
+    assert_eq!(kind(&given).2, 0);
+    assert_ne!(kind(&given).1, zone);
 }
 
 #[test]
@@ -233,9 +233,7 @@ fn a_replayed_creation_gets_the_first_operation() {
 fn a_second_http_namespace_with_the_same_name_is_refused() {
     let engine = Engine::new();
     let request = Http::new("app").with_creator_request_id("token");
-    engine.api.create_http_namespace(request.clone()).unwrap();
-    let first =
-        engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items[0].namespace.id.clone();
+    let first = engine.api.create_http_namespace(&request).unwrap().namespace_id;
     let others = [
         Http::new("app"),
         Http::new("app").with_creator_request_id("other"),
@@ -273,7 +271,7 @@ fn namespaces_with_one_name_have_different_http_names() {
     }
     assert_ne!(second.http_name, third.http_name);
 
-    engine.api.delete_namespace(DeleteNamespaceRequest::new(first.id.as_str())).unwrap();
+    engine.api.delete_namespace(DeleteNamespaceRequest::new(&first.id)).unwrap();
     assert_eq!(engine.private("app").http_name.as_str(), "app", "the plain name is free again");
 }
 
@@ -298,14 +296,11 @@ fn creating_a_second_zone_with_the_same_name_in_a_vpc_fails() {
         assert!(error.message.starts_with(&expected), "{}", error.message);
         let (_, target) = operation.targets.iter().next().unwrap();
         assert_eq!(
-            code(engine.api.get_namespace(&GetNamespaceRequest::new(target))),
+            code(engine.api.get_namespace(GetNamespaceRequest::new(target))),
             ErrorCode::NamespaceNotFound
         );
         // The first namespace is still there, and the name is free in another VPC.
-        assert_eq!(
-            engine.api.get_namespace(&GetNamespaceRequest::new(first.id.as_str())).unwrap().namespace,
-            first
-        );
+        assert_eq!(engine.api.get_namespace(GetNamespaceRequest::new(&first.id)).unwrap().namespace, first);
         engine.private_in(name, "vpc-2");
     }
 }
@@ -316,9 +311,9 @@ fn a_namespace_with_services_is_in_use() {
     let namespace = engine.private("app.local");
     let request = dns_service(&namespace, "web", common::dns(&[RecordType::A]));
     engine.service(request);
-    let found = engine.api.get_namespace(&GetNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    let found = engine.api.get_namespace(GetNamespaceRequest::new(&namespace.id)).unwrap();
     assert_eq!(found.service_count, 1);
-    let error = engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap_err();
+    let error = engine.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id)).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ResourceInUse);
     assert_eq!(
         error.to_string(),
@@ -338,7 +333,7 @@ fn deleting_a_namespace_ends_in_a_successful_operation() {
     );
     assert_eq!(operation.targets.iter().collect::<Vec<_>>(), [("NAMESPACE", namespace.id.as_str())]);
     assert!(listed(&engine).is_empty());
-    let again = engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str()));
+    let again = engine.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id));
     assert_eq!(code(again), ErrorCode::NamespaceNotFound);
     assert_ne!(engine.http("app").id, namespace.id);
 }
@@ -347,7 +342,7 @@ fn deleting_a_namespace_ends_in_a_successful_operation() {
 fn requests_name_a_namespace_by_id_or_arn() {
     let engine = Engine::new();
     let namespace = engine.http("app");
-    let get = |id: &str| engine.api.get_namespace(&GetNamespaceRequest::new(id)).map(|found| found.namespace);
+    let get = |id: &str| engine.api.get_namespace(GetNamespaceRequest::new(id)).map(|found| found.namespace);
     assert_eq!(get(namespace.id.as_str()).unwrap(), namespace);
     let arn = namespace.arn().to_string();
     assert_eq!(get(&arn).unwrap(), namespace);
@@ -366,7 +361,7 @@ fn requests_name_a_namespace_by_id_or_arn() {
         assert_eq!(code(delete), ErrorCode::NamespaceNotFound, "{stranger}");
     }
     let null = one_violation("id", None, "not be null");
-    assert_eq!(invalid(engine.api.get_namespace(&GetNamespaceRequest::default())), null);
+    assert_eq!(invalid(engine.api.get_namespace(GetNamespaceRequest::default())), null);
     assert_eq!(invalid(engine.api.delete_namespace(DeleteNamespaceRequest::default())), null);
     assert!(invalid(get(&"n".repeat(256))).contains("at 'id' failed"));
     assert_eq!(code(get(&"n".repeat(255))), ErrorCode::NamespaceNotFound);
@@ -380,15 +375,15 @@ fn scopes_share_nothing() {
         let other = engine.cloud_map.at(Scope::parse(account, region).unwrap());
         for id in [namespace.id.to_string(), namespace.arn().to_string()] {
             assert_eq!(
-                code(other.get_namespace(&GetNamespaceRequest::new(&id))),
+                code(other.get_namespace(GetNamespaceRequest::new(&id))),
                 ErrorCode::NamespaceNotFound
             );
             let request = CreateServiceRequest::new("web").with_namespace_id(id);
             assert_eq!(code(other.create_service(request)), ErrorCode::NamespaceNotFound);
         }
-        assert!(other.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.is_empty());
+        assert!(other.list_namespaces(ListNamespacesRequest::new()).unwrap().items.is_empty());
         let started = other.create_private_dns_namespace(Private::new("app.local", "vpc-1")).unwrap();
-        let request = sd_core::request::GetOperationRequest::new(started.operation_id.as_str());
+        let request = sd_core::request::GetOperationRequest::new(&started.operation_id);
         assert_eq!(other.get_operation(&request).unwrap().status, OperationStatus::Success);
         assert_eq!(code(engine.api.get_operation(&request)), ErrorCode::OperationNotFound);
     }

@@ -37,10 +37,10 @@ fn every_asynchronous_request_ends_in_success_with_its_targets() {
     let instance = format!("SUCCESS INSTANCE=i-1 SERVICE={}", service.id);
     let registered = api.register_instance(registration(&service, "i-1", &[IPV4])).unwrap();
     assert_eq!(told(registered), format!("REGISTER_INSTANCE {instance}"));
-    let gone = api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
+    let gone = api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i-1")).unwrap();
     assert_eq!(told(gone), format!("DEREGISTER_INSTANCE {instance}"));
-    api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
-    let deleted = api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
+    let deleted = api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id)).unwrap();
     assert_eq!(told(deleted), format!("DELETE_NAMESPACE SUCCESS NAMESPACE={}", namespace.id));
 }
 
@@ -51,7 +51,7 @@ fn only_accepted_asynchronous_requests_leave_an_operation() {
     let namespace = engine.private("app.local");
     assert_eq!(count(), 1);
     let service = engine.service(dns_service(&namespace, "web", dns(&[A])));
-    engine.api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+    engine.api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
     engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("a b")).unwrap_err();
     engine.api.register_instance(registration(&service, "i-1", &[IPV4])).unwrap_err();
     assert_eq!(count(), 1, "services are made at once, and refusals leave nothing");
@@ -90,20 +90,20 @@ fn an_operation_outlives_its_target() {
 fn an_operation_is_found_by_its_id_in_its_scope() {
     let engine = Engine::new();
     let started = engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("api")).unwrap();
-    let request = GetOperationRequest::new(started.operation_id.as_str());
-    assert!(engine.api.get_operation(&request.clone().with_owner_account("123456789012")).is_ok());
+    let request = GetOperationRequest::new(&started.operation_id);
+    assert!(engine.api.get_operation(request.clone().with_owner_account("123456789012")).is_ok());
     for (account, region) in [("210987654321", "us-east-1"), ("123456789012", "eu-west-1")] {
         let other = engine.cloud_map.at(Scope::parse(account, region).unwrap());
         assert_eq!(code(other.get_operation(&request)), ErrorCode::OperationNotFound);
     }
-    let get = |id: &str| engine.api.get_operation(&GetOperationRequest::new(id));
+    let get = |id: &str| engine.api.get_operation(GetOperationRequest::new(id));
     for unknown in ["", "unknown", &started.operation_id.as_str().to_uppercase(), &"o".repeat(255)] {
         assert_eq!(code(get(unknown)), ErrorCode::OperationNotFound, "{unknown}");
     }
     let null = one_violation("operationId", None, "not be null");
-    assert_eq!(invalid(engine.api.get_operation(&GetOperationRequest::default())), null);
+    assert_eq!(invalid(engine.api.get_operation(GetOperationRequest::default())), null);
     assert_eq!(code(get(&"o".repeat(256))), ErrorCode::InvalidInput);
-    let owner = |text: &str| engine.api.get_operation(&request.clone().with_owner_account(text));
+    let owner = |text: &str| engine.api.get_operation(request.clone().with_owner_account(text));
     let text = invalid(owner("12345678901"));
     assert!(text.contains("at 'ownerAccount' failed"), "{text}");
     // The service model has no pattern for accounts.
@@ -115,7 +115,7 @@ fn a_fork_has_the_operations_before_it() {
     let engine = Engine::new();
     let create = |name: &str| {
         let started = engine.api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap();
-        GetOperationRequest::new(started.operation_id.as_str())
+        GetOperationRequest::new(&started.operation_id)
     };
     let before = create("before");
     let fork =

@@ -127,12 +127,12 @@ impl Listed {
                 drop(api.delete_namespace(DeleteNamespaceRequest::new(id)).unwrap());
             }
             List::Services => {
-                let listed = api.list_services(&ListServicesRequest::new()).unwrap().items;
+                let listed = api.list_services(ListServicesRequest::new()).unwrap().items;
                 let found = listed.iter().find(|item| item.service.name.as_str() == name).unwrap();
-                api.delete_service(DeleteServiceRequest::new(found.service.id.as_str())).unwrap();
+                api.delete_service(DeleteServiceRequest::new(&found.service.id)).unwrap();
             }
             List::Instances | List::Health => {
-                let request = DeregisterInstanceRequest::new(self.service.id.as_str(), name);
+                let request = DeregisterInstanceRequest::new(&self.service.id, name);
                 drop(api.deregister_instance(request).unwrap());
             }
         }
@@ -172,7 +172,7 @@ impl Listed {
             List::Instances => {
                 let mut request = ListInstancesRequest::new(service);
                 (request.next_token, request.max_results) = (token, max);
-                let page = api.list_instances(&request)?.page;
+                let page = api.list_instances(&request)?;
                 (page.items.iter().map(|item| item.id.to_string()).collect(), page.next_token)
             }
             List::Operations => {

@@ -34,7 +34,7 @@ fn soa_ttl(namespace: &Namespace) -> u32 {
 }
 
 fn listed(engine: &Engine) -> Vec<String> {
-    let page = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let page = engine.api.list_namespaces(ListNamespacesRequest::new()).unwrap();
     page.items.iter().map(|item| item.namespace.http_name.to_string()).collect()
 }
 
@@ -55,7 +55,7 @@ fn the_soa_ttl_of_a_public_namespace_is_60_by_default() {
         (operation.kind, operation.status),
         (OperationType::CreateNamespace, OperationStatus::Success)
     );
-    let page = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let page = engine.api.list_namespaces(ListNamespacesRequest::new()).unwrap();
     let given = &page.items[1].namespace;
     assert_eq!((soa_ttl(given), given.description.as_deref(), given.tags.iter().count()), (5, Some("d"), 1));
 }
@@ -151,6 +151,6 @@ fn instances_are_found_by_the_api_and_by_public_dns() {
     assert_eq!(answer(&in_vpc), [RecordData::A([10, 0, 0, 2].into())]);
     in_vpc.vpc = Some(VpcId::parse("vpc-2").unwrap());
     assert_eq!(answer(&in_vpc), [RecordData::A([1, 2, 3, 4].into())]);
-    let in_use = engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str()));
+    let in_use = engine.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id));
     assert_eq!(code(in_use), ErrorCode::ResourceInUse);
 }

@@ -36,7 +36,7 @@ fn register(engine: &Engine, service: &Service, id: &str) -> Result<(), Error> {
 }
 
 fn deregister(engine: &Engine, service: &Service, id: &str) {
-    let request = DeregisterInstanceRequest::new(service.id.as_str(), id);
+    let request = DeregisterInstanceRequest::new(&service.id, id);
     engine.api.deregister_instance(request).unwrap();
 }
 
@@ -55,7 +55,7 @@ fn the_quota_on_namespaces_is_per_account_and_region() {
     let elsewhere = engine.cloud_map.at(Scope::parse("123456789012", "eu-west-1").unwrap());
     elsewhere.create_http_namespace(http("c")).unwrap();
 
-    engine.api.delete_namespace(DeleteNamespaceRequest::new(first.id.as_str())).unwrap();
+    engine.api.delete_namespace(DeleteNamespaceRequest::new(&first.id)).unwrap();
     let started = engine.api.create_http_namespace(http("c")).unwrap();
     assert_eq!(engine.api.create_http_namespace(http("c")).unwrap(), started, "a replay adds nothing");
 }
@@ -83,7 +83,7 @@ fn the_quotas_on_instances_are_per_service_and_per_namespace() {
     for id in ["a", "b"] {
         deregister(&engine, &two, id);
     }
-    engine.api.delete_service(DeleteServiceRequest::new(two.id.as_str())).unwrap();
+    engine.api.delete_service(DeleteServiceRequest::new(&two.id)).unwrap();
     register(&engine, &one, "c").unwrap();
 }
 
@@ -101,7 +101,7 @@ fn operations_under_way_count_towards_quotas() {
     assert_eq!(exceeded(create("third")).0, Quota::Namespaces);
     engine.clock.advance(timing.operation());
     assert_eq!(exceeded(create("third")).0, Quota::Namespaces);
-    let listed = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let listed = engine.api.list_namespaces(ListNamespacesRequest::new()).unwrap();
     let namespace = &listed.items[0].namespace;
 
     let [one, two] = ["one", "two"].map(|name| engine.http_service(namespace, name));
@@ -141,7 +141,7 @@ fn without_quotas_there_is_no_limit() {
     let service = engine.http_service(&namespaces[0], "web");
     (0..1001).for_each(|i| register(&engine, &service, &i.to_string()).unwrap());
     for _ in 0..2001 {
-        engine.api.discover_instances(&DiscoverInstancesRequest::new("n1", "none")).unwrap();
+        engine.api.discover_instances(DiscoverInstancesRequest::new("n1", "none")).unwrap();
     }
 }
 
@@ -161,7 +161,7 @@ fn discovery_is_throttled_per_account_and_region() {
         "too many requests for DiscoverInstances: after 2000 at once there can be one every 1ms"
     );
     // Other operations, Regions and handles have their own buckets.
-    engine.api.get_namespace(&GetNamespaceRequest::new("ns-none")).unwrap_err();
+    engine.api.get_namespace(GetNamespaceRequest::new("ns-none")).unwrap_err();
     let elsewhere = engine.cloud_map.at(Scope::parse("123456789012", "eu-west-1").unwrap());
     assert_eq!(code(elsewhere.discover_instances(&request)), ErrorCode::NamespaceNotFound);
     engine.clock.advance(Duration::from_millis(10));
@@ -174,7 +174,7 @@ fn discovery_is_throttled_per_account_and_region() {
 fn an_invalid_request_counts_towards_the_rate() {
     let engine = Engine::with_quotas(Quotas::aws());
     let discover =
-        |name: &str| code(engine.api.discover_instances(&DiscoverInstancesRequest::new(name, "web")));
+        |name: &str| code(engine.api.discover_instances(DiscoverInstancesRequest::new(name, "web")));
     for _ in 0..2000 {
         assert_eq!(discover("a b"), ErrorCode::InvalidInput);
     }

@@ -133,8 +133,8 @@ fn each_question_has_its_outcome() {
     let engine = Engine::new();
     let request = sd_core::request::CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1")
         .with_properties(DnsNamespaceProperties::soa_ttl(7));
-    engine.api.create_private_dns_namespace(request).unwrap();
-    let namespace = engine.api.list_namespaces(&Default::default()).unwrap().items[0].namespace.clone();
+    let started = engine.api.create_private_dns_namespace(request).unwrap();
+    let namespace = engine.namespace(started.namespace_id.as_str());
     let service = |name: &str, records: &[RecordType]| engine.dns_service(&namespace, name, records);
     let four = [ipv4("10.0.0.1"), port("80")];
     engine.register(&service("web", &[A]), "i-1", &four);
@@ -143,7 +143,7 @@ fn each_question_has_its_outcome() {
     engine.register(&engine.http_service(&namespace, "api"), "i-1", &four);
     let left = service("left", &[A]);
     engine.register(&left, "i-1", &four);
-    engine.api.deregister_instance(DeregisterInstanceRequest::new(left.id.as_str(), "i-1")).unwrap();
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(&left.id, "i-1")).unwrap();
 
     let (nodata, nxdomain) = ("NODATA app.local. 7", "NXDOMAIN app.local. 7");
     for (name, kind, expected) in [

@@ -30,9 +30,9 @@ use sd_core::{
 fn counts(cloud_map: &SyncCloudMap, scope: &Scope) -> [usize; 3] {
     let api = cloud_map.at(scope.clone());
     [
-        api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(),
-        api.list_services(&ListServicesRequest::new()).unwrap().items.len(),
-        api.list_operations(&ListOperationsRequest::new()).unwrap().items.len(),
+        api.list_namespaces(ListNamespacesRequest::new()).unwrap().items.len(),
+        api.list_services(ListServicesRequest::new()).unwrap().items.len(),
+        api.list_operations(ListOperationsRequest::new()).unwrap().items.len(),
     ]
 }
 
@@ -78,7 +78,7 @@ fn a_reset_empties_every_scope() {
     for scope in [Scope::default(), elsewhere()] {
         assert_eq!(counts(&engine.cloud_map, &scope), [0, 0, 0]);
     }
-    let operation = engine.api.get_operation(&GetOperationRequest::new(started.operation_id.as_str()));
+    let operation = engine.api.get_operation(GetOperationRequest::new(&started.operation_id));
     assert_eq!(code(operation), ErrorCode::OperationNotFound);
     let discovery = DiscoverInstancesRequest::new("app.local", "web");
     assert_eq!(code(engine.api.discover_instances(&discovery)), ErrorCode::NamespaceNotFound);
@@ -140,7 +140,7 @@ fn an_empty_scope_is_not_kept() {
         let entry = state.scope(&scope).service(service.id.as_str()).unwrap();
         assert!(entry.instances_revision().as_u64() >= last);
         last = entry.instances_revision().as_u64();
-        api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+        api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
         api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str())).unwrap();
         engine.clock.advance(Duration::from_secs(5));
         assert_eq!(scopes(), 0, "{account}");
@@ -153,7 +153,7 @@ fn operations_under_way_at_a_reset_never_take_effect() {
     let engine = Engine::timed(Timing::aws());
     engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
     engine.clock.advance(Duration::from_secs(60));
-    let listed = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let listed = engine.api.list_namespaces(ListNamespacesRequest::new()).unwrap();
     let namespace = listed.items[0].namespace.id.as_str();
     let service = engine.service(CreateServiceRequest::new("web").with_namespace_id(namespace));
     let under_way = engine.api.register_instance(registration(&service, "i-1", &[])).unwrap();
@@ -161,7 +161,7 @@ fn operations_under_way_at_a_reset_never_take_effect() {
     let started = engine.api.create_http_namespace(request.clone()).unwrap();
     engine.cloud_map.reset().unwrap();
     for operation in [under_way, started] {
-        let request = GetOperationRequest::new(operation.operation_id.as_str());
+        let request = GetOperationRequest::new(&operation.operation_id);
         assert_eq!(code(engine.api.get_operation(&request)), ErrorCode::OperationNotFound);
     }
     engine.clock.advance(Duration::from_secs(60));
@@ -205,7 +205,7 @@ impl Interrupted {
         let Ok(number) = left else { return };
         // Another handle registers an instance in the service before it is deleted.
         let other = SyncCloudMap::new(Arc::clone(&self.inner)).at(Scope::default());
-        let services = other.list_services(&ListServicesRequest::new()).unwrap();
+        let services = other.list_services(ListServicesRequest::new()).unwrap();
         let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.9")];
         other
             .register_instance(registration(
@@ -300,11 +300,11 @@ fn a_reset_forgets_the_names_of_deleted_namespaces() {
     for _ in 0..2 {
         let namespace = engine.http("app");
         assert_eq!(namespace.http_name.as_str(), "app");
-        engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+        engine.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id)).unwrap();
         // Only the former name is left in the scope.
         engine.cloud_map.reset().unwrap();
     }
     let namespace = engine.http("app");
-    engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    engine.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id)).unwrap();
     assert_ne!(engine.http("app").http_name.as_str(), "app");
 }

@@ -85,10 +85,10 @@ impl Resources {
     fn create(engine: &Engine, scope: Scope, mark: &'static str) -> Self {
         let api = &engine.cloud_map.at(scope.clone());
         let namespace = |started: OperationStarted| {
-            let request = GetOperationRequest::new(started.operation_id.as_str());
+            let request = GetOperationRequest::new(&started.operation_id);
             let operation = api.get_operation(&request).unwrap();
             let OperationTargets::Namespace(id) = &operation.targets else { panic!("{operation:?}") };
-            api.get_namespace(&GetNamespaceRequest::new(id.as_str())).unwrap().namespace
+            api.get_namespace(GetNamespaceRequest::new(id.as_str())).unwrap().namespace
         };
         let http = namespace(api.create_http_namespace(create_http("app", mark)).unwrap());
         let private = namespace(api.create_private_dns_namespace(create_private(mark)).unwrap());
@@ -97,8 +97,8 @@ impl Resources {
         let service = |request| api.create_service(request).unwrap().service;
         let web = service(create_web(http.id.as_str(), mark));
         let dns = service(dns_service(&private, "dns", dns(&[A])));
-        let unused = service(CreateServiceRequest::new("unused").with_namespace_id(http.id.as_str()));
-        let attributes = UpdateServiceAttributesRequest::new(web.id.as_str()).with_attribute("of", mark);
+        let unused = service(CreateServiceRequest::new("unused").with_namespace_id(&http.id));
+        let attributes = UpdateServiceAttributesRequest::new(&web.id).with_attribute("of", mark);
         api.update_service_attributes(attributes).unwrap();
         let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("of", mark)];
         api.register_instance(registration(&dns, "i", &attributes)).unwrap();
@@ -210,39 +210,39 @@ fn ask(action: Action, api: &SyncScopedCloudMap, of: &Resources, by: By) -> Resu
             request.owner_account = owner;
             told(api.discover_instances_revision(&request))
         }
-        Action::GetInstance => told(api.get_instance(&GetInstanceRequest::new(web, i))),
+        Action::GetInstance => told(api.get_instance(GetInstanceRequest::new(web, i))),
         Action::GetInstancesHealthStatus => {
-            told(api.get_instances_health_status(&GetInstancesHealthStatusRequest::new(web)))
+            told(api.get_instances_health_status(GetInstancesHealthStatusRequest::new(web)))
         }
-        Action::GetNamespace => told(api.get_namespace(&GetNamespaceRequest::new(namespace(&of.http)))),
+        Action::GetNamespace => told(api.get_namespace(GetNamespaceRequest::new(namespace(&of.http)))),
         Action::GetOperation => {
             let mut request = GetOperationRequest::new(of.operation.as_str());
             request.owner_account = owner;
             told(api.get_operation(&request))
         }
-        Action::GetService => told(api.get_service(&GetServiceRequest::new(web))),
+        Action::GetService => told(api.get_service(GetServiceRequest::new(web))),
         Action::GetServiceAttributes => {
-            told(api.get_service_attributes(&GetServiceAttributesRequest::new(web)))
+            told(api.get_service_attributes(GetServiceAttributesRequest::new(web)))
         }
-        Action::ListInstances => told(api.list_instances(&ListInstancesRequest::new(web))),
-        Action::ListNamespaces => told(api.list_namespaces(&ListNamespacesRequest::new())),
+        Action::ListInstances => told(api.list_instances(ListInstancesRequest::new(web))),
+        Action::ListNamespaces => told(api.list_namespaces(ListNamespacesRequest::new())),
         Action::ListOperations => {
             let of_service = Filter::eq("SERVICE_ID", web);
             let of_namespace = Filter::eq("NAMESPACE_ID", namespace(&of.http));
             let list = |filters: Vec<Filter>| {
-                told(api.list_operations(&ListOperationsRequest::new().with_filters(filters)))
+                told(api.list_operations(ListOperationsRequest::new().with_filters(filters)))
             };
             Ok([list(vec![])?, list(vec![of_service])?, list(vec![of_namespace])?].concat())
         }
         Action::ListServices => {
             let of_namespace = Filter::eq("NAMESPACE_ID", namespace(&of.http));
             let list = |filters: Vec<Filter>| {
-                told(api.list_services(&ListServicesRequest::new().with_filters(filters)))
+                told(api.list_services(ListServicesRequest::new().with_filters(filters)))
             };
             Ok([list(vec![])?, list(vec![of_namespace])?].concat())
         }
         Action::ListTagsForResource => {
-            told(api.list_tags_for_resource(&ListTagsForResourceRequest::new(tagged)))
+            told(api.list_tags_for_resource(ListTagsForResourceRequest::new(tagged)))
         }
     }
 }
@@ -300,7 +300,7 @@ fn no_operation_reaches_into_another_scope() {
                 let engine = Engine::new();
                 let resources = Resources::create(&engine, home(), SECRET);
                 let (before, operations) =
-                    (state(&engine), told(engine.api.list_operations(&Default::default())));
+                    (state(&engine), told(engine.api.list_operations(ListOperationsRequest::new())));
                 let answer = ask(*action, &engine.cloud_map.at(scope.clone()), &resources, by);
                 match (refusal(*action), answer) {
                     (Some(expected), answer) => assert_eq!(code(answer), expected, "{action} {by:?}"),
@@ -313,7 +313,7 @@ fn no_operation_reaches_into_another_scope() {
                 }
                 assert!(is_unchanged(&home(), &before, &state(&engine)), "{action} {by:?}");
                 assert_eq!(
-                    told(engine.api.list_operations(&Default::default())).unwrap(),
+                    told(engine.api.list_operations(ListOperationsRequest::new())).unwrap(),
                     operations.unwrap(),
                     "{action}"
                 );
@@ -332,8 +332,7 @@ fn the_same_requests_are_answered_in_their_own_scope() {
     for action in Action::ALL {
         for by in [By::Id, By::Arn] {
             let fork = MemoryRegistry::fork(engine.cloud_map.cloud_map().cell());
-            let fork =
-                SyncCloudMap::with(fork, |builder| builder.clock(Arc::clone(&engine.clock))).at(home());
+            let fork = SyncCloudMap::builder(fork).clock(Arc::clone(&engine.clock)).build_sync().at(home());
             let answer = ask(*action, &fork, &resources, by);
             let answer = answer.unwrap_or_else(|error| panic!("{action} {by:?}: {error}"));
             let is_read = ["Get", "List", "Discover"].iter().any(|verb| action.as_str().starts_with(verb));
@@ -420,10 +419,10 @@ fn operations_under_way_belong_to_their_scope() {
             }
             other => panic!("{other:?}"),
         }
-        let listed = api.list_operations(&ListOperationsRequest::new()).unwrap().items;
+        let listed = api.list_operations(ListOperationsRequest::new()).unwrap().items;
         assert_eq!(listed.iter().map(|item| &item.id).collect::<Vec<_>>(), [&started[i].operation_id]);
         for (j, other) in started.iter().enumerate() {
-            let found = api.get_operation(&GetOperationRequest::new(other.operation_id.as_str()));
+            let found = api.get_operation(GetOperationRequest::new(&other.operation_id));
             match found {
                 Ok(operation) => assert_eq!((i, &operation.scope), (j, api.scope())),
                 Err(error) => assert_eq!((i == j, error.code()), (false, ErrorCode::OperationNotFound)),
@@ -432,7 +431,7 @@ fn operations_under_way_belong_to_their_scope() {
     }
     engine.clock.advance(Timing::aws().operation());
     for api in &scopes {
-        let listed = api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items;
+        let listed = api.list_namespaces(ListNamespacesRequest::new()).unwrap().items;
         assert_eq!(listed.iter().map(|item| &item.namespace.scope).collect::<Vec<_>>(), [api.scope()]);
     }
 }
@@ -446,11 +445,10 @@ fn quotas_and_rates_are_per_scope() {
         let limited = |result: Result<OperationStarted, Error>| {
             assert_eq!(code(result), ErrorCode::ResourceLimitExceeded, "{}", api.scope());
         };
-        api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+        let app = api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
         limited(api.create_http_namespace(CreateHttpNamespaceRequest::new("more")));
-        let listed = api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items;
         let services = ["a", "b", "c"].map(|name| {
-            let request = CreateServiceRequest::new(name).with_namespace_id(listed[0].namespace.id.as_str());
+            let request = CreateServiceRequest::new(name).with_namespace_id(&app.namespace_id);
             api.create_service(request).unwrap().service
         });
         api.register_instance(registration(&services[0], "i", &[])).unwrap();
@@ -461,10 +459,10 @@ fn quotas_and_rates_are_per_scope() {
         for rate in RATES {
             let asked = || match rate.action {
                 Action::DiscoverInstances => {
-                    told(api.discover_instances(&DiscoverInstancesRequest::new("app", "a")))
+                    told(api.discover_instances(DiscoverInstancesRequest::new("app", "a")))
                 }
                 Action::DiscoverInstancesRevision => {
-                    told(api.discover_instances_revision(&DiscoverInstancesRevisionRequest::new("app", "a")))
+                    told(api.discover_instances_revision(DiscoverInstancesRevisionRequest::new("app", "a")))
                 }
                 other => panic!("no request for {other}"),
             };
@@ -516,7 +514,7 @@ fn a_view_of_one_scope_resolves_its_own_zones() {
     assert_eq!(resolve(&scopes[1..]).unwrap(), [address(1)]);
 
     let (api, service) = &services[0];
-    api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i")).unwrap();
+    api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i")).unwrap();
     assert!(matches!(resolve(&scopes[..1]), Err(Answer::NxDomain { .. })));
     for (i, scope) in scopes.iter().enumerate().skip(1) {
         assert_eq!(resolve(std::slice::from_ref(scope)).unwrap(), [address(i)], "{scope}");

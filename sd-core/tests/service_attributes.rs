@@ -15,7 +15,7 @@ use sd_core::{
 };
 
 fn get(engine: &Engine, id: &str) -> Result<Vec<(String, String)>, Error> {
-    let found = engine.api.get_service_attributes(&GetServiceAttributesRequest::new(id))?;
+    let found = engine.api.get_service_attributes(GetServiceAttributesRequest::new(id))?;
     Ok(found.attributes.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
 
@@ -41,7 +41,7 @@ fn attributes_are_added_replaced_and_removed() {
     let namespace = engine.private("app.local");
     for service in [engine.dns_service(&namespace, "web", &[A]), engine.http_service(&namespace, "api")] {
         let (id, arn) = (service.id.as_str(), service.arn());
-        let found = engine.api.get_service_attributes(&GetServiceAttributesRequest::new(id)).unwrap();
+        let found = engine.api.get_service_attributes(GetServiceAttributesRequest::new(id)).unwrap();
         assert_eq!((&found.service_arn, found.resource_owner.as_str()), (&arn, "123456789012"));
         assert!(found.attributes.is_empty());
         update(&engine, id, &[("b", "1"), ("a", "")]).unwrap();
@@ -71,23 +71,23 @@ fn attributes_change_nothing_else_and_are_deleted_with_the_service() {
     let engine = Engine::new();
     let namespace = engine.http("app");
     let request = || {
-        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
+        let request = CreateServiceRequest::new("web").with_namespace_id(&namespace.id);
         request.with_creator_request_id("t").with_description("d")
     };
     let service = engine.service(request());
     engine.register(&service, "i-1", &[("color", "blue")]);
-    let found = || engine.api.get_service(&GetServiceRequest::new(service.id.as_str())).unwrap();
+    let found = || engine.api.get_service(GetServiceRequest::new(&service.id)).unwrap();
     update(&engine, service.id.as_str(), &[("a", "b")]).unwrap();
     let after = found();
     assert_eq!((after.instance_count, after.service.description.as_deref()), (1, Some("d")));
     assert_eq!((after.service.created, after.service.incarnation), (service.created, service.incarnation));
-    assert_eq!(engine.api.list_services(&ListServicesRequest::new()).unwrap().items, [after]);
+    assert_eq!(engine.api.list_services(ListServicesRequest::new()).unwrap().items, [after]);
     // A replay of the creation is recognized.
     assert_eq!(engine.api.create_service(request()).unwrap(), found());
 
-    let instance = sd_core::request::DeregisterInstanceRequest::new(service.id.as_str(), "i-1");
+    let instance = sd_core::request::DeregisterInstanceRequest::new(&service.id, "i-1");
     engine.api.deregister_instance(instance).unwrap();
-    engine.api.delete_service(DeleteServiceRequest::new(service.id.as_str())).unwrap();
+    engine.api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
     assert_eq!(code(get(&engine, service.id.as_str())), ErrorCode::ServiceNotFound);
     assert_eq!(engine.service(request()).id, service.id);
     assert_attributes(&engine, &service, &[]);
@@ -127,7 +127,7 @@ fn members_are_checked() {
     let null = |member| one_violation(member, None, "not be null");
     let api = &engine.api;
     assert_eq!(
-        invalid(api.get_service_attributes(&GetServiceAttributesRequest::default())),
+        invalid(api.get_service_attributes(GetServiceAttributesRequest::default())),
         null("serviceId")
     );
     let no_attributes = UpdateServiceAttributesRequest::new(id);
@@ -185,6 +185,6 @@ fn an_unknown_service_is_not_found() {
         assert_eq!(code(delete(&engine, &id, &["a"])), ErrorCode::ServiceNotFound, "{id}");
     }
     let elsewhere = engine.cloud_map.at(Scope::parse("123456789012", "eu-west-1").unwrap());
-    let get = GetServiceAttributesRequest::new(service.id.as_str());
+    let get = GetServiceAttributesRequest::new(&service.id);
     assert_eq!(code(elsewhere.get_service_attributes(&get)), ErrorCode::ServiceNotFound);
 }

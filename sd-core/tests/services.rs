@@ -41,7 +41,7 @@ fn a_created_service_is_described_with_its_effective_configuration() {
     assert_eq!(config.routing_policy, RoutingPolicy::Multivalue, "the default");
     let records: Vec<_> = config.records.iter().map(|record| (record.kind, record.ttl)).collect();
     assert_eq!(records, [(Srv, 60), (A, 60)], "in the order of the request");
-    assert_eq!(engine.api.get_service(&GetServiceRequest::new(service.arn().as_str())).unwrap(), created);
+    assert_eq!(engine.api.get_service(GetServiceRequest::new(service.arn().as_str())).unwrap(), created);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn members_are_checked() {
     };
     let record = |kind: Option<&str>| {
         let mut config = dns(&[A]);
-        config.dns_records.as_mut().unwrap()[0].kind = kind.map(str::to_owned);
+        config.dns_records.as_mut().unwrap()[0].kind = kind.map(Into::into);
         web().with_dns_config(config)
     };
     let mut policy = dns(&[A]);
@@ -245,7 +245,7 @@ fn only_dns_namespaces_compare_names_without_case() {
     let engine = Engine::new();
     let (private, http) = (engine.private(PRIVATE), engine.http(HTTP));
     let create = |namespace: &sd_core::model::Namespace, name: &str| {
-        let request = CreateServiceRequest::new(name).with_namespace_id(namespace.id.as_str());
+        let request = CreateServiceRequest::new(name).with_namespace_id(&namespace.id);
         engine.api.create_service(request.with_service_type("HTTP")).map(|created| created.service)
     };
     let (lower, upper) = (create(&http, "web").unwrap(), create(&http, "Web").unwrap());
@@ -261,7 +261,7 @@ fn a_service_created_again_has_the_same_id() {
     let (namespace, other) = (engine.private(PRIVATE), engine.private("other.local"));
     let first = engine.dns_service(&namespace, "web", &[A]);
     assert!(first.id.as_str().starts_with("srv-") && first.id.as_str().len() == 20);
-    engine.api.delete_service(DeleteServiceRequest::new(first.id.as_str())).unwrap();
+    engine.api.delete_service(DeleteServiceRequest::new(&first.id)).unwrap();
     let second = engine.dns_service(&namespace, "Web", &[A]);
     assert_eq!(second.id, first.id);
     assert_ne!(second.incarnation, first.incarnation);
@@ -281,13 +281,10 @@ fn a_service_with_instances_is_in_use() {
         error.to_string(),
         "Service contains registered instances; delete the instances before deleting the service"
     );
-    engine.api.deregister_instance(DeregisterInstanceRequest::new(service.id.as_str(), "i-1")).unwrap();
+    engine.api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "i-1")).unwrap();
     delete().unwrap();
     assert_eq!(code(delete()), ErrorCode::ServiceNotFound);
-    assert_eq!(
-        code(engine.api.get_service(&GetServiceRequest::new(service.id.as_str()))),
-        ErrorCode::ServiceNotFound
-    );
+    assert_eq!(code(engine.api.get_service(GetServiceRequest::new(&service.id))), ErrorCode::ServiceNotFound);
 }
 
 #[test]
@@ -303,14 +300,14 @@ fn requests_name_a_service_by_id_or_by_an_arn_of_its_scope() {
         "srv-aaaaaaaaaaaaaaaa".into(),
     ] {
         assert_eq!(
-            code(engine.api.get_service(&GetServiceRequest::new(&stranger))),
+            code(engine.api.get_service(GetServiceRequest::new(&stranger))),
             ErrorCode::ServiceNotFound
         );
         let delete = engine.api.delete_service(DeleteServiceRequest::new(&stranger));
         assert_eq!(code(delete), ErrorCode::ServiceNotFound, "{stranger}");
     }
     let null = one_violation("id", None, "not be null");
-    assert_eq!(invalid(engine.api.get_service(&GetServiceRequest::default())), null);
+    assert_eq!(invalid(engine.api.get_service(GetServiceRequest::default())), null);
     assert_eq!(invalid(engine.api.delete_service(DeleteServiceRequest::default())), null);
 }
 

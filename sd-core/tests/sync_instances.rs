@@ -8,14 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use common::{Engine, code, custom_check, dns, dns_service, route53_check, ruled};
 use sd_core::{
-    Action, DesiredInstance, ErrorCode, Fault, Timing,
+    Action, DesiredInstance, ErrorCode, Fault, SyncedInstance, Timing,
     health::{CustomHealthStatus, HealthStatus},
-    ids::OperationId,
     model::{Instance, OperationStatus, OperationType, RecordType, Service},
     request::{
         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DeleteServiceRequest,
         DeregisterInstanceRequest, GetInstancesHealthStatusRequest, ListInstancesRequest,
-        ListNamespacesRequest, ListOperationsRequest, UpdateInstanceCustomHealthStatusRequest,
+        ListOperationsRequest, UpdateInstanceCustomHealthStatusRequest,
     },
 };
 
@@ -30,10 +29,9 @@ impl Host {
     fn new(timing: Timing) -> Self {
         let engine = Engine::timed(timing);
         let request = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
-        engine.api.create_private_dns_namespace(request).unwrap();
+        let started = engine.api.create_private_dns_namespace(request).unwrap();
         engine.clock.advance(timing.operation());
-        let listed = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
-        let namespace = Arc::clone(&listed.items[0].namespace);
+        let namespace = engine.namespace(started.namespace_id.as_str());
         let service = engine.service(dns_service(&namespace, "web", dns(&[RecordType::A])));
         Self { engine, service }
     }
@@ -45,13 +43,14 @@ impl Host {
     fn sync(&self, tasks: &[(&str, &str)]) -> [Vec<String>; 3] {
         let desired: Vec<_> = tasks.iter().map(|(id, address)| task(id, address)).collect();
         let synced = self.engine.api.sync_service_instances(self.id(), OWNER, desired).unwrap();
-        let ids = |steps: Vec<(String, OperationId)>| steps.into_iter().map(|(id, _)| id).collect();
-        let refused = synced.refused.into_iter().map(|(id, error)| format!("{id}: {}", error.code()));
+        let ids = |steps: Vec<SyncedInstance>| steps.into_iter().map(|step| step.id).collect();
+        let refused =
+            synced.refused.into_iter().map(|refused| format!("{}: {}", refused.id, refused.error.code()));
         [ids(synced.registered), ids(synced.deregistered), refused.collect()]
     }
 
     fn listed(&self) -> Vec<(String, String)> {
-        let page = self.engine.api.list_instances(&ListInstancesRequest::new(self.id())).unwrap().page;
+        let page = self.engine.api.list_instances(ListInstancesRequest::new(self.id())).unwrap();
         let address = |instance: &Instance| instance.endpoint.ipv4.unwrap().to_string();
         page.items.iter().map(|instance| (instance.id.as_str().to_owned(), address(instance))).collect()
     }
@@ -93,7 +92,7 @@ fn a_sync_starts_ordinary_operations() {
     for (steps, kind) in
         [(registered, OperationType::RegisterInstance), (deregistered, OperationType::DeregisterInstance)]
     {
-        let operation = host.engine.operation(steps[0].1.as_str());
+        let operation = host.engine.operation(steps[0].operation_id.as_str());
         assert_eq!((operation.kind, operation.status), (kind, OperationStatus::Success));
     }
 }
@@ -194,8 +193,7 @@ fn health_set_by_a_host_takes_effect_at_once() {
         CreateServiceRequest::new("custom").with_health_check_custom_config(custom_check()),
         CreateServiceRequest::new("none"),
     ];
-    let [custom, none] =
-        checked.map(|request| engine.service(request.with_namespace_id(namespace.id.as_str())));
+    let [custom, none] = checked.map(|request| engine.service(request.with_namespace_id(&namespace.id)));
     let zone = engine.public("app.example");
     let request = dns_service(&zone, "web", dns(&[RecordType::A]));
     let route53 = engine.service(request.with_health_check_config(route53_check("TCP", None, None)));
@@ -204,7 +202,7 @@ fn health_set_by_a_host_takes_effect_at_once() {
         engine.register(&service, "i-1", &attributes);
         let set = |id, status| engine.api.set_health(service.id.as_str(), id, status);
         let status = || {
-            let request = GetInstancesHealthStatusRequest::new(service.id.as_str());
+            let request = GetInstancesHealthStatusRequest::new(&service.id);
             engine.api.get_instances_health_status(&request).unwrap().items[0].status
         };
         assert_eq!(status(), HealthStatus::Healthy);
@@ -216,8 +214,7 @@ fn health_set_by_a_host_takes_effect_at_once() {
         assert_eq!(code(set("i-2", CustomHealthStatus::Healthy)), ErrorCode::InstanceNotFound);
         if service.name.as_str() == "custom" {
             // A pending report is cancelled.
-            let request =
-                UpdateInstanceCustomHealthStatusRequest::new(service.id.as_str(), "i-1", "UNHEALTHY");
+            let request = UpdateInstanceCustomHealthStatusRequest::new(&service.id, "i-1", "UNHEALTHY");
             engine.api.update_instance_custom_health_status(request).unwrap();
             set("i-1", CustomHealthStatus::Healthy).unwrap();
             engine.clock.advance(Duration::from_secs(60));
@@ -236,7 +233,7 @@ fn strict_mode_refuses_to_sync_a_shared_address_without_an_operation() {
     let engine = Engine::strict();
     let service = engine.dns_service(&engine.private("app.local"), "web", &[RecordType::A]);
     let operations = || {
-        let page = engine.api.list_operations(&ListOperationsRequest::new()).unwrap();
+        let page = engine.api.list_operations(ListOperationsRequest::new()).unwrap();
         page.items.len()
     };
     let sync = || {

@@ -45,7 +45,7 @@ impl Tagged {
     }
 
     fn list(&self, arn: &str) -> Result<Vec<(String, String)>, Error> {
-        let tags = self.engine.api.list_tags_for_resource(&ListTagsForResourceRequest::new(arn))?;
+        let tags = self.engine.api.list_tags_for_resource(ListTagsForResourceRequest::new(arn))?;
         Ok(tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
@@ -97,7 +97,7 @@ fn a_request_that_changes_nothing_writes_nothing() {
 fn tags_given_at_creation_are_deleted_with_the_resource() {
     let tagged = Tagged::new();
     let create = || {
-        let request = CreateServiceRequest::new("db").with_namespace_id(tagged.namespace.id.as_str());
+        let request = CreateServiceRequest::new("db").with_namespace_id(&tagged.namespace.id);
         tagged.engine.service(request.with_tags([Tag::new("a", "b")]))
     };
     let service = create();
@@ -105,7 +105,7 @@ fn tags_given_at_creation_are_deleted_with_the_resource() {
     tagged.assert_tags(&arn, &[("a", "b")]);
     tagged.assert_tags(&tagged.arns[0], &[]);
     tagged.tag(&arn, &[("c", "d")]).unwrap();
-    let delete = || DeleteServiceRequest::new(service.id.as_str());
+    let delete = || DeleteServiceRequest::new(&service.id);
     tagged.engine.api.delete_service(delete()).unwrap();
     assert_eq!(code(tagged.list(&arn)), ErrorCode::ResourceNotFoundException);
     // The service is created again with the same ARN and its original tags.
@@ -117,7 +117,7 @@ fn tags_given_at_creation_are_deleted_with_the_resource() {
     let operation = tagged.engine.operation(started.operation_id.as_str());
     let namespace = tagged.engine.namespace(operation.targets.iter().next().unwrap().1);
     tagged.assert_tags(namespace.arn().as_str(), &[("a", "b")]);
-    tagged.engine.api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    tagged.engine.api.delete_namespace(DeleteNamespaceRequest::new(&namespace.id)).unwrap();
     assert_eq!(code(tagged.tag(namespace.arn().as_str(), &[])), ErrorCode::ResourceNotFoundException);
 }
 
@@ -148,7 +148,7 @@ fn only_arns_of_this_scope_name_a_resource() {
             assert_eq!(code(tagged.untag(other, &["a"])), ErrorCode::ResourceNotFoundException, "{other}");
             assert_eq!(code(tagged.list(other)), ErrorCode::ResourceNotFoundException, "{other}");
         }
-        let foreign = elsewhere.list_tags_for_resource(&ListTagsForResourceRequest::new(arn));
+        let foreign = elsewhere.list_tags_for_resource(ListTagsForResourceRequest::new(arn));
         assert_eq!(code(foreign), ErrorCode::ResourceNotFoundException);
         tagged.assert_tags(arn, &[("a", "b")]);
     }
@@ -261,13 +261,13 @@ fn later_tags_do_not_affect_the_replay_of_a_creation() {
 
     let namespace = engine.http("services");
     let service = || {
-        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
+        let request = CreateServiceRequest::new("web").with_namespace_id(&namespace.id);
         request.with_creator_request_id("t").with_tags(tags())
     };
     let created = engine.service(service());
     retag(created.arn().as_str());
     let replayed = engine.api.create_service(service()).unwrap();
-    assert_eq!(replayed, engine.api.get_service(&GetServiceRequest::new(created.id.as_str())).unwrap());
+    assert_eq!(replayed, engine.api.get_service(GetServiceRequest::new(&created.id)).unwrap());
     assert_eq!(replayed.service.tags.get("c"), Some("d"), "as it is now");
     let other = service().with_tags([Tag::new("c", "d")]);
     assert_eq!(code(engine.api.create_service(other)), ErrorCode::ServiceAlreadyExists);

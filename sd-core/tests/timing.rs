@@ -41,9 +41,9 @@ impl Timed {
         let engine = Engine::timed(Timing::aws());
         engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
         engine.clock.advance(Duration::from_secs(3));
-        let listed = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+        let listed = engine.api.list_namespaces(ListNamespacesRequest::new()).unwrap();
         let namespace = Arc::clone(&listed.items[0].namespace);
-        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
+        let request = CreateServiceRequest::new("web").with_namespace_id(&namespace.id);
         let service = engine.service(request.with_health_check_custom_config(custom_check()));
         Self { engine, namespace, service }
     }
@@ -58,12 +58,12 @@ impl Timed {
     }
 
     fn deregister(&self, id: &str) -> Result<String, Error> {
-        let request = DeregisterInstanceRequest::new(self.service.id.as_str(), id);
+        let request = DeregisterInstanceRequest::new(&self.service.id, id);
         Ok(self.engine.api.deregister_instance(request)?.operation_id.to_string())
     }
 
     fn report(&self, id: &str, status: &str) -> Result<(), Error> {
-        let request = UpdateInstanceCustomHealthStatusRequest::new(self.service.id.as_str(), id, status);
+        let request = UpdateInstanceCustomHealthStatusRequest::new(&self.service.id, id, status);
         self.engine.api.update_instance_custom_health_status(request)
     }
 
@@ -76,13 +76,12 @@ impl Timed {
     }
 
     fn health(&self, id: &str) -> HealthStatus {
-        let request =
-            GetInstancesHealthStatusRequest::new(self.service.id.as_str()).with_instances([id.to_owned()]);
+        let request = GetInstancesHealthStatusRequest::new(&self.service.id).with_instances([id.to_owned()]);
         self.engine.api.get_instances_health_status(&request).unwrap().items[0].status
     }
 
     fn delete_service(&self) -> Result<(), Error> {
-        self.engine.api.delete_service(DeleteServiceRequest::new(self.service.id.as_str()))
+        self.engine.api.delete_service(DeleteServiceRequest::new(&self.service.id))
     }
 
     fn operations(&self, filters: Vec<Filter>) -> Vec<String> {
@@ -104,7 +103,7 @@ fn an_operation_is_submitted_then_pending_then_done() {
     timed.wait(2499);
     assert_eq!(timed.status(&operation), OperationStatus::Pending);
     assert!(timed.found().is_empty(), "not before its operation has succeeded");
-    let get = GetInstanceRequest::new(timed.service.id.as_str(), "i-1");
+    let get = GetInstanceRequest::new(&timed.service.id, "i-1");
     assert_eq!(code(timed.engine.api.get_instance(&get)), ErrorCode::InstanceNotFound);
     timed.wait(1);
     let done = timed.engine.operation(&operation);
@@ -167,9 +166,9 @@ fn only_one_namespace_with_a_name_is_created_at_a_time() {
     // A final dot makes no difference.
     let rooted = CreatePrivateDnsNamespaceRequest::new("app.local.", "vpc-1");
     assert_eq!(api.create_private_dns_namespace(rooted).unwrap_err().to_string(), expected);
-    assert_eq!(api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(), 1);
+    assert_eq!(api.list_namespaces(ListNamespacesRequest::new()).unwrap().items.len(), 1);
     timed.wait(3000);
-    assert_eq!(api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len(), 2);
+    assert_eq!(api.list_namespaces(ListNamespacesRequest::new()).unwrap().items.len(), 2);
     api.create_http_namespace(CreateHttpNamespaceRequest::new("App.local")).unwrap();
 }
 
@@ -202,13 +201,12 @@ fn a_resource_with_operations_under_way_is_in_use() {
     timed.wait(3000);
     timed.delete_service().unwrap();
 
-    let delete =
-        || timed.engine.api.delete_namespace(DeleteNamespaceRequest::new(timed.namespace.id.as_str()));
+    let delete = || timed.engine.api.delete_namespace(DeleteNamespaceRequest::new(&timed.namespace.id));
     delete().unwrap();
     assert_eq!(code(delete()), ErrorCode::DuplicateRequest);
-    let get = GetNamespaceRequest::new(timed.namespace.id.as_str());
+    let get = GetNamespaceRequest::new(&timed.namespace.id);
     timed.engine.api.get_namespace(&get).unwrap();
-    let create = CreateServiceRequest::new("late").with_namespace_id(timed.namespace.id.as_str());
+    let create = CreateServiceRequest::new("late").with_namespace_id(&timed.namespace.id);
     assert_eq!(code(timed.engine.api.create_service(create)), ErrorCode::NamespaceNotFound);
     timed.wait(3000);
     assert_eq!(code(timed.engine.api.get_namespace(&get)), ErrorCode::NamespaceNotFound);
@@ -251,11 +249,11 @@ fn listed_operations_match_all_filters() {
 fn filters_of_operations_are_checked() {
     let timed = Timed::new();
     let refused = |filter: Filter| {
-        invalid(timed.engine.api.list_operations(&ListOperationsRequest::new().with_filters([filter])))
+        invalid(timed.engine.api.list_operations(ListOperationsRequest::new().with_filters([filter])))
     };
     let with = |name: &str, condition: &str, values: &[&str]| {
         let mut filter = Filter::eq(name, "");
-        filter.condition = Some(condition.to_owned());
+        filter.condition = Some(condition.into());
         filter.values = Some(values.iter().map(|value| (*value).to_owned()).collect());
         filter
     };
@@ -299,7 +297,7 @@ fn pages_have_every_operation_once_while_operations_end() {
 fn operations_of_a_deleted_namespace_are_not_listed_but_can_be_read() {
     let timed = Timed::new();
     timed.delete_service().unwrap();
-    let request = DeleteNamespaceRequest::new(timed.namespace.id.as_str());
+    let request = DeleteNamespaceRequest::new(&timed.namespace.id);
     let deletion = timed.engine.api.delete_namespace(request).unwrap().operation_id;
     assert_eq!(timed.operations(vec![]).len(), 2);
     timed.wait(3000);
@@ -334,12 +332,12 @@ fn a_report_of_health_takes_effect_after_thirty_seconds() {
 fn health_changes_do_not_change_the_instances_revision() {
     let engine = Engine::new();
     let namespace = engine.http("app");
-    let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
+    let request = CreateServiceRequest::new("web").with_namespace_id(&namespace.id);
     let service = engine.service(request.with_health_check_custom_config(custom_check()));
     engine.register(&service, "i-1", &[]);
-    let discover = || engine.api.discover_instances(&DiscoverInstancesRequest::new("app", "web")).unwrap();
+    let discover = || engine.api.discover_instances(DiscoverInstancesRequest::new("app", "web")).unwrap();
     let before = discover();
-    let report = UpdateInstanceCustomHealthStatusRequest::new(service.id.as_str(), "i-1", "UNHEALTHY");
+    let report = UpdateInstanceCustomHealthStatusRequest::new(&service.id, "i-1", "UNHEALTHY");
     engine.api.update_instance_custom_health_status(report).unwrap();
     let after = discover();
     assert_eq!((before.instances.len(), after.instances.len()), (1, 0));
@@ -366,14 +364,14 @@ fn the_members_of_health_requests_are_checked() {
     let expected = one_violation("status", Some("UNKNOWN"), "satisfy enum value set: [HEALTHY, UNHEALTHY]");
     assert_eq!(invalid(timed.report("i-1", "UNKNOWN")), expected);
     let unchecked = timed.engine.http_service(&timed.namespace, "unchecked");
-    let report = UpdateInstanceCustomHealthStatusRequest::new(unchecked.id.as_str(), "i-1", "HEALTHY");
+    let report = UpdateInstanceCustomHealthStatusRequest::new(&unchecked.id, "i-1", "HEALTHY");
     assert_eq!(
         code(timed.engine.api.update_instance_custom_health_status(report)),
         ErrorCode::CustomHealthNotFound
     );
     let ask =
         |request: GetInstancesHealthStatusRequest| timed.engine.api.get_instances_health_status(&request);
-    let of_web = || GetInstancesHealthStatusRequest::new(timed.service.id.as_str());
+    let of_web = || GetInstancesHealthStatusRequest::new(&timed.service.id);
     assert_eq!(code(ask(of_web().with_instances(["i-9".to_owned()]))), ErrorCode::InstanceNotFound);
     assert_eq!(code(ask(GetInstancesHealthStatusRequest::new("srv-none"))), ErrorCode::ServiceNotFound);
     assert!(invalid(ask(of_web().with_instances([]))).contains("'instances'"));
@@ -387,7 +385,7 @@ fn health_statuses_are_paged() {
         timed.register(id, &[]).unwrap();
     }
     timed.wait(3000);
-    let mut request = GetInstancesHealthStatusRequest::new(timed.service.id.as_str()).with_max_results(2);
+    let mut request = GetInstancesHealthStatusRequest::new(&timed.service.id).with_max_results(2);
     let page = timed.engine.api.get_instances_health_status(&request).unwrap();
     let ids = |items: &[sd_core::response::InstanceHealth]| {
         items.iter().map(|item| item.instance.id.to_string()).collect::<Vec<_>>()
@@ -450,12 +448,13 @@ impl Clock for Ticking {
 fn the_effect_of_a_successful_operation_is_published() {
     for millis in 1..8 {
         let timing = Timing::instant().with_operation(Duration::from_millis(millis));
-        let cloud_map = SyncCloudMap::with(MemoryRegistry::new(), |builder| {
-            builder.clock(Ticking::default()).timing(timing)
-        });
+        let cloud_map = SyncCloudMap::builder(MemoryRegistry::new())
+            .clock(Ticking::default())
+            .timing(timing)
+            .build_sync();
         let api = cloud_map.at(Scope::default());
         let started = api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
-        let get = GetOperationRequest::new(started.operation_id.as_str());
+        let get = GetOperationRequest::new(&started.operation_id);
         while api.get_operation(&get).unwrap().status != OperationStatus::Success {}
         // Load the published state, as an observer sees it, without advancing it.
         let state = cloud_map.cloud_map().cell().load();
@@ -486,7 +485,7 @@ fn keep_time_publishes_delayed_effects_without_requests() {
         std::mem::take(&mut *sleeps.lock().unwrap())
     };
     assert_eq!(turn(0), [0; 0], "nothing is due");
-    let another = CreateServiceRequest::new("another").with_namespace_id(timed.namespace.id.as_str());
+    let another = CreateServiceRequest::new("another").with_namespace_id(&timed.namespace.id);
     timed.engine.service(another);
     assert_eq!(turn(0), [0; 0], "still nothing is due");
     timed.register("i-1", &[]).unwrap();

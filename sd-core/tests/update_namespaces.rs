@@ -34,7 +34,7 @@ fn private(id: &str, description: &str) -> Private {
 }
 
 fn found(engine: &Engine, namespace: &Namespace) -> Arc<Namespace> {
-    engine.api.get_namespace(&GetNamespaceRequest::new(namespace.id.as_str())).unwrap().namespace
+    engine.api.get_namespace(GetNamespaceRequest::new(&namespace.id)).unwrap().namespace
 }
 
 fn description(engine: &Engine, namespace: &Namespace) -> Option<String> {
@@ -194,10 +194,9 @@ fn a_replayed_update_gets_the_first_operation() {
     for timing in [Timing::instant(), Timing::aws()] {
         let engine = Engine::timed(timing);
         let pass = || engine.clock.advance(timing.operation());
-        engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+        let created = engine.api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
         pass();
-        let listed = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
-        let namespace = &listed.items[0].namespace;
+        let namespace = &engine.namespace(created.namespace_id.as_str());
         let request = || http(namespace.id.as_str(), "new").with_updater_request_id("token");
         let update = |request: Http| engine.api.update_http_namespace(request).unwrap();
         let first = update(request());
@@ -222,7 +221,7 @@ fn a_creation_replayed_after_an_update_creates_nothing() {
     let api = &engine.api;
     let request = CreatePublicDnsNamespaceRequest::new("example.com").with_creator_request_id("token");
     let first = api.create_public_dns_namespace(request.clone()).unwrap();
-    let namespaces = || api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items;
+    let namespaces = || api.list_namespaces(ListNamespacesRequest::new()).unwrap().items;
     let both = change().with_description("new").with_soa_ttl(1);
     let id = namespaces()[0].namespace.id.clone();
     api.update_public_dns_namespace(Public::new(id.as_str()).with_namespace(both)).unwrap();
@@ -242,7 +241,7 @@ fn one_operation_at_a_time_changes_a_namespace() {
     let early = engine.api.update_private_dns_namespace(private(id, "early"));
     assert_eq!(code(early), ErrorCode::NamespaceNotFound);
     pass();
-    let before = engine.api.get_namespace(&GetNamespaceRequest::new(id)).unwrap().namespace;
+    let before = engine.api.get_namespace(GetNamespaceRequest::new(id)).unwrap().namespace;
     let first = engine.api.update_private_dns_namespace(private(id, "new")).unwrap().operation_id;
     let pending = engine.operation(first.as_str());
     assert_eq!((pending.kind, pending.status), (OperationType::UpdateNamespace, OperationStatus::Submitted));
@@ -269,14 +268,13 @@ fn services_can_be_created_and_deleted_while_a_namespace_is_updated() {
     let engine = Engine::timed(Timing::aws());
     let pass = || engine.clock.advance(Timing::aws().operation());
     let create = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
-    engine.api.create_private_dns_namespace(create).unwrap();
+    let created = engine.api.create_private_dns_namespace(create).unwrap();
     pass();
-    let listed = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
-    let namespace = &listed.items[0].namespace;
+    let namespace = engine.namespace(created.namespace_id.as_str());
     engine.api.update_private_dns_namespace(private(namespace.id.as_str(), "new")).unwrap();
-    engine.api.create_service(dns_service(namespace, "web", dns(&[A]))).unwrap();
+    engine.api.create_service(dns_service(&namespace, "web", dns(&[A]))).unwrap();
     pass();
-    let after = engine.api.get_namespace(&GetNamespaceRequest::new(namespace.id.as_str())).unwrap();
+    let after = engine.api.get_namespace(GetNamespaceRequest::new(&namespace.id)).unwrap();
     assert_eq!((after.service_count, after.namespace.description.as_deref()), (1, Some("new")));
     // A namespace that is being deleted accepts no new services.
     let empty = CreateHttpNamespaceRequest::new("empty");

@@ -23,8 +23,7 @@ use sd_core::{
     request::{
         CreatePrivateDnsNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
         DiscoverInstancesRequest, DiscoverInstancesRevisionRequest, DnsConfigChange,
-        GetInstancesHealthStatusRequest, GetServiceRequest, ListNamespacesRequest, ServiceChange,
-        UpdateServiceRequest as Update,
+        GetInstancesHealthStatusRequest, GetServiceRequest, ServiceChange, UpdateServiceRequest as Update,
     },
 };
 
@@ -45,11 +44,11 @@ fn update(engine: &Engine, service: &Service, change: ServiceChange) -> Result<S
 }
 
 fn found(engine: &Engine, service: &Service) -> Arc<Service> {
-    engine.api.get_service(&GetServiceRequest::new(service.id.as_str())).unwrap().service
+    engine.api.get_service(GetServiceRequest::new(&service.id)).unwrap().service
 }
 
 fn health(engine: &Engine, service: &Service) -> BTreeMap<String, HealthStatus> {
-    let request = GetInstancesHealthStatusRequest::new(service.id.as_str());
+    let request = GetInstancesHealthStatusRequest::new(&service.id);
     let page = engine.api.get_instances_health_status(&request).unwrap();
     page.items.iter().map(|item| (item.instance.id.to_string(), item.status)).collect()
 }
@@ -264,7 +263,7 @@ fn members_of_an_update_are_checked() {
     assert!(refused(over).ends_with("Member must have value less than or equal to 2147483647"));
     let check = |kind: Option<&str>, path: usize, threshold: i64| {
         let mut check = route53_check("HTTP", Some(&"/".repeat(path)), Some(threshold));
-        check.kind = kind.map(str::to_owned);
+        check.kind = kind.map(Into::into);
         refused(records(&[(A, 60)]).with_health_check_config(check))
     };
     assert_eq!(check(None, 1, 1), null("service.healthCheckConfig.type"));
@@ -281,10 +280,10 @@ fn members_of_an_update_are_checked() {
 fn timed() -> (Engine, Arc<Service>) {
     let engine = Engine::timed(Timing::aws());
     let create = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
-    engine.api.create_private_dns_namespace(create).unwrap();
+    let started = engine.api.create_private_dns_namespace(create).unwrap();
     pass(&engine);
-    let page = engine.api.list_namespaces(&ListNamespacesRequest::new()).unwrap();
-    let service = engine.dns_service(&page.items[0].namespace, "web", &[A]);
+    let namespace = engine.namespace(started.namespace_id.as_str());
+    let service = engine.dns_service(&namespace, "web", &[A]);
     engine.register(&service, "i-1", &ADDRESSES);
     pass(&engine);
     (engine, service)
@@ -321,11 +320,11 @@ fn one_update_at_a_time_changes_a_service() {
 #[test]
 fn a_service_under_update_is_in_use() {
     let (engine, service) = timed();
-    let deregister = DeregisterInstanceRequest::new(service.id.as_str(), "i-1");
+    let deregister = DeregisterInstanceRequest::new(&service.id, "i-1");
     engine.api.deregister_instance(deregister).unwrap();
     pass(&engine);
     update(&engine, &service, checked()).unwrap();
-    let delete = || engine.api.delete_service(DeleteServiceRequest::new(service.id.as_str()));
+    let delete = || engine.api.delete_service(DeleteServiceRequest::new(&service.id));
     assert_eq!(code(delete()), ErrorCode::ResourceInUse);
     pass(&engine);
     delete().unwrap();

@@ -7,32 +7,18 @@
 //! use std::sync::Arc;
 //!
 //! use sd_backend_memory::MemoryRegistry;
-//! use sd_core::{
-//!     Scope, SyncCloudMap,
-//!     model::RecordType,
-//!     request::{
-//!         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, ListNamespacesRequest,
-//!         RegisterInstanceRequest,
-//!     },
-//! };
+//! use sd_core::{Blueprint, Scope, SyncCloudMap, model::RecordType};
 //! use sd_dns::{Answerer, NameTable, Reply, Transport};
 //!
 //! let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
 //! let table = NameTable::new();
-//! let _attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
+//! let _attached = cloud_map.cell().attach(Arc::new(table.clone()));
 //!
-//! let api = cloud_map.at(Scope::default());
-//! api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
-//! let namespaces = api.list_namespaces(&ListNamespacesRequest::default())?;
-//! let service = api.create_service(
-//!     CreateServiceRequest::new("web")
-//!         .with_namespace_id(namespaces.items[0].namespace.id.as_str())
-//!         .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)])),
-//! )?;
-//! api.register_instance(
-//!     RegisterInstanceRequest::new(service.service.id.as_str(), "i-1")
-//!         .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1"),
-//! )?;
+//! Blueprint::new()
+//!     .private_dns_namespace("app.local", "vpc-1")
+//!     .dns_service("web", [(RecordType::A, 60)])
+//!     .instance("web-1", [("AWS_INSTANCE_IPV4", "10.0.0.1")])
+//!     .apply_sync(&cloud_map.at(Scope::default()))?;
 //!
 //! // `web.app.local. IN A?`, as a stub resolver sends it.
 //! let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03web\x03app\x05local\x00\x00\x01\x00\x01";
@@ -41,7 +27,7 @@
 //! // One answer record. The message ends with its data.
 //! assert_eq!(response[6..8], [0, 1]);
 //! assert!(response.ends_with(&[10, 0, 0, 1]));
-//! # Ok::<(), sd_core::Error>(())
+//! # Ok::<(), sd_core::blueprint::BlueprintError>(())
 //! ```
 //!
 //! # How it works

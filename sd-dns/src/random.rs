@@ -12,7 +12,7 @@ pub(crate) struct WorkerRandom(AtomicU64);
 impl WorkerRandom {
     /// A generator that the system seeds.
     pub(crate) fn seeded() -> Self {
-        Self(AtomicU64::new(ThreadRandom::default().next_u64()))
+        Self(AtomicU64::new(ThreadRandom.next_u64()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decodes a body for its operation, calls the core, encodes the response.
 
-use sd_core::{Action, ScopedCloudMap};
+use sd_core::{Action, ScopedCloudMap, request};
 
 use crate::{
     error::Failure,
@@ -41,13 +41,13 @@ macro_rules! dispatch {
         ) -> Result<Vec<u8>, Failure> {
             match action {
                 $(Action::$write => {
-                    let request = decode(protocol, body)?;
+                    let request: request::$wq = decode(protocol, body)?;
                     // Boxed, because a write keeps more while it waits than a read, for which the same future is
                     // allocated.
                     encode(protocol, &Box::pin(cloud_map.$wm(request)).await?)
                 })*
                 $(Action::$read => {
-                    let request = decode(protocol, body)?;
+                    let request: request::$rq = decode(protocol, body)?;
                     let read = |cloud_map: &ScopedCloudMap| {
                         read!($rm cloud_map, &request, |response| encode(protocol, response))
                     };

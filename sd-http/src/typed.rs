@@ -1,9 +1,9 @@
 //! The typed handles behind JSON bodies, so that a test case written as JSON plays through them as well.
 
-use sd_core::{Action, ScopedCloudMap, SyncScopedCloudMap};
+use sd_core::{Action, Request, ScopedCloudMap, SyncScopedCloudMap, request};
 
 use crate::{
-    dispatch::{decode, dispatch, encode},
+    dispatch::{decode, encode},
     error::Failure,
     protocol::Protocol,
     wire::error::ErrorBody,
@@ -14,7 +14,11 @@ use crate::{
 /// # Errors
 /// The body of the error.
 pub async fn call(cloud_map: &ScopedCloudMap, action: Action, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
-    dispatch(Protocol::Json, action, cloud_map, request).await.map_err(|failure| error_body(&failure))
+    let answer = async {
+        let request = decode_request(action, request)?;
+        encode(Protocol::Json, &cloud_map.call(request).await?)
+    };
+    answer.await.map_err(|failure: Failure| error_body(&failure))
 }
 
 /// Calls an operation of the synchronous handle, as [`call`] does.
@@ -22,29 +26,25 @@ pub async fn call(cloud_map: &ScopedCloudMap, action: Action, request: &[u8]) ->
 /// # Errors
 /// As for [`call`].
 pub fn call_sync(cloud_map: &SyncScopedCloudMap, action: Action, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
-    dispatch_sync(action, cloud_map, request).map_err(|failure| error_body(&failure))
+    let answer = || encode(Protocol::Json, &cloud_map.call(decode_request(action, request)?)?);
+    answer().map_err(|failure: Failure| error_body(&failure))
 }
 
-macro_rules! dispatch_sync {
+macro_rules! decode_request {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
         read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
     ) => {
-        fn dispatch_sync(
-            action: Action,
-            cloud_map: &SyncScopedCloudMap,
-            body: &[u8],
-        ) -> Result<Vec<u8>, Failure> {
-            let protocol = Protocol::Json;
-            match action {
-                $(Action::$write => encode(protocol, &cloud_map.$wm(decode(protocol, body)?)?),)*
-                $(Action::$read => encode(protocol, &cloud_map.$rm(&decode(protocol, body)?)?),)*
-            }
+        fn decode_request(action: Action, body: &[u8]) -> Result<Request, Failure> {
+            Ok(match action {
+                $(Action::$write => decode::<request::$wq>(Protocol::Json, body)?.into(),)*
+                $(Action::$read => decode::<request::$rq>(Protocol::Json, body)?.into(),)*
+            })
         }
     };
 }
 
-sd_core::for_each_action!(dispatch_sync);
+sd_core::for_each_action!(decode_request);
 
 fn error_body(failure: &Failure) -> Vec<u8> {
     let body = match failure {

@@ -46,7 +46,7 @@ fn json(response: &HttpResponse) -> Value {
 }
 
 fn names(cloud_map: &CloudMap, scope: Scope) -> Vec<String> {
-    let namespaces = cloud_map.at(scope).list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let namespaces = cloud_map.at(scope).list_namespaces(ListNamespacesRequest::new()).unwrap();
     namespaces.items.iter().map(|item| item.namespace.name.to_string()).collect()
 }
 

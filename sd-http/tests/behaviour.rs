@@ -148,8 +148,10 @@ struct Door {
     errors: BTreeMap<Action, Names>,
 }
 
+type Builder = CloudMapBuilder<MemoryRegistry>;
+
 /// A service over an empty registry, and its clock.
-fn over(configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder) -> (CloudMapService, Arc<ManualClock>) {
+fn over(configure: impl FnOnce(Builder) -> Builder) -> (CloudMapService, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let builder = CloudMap::builder(MemoryRegistry::new()).clock(Arc::clone(&clock));
     (CloudMapService::new(configure(builder).build()), clock)
@@ -157,7 +159,7 @@ fn over(configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder) -> (CloudMap
 
 impl Door {
     /// Continues with an empty registry.
-    fn over(&mut self, configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder) {
+    fn over(&mut self, configure: impl FnOnce(Builder) -> Builder) {
         (self.service, self.clock) = over(configure);
     }
 

@@ -43,8 +43,8 @@ impl Doors {
     fn count(&self) -> usize {
         let count = |scope| {
             let api = self.cloud_map.at(scope);
-            api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len()
-                + api.list_operations(&ListOperationsRequest::new()).unwrap().items.len()
+            api.list_namespaces(ListNamespacesRequest::new()).unwrap().items.len()
+                + api.list_operations(ListOperationsRequest::new()).unwrap().items.len()
         };
         scopes().map(count).iter().sum()
     }

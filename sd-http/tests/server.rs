@@ -55,7 +55,7 @@ async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 }
 
 fn namespaces(cloud_map: &CloudMap) -> usize {
-    cloud_map.at(Scope::default()).list_namespaces(&ListNamespacesRequest::new()).unwrap().items.len()
+    cloud_map.at(Scope::default()).list_namespaces(ListNamespacesRequest::new()).unwrap().items.len()
 }
 
 #[tokio::test]

@@ -176,14 +176,13 @@ fn fill(member: &Shape, parent: &str, wrap: &dyn Fn(Value) -> Value) -> Vec<(Str
 /// Those of the engine.
 pub fn filled(instances: usize) -> Result<(SyncScopedCloudMap, String), Error> {
     let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
-    cloud_map.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
-    let namespaces = cloud_map.list_namespaces(&Default::default())?.items;
-    let namespace = namespaces.first().ok_or(Error::Internal("the namespace was not created"))?;
+    let app = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
+    let app = cloud_map.create_private_dns_namespace(app)?;
     let service = CreateServiceRequest::new("web")
-        .with_namespace_id(namespace.namespace.id.as_str())
+        .with_namespace_id(app.namespace_id)
         .with_health_check_custom_config(HealthCheckCustomConfigInput::default())
         .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]));
-    let service = cloud_map.create_service(service)?.service.id.to_string();
+    let service = cloud_map.create_service(service)?.id.to_string();
     for number in iter::successors(Some(1), |number| Some(number + 1)).take(instances) {
         cloud_map.register_instance(
             RegisterInstanceRequest::new(&service, format!("i-{number}"))

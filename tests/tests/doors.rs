@@ -88,9 +88,8 @@ impl Doors {
             .collect();
         over_http.sort_unstable();
         let typed = self.cloud_map.at(Scope::default());
-        let found = typed.discover_instances(&DiscoverInstancesRequest::new("app.local", "web")).unwrap();
-        let mut in_rust: Vec<_> =
-            found.instances.iter().map(|(instance, _)| instance.id.to_string()).collect();
+        let found = typed.discover_instances(DiscoverInstancesRequest::new("app.local", "web")).unwrap();
+        let mut in_rust: Vec<_> = found.instances.iter().map(|instance| instance.id.to_string()).collect();
         in_rust.sort_unstable();
         (over_http, in_rust)
     }

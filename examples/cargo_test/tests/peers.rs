@@ -13,13 +13,14 @@ use aws_sdk_servicediscovery::{
 use cargo_test::{JoinError, Peers};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    Action, CloudMap, Fault, ManualClock, Scope, SyncCloudMap, Timing,
+    Action, Blueprint, CloudMap, Fault, ManualClock, Scope, SyncCloudMap, Timing,
+    health::CustomHealthStatus,
     model::{OperationErrorCode, RecordType},
     name::DnsName,
     records::{Answer, RecordData, View},
     request::{
-        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, HealthCheckCustomConfigInput,
-        ListNamespacesRequest, UpdateInstanceCustomHealthStatusRequest,
+        CreateServiceRequest, DnsConfigInput, HealthCheckCustomConfigInput,
+        UpdateInstanceCustomHealthStatusRequest,
     },
 };
 use sd_http::aws_sdk::InProcess;
@@ -27,16 +28,13 @@ use sd_http::aws_sdk::InProcess;
 /// A Cloud Map with the service `web.app.local`, created once, and the service's id.
 static PREPARED: LazyLock<(SyncCloudMap, String)> = LazyLock::new(|| {
     // The clock starts where those of the forks start.
-    let cloud_map =
-        SyncCloudMap::with(MemoryRegistry::new(), |builder| builder.clock(ManualClock::default()));
-    let here = cloud_map.at(Scope::default());
-    here.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1")).unwrap();
-    let namespaces = here.list_namespaces(&ListNamespacesRequest::new()).unwrap();
+    let cloud_map = SyncCloudMap::builder(MemoryRegistry::new()).clock(ManualClock::default()).build_sync();
     let web = CreateServiceRequest::new("web")
-        .with_namespace_id(namespaces.items[0].namespace.id.as_str())
         .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]))
         .with_health_check_custom_config(HealthCheckCustomConfigInput::default());
-    let web = here.create_service(web).unwrap().service.id.to_string();
+    let app = Blueprint::new().private_dns_namespace("app.local", "vpc-1").service(web);
+    let app = app.apply_sync(&cloud_map.at(Scope::default())).unwrap();
+    let web = app.service_id("web").unwrap().to_string();
     (cloud_map, web)
 });
 
@@ -51,7 +49,7 @@ impl Fixture {
     fn new() -> Self {
         let (prepared, web) = &*PREPARED;
         let clock = Arc::new(ManualClock::default());
-        let cloud_map = CloudMap::builder(MemoryRegistry::fork(prepared.cloud_map().cell()))
+        let cloud_map = CloudMap::builder(MemoryRegistry::fork(prepared.cell()))
             .clock(Arc::clone(&clock))
             .timing(Timing::aws().with_operation(Duration::ZERO))
             .journal(100)
@@ -99,13 +97,14 @@ async fn forks_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn unhealthy_peers_disappear_after_thirty_seconds() {
-    let fixture = Fixture::new();
-    let peers = fixture.peers();
-    peers.join(fixture.web, "web-1", address(1)).await.unwrap();
+async fn who_is_reported_unhealthy_is_gone_after_half_a_minute() {
+    let house = House::new();
+    let peers = house.peers();
+    peers.join(house.web, "web-1", address(1)).await.unwrap();
     // Unlike the app, the test may use the typed API.
-    let report = UpdateInstanceCustomHealthStatusRequest::new(fixture.web, "web-1", "UNHEALTHY");
-    fixture.cloud_map.at(Scope::default()).update_instance_custom_health_status(report).await.unwrap();
+    let report =
+        UpdateInstanceCustomHealthStatusRequest::new(house.web, "web-1", CustomHealthStatus::Unhealthy);
+    house.cloud_map.at(Scope::default()).update_instance_custom_health_status(report).await.unwrap();
     assert_eq!(peers.addresses().await.unwrap(), [address(1)]);
     fixture.clock.advance(Duration::from_secs(30));
     assert!(peers.addresses().await.unwrap().is_empty());

@@ -132,7 +132,7 @@ impl Ecs {
         let desired: Vec<_> = desired.map(Task::instance).collect();
         let synced = self.cloud_map.at(scope.clone()).sync_service_instances(registry, "ecs", desired).await;
         let error = match synced {
-            Ok(synced) => synced.refused.into_iter().next().map(|(_, error)| error),
+            Ok(synced) => synced.refused.into_iter().next().map(|instance| instance.error),
             Err(error) => Some(error),
         };
         error.map_or(Ok(()), |error| Err(("ServerException", format!("Cloud Map: {error}"))))

@@ -12,8 +12,7 @@ use sd_core::{
     Attached, Scope, SyncCloudMap, SyncScopedCloudMap,
     model::RecordType,
     request::{
-        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, ListNamespacesRequest,
-        RegisterInstanceRequest,
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, RegisterInstanceRequest,
     },
 };
 use sd_dns::NameTable;
@@ -34,16 +33,14 @@ impl Filled {
 
     pub(crate) fn in_registry(registry: MemoryRegistry, instances: usize) -> Self {
         let cloud_map = SyncCloudMap::new(registry);
-        let attached = cloud_map.cloud_map().cell().attach(Arc::new(NameTable::new()));
+        let attached = cloud_map.cell().attach(Arc::new(NameTable::new()));
         let api = cloud_map.at(Scope::default());
-        api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))
-            .unwrap();
-        let namespace =
-            api.list_namespaces(&ListNamespacesRequest::new()).unwrap().items[0].namespace.id.clone();
+        let app = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
+        let app = api.create_private_dns_namespace(app).unwrap();
         let request = CreateServiceRequest::new("web")
-            .with_namespace_id(namespace.as_str())
+            .with_namespace_id(app.namespace_id)
             .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]));
-        let service = api.create_service(request).unwrap().service.id.to_string();
+        let service = api.create_service(request).unwrap().id.to_string();
         let filled = Self { cloud_map, api, service, next: AtomicUsize::new(0), _attached: attached };
         for _ in 0..instances {
             filled.register(filled.request());

@@ -2,13 +2,50 @@
 //!
 //! A door fills in what it has decoded; the planners check it. So each rule, and the wording of what breaks it, is in
 //! one place, and a missing member is reported like any other. Callers in Rust start from `new`, which takes what is
-//! required, and add the rest with the `with_…` methods.
+//! required, and add the rest with the `with_…` methods. A text member takes ids and ARNs as they are; an
+//! [enumeration](OneOf) takes its values, or any text.
+//!
+//! ```
+//! # use sd_backend_memory::MemoryRegistry;
+//! # use sd_core::{Blueprint, Scope, SyncCloudMap, health::CustomHealthStatus};
+//! use sd_core::request::{
+//!     DiscoverInstancesRequest, HealthStatusFilter, UpdateInstanceCustomHealthStatusRequest,
+//! };
+//!
+//! # let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
+//! # use sd_core::request::{CreateServiceRequest, HealthCheckCustomConfigInput};
+//! # let check = HealthCheckCustomConfigInput::default();
+//! # let checked = CreateServiceRequest::new("web").with_health_check_custom_config(check);
+//! # let app = Blueprint::new().http_namespace("app").service(checked).instance("web-1", []).apply_sync(&cloud_map)?;
+//! # let service_id = app.service_id("web").unwrap();
+//! let unhealthy = CustomHealthStatus::Unhealthy;
+//! let report = UpdateInstanceCustomHealthStatusRequest::new(service_id, "web-1", unhealthy);
+//! cloud_map.update_instance_custom_health_status(report)?;
+//!
+//! let healthy = DiscoverInstancesRequest::new("app", "web");
+//! assert!(cloud_map.discover_instances(&healthy)?.instances.is_empty());
+//! let all = healthy.with_health_status(HealthStatusFilter::All);
+//! assert_eq!(cloud_map.discover_instances(&all)?.instances.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::model::Timestamp;
+
+/// The type of a required member: a text, unless there is another one.
+macro_rules! required_type {
+    () => {
+        String
+    };
+    ($type:ty) => {
+        $type
+    };
+}
 
 /// Declares a request: required members become arguments of `new`, the others get a `with_…` method.
 macro_rules! request {
     (
         $(#[$doc:meta])* $name:ident {
-            required { $($(#[$rdoc:meta])* $rfield:ident,)* }
+            required { $($(#[$rdoc:meta])* $rfield:ident $(: $rtype:ty)?,)* }
             optional { $($(#[$odoc:meta])* $ofield:ident: $otype:ty => $with:ident,)* }
         }
     ) => {
@@ -16,7 +53,7 @@ macro_rules! request {
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct $name {
-            $($(#[$rdoc])* pub $rfield: Option<String>,)*
+            $($(#[$rdoc])* pub $rfield: Option<required_type!($($rtype)?)>,)*
             $($(#[$odoc])* pub $ofield: Option<$otype>,)*
         }
 
@@ -24,7 +61,7 @@ macro_rules! request {
             /// A request with the members that are required.
             #[must_use]
             #[allow(clippy::new_without_default, reason = "Default is derived; requests without required members have both")]
-            pub fn new($($rfield: impl Into<String>),*) -> Self {
+            pub fn new($($rfield: impl Into<required_type!($($rtype)?)>),*) -> Self {
                 Self { $($rfield: Some($rfield.into()),)* ..Self::default() }
             }
 
@@ -42,10 +79,12 @@ macro_rules! request {
 
 mod instances;
 mod namespaces;
+mod one_of;
 mod services;
 
 pub use instances::*;
 pub use namespaces::*;
+pub use one_of::{Enumeration, FilterCondition, FilterName, HealthStatusFilter, OneOf, ServiceTypeOption};
 pub use services::*;
 
 request! {
@@ -138,24 +177,46 @@ impl Tag {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// What is compared.
-    pub name: Option<String>,
+    /// What is compared. Which names a list takes, its request says.
+    pub name: Option<OneOf<FilterName>>,
     /// With what.
     pub values: Option<Vec<String>>,
-    /// EQ (if absent), IN, BETWEEN or BEGINS_WITH.
-    pub condition: Option<String>,
+    /// `EQ` if absent.
+    pub condition: Option<OneOf<FilterCondition>>,
 }
 
 impl Filter {
     /// The condition that `name` equals `value`.
     #[must_use]
-    pub fn eq(name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn eq(name: impl Into<OneOf<FilterName>>, value: impl Into<String>) -> Self {
         Self { name: Some(name.into()), values: Some(vec![value.into()]), condition: None }
+    }
+
+    /// The condition that `name` equals one of `values`.
+    #[must_use]
+    pub fn one_of(
+        name: impl Into<OneOf<FilterName>>,
+        values: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let values = values.into_iter().map(Into::into).collect();
+        Self { name: Some(name.into()), values: Some(values), condition: Some(FilterCondition::In.into()) }
+    }
+
+    /// The condition that an operation was changed at `from` or later, and at `to` or earlier.
+    #[must_use]
+    pub fn updated_between(from: Timestamp, to: Timestamp) -> Self {
+        let seconds = |millis: u64| format!("{}.{:03}", millis / 1000, millis % 1000);
+        let values = [from, to].map(|moment| seconds(moment.as_millis()));
+        Self {
+            name: Some(FilterName::UpdateDate.into()),
+            values: Some(values.to_vec()),
+            condition: Some(FilterCondition::Between.into()),
+        }
     }
 
     /// The condition that `name` begins with `prefix`.
     #[must_use]
-    pub fn begins_with(name: impl Into<String>, prefix: impl Into<String>) -> Self {
-        Self { condition: Some("BEGINS_WITH".to_owned()), ..Self::eq(name, prefix) }
+    pub fn begins_with(name: impl Into<OneOf<FilterName>>, prefix: impl Into<String>) -> Self {
+        Self { condition: Some(FilterCondition::BeginsWith.into()), ..Self::eq(name, prefix) }
     }
 }

@@ -1,30 +1,74 @@
 //! The responses of the API, as values of the model. What they have on the wire is the doors' business.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Deref, sync::Arc};
 
 use crate::{
     model::{
-        AccountId, Arn, HealthStatus, Instance, InstancesRevision, Namespace, NamespaceName, Operation,
-        OperationId, OperationStatus, Service, ServiceAttributes, ServiceName,
+        AccountId, Arn, HealthStatus, Instance, InstancesRevision, Namespace, NamespaceId, NamespaceName,
+        Operation, OperationId, OperationStatus, OperationTargets, Service, ServiceAttributes, ServiceName,
     },
     state::InstanceEntry,
 };
 
-/// An operation was started; [GetOperation](crate::ScopedCloudMap::get_operation) tells how far it is.
+/// A description derefs to the entity that it describes, so that `created.id` is its id.
+macro_rules! describes {
+    ($($description:ident: $field:ident $entity:ident,)*) => {
+        $(impl Deref for $description {
+            type Target = $entity;
+
+            fn deref(&self) -> &$entity {
+                &self.$field
+            }
+        })*
+    };
+}
+
+describes! {
+    NamespaceDescription: namespace Namespace,
+    ServiceDescription: service Service,
+    InstanceDescription: instance Instance,
+    InstanceHealth: instance Instance,
+    DiscoveredInstance: instance Instance,
+}
+
+/// An operation was started. [GetOperation](crate::ScopedCloudMap::get_operation) tells its status.
+///
+/// ```
+/// # use sd_backend_memory::MemoryRegistry;
+/// # use sd_core::{Scope, SyncCloudMap, request::*};
+/// # let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
+/// let app = cloud_map.create_http_namespace(CreateHttpNamespaceRequest::new("app"))?;
+/// let web = cloud_map.create_service(CreateServiceRequest::new("web").with_namespace_id(app.namespace_id))?;
+/// # assert_eq!(web.name.as_str(), "web");
+/// # Ok::<(), sd_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OperationStarted {
     /// The id of the operation.
     pub operation_id: OperationId,
+    /// The namespace that is created, changed or deleted, or that holds the target. A namespace whose creation fails never
+    /// exists.
+    pub namespace_id: NamespaceId,
+    /// What is created, changed or deleted.
+    pub targets: OperationTargets,
 }
 
 impl OperationStarted {
-    pub(crate) fn new(operation_id: OperationId) -> Self {
-        Self { operation_id }
+    pub(crate) fn new(
+        operation_id: OperationId,
+        namespace_id: NamespaceId,
+        targets: OperationTargets,
+    ) -> Self {
+        Self { operation_id, namespace_id, targets }
+    }
+
+    pub(crate) fn of(operation: &Operation) -> Self {
+        Self::new(operation.id.clone(), operation.namespace.clone(), operation.targets.clone())
     }
 }
 
-/// A namespace and what is counted of it.
+/// A namespace and the number of its services. Derefs to the [`Namespace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamespaceDescription {
@@ -40,7 +84,7 @@ impl NamespaceDescription {
     }
 }
 
-/// A service and what is counted of it.
+/// A service and the number of its instances. Derefs to the [`Service`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServiceDescription {
@@ -98,23 +142,31 @@ impl<T> Page<T> {
     }
 }
 
-/// Instances of a service, and who owns them.
+/// One page of the instances of a service, and who owns them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InstancePage {
     /// The account that owns the namespace.
     pub resource_owner: AccountId,
     /// The instances.
-    pub page: Page<Arc<Instance>>,
+    pub items: Vec<Arc<Instance>>,
+    /// Where the next page begins; absent on the last one.
+    pub next_token: Option<String>,
 }
 
 impl InstancePage {
     pub(crate) fn new(resource_owner: AccountId, page: Page<Arc<Instance>>) -> Self {
-        Self { resource_owner, page }
+        Self { resource_owner, items: page.items, next_token: page.next_token }
     }
 }
 
-/// An instance, and who owns it.
+impl From<InstancePage> for Page<Arc<Instance>> {
+    fn from(page: InstancePage) -> Self {
+        Self::new(page.items, page.next_token)
+    }
+}
+
+/// An instance, and who owns it. Derefs to the [`Instance`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InstanceDescription {
@@ -146,7 +198,7 @@ impl OperationSummary {
     }
 }
 
-/// The health of an instance.
+/// The health of an instance. Derefs to the [`Instance`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InstanceHealth {
@@ -170,17 +222,33 @@ pub struct DiscoveredInstances {
     pub namespace_name: NamespaceName,
     /// The name of the service.
     pub service_name: ServiceName,
-    /// The instances, each with the health status in effect.
-    pub instances: Vec<(Arc<Instance>, HealthStatus)>,
+    /// The instances.
+    pub instances: Vec<DiscoveredInstance>,
     /// Grows with every register and deregister of the service.
     pub instances_revision: InstancesRevision,
+}
+
+/// An instance that was found. Derefs to the [`Instance`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiscoveredInstance {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// The status in effect.
+    pub health: HealthStatus,
+}
+
+impl DiscoveredInstance {
+    fn of(entry: &InstanceEntry) -> Self {
+        Self { instance: Arc::clone(entry.instance()), health: entry.health().status() }
+    }
 }
 
 impl From<FoundInstances<'_>> for DiscoveredInstances {
     fn from(found: FoundInstances<'_>) -> Self {
         Self {
             namespace_name: found.namespace_name.clone(),
-            instances: found.instances().map(|(instance, health)| (Arc::clone(instance), health)).collect(),
+            instances: found.instances.iter().map(|entry| DiscoveredInstance::of(entry)).collect(),
             service_name: found.service_name.into_owned(),
             instances_revision: found.instances_revision,
         }

@@ -1,16 +1,24 @@
 //! The handle without asynchrony.
 
 use std::{
+    borrow::Borrow,
     pin::pin,
     task::{Context, Poll, Waker},
 };
 
 use super::{CloudMap, CloudMapBuilder, ScopedCloudMap};
 use crate::{
-    api::{error::Error, request::DiscoverInstancesRequest},
-    dns::explanation::Explanation,
-    model::Scope,
-    store::registry::Immediate,
+    api::{error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
+    dns::{
+        explanation::Explanation,
+        records::{Answer, View},
+    },
+    model::{DnsName, RecordType, Scope, Timestamp},
+    store::{
+        cell::{StateCell, StateRef},
+        registry::Immediate,
+    },
+    testing::{fault::Faults, journal::Journal},
 };
 
 /// [`CloudMap`] without asynchrony, over a registry that waits for nothing.
@@ -26,16 +34,12 @@ impl SyncCloudMap {
         Self { cloud_map: CloudMap::new(registry) }
     }
 
-    /// As [`new`](Self::new), with the settings that `configure` makes.
-    #[must_use]
-    pub fn with(
-        registry: impl Immediate,
-        configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder,
-    ) -> Self {
-        Self { cloud_map: configure(CloudMap::builder(registry)).build() }
+    /// A handle on the registry, with settings: [`build_sync`](CloudMapBuilder::build_sync) makes it.
+    pub fn builder<R: Immediate>(registry: R) -> CloudMapBuilder<R> {
+        CloudMap::builder(registry)
     }
 
-    /// The asynchronous handle on the same registry, for the doors.
+    /// The asynchronous handle with the same registry, settings, faults and journal, for the doors.
     #[must_use]
     pub fn cloud_map(&self) -> &CloudMap {
         &self.cloud_map
@@ -44,7 +48,48 @@ impl SyncCloudMap {
     /// The API in an account and Region.
     #[must_use]
     pub fn at(&self, scope: Scope) -> SyncScopedCloudMap {
-        SyncScopedCloudMap { scoped: self.cloud_map.at(scope) }
+        SyncScopedCloudMap { scoped: ScopedCloudMap { waits: false, ..self.cloud_map.at(scope) } }
+    }
+
+    /// As [`CloudMap::explain`].
+    #[must_use]
+    pub fn explain(&self, view: &View, name: &DnsName, kind: RecordType) -> Explanation {
+        self.cloud_map.explain(view, name, kind)
+    }
+
+    /// As [`CloudMap::resolve`].
+    #[must_use]
+    pub fn resolve(&self, view: &View, name: &DnsName, kind: RecordType) -> Answer {
+        self.cloud_map.resolve(view, name, kind)
+    }
+
+    /// As [`CloudMap::faults`]. Delays hold back nothing on this handle.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        self.cloud_map.faults()
+    }
+
+    /// As [`CloudMap::journal`].
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        self.cloud_map.journal()
+    }
+
+    /// As [`CloudMap::state`].
+    #[must_use]
+    pub fn state(&self) -> StateRef {
+        self.cloud_map.state()
+    }
+
+    /// As [`CloudMap::cell`].
+    #[must_use]
+    pub fn cell(&self) -> &StateCell {
+        self.cloud_map.cell()
+    }
+
+    /// As [`CloudMap::advance`].
+    pub fn advance(&self) -> Option<Timestamp> {
+        self.cloud_map.advance()
     }
 }
 
@@ -61,17 +106,37 @@ impl SyncScopedCloudMap {
         &self.scoped.scope
     }
 
+    /// The handle that this one polls. It waits for nothing.
+    pub(crate) fn scoped(&self) -> &ScopedCloudMap {
+        &self.scoped
+    }
+
     /// As [`ScopedCloudMap::explain_discovery`].
     ///
     /// # Errors
     /// Those of [`ScopedCloudMap::explain_discovery`].
-    pub fn explain_discovery(&self, request: &DiscoverInstancesRequest) -> Result<Explanation, Error> {
+    pub fn explain_discovery(
+        &self,
+        request: impl Borrow<DiscoverInstancesRequest>,
+    ) -> Result<Explanation, Error> {
         self.scoped.explain_discovery(request)
+    }
+
+    /// As [`ScopedCloudMap::discover_instances_with`].
+    ///
+    /// # Errors
+    /// Those of [`ScopedCloudMap::discover_instances_with`].
+    pub fn discover_instances_with<R>(
+        &self,
+        request: impl Borrow<DiscoverInstancesRequest>,
+        use_it: impl FnOnce(&FoundInstances<'_>) -> R,
+    ) -> Result<R, Error> {
+        self.scoped.discover_instances_with(request, use_it)
     }
 }
 
 /// Polls a write over an [`Immediate`] registry, which is done at once.
-pub(super) fn at_once<R>(write: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
+pub(crate) fn at_once<R>(write: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
     match pin!(write).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
         Poll::Pending => Err(Error::Internal("a registry that is marked Immediate has waited")),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CloudMap, Inner};
+use super::{CloudMap, Inner, SyncCloudMap};
 use crate::{
     cloud_map::throttle::Throttle,
     settings::{
@@ -13,20 +13,41 @@ use crate::{
         random::{RandomSource, ThreadRandom},
         timing::Timing,
     },
-    store::registry::Registry,
+    store::registry::{Immediate, Registry},
     testing::{fault::Faults, journal::Journal},
 };
 
-/// Collects what a [`CloudMap`] depends on.
+/// Collects what a [`CloudMap`] or [`SyncCloudMap`] depends on.
+///
+/// ```
+/// # use sd_backend_memory::MemoryRegistry;
+/// use std::sync::Arc;
+///
+/// use sd_core::{CloudMap, ManualClock, Mode, random::SeededRandom};
+///
+/// let clock = Arc::new(ManualClock::default());
+/// let cloud_map = CloudMap::builder(MemoryRegistry::new())
+///     .clock(Arc::clone(&clock))
+///     .random(SeededRandom::new(1))
+///     .mode(Mode::Strict)
+///     .build_sync();
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
-pub struct CloudMapBuilder {
-    inner: Inner,
+pub struct CloudMapBuilder<R> {
+    registry: R,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    random: Arc<dyn RandomSource>,
+    mode: Mode,
+    timing: Timing,
+    quotas: Quotas,
+    journal: usize,
 }
 
-impl CloudMapBuilder {
-    pub(super) fn new(registry: Arc<dyn Registry>) -> Self {
-        let inner = Inner {
+impl<R: Registry> CloudMapBuilder<R> {
+    pub(super) fn new(registry: R) -> Self {
+        Self {
             registry,
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
@@ -34,58 +55,77 @@ impl CloudMapBuilder {
             mode: Mode::default(),
             timing: Timing::default(),
             quotas: Quotas::default(),
-            throttle: Throttle::default(),
-            faults: Faults::default(),
-            journal: Journal::keeping(0),
-        };
-        Self { inner }
+            journal: 0,
+        }
     }
 
-    /// Where the time comes from; by default the system's clock.
+    /// Where the time comes from; by default [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.inner.clock = Arc::new(clock);
+        self.clock = Arc::new(clock);
         self
     }
 
-    /// Where identifiers come from; by default they are random.
+    /// Where identifiers come from; by default [`RandomIds`].
     pub fn ids(mut self, ids: impl IdSource) -> Self {
-        self.inner.ids = Arc::new(ids);
+        self.ids = Arc::new(ids);
         self
     }
 
-    /// Where random choices come from; by default a generator that the operating system seeds.
+    /// Where random choices come from; by default [`ThreadRandom`].
     pub fn random(mut self, random: impl RandomSource) -> Self {
-        self.inner.random = Arc::new(random);
+        self.random = Arc::new(random);
         self
     }
 
-    /// What happens to requests that AWS refuses; by default [`Mode::Lenient`].
+    /// How to treat requests that AWS refuses; by default [`Mode::Lenient`].
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.inner.mode = mode;
+        self.mode = mode;
         self
     }
 
     /// How long operations and reports of health take; by default [`Timing::instant`].
     pub fn timing(mut self, timing: Timing) -> Self {
-        self.inner.timing = timing;
+        self.timing = timing;
         self
     }
 
     /// How much an account may have and how often it may ask; by default [`Quotas::none`].
     pub fn quotas(mut self, quotas: Quotas) -> Self {
-        self.inner.quotas = quotas;
+        self.quotas = quotas;
         self
     }
 
     /// How many calls the journal keeps, the newest; by default none.
     pub fn journal(mut self, calls: usize) -> Self {
-        self.inner.journal = Journal::keeping(calls);
+        self.journal = calls;
         self
     }
 
     /// The handle.
     #[must_use]
     pub fn build(self) -> CloudMap {
-        CloudMap { inner: Arc::new(self.inner) }
+        let Self { registry, clock, ids, random, mode, timing, quotas, journal } = self;
+        let inner = Inner {
+            registry: Arc::new(registry),
+            clock,
+            ids,
+            random,
+            mode,
+            timing,
+            quotas,
+            throttle: Throttle::default(),
+            faults: Faults::default(),
+            journal: Journal::keeping(journal),
+        };
+        CloudMap { inner: Arc::new(inner) }
+    }
+
+    /// The handle without asynchrony.
+    #[must_use]
+    pub fn build_sync(self) -> SyncCloudMap
+    where
+        R: Immediate,
+    {
+        SyncCloudMap { cloud_map: self.build() }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::CloudMap;
 use crate::{
-    api::error::Error,
+    api::{call::Request, error::Error},
     model::{OperationError, OperationId, Scope, Timestamp, action::Action},
     ops::{Plan, WriteContext, fresh::Fresh},
     settings::clock::Clock,
@@ -14,7 +14,6 @@ use crate::{
         cell::StateCell,
         registry::{CommitError, Registry},
     },
-    testing::journal::Request,
 };
 
 /// How often a request is planned again after a conflict before the caller is told to try later.

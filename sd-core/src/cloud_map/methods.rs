@@ -1,11 +1,13 @@
 //! The operations of the API as methods of both handles, made from the table of operations.
 
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 use super::{ScopedCloudMap, SyncScopedCloudMap, blocking::at_once, commit::WriteCall};
 use crate::{
     api::{
+        call::{Request, Response},
         error::Error,
+        modelled::{error_list, with_errors_of},
         request::{
             CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
             CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceAttributesRequest,
@@ -31,6 +33,19 @@ use crate::{
     },
 };
 
+/// A link to the page of an operation in the API Reference.
+macro_rules! doc_link {
+    ($action:ident) => {
+        concat!(
+            "[`",
+            stringify!($action),
+            "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_",
+            stringify!($action),
+            ".html)."
+        )
+    };
+}
+
 macro_rules! methods {
     (
         write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
@@ -38,47 +53,87 @@ macro_rules! methods {
     ) => {
         impl ScopedCloudMap {
             $(
-                #[doc = concat!("[`", stringify!($write), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($write), ".html).")]
+                #[doc = doc_link!($write)]
                 ///
                 /// # Errors
-                /// Those of the API Reference.
-                pub async fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    let (action, scope, request) = (Action::$write, &self.scope, &request);
-                    self.cloud_map.write(WriteCall { action, scope, request, waits: true }, $wp).await
+                #[doc = with_errors_of!(error_list, $write)]
+                pub async fn $wm(&self, request: impl Borrow<$wq> + Send + Sync) -> Result<$wr, Error> {
+                    let Self { cloud_map, scope, waits, .. } = self;
+                    let (action, request, waits) = (Action::$write, request.borrow(), *waits);
+                    cloud_map.write(WriteCall { action, scope, request, waits }, $wp).await
                 }
             )*
             $(
-                #[doc = concat!("[`", stringify!($read), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($read), ".html).")]
+                #[doc = doc_link!($read)]
                 ///
                 /// # Errors
-                /// Those of the API Reference.
-                pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
-                    self.read(Action::$read, request, $rp)
+                #[doc = with_errors_of!(error_list, $read)]
+                pub fn $rm(&self, request: impl Borrow<$rq>) -> Result<$rr, Error> {
+                    self.read(Action::$read, request.borrow(), $rp)
                 }
             )*
+
+            /// Any operation, for doors and other callers that learn at run time which one it is. Like a door's request, a
+            /// read is held back by a [delay](crate::Fault::delay).
+            ///
+            /// ```
+            /// # use sd_backend_memory::MemoryRegistry;
+            /// use sd_core::{CloudMap, Request, Response, Scope, request::CreateHttpNamespaceRequest};
+            ///
+            /// # async fn call() -> Result<(), sd_core::Error> {
+            /// let cloud_map = CloudMap::new(MemoryRegistry::new()).at(Scope::default());
+            /// let request = Request::from(CreateHttpNamespaceRequest::new("app"));
+            /// let response = cloud_map.call(request).await?;
+            /// assert!(matches!(response, Response::CreateHttpNamespace(_)));
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
+            /// # Errors
+            /// Those of the method of the operation.
+            pub async fn call(&self, request: impl Borrow<Request> + Send + Sync) -> Result<Response, Error> {
+                match request.borrow() {
+                    // Boxed, so that a call is not as large as its largest write.
+                    $(Request::$write(request) => Box::pin(self.$wm(request)).await.map(Response::$write),)*
+                    $(Request::$read(request) => {
+                        let response = self.hold_back(Action::$read, request, |held| held.$rm(request)).await;
+                        response.map(Response::$read)
+                    })*
+                }
+            }
         }
 
         impl SyncScopedCloudMap {
             $(
-                #[doc = concat!("[`", stringify!($write), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($write), ".html).")]
+                #[doc = doc_link!($write)]
                 ///
                 /// # Errors
-                /// Those of the API Reference.
-                pub fn $wm(&self, request: $wq) -> Result<$wr, Error> {
-                    let ScopedCloudMap { cloud_map, scope, .. } = &self.scoped;
-                    let (action, request) = (Action::$write, &request);
-                    at_once(cloud_map.write(WriteCall { action, scope, request, waits: false }, $wp))
+                #[doc = with_errors_of!(error_list, $write)]
+                pub fn $wm(&self, request: impl Borrow<$wq>) -> Result<$wr, Error> {
+                    let request: &$wq = request.borrow();
+                    at_once(self.scoped.$wm(request))
                 }
             )*
             $(
-                #[doc = concat!("[`", stringify!($read), "`](https://docs.aws.amazon.com/cloud-map/latest/api/API_", stringify!($read), ".html).")]
+                #[doc = doc_link!($read)]
                 ///
                 /// # Errors
-                /// Those of the API Reference.
-                pub fn $rm(&self, request: &$rq) -> Result<$rr, Error> {
+                #[doc = with_errors_of!(error_list, $read)]
+                pub fn $rm(&self, request: impl Borrow<$rq>) -> Result<$rr, Error> {
                     self.scoped.$rm(request)
                 }
             )*
+
+            /// Any operation, for callers that learn at run time which one it is.
+            ///
+            /// # Errors
+            /// Those of the method of the operation.
+            pub fn call(&self, request: impl Borrow<Request>) -> Result<Response, Error> {
+                match request.borrow() {
+                    $(Request::$write(request) => self.$wm(request).map(Response::$write),)*
+                    $(Request::$read(request) => self.$rm(request).map(Response::$read),)*
+                }
+            }
         }
     };
 }

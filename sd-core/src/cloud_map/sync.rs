@@ -44,13 +44,33 @@ impl DesiredInstance {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SyncedInstances {
-    /// Those that were registered, anew or again, and the operation of each.
-    pub registered: Vec<(String, OperationId)>,
-    /// Those that were deregistered, and the operation of each.
-    pub deregistered: Vec<(String, OperationId)>,
-    /// Those that are not as they should be, and why. After [`Error::Unavailable`] and
-    /// [`Error::ServiceNotFound`] the others that were left are not tried, and are here with the same error.
-    pub refused: Vec<(String, Error)>,
+    /// Those that were registered, anew or again.
+    pub registered: Vec<SyncedInstance>,
+    /// Those that were deregistered.
+    pub deregistered: Vec<SyncedInstance>,
+    /// Those that are not as they should be. After [`Error::Unavailable`] and [`Error::ServiceNotFound`] the others that
+    /// were left are not tried, and are here with the same error.
+    pub refused: Vec<RefusedInstance>,
+}
+
+/// An instance that was registered or deregistered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SyncedInstance {
+    /// Its id.
+    pub id: String,
+    /// The operation that does it.
+    pub operation_id: OperationId,
+}
+
+/// An instance that is not as it should be.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RefusedInstance {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub error: Error,
 }
 
 impl SyncedInstances {
@@ -77,13 +97,13 @@ impl ScopedCloudMap {
     /// # use sd_backend_memory::MemoryRegistry;
     /// # use sd_core::{DesiredInstance, Scope, SyncCloudMap, request::*};
     /// # let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
-    /// # cloud_map.create_http_namespace(CreateHttpNamespaceRequest::new("app"))?;
-    /// # let namespace = cloud_map.list_namespaces(&Default::default())?.items[0].namespace.id.to_string();
-    /// # let service = cloud_map.create_service(CreateServiceRequest::new("web").with_namespace_id(namespace))?.service;
+    /// # let app = cloud_map.create_http_namespace(CreateHttpNamespaceRequest::new("app"))?;
+    /// # let web = CreateServiceRequest::new("web").with_namespace_id(app.namespace_id);
+    /// # let service = cloud_map.create_service(web)?;
     /// let tasks = ["task-1", "task-2"].map(|id| DesiredInstance::new(id).with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1"));
-    /// let synced = cloud_map.sync_service_instances(service.id.as_str(), "ecs:web", tasks)?;
+    /// let synced = cloud_map.sync_service_instances(&service.id, "ecs:web", tasks)?;
     /// assert_eq!(synced.registered.len(), 2);
-    /// let synced = cloud_map.sync_service_instances(service.id.as_str(), "ecs:web", [])?;
+    /// let synced = cloud_map.sync_service_instances(&service.id, "ecs:web", [])?;
     /// assert_eq!(synced.deregistered.len(), 2);
     /// # Ok::<(), sd_core::Error>(())
     /// ```
@@ -96,10 +116,11 @@ impl ScopedCloudMap {
     /// owner, or [`Error::Contention`]; the others are in step.
     pub async fn sync_service_instances(
         &self,
-        service: &str,
+        service: impl AsRef<str> + Send + Sync,
         owner: &str,
         desired: impl IntoIterator<Item = DesiredInstance> + Send,
     ) -> Result<SyncedInstances, Error> {
+        let service = service.as_ref();
         if !(1..=255).contains(&owner.chars().count()) {
             return Err(rule("owner", "An owner has a name of 1-255 characters."));
         }
@@ -166,11 +187,12 @@ impl ScopedCloudMap {
     /// check, where the health is always UNKNOWN; [`Error::Unavailable`] and [`Error::Contention`].
     pub async fn set_health(
         &self,
-        service: &str,
-        instance: &str,
+        service: impl AsRef<str> + Send + Sync,
+        instance: impl AsRef<str> + Send + Sync,
         status: CustomHealthStatus,
     ) -> Result<(), Error> {
-        self.planned(|context| instance_health::set((service, instance), status, context)).await
+        let of = (service.as_ref(), instance.as_ref());
+        self.planned(|context| instance_health::set(of, status, context)).await
     }
 }
 
@@ -181,31 +203,36 @@ impl SyncScopedCloudMap {
     /// Those of [`ScopedCloudMap::sync_service_instances`].
     pub fn sync_service_instances(
         &self,
-        service: &str,
+        service: impl AsRef<str>,
         owner: &str,
         desired: impl IntoIterator<Item = DesiredInstance> + Send,
     ) -> Result<SyncedInstances, Error> {
-        at_once(self.scoped.sync_service_instances(service, owner, desired))
+        at_once(self.scoped.sync_service_instances(service.as_ref(), owner, desired))
     }
 
     /// As [`ScopedCloudMap::set_health`].
     ///
     /// # Errors
     /// Those of [`ScopedCloudMap::set_health`].
-    pub fn set_health(&self, service: &str, instance: &str, status: CustomHealthStatus) -> Result<(), Error> {
-        at_once(self.scoped.set_health(service, instance, status))
+    pub fn set_health(
+        &self,
+        service: impl AsRef<str>,
+        instance: impl AsRef<str>,
+        status: CustomHealthStatus,
+    ) -> Result<(), Error> {
+        at_once(self.scoped.set_health(service.as_ref(), instance.as_ref(), status))
     }
 }
 
 /// Notes what became of an instance.
 fn keep(
-    done: &mut Vec<(String, OperationId)>,
-    refused: &mut Vec<(String, Error)>,
+    done: &mut Vec<SyncedInstance>,
+    refused: &mut Vec<RefusedInstance>,
     id: String,
     step: Result<Option<OperationId>, Error>,
 ) {
     match step {
-        Ok(operation) => done.extend(operation.map(|operation| (id, operation))),
-        Err(error) => refused.push((id, error)),
+        Ok(operation) => done.extend(operation.map(|operation_id| SyncedInstance { id, operation_id })),
+        Err(error) => refused.push(RefusedInstance { id, error }),
     }
 }

@@ -80,7 +80,7 @@ impl Stage {
         let api = CloudMap::new(Arc::clone(&scripted)).at(Scope::default());
         api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
         let namespace = here(&state(subject.registry())).namespaces().next().unwrap().namespace().clone();
-        let request = CreateServiceRequest::new("web").with_namespace_id(namespace.id.as_str());
+        let request = CreateServiceRequest::new("web").with_namespace_id(&namespace.id);
         let service = api.create_service(request).await.unwrap().service;
         let stage = Self { subject, scripted, api, rival, service };
         stage.commits();
@@ -117,21 +117,21 @@ impl Stage {
     }
 
     async fn register(&self, id: &str) -> Result<(), Error> {
-        let request = RegisterInstanceRequest::new(self.service.id.as_str(), id);
+        let request = RegisterInstanceRequest::new(&self.service.id, id);
         let started = self.api.register_instance(request.with_attribute("version", "1")).await?;
-        let operation = self.api.get_operation(&GetOperationRequest::new(started.operation_id.as_str()))?;
+        let operation = self.api.get_operation(GetOperationRequest::new(&started.operation_id))?;
         assert_eq!(operation.status, OperationStatus::Success);
         Ok(())
     }
 
     async fn deregister(&self, id: &str) -> Result<(), Error> {
-        let request = DeregisterInstanceRequest::new(self.service.id.as_str(), id);
+        let request = DeregisterInstanceRequest::new(&self.service.id, id);
         self.api.deregister_instance(request).await.map(drop)
     }
 
     fn discovered(&self) -> Vec<String> {
-        let found = self.api.discover_instances(&DiscoverInstancesRequest::new("app", "web")).unwrap();
-        let mut ids: Vec<_> = found.instances.iter().map(|(instance, _)| instance.id.to_string()).collect();
+        let found = self.api.discover_instances(DiscoverInstancesRequest::new("app", "web")).unwrap();
+        let mut ids: Vec<_> = found.instances.iter().map(|instance| instance.id.to_string()).collect();
         ids.sort();
         ids
     }
@@ -215,7 +215,7 @@ pub(super) async fn what_is_written_is_read_at_once(bench: &Bench) {
         stage.deregister(id).await.unwrap();
         assert!(!stage.discovered().contains(&id.to_owned()), "{id}");
     }
-    stage.api.delete_service(DeleteServiceRequest::new(stage.service.id.as_str())).await.unwrap();
+    stage.api.delete_service(DeleteServiceRequest::new(&stage.service.id)).await.unwrap();
     let namespace = stage.service.namespace_id.as_str();
     stage.api.delete_namespace(DeleteNamespaceRequest::new(namespace)).await.unwrap();
     assert_eq!(here(&state(stage.subject.registry())).namespaces().count(), 0);

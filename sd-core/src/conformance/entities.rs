@@ -14,7 +14,7 @@ use crate::{
         HealthCheckCustomConfigInput, RegisterInstanceRequest, ServiceChange,
         UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
-    cloud_map::{CloudMapBuilder, SyncCloudMap, SyncScopedCloudMap},
+    cloud_map::{SyncCloudMap, SyncScopedCloudMap},
     model::{
         CustomHealthStatus, EntityKey, Health, HealthCheck, HealthCheckType, HealthEvent, Incarnation,
         Instance, InstanceId, Namespace, NamespaceName, Operation, RecordType, Scope, Service, Timestamp,
@@ -65,8 +65,7 @@ fn made_in(timing: Timing, start: Vec<Change>, request: impl FnOnce(&SyncScopedC
     let workbench = Arc::new(Workbench { writer: StateWriter::new(State::new()), sets: Mutex::default() });
     workbench.writer.publish(&set(start)).unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(NOW)));
-    let settings = |builder: CloudMapBuilder| builder.clock(clock).timing(timing);
-    let engine = SyncCloudMap::with(Arc::clone(&workbench), settings);
+    let engine = SyncCloudMap::builder(Arc::clone(&workbench)).clock(clock).timing(timing).build_sync();
     request(&engine.at(Scope::default()));
     workbench
 }
@@ -104,7 +103,7 @@ pub(super) fn public(name: &str, token: &str) -> Namespace {
 pub(super) fn service(namespace: &Namespace, name: &str) -> Service {
     let made = made(vec![put_namespace(namespace)], |api| {
         let mut request = CreateServiceRequest::new(name)
-            .with_namespace_id(namespace.id.as_str())
+            .with_namespace_id(&namespace.id)
             .with_health_check_custom_config(HealthCheckCustomConfigInput::default());
         request.dns_config = namespace.folds_case().then(|| DnsConfigInput::new([(RecordType::A, 60)]));
         api.create_service(request).unwrap();
@@ -117,7 +116,7 @@ pub(super) fn service(namespace: &Namespace, name: &str) -> Service {
 /// An instance, whose `version` is an attribute.
 pub(super) fn instance(namespace: &Namespace, service: &Service, id: &str, version: &str) -> Instance {
     let made = made(vec![put_namespace(namespace), put_service(service)], |api| {
-        let request = RegisterInstanceRequest::new(service.id.as_str(), id)
+        let request = RegisterInstanceRequest::new(&service.id, id)
             .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1")
             .with_attribute("version", version);
         api.register_instance(request).unwrap();
@@ -169,8 +168,7 @@ pub(super) fn creation(name: &str) -> ChangeSet {
 /// The registration of an instance, which is under way for a while.
 pub(super) fn registration(tree: &Tree, id: &str) -> ChangeSet {
     begun(tree.changes(), |api| {
-        let request =
-            RegisterInstanceRequest::new(tree.service.id.as_str(), id).with_attribute("version", "1");
+        let request = RegisterInstanceRequest::new(&tree.service.id, id).with_attribute("version", "1");
         drop(api.register_instance(request).unwrap());
     })
 }
@@ -181,10 +179,7 @@ pub(super) fn update(tree: &Tree) -> ChangeSet {
         let change = ServiceChange::default()
             .with_dns_config(DnsConfigChange::new([(RecordType::A, 5)]))
             .with_health_check_config(HealthCheckConfigInput::new(HealthCheckType::Tcp));
-        drop(
-            api.update_service(UpdateServiceRequest::new(tree.service.id.as_str()).with_service(change))
-                .unwrap(),
-        );
+        drop(api.update_service(UpdateServiceRequest::new(&tree.service.id).with_service(change)).unwrap());
     })
 }
 
@@ -192,8 +187,7 @@ pub(super) fn update(tree: &Tree) -> ChangeSet {
 pub(super) fn namespace_update(tree: &Tree) -> ChangeSet {
     begun(tree.changes(), |api| {
         let change = DnsNamespaceChange::default().with_description("changed");
-        let request =
-            UpdatePrivateDnsNamespaceRequest::new(tree.namespace.id.as_str()).with_namespace(change);
+        let request = UpdatePrivateDnsNamespaceRequest::new(&tree.namespace.id).with_namespace(change);
         drop(api.update_private_dns_namespace(request).unwrap());
     })
 }

@@ -45,15 +45,14 @@ pub(super) async fn a_commit_is_done_when_it_is_first_polled(bench: &Bench) {
 pub(super) async fn requests_work_without_a_runtime(bench: &Bench) {
     let subject = bench.fresh().await;
     let api = SyncCloudMap::new(claimed(&subject)).at(Scope::default());
-    api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
-    let namespace = api.list_namespaces(&Default::default()).unwrap().items[0].namespace.id.clone();
-    let request = CreateServiceRequest::new("web").with_namespace_id(namespace.as_str());
-    let service = api.create_service(request).unwrap().service.id.clone();
-    let request = RegisterInstanceRequest::new(service.as_str(), "a").with_attribute("version", "1");
+    let app = api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap();
+    let request = CreateServiceRequest::new("web").with_namespace_id(&app.namespace_id);
+    let service = api.create_service(request).unwrap();
+    let request = RegisterInstanceRequest::new(&service.id, "a").with_attribute("version", "1");
     api.register_instance(request).unwrap();
-    let found = api.discover_instances(&DiscoverInstancesRequest::new("app", "web")).unwrap();
+    let found = api.discover_instances(DiscoverInstancesRequest::new("app", "web")).unwrap();
     assert_eq!(found.instances.len(), 1);
-    api.deregister_instance(DeregisterInstanceRequest::new(service.as_str(), "a")).unwrap();
-    api.delete_service(DeleteServiceRequest::new(service.as_str())).unwrap();
-    api.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str())).unwrap();
+    api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "a")).unwrap();
+    api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
+    api.delete_namespace(DeleteNamespaceRequest::new(app.namespace_id)).unwrap();
 }

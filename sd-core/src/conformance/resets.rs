@@ -226,7 +226,7 @@ pub(super) async fn the_engine_starts_over(bench: &Bench) {
     for (api, id) in apis.iter().zip(&started) {
         // Also after the backend has heard of something else.
         api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
-        let found = api.get_operation(&GetOperationRequest::new(id.as_str()));
+        let found = api.get_operation(GetOperationRequest::new(id.as_str()));
         assert_eq!(found.unwrap_err().code(), ErrorCode::OperationNotFound);
     }
 }

@@ -124,6 +124,14 @@ pub enum CustomHealthStatus {
     Unhealthy,
 }
 
+impl CustomHealthStatus {
+    /// The API's spelling.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        HealthStatus::from(self).as_str()
+    }
+}
+
 impl From<CustomHealthStatus> for HealthStatus {
     fn from(status: CustomHealthStatus) -> Self {
         match status {

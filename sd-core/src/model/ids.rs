@@ -170,6 +170,24 @@ impl Arn {
     }
 }
 
+impl AsRef<str> for Arn {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Arn> for String {
+    fn from(arn: Arn) -> Self {
+        Self::from(&arn)
+    }
+}
+
+impl From<&Arn> for String {
+    fn from(arn: &Arn) -> Self {
+        arn.as_str().to_owned()
+    }
+}
+
 impl fmt::Display for Arn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

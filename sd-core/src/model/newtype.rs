@@ -50,6 +50,18 @@ macro_rules! text_newtype {
             }
         }
 
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                Self::from(&text)
+            }
+        }
+
+        impl From<&$name> for String {
+            fn from(text: &$name) -> Self {
+                text.as_str().to_owned()
+            }
+        }
+
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0

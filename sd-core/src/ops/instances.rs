@@ -78,7 +78,9 @@ pub(super) fn register_for(
     if let Some(before) = before.map(InstanceEntry::instance)
         && same(before)
     {
-        return Ok(Plan::nothing(OperationStarted::new(before.registered_by.clone())));
+        let targets = OperationTargets::Instance(service.id.clone(), id);
+        let (operation, namespace) = (before.registered_by.clone(), namespace.id.clone());
+        return Ok(Plan::nothing(OperationStarted::new(operation, namespace, targets)));
     }
     if before.is_none() {
         context.check_quota(Quota::InstancesPerService, || entry.expected_instances())?;

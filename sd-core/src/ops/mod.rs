@@ -114,11 +114,11 @@ impl WriteContext<'_> {
         let Some(other) = claims.iter().find_map(|claim| self.here().claimed_by(claim)) else {
             return Ok(None);
         };
-        let id = other.operation.id.clone();
         if replays(other) {
-            return Ok(Some(OperationStarted::new(id)));
+            return Ok(Some(OperationStarted::of(&other.operation)));
         }
-        Err(Error::DuplicateRequest { action: other.action, duplicate_operation_id: id })
+        let duplicate_operation_id = other.operation.id.clone();
+        Err(Error::DuplicateRequest { action: other.action, duplicate_operation_id })
     }
 
     /// The plan of a request that starts an operation. The changes take effect when the operation ends: at once, or after
@@ -142,7 +142,7 @@ impl WriteContext<'_> {
             created: self.now,
             updated: self.now,
         };
-        let started = OperationStarted::new(operation.id.clone());
+        let started = OperationStarted::of(&operation);
         changes.preconditions.extend(claims.iter().cloned().map(Precondition::Free));
         let pending = PendingOperation {
             action,

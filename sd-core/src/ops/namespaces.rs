@@ -208,7 +208,9 @@ fn is_replay(namespace: &Namespace, request: &Common, soa_ttl: Option<u32>) -> b
 }
 
 fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
-    Plan::nothing(OperationStarted::new(namespace.created_by.clone()))
+    let id = &namespace.id;
+    let targets = OperationTargets::Namespace(id.clone());
+    Plan::nothing(OperationStarted::new(namespace.created_by.clone(), id.clone(), targets))
 }
 
 /// Whether an operation creates a namespace for which `is_wanted` is true.

@@ -135,7 +135,8 @@ fn change_namespace(
         return Ok(Plan::nothing(started));
     }
     if let Some(operation) = before.updated_by.as_ref().filter(|_| update.is_replay(before)) {
-        return Ok(Plan::nothing(OperationStarted::new(operation.clone())));
+        let targets = OperationTargets::Namespace(before.id.clone());
+        return Ok(Plan::nothing(OperationStarted::new(operation.clone(), before.id.clone(), targets)));
     }
     let starting = Starting {
         action,

@@ -11,7 +11,30 @@ use std::{
 pub use crate::model::Timestamp;
 use crate::waiting::{Place, Waiting};
 
-/// The source of the time.
+/// Where the time comes from.
+///
+/// # For implementers
+/// - Every call of a handle asks for the time, on its caller's thread and while the library holds no lock.
+///   [`keep_time`](crate::CloudMap::keep_time) asks as well, on its task.
+/// - [`now`](Self::now) returns at once. It does not block, does not panic, and calls neither the handle nor its registry.
+/// - Time may stand still, jump and go back. What has taken effect stays in effect, and revisions go on growing. Until the
+///   clock reaches the moments of what is under way, nothing more takes effect, and what is created is dated before what was
+///   there.
+/// - Handles on one registry, and replicas of one store, should have clocks that agree: each brings the state to its own time.
+///
+/// ```
+/// use sd_core::{Clock, Timestamp};
+///
+/// /// A clock that stands at the epoch.
+/// #[derive(Debug)]
+/// struct Stopped;
+///
+/// impl Clock for Stopped {
+///     fn now(&self) -> Timestamp {
+///         Timestamp::from_millis(0)
+///     }
+/// }
+/// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
@@ -19,7 +42,6 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The system's wall clock. The default.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct SystemClock;
 
 impl Clock for SystemClock {

@@ -8,7 +8,17 @@ use std::{
     },
 };
 
-/// The source of the bytes of new identifiers.
+/// Where the bytes of new identifiers come from.
+///
+/// # For implementers
+/// - Each write asks once, on its caller's thread and while the library holds no lock, however often it is planned again.
+///   Reads do not ask.
+/// - Several threads ask at once, and none of them may get what another one got. Nor may another handle on the registry, or
+///   a process that was forked from this one.
+/// - [`fill`](Self::fill) fills the whole buffer. It does not block, does not panic, and calls neither the handle nor its
+///   registry.
+/// - After a repetition a creation ends in [`Error::Contention`](crate::Error::Contention), and the id of an operation may
+///   tell of an older one.
 pub trait IdSource: fmt::Debug + Send + Sync + 'static {
     /// Fills the buffer with bytes that no earlier call has given.
     fn fill(&self, bytes: &mut [u8]);
@@ -22,7 +32,6 @@ impl<S: IdSource + ?Sized> IdSource for Arc<S> {
 
 /// Random identifiers, seeded by the operating system. A forked process has different ones from its parent. The default.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct RandomIds;
 
 impl IdSource for RandomIds {

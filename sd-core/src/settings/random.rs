@@ -18,7 +18,13 @@ use rand_xoshiro::{
 
 pub use crate::choice::Permutation;
 
-/// The source of random choices.
+/// Where random choices come from.
+///
+/// # For implementers
+/// - Discovery and DNS resolution ask, on their caller's thread, several times for an answer. Writes do not ask.
+/// - Several threads ask at once. A lock around the numbers makes them wait for each other.
+/// - The library may hold locks of its own meanwhile: [`next_u64`](Self::next_u64) does not block, does not panic, and calls
+///   neither the handle nor its registry.
 pub trait RandomSource: fmt::Debug + Send + Sync + 'static {
     /// A uniformly distributed number.
     ///
@@ -35,7 +41,6 @@ impl<S: RandomSource + ?Sized> RandomSource for std::sync::Arc<S> {
 
 /// One generator for each thread, seeded by the operating system. The default.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct ThreadRandom;
 
 impl RandomSource for ThreadRandom {

@@ -71,6 +71,9 @@ struct Observers {
 ///
 /// They run inside the call that publishes: a write, or a read that is the first after something became due.
 /// A caller must therefore not hold a lock that one of its observers takes while it calls a `CloudMap`.
+///
+/// They do not depend on a clock: what is due comes as changes, after the changes that made it due, and is never taken back
+/// when the clock goes back. A panic is caught and logged, and the observer starts again by [`rebuild`](Self::rebuild).
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// The state has changed from `old` to `new` by these changes of one scope. When several scopes reach a
     /// deadline at once, `new` holds the changes of all of them.

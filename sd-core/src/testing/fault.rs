@@ -30,7 +30,7 @@ use crate::{
 /// let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
 /// cloud_map.cloud_map().faults().inject(Fault::throttle(Action::ListNamespaces).times(2));
 /// let here = cloud_map.at(Scope::default());
-/// let list = || here.list_namespaces(&ListNamespacesRequest::new());
+/// let list = || here.list_namespaces(ListNamespacesRequest::new());
 /// assert_eq!(list().unwrap_err().code(), ErrorCode::ThrottlingException);
 /// assert_eq!(list().unwrap_err().code(), ErrorCode::ThrottlingException);
 /// assert!(list().is_ok());

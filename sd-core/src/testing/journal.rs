@@ -7,49 +7,9 @@ use std::{
 };
 
 use crate::{
-    api::{error::Error, request::*},
+    api::{call::Request, error::Error},
     model::{Scope, Timestamp, action::Action},
 };
-
-macro_rules! requests {
-    (
-        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
-        read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
-    ) => {
-        /// A request of any operation of the API.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        #[allow(missing_docs, reason = "the names are the API's own")]
-        #[allow(clippy::exhaustive_enums, reason = "the operations of the API")]
-        pub enum Request {
-            $($write($wq),)*
-            $($read($rq),)*
-        }
-
-        impl Request {
-            /// The operation of the request.
-            #[must_use]
-            pub fn action(&self) -> Action {
-                match self {
-                    $(Self::$write(_) => Action::$write,)*
-                    $(Self::$read(_) => Action::$read,)*
-                }
-            }
-        }
-
-        $(impl From<$wq> for Request {
-            fn from(request: $wq) -> Self {
-                Self::$write(request)
-            }
-        })*
-        $(impl From<$rq> for Request {
-            fn from(request: $rq) -> Self {
-                Self::$read(request)
-            }
-        })*
-    };
-}
-
-crate::for_each_action!(requests);
 
 /// A call of the API.
 #[derive(Clone, Debug)]

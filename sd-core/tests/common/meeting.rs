@@ -121,13 +121,11 @@ impl Meeting {
     }
 
     pub(crate) fn create_service(&self, name: &str) -> Result<ServiceDescription, Error> {
-        self.engine
-            .api
-            .create_service(CreateServiceRequest::new(name).with_namespace_id(self.namespace.id.as_str()))
+        self.engine.api.create_service(CreateServiceRequest::new(name).with_namespace_id(&self.namespace.id))
     }
 
     pub(crate) fn has(&self, id: &str) -> bool {
-        self.engine.api.get_instance(&GetInstanceRequest::new(self.service.id.as_str(), id)).is_ok()
+        self.engine.api.get_instance(GetInstanceRequest::new(&self.service.id, id)).is_ok()
     }
 
     pub(crate) fn operations(&self) -> usize {
@@ -135,7 +133,7 @@ impl Meeting {
     }
 
     pub(crate) fn deregister(&self) -> Result<OperationStarted, Error> {
-        let request = DeregisterInstanceRequest::new(self.service.id.as_str(), "i-1");
+        let request = DeregisterInstanceRequest::new(&self.service.id, "i-1");
         self.engine.api.deregister_instance(request)
     }
 

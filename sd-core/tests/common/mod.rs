@@ -15,14 +15,16 @@ use sd_core::{
     Timing,
     error::InvalidInput,
     ids::SequentialIds,
-    model::{Namespace, Operation, OperationTargets, RecordType, RoutingPolicy, Service},
+    model::{Namespace, Operation, RecordType, RoutingPolicy, Service},
     random::SeededRandom,
     registry::Immediate,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DiscoverInstancesRequest, DnsConfigInput, GetNamespaceRequest,
         GetOperationRequest, HealthCheckConfigInput, HealthCheckCustomConfigInput, RegisterInstanceRequest,
+        ServiceTypeOption,
     },
+    response::OperationStarted,
 };
 
 /// An engine over memory with a manual clock, sequential identifiers and a seeded random source.
@@ -54,15 +56,14 @@ impl Engine {
         Self::configured(registry, |builder| builder.mode(mode))
     }
 
-    pub(crate) fn configured(
-        registry: impl Immediate,
-        configure: impl FnOnce(CloudMapBuilder) -> CloudMapBuilder,
+    pub(crate) fn configured<R: Immediate>(
+        registry: R,
+        configure: impl FnOnce(CloudMapBuilder<R>) -> CloudMapBuilder<R>,
     ) -> Self {
         let clock = Arc::new(ManualClock::default());
-        let cloud_map = SyncCloudMap::with(registry, |builder| {
-            let builder = builder.clock(Arc::clone(&clock)).ids(SequentialIds::default());
-            configure(builder.random(SeededRandom::new(1)))
-        });
+        let builder = SyncCloudMap::builder(registry).clock(Arc::clone(&clock));
+        let builder = builder.ids(SequentialIds::default()).random(SeededRandom::new(1));
+        let cloud_map = configure(builder).build_sync();
         let api = cloud_map.at(Scope::default());
         Self { cloud_map, api, clock }
     }
@@ -73,23 +74,21 @@ impl Engine {
     }
 
     pub(crate) fn operation(&self, id: &str) -> Arc<Operation> {
-        self.api.get_operation(&GetOperationRequest::new(id)).unwrap()
+        self.api.get_operation(GetOperationRequest::new(id)).unwrap()
     }
 
-    fn namespace_of(&self, operation: &str) -> Arc<Namespace> {
+    fn created(&self, started: &OperationStarted) -> Arc<Namespace> {
         self.tick();
-        let operation = self.operation(operation);
-        let OperationTargets::Namespace(id) = &operation.targets else { panic!("{operation:?}") };
-        self.namespace(id.as_str())
+        self.namespace(started.namespace_id.as_str())
     }
 
     pub(crate) fn namespace(&self, id: &str) -> Arc<Namespace> {
-        self.api.get_namespace(&GetNamespaceRequest::new(id)).unwrap().namespace
+        self.api.get_namespace(GetNamespaceRequest::new(id)).unwrap().namespace
     }
 
     pub(crate) fn http(&self, name: &str) -> Arc<Namespace> {
         let started = self.api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap();
-        self.namespace_of(started.operation_id.as_str())
+        self.created(&started)
     }
 
     pub(crate) fn private(&self, name: &str) -> Arc<Namespace> {
@@ -99,13 +98,13 @@ impl Engine {
     pub(crate) fn private_in(&self, name: &str, vpc: &str) -> Arc<Namespace> {
         let request = CreatePrivateDnsNamespaceRequest::new(name, vpc);
         let started = self.api.create_private_dns_namespace(request).unwrap();
-        self.namespace_of(started.operation_id.as_str())
+        self.created(&started)
     }
 
     pub(crate) fn public(&self, name: &str) -> Arc<Namespace> {
         let request = CreatePublicDnsNamespaceRequest::new(name);
         let started = self.api.create_public_dns_namespace(request).unwrap();
-        self.namespace_of(started.operation_id.as_str())
+        self.created(&started)
     }
 
     pub(crate) fn service(&self, request: CreateServiceRequest) -> Arc<Service> {
@@ -127,8 +126,8 @@ impl Engine {
     pub(crate) fn http_service(&self, namespace: &Namespace, name: &str) -> Arc<Service> {
         self.service(
             CreateServiceRequest::new(name)
-                .with_namespace_id(namespace.id.as_str())
-                .with_service_type("HTTP"),
+                .with_namespace_id(&namespace.id)
+                .with_service_type(ServiceTypeOption::Http),
         )
     }
 
@@ -140,7 +139,7 @@ impl Engine {
     /// The sorted ids of the instances that a discovery finds.
     pub(crate) fn discover(&self, request: &DiscoverInstancesRequest) -> Vec<String> {
         let found = self.api.discover_instances(request).unwrap();
-        let mut ids: Vec<_> = found.instances.iter().map(|(instance, _)| instance.id.to_string()).collect();
+        let mut ids: Vec<_> = found.instances.iter().map(|instance| instance.id.to_string()).collect();
         ids.sort();
         ids
     }
@@ -155,7 +154,7 @@ pub(crate) fn weighted(records: &[RecordType]) -> DnsConfigInput {
 }
 
 pub(crate) fn dns_service(namespace: &Namespace, name: &str, dns: DnsConfigInput) -> CreateServiceRequest {
-    CreateServiceRequest::new(name).with_namespace_id(namespace.id.as_str()).with_dns_config(dns)
+    CreateServiceRequest::new(name).with_namespace_id(&namespace.id).with_dns_config(dns)
 }
 
 pub(crate) fn custom_check() -> HealthCheckCustomConfigInput {
@@ -168,7 +167,7 @@ pub(crate) fn route53_check(
     threshold: Option<i64>,
 ) -> HealthCheckConfigInput {
     let mut check = HealthCheckConfigInput::default();
-    check.kind = Some(kind.to_owned());
+    check.kind = Some(kind.into());
     check.resource_path = path.map(str::to_owned);
     check.failure_threshold = threshold;
     check
@@ -183,7 +182,7 @@ pub(crate) fn registration(
     id: &str,
     attributes: &[(&str, &str)],
 ) -> RegisterInstanceRequest {
-    RegisterInstanceRequest::new(service.id.as_str(), id).with_attributes(map(attributes))
+    RegisterInstanceRequest::new(&service.id, id).with_attributes(map(attributes))
 }
 
 /// The code of a refusal.

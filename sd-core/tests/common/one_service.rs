@@ -18,7 +18,7 @@ pub(crate) fn create_in(
     let engine = if mode == Mode::Strict { Engine::strict() } else { Engine::new() };
     let namespaces = [engine.private(PRIVATE), engine.http(HTTP)];
     let namespace = namespaces.iter().find(|found| found.name.as_str() == namespace).unwrap();
-    engine.api.create_service(request.with_namespace_id(namespace.id.as_str()))
+    engine.api.create_service(request.with_namespace_id(&namespace.id))
 }
 
 pub(crate) fn create(namespace: &str, request: CreateServiceRequest) -> Result<ServiceDescription, Error> {

@@ -36,7 +36,7 @@ fn tree() -> ChangeSet {
         made.cloud_map().state().scope(&Scope::default()).namespaces().next().unwrap().namespace().id.clone();
     let service = api.create_service(service_request("web", id.as_str(), false)).unwrap().service;
     for id in ["i-1", "i-2", "i-3"] {
-        let request = RegisterInstanceRequest::new(service.id.as_str(), id);
+        let request = RegisterInstanceRequest::new(&service.id, id);
         api.register_instance(request.with_attribute("version", "1")).unwrap();
     }
     let mut set = ChangeSet::new(Scope::default(), Timestamp::from_millis(1));

@@ -64,7 +64,7 @@ where
 
 /// What an operation comes to.
 fn outcome(api: &ScopedCloudMap, started: &OperationStarted) -> Result<(), Error> {
-    let request = GetOperationRequest::new(started.operation_id.as_str());
+    let request = GetOperationRequest::new(&started.operation_id);
     let operation = api.get_operation(&request)?;
     let failed = operation.status == OperationStatus::Fail;
     if failed { Err(Error::OperationNotFound(operation.id.to_string())) } else { Ok(()) }
@@ -189,10 +189,10 @@ fn namespaces(state: &State) -> usize {
 #[test]
 fn a_service_is_deleted_or_registered_into() {
     let delete = request(|api, stage| async move {
-        api.delete_service(DeleteServiceRequest::new(stage.service.id.as_str())).await
+        api.delete_service(DeleteServiceRequest::new(&stage.service.id)).await
     });
     let register = request(|api, stage| async move {
-        let request = RegisterInstanceRequest::new(stage.service.id.as_str(), "i-1");
+        let request = RegisterInstanceRequest::new(&stage.service.id, "i-1");
         let started = api.register_instance(request.with_attribute("version", "1")).await?;
         outcome(&api, &started)
     });
@@ -206,7 +206,7 @@ fn a_service_is_deleted_or_registered_into() {
 #[test]
 fn a_namespace_is_deleted_or_a_service_created_in_it() {
     let empty_and_delete = request(|api, stage| async move {
-        api.delete_service(DeleteServiceRequest::new(stage.service.id.as_str())).await?;
+        api.delete_service(DeleteServiceRequest::new(&stage.service.id)).await?;
         let started = api.delete_namespace(DeleteNamespaceRequest::new(stage.namespace)).await?;
         outcome(&api, &started)
     });
@@ -259,7 +259,7 @@ fn a_zone_is_created_once() {
 fn registrations_do_not_meet() {
     let register = |id: &'static str| {
         request(move |api, stage| async move {
-            let request = RegisterInstanceRequest::new(stage.service.id.as_str(), id);
+            let request = RegisterInstanceRequest::new(&stage.service.id, id);
             api.register_instance(request.with_attribute("version", "1")).await.map(drop)
         })
     };
@@ -276,7 +276,7 @@ fn registrations_do_not_meet() {
 fn a_reset_takes_what_is_registered_beside_it() {
     let reset = request(|_, stage| async move { stage.cloud_map.reset().await });
     let register = request(|api, stage| async move {
-        let request = RegisterInstanceRequest::new(stage.service.id.as_str(), "i-1");
+        let request = RegisterInstanceRequest::new(&stage.service.id, "i-1");
         api.register_instance(request.with_attribute("version", "1")).await.map(drop)
     });
     let mut first = [0, 0];

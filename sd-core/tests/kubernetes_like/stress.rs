@@ -432,7 +432,7 @@ impl Client {
 
     /// Whoever was given the id of an operation finds it.
     fn operation(&self, started: &OperationStarted) -> Arc<Operation> {
-        let request = GetOperationRequest::new(started.operation_id.as_str());
+        let request = GetOperationRequest::new(&started.operation_id);
         self.api.get_operation(&request).expect("an operation that was started")
     }
 

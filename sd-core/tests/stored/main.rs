@@ -13,8 +13,8 @@ use sd_core::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DeleteNamespaceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,
         DnsConfigInput, GetOperationRequest, HealthCheckConfigInput, HealthCheckCustomConfigInput,
-        HttpNamespaceChange, RegisterInstanceRequest, Tag, TagResourceRequest, UpdateHttpNamespaceRequest,
-        UpdateInstanceCustomHealthStatusRequest, UpdateServiceAttributesRequest,
+        HttpNamespaceChange, ListNamespacesRequest, RegisterInstanceRequest, Tag, TagResourceRequest,
+        UpdateHttpNamespaceRequest, UpdateInstanceCustomHealthStatusRequest, UpdateServiceAttributesRequest,
     },
     stored::{Change, Facts, Operation, RestoreError},
 };
@@ -37,9 +37,11 @@ fn restore((facts, finished): Stored) -> Result<MemoryRegistry, RestoreError> {
 /// A registry with a record of every kind, with and without each member that may be absent.
 fn filled() -> SyncCloudMap {
     let clock = Arc::new(ManualClock::default());
-    let cloud_map = SyncCloudMap::with(MemoryRegistry::new(), |builder| {
-        builder.clock(Arc::clone(&clock)).ids(SequentialIds::default()).timing(Timing::aws())
-    });
+    let cloud_map = SyncCloudMap::builder(MemoryRegistry::new())
+        .clock(Arc::clone(&clock))
+        .ids(SequentialIds::default())
+        .timing(Timing::aws())
+        .build_sync();
     let api = cloud_map.at(Scope::default());
     let pass = || clock.advance(Duration::from_secs(120));
 
@@ -51,7 +53,7 @@ fn filled() -> SyncCloudMap {
     api.create_public_dns_namespace(CreatePublicDnsNamespaceRequest::new("example.com")).unwrap();
     pass();
     let namespace = |name: &str| {
-        let all = api.list_namespaces(&Default::default()).unwrap().items;
+        let all = api.list_namespaces(ListNamespacesRequest::new()).unwrap().items;
         all.into_iter().find(|found| found.namespace.name.as_str() == name).unwrap().namespace.clone()
     };
     let (app, local) = (namespace("app"), namespace("app.local"));
@@ -120,15 +122,15 @@ fn version_1_is_read() {
     let clock = Arc::new(ManualClock::default());
     clock.advance(Duration::from_secs(480));
     let cloud_map =
-        SyncCloudMap::with(registry, |builder| builder.clock(Arc::clone(&clock)).timing(Timing::aws()));
+        SyncCloudMap::builder(registry).clock(Arc::clone(&clock)).timing(Timing::aws()).build_sync();
     let api = cloud_map.at(Scope::default());
     let healthy = |expected: &[&str]| {
-        let found = api.discover_instances(&DiscoverInstancesRequest::new("app.local", "web")).unwrap();
+        let found = api.discover_instances(DiscoverInstancesRequest::new("app.local", "web")).unwrap();
         let mut healthy: Vec<_> = found
             .instances
             .iter()
-            .filter(|(_, health)| health.is_routable())
-            .map(|(instance, _)| instance.id.as_str())
+            .filter(|instance| instance.health.is_routable())
+            .map(|instance| instance.id.as_str())
             .collect();
         healthy.sort_unstable();
         assert_eq!(healthy, expected);
@@ -140,7 +142,7 @@ fn version_1_is_read() {
     // A token is replayed, an operation is found.
     let token = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1").with_creator_request_id("token");
     let started = api.create_private_dns_namespace(token).unwrap();
-    let operation = api.get_operation(&GetOperationRequest::new(started.operation_id.as_str())).unwrap();
+    let operation = api.get_operation(GetOperationRequest::new(started.operation_id.as_str())).unwrap();
     assert_eq!(operation.status.as_str(), "SUCCESS");
     // The names of deleted namespaces are remembered.
     let names: Vec<_> = stored(cloud_map.cloud_map()).0.scopes[0].former_names.clone();
@@ -269,7 +271,7 @@ fn instances_revisions_and_places_go_on_above_the_stored_ones() {
     let before = stored(filled().cloud_map());
     let registry = restore(before.clone()).unwrap();
     // A clock that stands before what was stored.
-    let cloud_map = SyncCloudMap::with(registry, |builder| builder.clock(ManualClock::default()));
+    let cloud_map = SyncCloudMap::builder(registry).clock(ManualClock::default()).build_sync();
     let api = cloud_map.at(Scope::default());
     let service = before.0.services.iter().find(|service| service.name == "plain").unwrap();
     let register =

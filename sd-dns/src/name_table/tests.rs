@@ -45,11 +45,11 @@ pub(crate) fn prototypes() -> Prototypes {
     let state = cloud_map.cloud_map().state();
     let namespace = state.scope(api.scope()).namespaces().next().unwrap().namespace().clone();
     let service = CreateServiceRequest::new("web")
-        .with_namespace_id(namespace.id.as_str())
+        .with_namespace_id(&namespace.id)
         .with_dns_config(DnsConfigInput::new([(RecordType::A, 60)]))
         .with_health_check_config(HealthCheckConfigInput::new(HealthCheckType::Tcp));
     let service = api.create_service(service).unwrap().service;
-    let instance = RegisterInstanceRequest::new(service.id.as_str(), "v1")
+    let instance = RegisterInstanceRequest::new(&service.id, "v1")
         .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1")
         .with_attribute("AWS_INSTANCE_PORT", "80");
     api.register_instance(instance).unwrap();

@@ -36,7 +36,7 @@ impl Body for InstancePage {
         if protocol == Protocol::Json {
             return Ok(page_json(self));
         }
-        let instances = self.page.items.iter().map(|instance| Summary {
+        let instances = self.items.iter().map(|instance| Summary {
             id: instance.id.as_str(),
             attributes: AttributeMap(&instance.attributes),
             created_by_account: instance.created_by_account.as_str(),
@@ -44,7 +44,7 @@ impl Body for InstancePage {
         protocol.encode(&ListInstances {
             resource_owner: self.resource_owner.as_str(),
             instances: instances.collect(),
-            next_token: self.page.next_token.as_deref(),
+            next_token: self.next_token.as_deref(),
         })
     }
 }
@@ -54,7 +54,7 @@ impl Body for DiscoveredInstances {
         discovered(
             protocol,
             (self.namespace_name.as_str(), self.service_name.as_str()),
-            self.instances.iter().map(|(instance, health)| (instance, *health)),
+            self.instances.iter().map(|found| (&found.instance, found.health)),
             self.instances_revision,
         )
     }
@@ -146,13 +146,13 @@ const NAMES: usize = 128;
 const AROUND: usize = 64;
 
 fn page_json(page: &InstancePage) -> Vec<u8> {
-    let InstancePage { page, resource_owner, .. } = page;
-    let capacity = page.items.iter().map(|instance| fragment(instance).len() + AROUND).sum::<usize>();
+    let InstancePage { resource_owner, items, next_token, .. } = page;
+    let capacity = items.iter().map(|instance| fragment(instance).len() + AROUND).sum::<usize>();
     let mut bytes = Vec::with_capacity(capacity + 256);
     bytes.extend_from_slice(b"{\"ResourceOwner\":");
     push_account(&mut bytes, resource_owner);
     bytes.extend_from_slice(b",\"Instances\":[");
-    for (i, instance) in page.items.iter().enumerate() {
+    for (i, instance) in items.iter().enumerate() {
         bytes.extend_from_slice(if i == 0 { b"{\"Id\":" } else { b",{\"Id\":" });
         bytes.extend_from_slice(fragment(instance));
         bytes.extend_from_slice(b",\"CreatedByAccount\":");
@@ -160,7 +160,7 @@ fn page_json(page: &InstancePage) -> Vec<u8> {
         bytes.push(b'}');
     }
     bytes.push(b']');
-    if let Some(token) = &page.next_token {
+    if let Some(token) = next_token {
         bytes.extend_from_slice(b",\"NextToken\":");
         push_text(&mut bytes, token);
     }

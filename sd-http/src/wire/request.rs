@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use sd_core::request as core;
+use sd_core::{
+    health::{CustomHealthStatus, HealthCheckType},
+    model::{RecordType, RoutingPolicy},
+    request as core,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
@@ -39,6 +43,20 @@ macro_rules! plain {
 }
 
 plain!(String, i64, BTreeMap<String, String>);
+
+/// An enumeration is text on the wire: what is none of its values is the planner's to refuse.
+impl<T: core::Enumeration> FromWire for core::OneOf<T> {
+    type Wire = String;
+
+    fn from_wire(wire: String) -> Self {
+        wire.into()
+    }
+
+    #[cfg(feature = "fuzzing")]
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
 
 impl<T: FromWire> FromWire for Vec<T> {
     type Wire = Vec<T::Wire>;
@@ -149,21 +167,21 @@ impl Visitor<'_> for OneOf {
 
 shape!(Tag => core::Tag { "Key" key: String, "Value" value: String, });
 shape!(Filter => core::Filter {
-    "Name" name: String,
+    "Name" name: core::OneOf<core::FilterName>,
     "Values" values: Vec<String>,
-    "Condition" condition: String,
+    "Condition" condition: core::OneOf<core::FilterCondition>,
 });
 shape!(Soa => core::SoaInput { "TTL" ttl: i64, });
 shape!(DnsProperties => core::DnsPropertiesInput { "SOA" soa: core::SoaInput, });
 shape!(Properties => core::DnsNamespaceProperties { "DnsProperties" dns_properties: core::DnsPropertiesInput, });
-shape!(DnsRecord => core::DnsRecordInput { "Type" kind: String, "TTL" ttl: i64, });
+shape!(DnsRecord => core::DnsRecordInput { "Type" kind: core::OneOf<RecordType>, "TTL" ttl: i64, });
 shape!(DnsConfig => core::DnsConfigInput {
     "NamespaceId" namespace_id: String,
-    "RoutingPolicy" routing_policy: String,
+    "RoutingPolicy" routing_policy: core::OneOf<RoutingPolicy>,
     "DnsRecords" dns_records: Vec<core::DnsRecordInput>,
 });
 shape!(HealthCheckConfig => core::HealthCheckConfigInput {
-    "Type" kind: String,
+    "Type" kind: core::OneOf<HealthCheckType>,
     "ResourcePath" resource_path: String,
     "FailureThreshold" failure_threshold: i64,
 });
@@ -212,7 +230,7 @@ shape!(CreateService => core::CreateServiceRequest {
     "HealthCheckConfig" health_check_config: core::HealthCheckConfigInput,
     "HealthCheckCustomConfig" health_check_custom_config: core::HealthCheckCustomConfigInput,
     "Tags" tags: Vec<core::Tag>,
-    "Type" service_type: String,
+    "Type" service_type: core::OneOf<core::ServiceTypeOption>,
 });
 shape!(DeleteNamespace => core::DeleteNamespaceRequest { "Id" id: String, });
 shape!(DeleteService => core::DeleteServiceRequest { "Id" id: String, });
@@ -226,7 +244,7 @@ shape!(DiscoverInstances => core::DiscoverInstancesRequest {
     "MaxResults" max_results: i64,
     "QueryParameters" query_parameters: BTreeMap<String, String>,
     "OptionalParameters" optional_parameters: BTreeMap<String, String>,
-    "HealthStatus" health_status: String,
+    "HealthStatus" health_status: core::OneOf<core::HealthStatusFilter>,
     "OwnerAccount" owner_account: String,
 });
 shape!(DiscoverInstancesRevision => core::DiscoverInstancesRevisionRequest {
@@ -268,7 +286,7 @@ shape!(GetInstancesHealthStatus => core::GetInstancesHealthStatusRequest {
 shape!(UpdateInstanceCustomHealthStatus => core::UpdateInstanceCustomHealthStatusRequest {
     "ServiceId" service_id: String,
     "InstanceId" instance_id: String,
-    "Status" status: String,
+    "Status" status: core::OneOf<CustomHealthStatus>,
 });
 shape!(GetServiceAttributes => core::GetServiceAttributesRequest { "ServiceId" service_id: String, });
 shape!(UpdateServiceAttributes => core::UpdateServiceAttributesRequest {

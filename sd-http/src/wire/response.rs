@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use minicbor_serde::tag;
 use sd_core::{
-    Action, Error, Timestamp,
+    Action, Error, Response, Timestamp,
     health::{HealthCheck, HealthCheckConfig},
     model::{self, Attributes, NamespaceKind, Operation, Tags},
     response::{
@@ -50,6 +50,24 @@ impl Serialize for Seconds {
 pub(crate) fn is_void(action: Action) -> bool {
     action == Action::UpdateInstanceCustomHealthStatus
 }
+
+macro_rules! encode_response {
+    (
+        write { $($write:ident $wm:ident $wq:ident => $wr:ty: $wp:path,)* }
+        read { $($read:ident $rm:ident $rq:ident => $rr:ty: $rp:path,)* }
+    ) => {
+        impl Body for Response {
+            fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {
+                match self {
+                    $(Self::$write(response) => response.encode(protocol),)*
+                    $(Self::$read(response) => response.encode(protocol),)*
+                }
+            }
+        }
+    };
+}
+
+sd_core::for_each_action!(encode_response);
 
 impl Body for () {
     fn encode(&self, protocol: Protocol) -> Result<Vec<u8>, Error> {

@@ -107,7 +107,7 @@ fn fixture() -> Result<Fixture, Error> {
         ("round", Weighted, &[Cname], cname("round.app.local")),
         ("lb", Weighted, &[A, Aaaa], Vec::new()),
     ];
-    for namespace in api.list_namespaces(&ListNamespacesRequest::default())?.items {
+    for namespace in api.list_namespaces(ListNamespacesRequest::default())?.items {
         let namespace = namespace.namespace.id.as_str();
         for (name, policy, records, instances) in &services {
             let config = DnsConfigInput::new(records.iter().map(|kind| (*kind, 60)));

@@ -23,11 +23,14 @@ impl TestBed {
     #[must_use]
     pub fn new(case: &Case, mode: Mode) -> Self {
         let clock = Arc::new(ManualClock::default());
-        let cloud_map = SyncCloudMap::with(MemoryRegistry::new(), |builder| {
-            let builder = builder.clock(Arc::clone(&clock)).ids(SequentialIds::default());
-            let builder = builder.random(SeededRandom::new(1)).mode(mode);
-            builder.timing(case.timing()).quotas(case.quotas())
-        });
+        let cloud_map = SyncCloudMap::builder(MemoryRegistry::new())
+            .clock(Arc::clone(&clock))
+            .ids(SequentialIds::default())
+            .random(SeededRandom::new(1))
+            .mode(mode)
+            .timing(case.timing())
+            .quotas(case.quotas())
+            .build_sync();
         Self { cloud_map, clock }
     }
 }

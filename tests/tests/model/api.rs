@@ -85,7 +85,7 @@ impl SideBySide {
             let arn =
                 format!("arn:aws:servicediscovery:us-east-1:123456789012:namespace/{}", found.namespace.id);
             for id in [found.namespace.id.as_str(), arn.as_str()] {
-                prop_assert_eq!(&ok(self.api.get_namespace(&GetNamespaceRequest::new(id)))?, found);
+                prop_assert_eq!(&ok(self.api.get_namespace(GetNamespaceRequest::new(id)))?, found);
             }
         }
         let filters: [(Filter, Holds<'_, Namespace>); 4] = [
@@ -166,12 +166,12 @@ impl SideBySide {
             prop_assert_eq!(&dns, &expected.dns);
             let arn = format!("arn:aws:servicediscovery:us-east-1:123456789012:service/{}", service.id);
             for id in [service.id.as_str(), arn.as_str()] {
-                prop_assert_eq!(&ok(self.api.get_service(&GetServiceRequest::new(id)))?, found);
+                prop_assert_eq!(&ok(self.api.get_service(GetServiceRequest::new(id)))?, found);
             }
         }
         for namespace in &self.world.namespaces {
             let filter = Filter::eq("NAMESPACE_ID", self.namespace_id(namespace.number));
-            let found = ok(self.api.list_services(&ListServicesRequest::new().with_filters(vec![filter])))?;
+            let found = ok(self.api.list_services(ListServicesRequest::new().with_filters(vec![filter])))?;
             let found: Vec<_> = found.items.iter().map(|found| found.service.id.as_str()).collect();
             let expected = self.world.services.iter().filter(|service| service.key.0 == namespace.number);
             let expected: Vec<_> = expected.map(|service| self.service_id(&service.key)).collect();
@@ -185,7 +185,7 @@ impl SideBySide {
         let request = |token| {
             let mut request = ListInstancesRequest::new(id).with_max_results(5);
             request.next_token = token;
-            self.api.list_instances(&request).map(|listed| listed.page)
+            self.api.list_instances(&request).map(Page::from)
         };
         let listed = pages(request)?;
         let ids: Vec<_> = listed.iter().map(|found| found.id.as_str()).collect();
@@ -203,7 +203,7 @@ impl SideBySide {
             prop_assert_eq!(found.creator_request_id.as_ref().map(CreatorRequestId::as_str), expected.token);
             prop_assert_eq!(&told.instance, found);
             prop_assert_eq!(told.status.as_str(), expected.status, "{:?}", expected);
-            let got = ok(self.api.get_instance(&GetInstanceRequest::new(id, expected.id.as_str())))?;
+            let got = ok(self.api.get_instance(GetInstanceRequest::new(id, expected.id.as_str())))?;
             prop_assert_eq!(&got.instance, found);
         }
         Ok(())
@@ -212,7 +212,7 @@ impl SideBySide {
     fn discover(&self, service: &Service) -> Verdict {
         let namespace = self.world.namespace(service.key.0).unwrap();
         let id = self.namespace_id(namespace.number);
-        let described = ok(self.api.get_namespace(&GetNamespaceRequest::new(id)))?.namespace;
+        let described = ok(self.api.get_namespace(GetNamespaceRequest::new(id)))?.namespace;
         let request = || DiscoverInstancesRequest::new(described.http_name.as_str(), service.name);
         let checked = service.check != Check::Absent;
         let is = |wanted: &'static str| move |instance: &&Instance| !checked || instance.status == wanted;
@@ -229,7 +229,7 @@ impl SideBySide {
         ];
         for (filter, expected) in cases {
             let mut asked = request();
-            asked.health_status = filter.map(str::to_owned);
+            asked.health_status = filter.map(Into::into);
             self.assert_finds(&asked, expected, usize::MAX)?;
             self.assert_finds(&asked.clone().with_max_results(2), expected, 2)?;
         }
@@ -270,20 +270,20 @@ impl SideBySide {
     /// Asserts that `most` of the expected instances are found, or all if there are fewer.
     fn assert_finds(&self, asked: &DiscoverInstancesRequest, expected: &[&Instance], most: usize) -> Verdict {
         let found = ok(self.api.discover_instances(asked))?;
-        let ids: BTreeSet<_> = found.instances.iter().map(|(instance, _)| instance.id.as_str()).collect();
+        let ids: BTreeSet<_> = found.instances.iter().map(|instance| instance.id.as_str()).collect();
         let explanation = ok(self.api.explain_discovery(asked))?;
         let eligible: BTreeSet<_> = explanation.eligible().map(|found| found.instance.as_str()).collect();
         let all: BTreeSet<_> = expected.iter().map(|expected| expected.id.as_str()).collect();
         prop_assert_eq!(eligible, all, "{:?}: {}", asked, explanation);
         prop_assert_eq!(ids.len(), found.instances.len(), "an instance is repeated: {:?}", found);
         prop_assert_eq!(ids.len(), expected.len().min(most), "{:?} finds {:?}", asked, found);
-        for (instance, status) in &found.instances {
+        for instance in &found.instances {
             let expected = expected.iter().find(|expected| expected.id == instance.id.as_str());
             prop_assert!(expected.is_some(), "{:?} finds {:?}", asked, found);
             let expected = expected.unwrap();
-            prop_assert_eq!(status.as_str(), expected.status);
+            prop_assert_eq!(instance.health.as_str(), expected.status);
             prop_assert_eq!(&attributes(instance), &expected.attributes);
-            prop_assert_eq!(*status == HealthStatus::Unknown, expected.status == "UNKNOWN");
+            prop_assert_eq!(instance.health == HealthStatus::Unknown, expected.status == "UNKNOWN");
         }
         Ok(())
     }
@@ -291,8 +291,7 @@ impl SideBySide {
     /// Asserts that the revision grows with registrations and with nothing else.
     fn compare_revision(&mut self, service: &Service) -> Verdict {
         let id = self.namespace_id(service.key.0).to_owned();
-        let http_name =
-            ok(self.api.get_namespace(&GetNamespaceRequest::new(id)))?.namespace.http_name.clone();
+        let http_name = ok(self.api.get_namespace(GetNamespaceRequest::new(id)))?.namespace.http_name.clone();
         let asked = DiscoverInstancesRequest::new(http_name.as_str(), service.name);
         let revision = ok(self.api.discover_instances(&asked))?.instances_revision.as_u64();
         let count = self.world.registrations.get(&service.key).copied().unwrap_or_default();
@@ -364,7 +363,7 @@ impl SideBySide {
 
     fn is_operation(&self, expected: &Operation) -> Verdict {
         let id = &self.bound.operations[&expected.number];
-        let found = ok(self.api.get_operation(&GetOperationRequest::new(id)))?;
+        let found = ok(self.api.get_operation(GetOperationRequest::new(id)))?;
         let (status, updated) = self.world.status(expected);
         prop_assert_eq!(found.status.as_str(), status);
         prop_assert_eq!(found.kind.as_str(), expected.kind);
@@ -390,17 +389,17 @@ impl SideBySide {
         }
         for (number, id) in &self.bound.namespaces {
             if self.world.namespace(*number).is_none() {
-                let got = self.api.get_namespace(&GetNamespaceRequest::new(id));
+                let got = self.api.get_namespace(GetNamespaceRequest::new(id));
                 prop_assert_eq!(code(got), Some("NamespaceNotFound"));
             }
         }
         for (key, id) in &self.bound.services {
             if self.world.service(key).is_none() {
                 prop_assert_eq!(
-                    code(self.api.get_service(&GetServiceRequest::new(id))),
+                    code(self.api.get_service(GetServiceRequest::new(id))),
                     Some("ServiceNotFound")
                 );
-                let instances = self.api.list_instances(&ListInstancesRequest::new(id));
+                let instances = self.api.list_instances(ListInstancesRequest::new(id));
                 prop_assert_eq!(code(instances), Some("ServiceNotFound"));
             }
         }
@@ -540,6 +539,6 @@ impl<T> From<Page<T>> for ListedPage<T> {
 
 impl From<sd_core::response::InstancePage> for ListedPage<std::sync::Arc<EngineInstance>> {
     fn from(listed: sd_core::response::InstancePage) -> Self {
-        listed.page.into()
+        Self(listed.items, listed.next_token)
     }
 }

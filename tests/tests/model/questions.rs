@@ -245,7 +245,7 @@ impl SideBySide {
                     let request = DiscoverInstancesRequest::new(http_name.as_str(), service.name);
                     let request = request.with_health_status(status).with_max_results(1000);
                     let found = self.api.discover_instances(&request).unwrap().instances;
-                    let data = found.iter().filter_map(|(instance, status)| {
+                    let data = found.iter().filter_map(|instance| {
                         let get = |key| instance.attributes.get(key);
                         let alias = get("AWS_ALIAS_DNS_NAME").map(|target| Data::Alias(target.to_owned()));
                         let data = match *kind {
@@ -257,7 +257,7 @@ impl SideBySide {
                                 Data::Srv(get("AWS_INSTANCE_PORT")?.parse().unwrap(), plain(&target))
                             }
                         };
-                        Some((data, status.is_routable()))
+                        Some((data, instance.health.is_routable()))
                     });
                     data.collect::<Vec<_>>()
                 };

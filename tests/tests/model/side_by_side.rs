@@ -18,7 +18,7 @@ use sd_core::{
         CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
         DnsConfigChange, DnsConfigInput, DnsNamespaceChange, DnsNamespaceProperties, DnsRecordInput,
         GetOperationRequest, HealthCheckConfigInput, HealthCheckCustomConfigInput, HttpNamespaceChange,
-        RegisterInstanceRequest, ServiceChange, UpdateHttpNamespaceRequest,
+        RegisterInstanceRequest, ServiceChange, ServiceTypeOption, UpdateHttpNamespaceRequest,
         UpdateInstanceCustomHealthStatusRequest, UpdatePrivateDnsNamespaceRequest,
         UpdatePublicDnsNamespaceRequest, UpdateServiceRequest,
     },
@@ -81,9 +81,12 @@ fn engine(
     ids: Arc<UnorderedIds>,
     timing: Timing,
 ) -> SyncCloudMap {
-    SyncCloudMap::with(registry.clone(), |builder| {
-        builder.clock(Arc::clone(clock)).ids(ids).random(SeededRandom::new(1)).timing(timing)
-    })
+    SyncCloudMap::builder(registry.clone())
+        .clock(Arc::clone(clock))
+        .ids(ids)
+        .random(SeededRandom::new(1))
+        .timing(timing)
+        .build_sync()
 }
 
 fn answerer(cloud_map: &CloudMap) -> (Answerer, Attached) {
@@ -278,7 +281,7 @@ impl SideBySide {
         prop_assert!(!known, "operation {id} belongs to another request");
         self.bound.operations.insert(number, id.to_owned());
         let operation = self.world.operations.iter().find(|operation| operation.number == number).unwrap();
-        let found = self.api.get_operation(&GetOperationRequest::new(id));
+        let found = self.api.get_operation(GetOperationRequest::new(id));
         prop_assert!(found.is_ok(), "{id}: {found:?}");
         if let OperationTargets::Namespace(id) = &found.unwrap().targets {
             let id = id.as_str().to_owned();
@@ -419,10 +422,10 @@ impl Writer {
 fn give_dns(request: &mut CreateServiceRequest, dns: Dns) {
     match dns {
         Dns::Absent => {}
-        Dns::HttpType => request.service_type = Some("HTTP".to_owned()),
+        Dns::HttpType => request.service_type = Some(ServiceTypeOption::Http.into()),
         Dns::Records(policy, types) => {
             let mut config = DnsConfigInput::default();
-            config.routing_policy = policy.map(str::to_owned);
+            config.routing_policy = policy.map(Into::into);
             config.dns_records = Some(types.iter().map(|kind| record(kind, ttl(kind))).collect());
             request.dns_config = Some(config);
         }
@@ -431,14 +434,14 @@ fn give_dns(request: &mut CreateServiceRequest, dns: Dns) {
 
 fn record(kind: &str, ttl: u32) -> DnsRecordInput {
     let mut record = DnsRecordInput::default();
-    record.kind = Some(kind.to_owned());
+    record.kind = Some(kind.into());
     record.ttl = Some(ttl.into());
     record
 }
 
 fn route53(kind: &str, path: Option<&str>) -> HealthCheckConfigInput {
     let mut config = HealthCheckConfigInput::default();
-    config.kind = Some(kind.to_owned());
+    config.kind = Some(kind.into());
     config.resource_path = path.map(str::to_owned);
     config
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::{HealthStatusFilter, OneOf};
+use crate::model::CustomHealthStatus;
+
 request! {
     /// Registers an instance, or replaces what was registered under its id.
     RegisterInstanceRequest {
@@ -87,11 +90,27 @@ request! {
             query_parameters: BTreeMap<String, String> => with_query_parameters,
             /// Attributes that decide if any instance has them all.
             optional_parameters: BTreeMap<String, String> => with_optional_parameters,
-            /// HEALTHY, UNHEALTHY, ALL or HEALTHY_OR_ELSE_ALL; by default HEALTHY.
-            health_status: String => with_health_status,
+            /// By default [`HealthStatusFilter::Healthy`].
+            health_status: OneOf<HealthStatusFilter> => with_health_status,
             /// The account that owns the namespace, 12 digits.
             owner_account: String => with_owner_account,
         }
+    }
+}
+
+impl DiscoverInstancesRequest {
+    /// Adds an attribute that an instance must have.
+    #[must_use]
+    pub fn with_query_parameter(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query_parameters.get_or_insert_default().insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds an attribute that decides if any instance has it and the other optional ones.
+    #[must_use]
+    pub fn with_optional_parameter(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.optional_parameters.get_or_insert_default().insert(key.into(), value.into());
+        self
     }
 }
 
@@ -137,8 +156,8 @@ request! {
             service_id,
             /// The id of the instance.
             instance_id,
-            /// HEALTHY or UNHEALTHY.
-            status,
+            /// What the caller found.
+            status: OneOf<CustomHealthStatus>,
         }
         optional {}
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Filter, Tag};
+use super::{Filter, OneOf, ServiceTypeOption, Tag};
 use crate::model::{HealthCheckType, RecordType, RoutingPolicy};
 
 request! {
@@ -28,7 +28,7 @@ request! {
             /// At most 50 tags.
             tags: Vec<Tag> => with_tags,
             /// `HTTP`: found by DiscoverInstances only, also in a DNS namespace.
-            service_type: String => with_service_type,
+            service_type: OneOf<ServiceTypeOption> => with_service_type,
         }
     }
 }
@@ -186,8 +186,8 @@ impl DnsConfigChange {
 pub struct DnsConfigInput {
     /// The namespace's id; deprecated, but Terraform and CDK send it.
     pub namespace_id: Option<String>,
-    /// MULTIVALUE (if absent) or WEIGHTED.
-    pub routing_policy: Option<String>,
+    /// [`RoutingPolicy::Multivalue`] if absent.
+    pub routing_policy: Option<OneOf<RoutingPolicy>>,
     /// The records. Required.
     pub dns_records: Option<Vec<DnsRecordInput>>,
 }
@@ -197,7 +197,7 @@ impl DnsConfigInput {
     #[must_use]
     pub fn new(records: impl IntoIterator<Item = (RecordType, u32)>) -> Self {
         let record = |(kind, ttl): (RecordType, u32)| DnsRecordInput {
-            kind: Some(kind.as_str().to_owned()),
+            kind: Some(kind.into()),
             ttl: Some(ttl.into()),
         };
         Self { dns_records: Some(records.into_iter().map(record).collect()), ..Self::default() }
@@ -206,7 +206,7 @@ impl DnsConfigInput {
     /// Sets the policy.
     #[must_use]
     pub fn with_routing_policy(mut self, policy: RoutingPolicy) -> Self {
-        self.routing_policy = Some(policy.as_str().to_owned());
+        self.routing_policy = Some(policy.into());
         self
     }
 }
@@ -215,8 +215,8 @@ impl DnsConfigInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DnsRecordInput {
-    /// SRV, A, AAAA or CNAME. Required.
-    pub kind: Option<String>,
+    /// The type. Required.
+    pub kind: Option<OneOf<RecordType>>,
     /// In seconds: 0–2147483647. Required.
     pub ttl: Option<i64>,
 }
@@ -225,8 +225,8 @@ pub struct DnsRecordInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthCheckConfigInput {
-    /// HTTP, HTTPS or TCP. Required.
-    pub kind: Option<String>,
+    /// The type. Required.
+    pub kind: Option<OneOf<HealthCheckType>>,
     /// At most 255 characters; `/` if absent, not allowed for TCP.
     pub resource_path: Option<String>,
     /// 1–10; 1 if absent.
@@ -237,7 +237,19 @@ impl HealthCheckConfigInput {
     /// A check of this type, with the default path and threshold.
     #[must_use]
     pub fn new(kind: HealthCheckType) -> Self {
-        Self { kind: Some(kind.as_str().to_owned()), ..Self::default() }
+        Self { kind: Some(kind.into()), ..Self::default() }
+    }
+
+    /// Sets the path: at most 255 characters, not allowed for TCP.
+    #[must_use]
+    pub fn with_resource_path(self, path: impl Into<String>) -> Self {
+        Self { resource_path: Some(path.into()), ..self }
+    }
+
+    /// Sets the number of results in a row that change the status: 1–10.
+    #[must_use]
+    pub fn with_failure_threshold(self, threshold: u8) -> Self {
+        Self { failure_threshold: Some(threshold.into()), ..self }
     }
 }
 

@@ -72,8 +72,8 @@ fn alias() -> (NameTable, Vec<u8>) {
     let service =
         CreateServiceRequest::new("lb").with_namespace_id(namespace.as_str()).with_dns_config(config);
     let service = api.create_service(service).unwrap().service;
-    let instance = RegisterInstanceRequest::new(service.id.as_str(), "i")
-        .with_attribute("AWS_ALIAS_DNS_NAME", "lb.example.com");
+    let instance =
+        RegisterInstanceRequest::new(&service.id, "i").with_attribute("AWS_ALIAS_DNS_NAME", "lb.example.com");
     api.register_instance(instance).unwrap();
     let query = b"\x12\x34\0\0\0\x01\0\0\0\0\0\0\x02lb\x03app\x05local\0\0\x01\0\x01";
     (table, query.to_vec())

@@ -8,8 +8,7 @@ use sd_core::{
     Attached, Scope, SyncCloudMap, SyncScopedCloudMap,
     model::RecordType,
     request::{
-        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, ListNamespacesRequest,
-        RegisterInstanceRequest,
+        CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, RegisterInstanceRequest,
     },
 };
 use sd_dns::NameTable;
@@ -29,20 +28,19 @@ impl Names {
     pub(crate) fn new(count: usize) -> Result<Self, Box<dyn Error>> {
         let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
         let table = NameTable::new();
-        let attached = cloud_map.cloud_map().cell().attach(Arc::new(table.clone()));
+        let attached = cloud_map.cell().attach(Arc::new(table.clone()));
         let api = cloud_map.at(Scope::default());
-        api.create_private_dns_namespace(CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1"))?;
-        let namespaces = api.list_namespaces(&ListNamespacesRequest::new())?;
-        let namespace = namespaces.items[0].namespace.id.as_str();
+        let app = CreatePrivateDnsNamespaceRequest::new("app.local", "vpc-1");
+        let app = api.create_private_dns_namespace(app)?;
         let create = |number: usize| -> Result<String, Box<dyn Error>> {
             let (letter, records) = match number % 2 {
                 0 => ("a", &[(RecordType::A, 60)][..]),
                 _ => ("s", &[(RecordType::A, 60), (RecordType::Srv, 60)][..]),
             };
             let request = CreateServiceRequest::new(format!("{letter}{}", number / 2))
-                .with_namespace_id(namespace)
+                .with_namespace_id(&app.namespace_id)
                 .with_dns_config(DnsConfigInput::new(records.iter().copied()));
-            Ok(api.create_service(request)?.service.id.to_string())
+            Ok(api.create_service(request)?.id.to_string())
         };
         let services = (0..count).map(create).collect::<Result<_, _>>()?;
         let names = Self { api, services, table, _attached: attached, _cloud_map: cloud_map };
