@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod handles;
 mod refusals;
 mod registries;
 mod resets;
@@ -96,7 +97,7 @@ fn a_registry_with_a_cell_for_each_handle_whose_commits_wait_breaks_no_rule() {
 fn a_registry_without_transactions_that_says_what_failed_breaks_no_rule() {
     assert_commit_breaks(
         |writer, set| {
-            let result = writer.publish(&set);
+            let result = writer.publish(&set).map(drop);
             if result.is_err() && holds(writer, &set) {
                 let mut prefixes = (1..set.changes.len()).rev().map(|end| prefix(&set, end));
                 let _stored = prefixes.find(|prefix| writer.publish(prefix).is_ok());
@@ -112,7 +113,11 @@ fn a_mark_that_is_not_true() {
     assert_subjects_break(
         Group::Immediate,
         || Subject::immediate(Arc::new(Lazy::default())),
-        &["a_commit_is_done_when_it_is_first_polled", "requests_work_without_a_runtime"],
+        &[
+            "a_commit_is_done_when_it_is_first_polled",
+            "a_look_and_a_pause_are_done_when_they_are_first_polled",
+            "requests_work_without_a_runtime",
+        ],
     );
 }
 

@@ -68,10 +68,11 @@ pub(crate) fn delete(
 
 /// The plan that gives the service these attributes, unless someone else changes it in the meantime.
 fn put(entry: &ServiceEntry, attributes: ServiceAttributes, context: &WriteContext<'_>) -> Plan<()> {
+    let unchanged = Precondition::At(EntityKey::Service(entry.service().id.clone()), entry.revision());
+    let changes = context.changes().requiring(unchanged);
     if attributes == entry.service().attributes {
-        return Plan::nothing(());
+        return Plan::unchanged(changes, ());
     }
     let service = entry.service().changed(|service| service.attributes = attributes);
-    let unchanged = Precondition::At(EntityKey::Service(service.id.clone()), entry.revision());
-    Plan::commit(context.changes().requiring(unchanged).changing(Change::PutService(service)), ())
+    Plan::commit(changes.changing(Change::PutService(service)), ())
 }

@@ -8,6 +8,7 @@ use super::{
     filters::{self, Checked, Only},
     find_namespace, find_service,
     page::{PageRequest, page},
+    service_lives,
     service_settings::IN_REQUEST,
 };
 use crate::{
@@ -85,7 +86,7 @@ pub(crate) fn create(
         dns_name: Default::default(),
     };
     if let Some(existing) = context.here().service_by_name(entry, service.name.as_str()) {
-        return taken(existing, &service);
+        return taken(existing, &service, context);
     }
     let key = EntityKey::Service(service.id.clone());
     let service_name = UniqueKey::ServiceName(namespace.id.clone(), unique_name(namespace, &service.name));
@@ -116,13 +117,18 @@ fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>
 
 /// A request with the token and the members of the one that created the service is answered like that one; any other
 /// finds the name taken.
-fn taken(existing: &ServiceEntry, wanted: &Service) -> Result<Plan<ServiceDescription>, Error> {
+fn taken(
+    existing: &ServiceEntry,
+    wanted: &Service,
+    context: &WriteContext<'_>,
+) -> Result<Plan<ServiceDescription>, Error> {
     let found = existing.service();
     let created = found.as_created();
     let replay = wanted.creator_request_id.is_some()
         && Service { created: found.created, incarnation: found.incarnation, ..wanted.clone() } == *created;
     if replay {
-        return Ok(Plan::nothing(describe(existing)));
+        let relying = context.changes().requiring(service_lives(found));
+        return Ok(Plan::unchanged(relying, describe(existing)));
     }
     Err(Error::ServiceAlreadyExists {
         service_id: found.id.clone(),

@@ -35,9 +35,7 @@ impl Resource<'_> {
 
     /// The plan that gives it these tags, unless someone else changes it in the meantime.
     fn retag(&self, tags: Tags, context: &WriteContext<'_>) -> Plan<()> {
-        if tags == *self.tags() {
-            return Plan::nothing(());
-        }
+        let is_same = tags == *self.tags();
         let (key, revision, change) = match self {
             Self::Namespace(entry) => {
                 let namespace = entry.namespace().changed(|namespace| namespace.tags = tags);
@@ -50,7 +48,8 @@ impl Resource<'_> {
                 (key, entry.revision(), Change::PutService(service))
             }
         };
-        Plan::commit(context.changes().requiring(Precondition::At(key, revision)).changing(change), ())
+        let changes = context.changes().requiring(Precondition::At(key, revision));
+        if is_same { Plan::unchanged(changes, ()) } else { Plan::commit(changes.changing(change), ()) }
     }
 }
 

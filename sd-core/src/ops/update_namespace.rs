@@ -139,10 +139,11 @@ fn change_namespace(
         pending.effect.iter().any(updates)
     };
     if let Some(started) = context.check_idle(&claims, replays)? {
-        return Ok(Plan::nothing(started));
+        return Ok(context.started_before(started));
     }
     if let Some(operation) = before.updated_by.as_ref().filter(|_| update.is_replay(before)) {
-        return Ok(Plan::nothing(OperationStarted::new(operation.clone())));
+        let relying = context.changes().requiring(Precondition::At(key, entry.revision()));
+        return Ok(Plan::unchanged(relying, OperationStarted::new(operation.clone())));
     }
     let starting = Starting {
         action,

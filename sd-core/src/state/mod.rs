@@ -6,6 +6,7 @@ mod diff;
 mod former_names;
 mod instances;
 mod persistent;
+mod rebase;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -2,5 +2,6 @@
 
 pub(crate) mod cell;
 pub(crate) mod operation_log;
+mod publish;
 pub mod registry;
 pub(crate) mod subscription;
