@@ -79,7 +79,7 @@ impl Registry for MemoryRegistry {
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
-        self.writer.publish(&changes)
+        self.writer.publish(&changes).map(drop)
     }
 }
 

@@ -5,6 +5,7 @@ mod builder;
 mod commit;
 mod keep_time;
 mod methods;
+mod refresh;
 mod reset;
 mod sync;
 mod throttle;
@@ -18,7 +19,7 @@ use std::{borrow::Borrow, sync::Arc};
 
 use crate::{
     api::{call::Request, error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
-    cloud_map::throttle::Throttle,
+    cloud_map::{commit::Write, throttle::Throttle},
     dns::{
         explanation::{self, Explanation},
         records::{self, Answer, View},
@@ -173,7 +174,7 @@ impl CloudMap {
 pub struct ScopedCloudMap {
     cloud_map: CloudMap,
     scope: Scope,
-    /// Whether delays hold calls back.
+    /// Whether delays hold writes back.
     waits: bool,
     /// The read that was held back and is done now is in the journal already.
     begun: Option<Entry>,
@@ -226,11 +227,13 @@ impl ScopedCloudMap {
         plan: impl Fn(&WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
     ) -> Result<R, Error> {
         let now = self.cloud_map.inner.clock.now();
-        self.cloud_map.commit(&self.scope, now, None, plan).await
+        let write = Write { scope: &self.scope, now, failure: None, asked: &|| None };
+        self.cloud_map.commit(write, plan).await
     }
 
     /// For doors: does a read, by the handle that the closure is given, after a [delay](crate::Fault::delay) that holds this
-    /// call back. Writes wait by themselves.
+    /// call back. Writes wait by themselves. Of an operation or entity that is read by its id and is not known, the
+    /// registry [looks](Registry::refresh) first.
     pub async fn hold_back<Q: Clone + Into<Request> + Sync, R>(
         &self,
         action: Action,
@@ -238,10 +241,13 @@ impl ScopedCloudMap {
         read: impl FnOnce(&Self) -> R + Send,
     ) -> R {
         let Inner { clock, faults, journal, .. } = &*self.cloud_map.inner;
-        let delay = if self.waits { faults.delay(action, &self.scope) } else { None };
-        let Some(delay) = delay else { return read(self) };
+        let Some(delay) = faults.delay(action, &self.scope) else {
+            self.look_ahead(action, || request.clone().into()).await;
+            return read(self);
+        };
         let begun = journal.begin(clock.now(), &self.scope, || request.clone().into());
         delay.await;
+        self.look_ahead(action, || request.clone().into()).await;
         read(&Self { begun, ..self.clone() })
     }
 

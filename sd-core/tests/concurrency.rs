@@ -12,8 +12,7 @@ use common::{
     registration, route53_check,
 };
 use sd_core::{
-    Change, ChangeSet, CommitError, DesiredInstance, Error, ErrorCode, Mode, RefusedInstance, Registry,
-    Scope, SyncedInstance, Timestamp,
+    Change, ChangeSet, CommitError, DesiredInstance, Error, ErrorCode, Mode, Registry, Scope, Timestamp,
     change::{Precondition, UniqueKey},
     health::HealthStatus,
     ids::Arn,
@@ -116,21 +115,6 @@ fn what_goes_in_between_cannot_be_deleted_again() {
     assert_eq!(code(delete_namespace(&meeting.engine)), ErrorCode::NamespaceNotFound);
 }
 
-/// The kinds of what the next commit relies on, sorted, such as `Live(Service`.
-fn relied_on(meeting: &Meeting) -> Arc<Mutex<Vec<String>>> {
-    let kinds = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&kinds);
-    meeting.shared.then(move |shared, changes| {
-        let kind =
-            |fact: &Precondition| format!("{fact:?}").splitn(3, '(').take(2).collect::<Vec<_>>().join("(");
-        let mut kinds: Vec<_> = changes.preconditions.iter().map(kind).collect();
-        kinds.sort();
-        *told.lock().unwrap() = kinds;
-        shared.store(changes)
-    });
-    kinds
-}
-
 #[test]
 fn every_write_says_what_it_relies_on() {
     let meeting = Meeting::new();
@@ -196,7 +180,7 @@ fn every_write_says_what_it_relies_on() {
         (&|| drop(delete_namespace().unwrap()), &["Childless(Namespace", "Free(Target", "Live(Namespace"]),
     ];
     for (write, expected) in writes {
-        let kinds = relied_on(&meeting);
+        let kinds = meeting.relied_on();
         write();
         assert_eq!(*kinds.lock().unwrap(), expected);
     }
@@ -554,80 +538,4 @@ fn of_racing_creates_one_succeeds_and_the_other_learns_of_it() {
         let Error::ServiceAlreadyExists { service_id, .. } = loser else { panic!("{loser:?}") };
         assert_eq!(service_id, winner.service.id);
     }
-}
-
-#[test]
-fn endless_conflicts_end_in_an_error_that_says_to_try_again() {
-    let meeting = Meeting::new();
-    for _ in 0..1000 {
-        meeting.shared.then(|_, _| Err(CommitError::Conflict));
-    }
-    let error = meeting.register("i-2").unwrap_err();
-    assert!(matches!(error, Error::Contention) && error.is_retryable(), "{error:?}");
-    assert_eq!(error.code(), ErrorCode::ServiceUnavailable);
-    let commits = meeting.shared.commits();
-    assert!((2..=100).contains(&commits), "{commits}");
-    assert!(!meeting.has("i-2"));
-}
-
-#[test]
-fn what_stops_a_sync_half_way_does_not_hide_what_it_did() {
-    let meeting = Meeting::new();
-    let tasks =
-        |ids: &[&str]| ids.iter().map(|id| DesiredInstance::new(*id).with_attribute("a", "b")).collect();
-    let sync = |desired: Vec<DesiredInstance>| {
-        meeting.engine.api.sync_service_instances(meeting.service.id.as_str(), "ecs", desired)
-    };
-    let ids = |steps: &[SyncedInstance]| steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>();
-    let store = || meeting.shared.then(Shared::store);
-    let fail = || {
-        meeting
-            .shared
-            .then(|_, _| Err(CommitError::Unavailable { retry_after: None, source: "no answer".into() }));
-    };
-    // Contention concerns one instance.
-    store();
-    (0..16).for_each(|_| meeting.shared.then(|_, _| Err(CommitError::Conflict)));
-    let synced = sync(tasks(&["t-1", "t-2", "t-3"])).unwrap();
-    assert_eq!(ids(&synced.registered), ["t-1", "t-3"]);
-    assert!(
-        matches!(&synced.refused[..], [RefusedInstance { id, error: Error::Contention, .. }] if id == "t-2"),
-        "{synced:?}"
-    );
-    // A backend that is unavailable concerns the others too, which are not tried.
-    meeting.shared.commits();
-    store();
-    fail();
-    let synced = sync(tasks(&["t-2", "t-4"])).unwrap();
-    assert_eq!(meeting.shared.commits(), 2);
-    assert_eq!((ids(&synced.deregistered), synced.registered.len()), (vec!["t-1".to_owned()], 0));
-    let refused = synced.refused.iter().map(|refused| (&*refused.id, refused.error.is_retryable()));
-    assert_eq!(refused.collect::<Vec<_>>(), [("t-3", true), ("t-2", true), ("t-4", true)]);
-    // Nothing was done, so that the error is the answer.
-    fail();
-    assert_eq!(code(sync(tasks(&["t-2", "t-4"]))), ErrorCode::ServiceUnavailable);
-    assert!(sync(tasks(&["t-2", "t-4"])).unwrap().refused.is_empty());
-}
-
-#[test]
-fn planning_again_keeps_the_identifiers() {
-    let meeting = Meeting::new();
-    let first = Arc::new(Mutex::new(None));
-    let kept = Arc::clone(&first);
-    meeting.shared.then(move |_, changes| {
-        *kept.lock().unwrap() = changes.operation.map(|operation| operation.id.clone());
-        Err(CommitError::Conflict)
-    });
-    let started = meeting.register("i-2").unwrap();
-    assert_eq!(*first.lock().unwrap(), Some(started.operation_id));
-}
-
-#[test]
-fn a_refusal_commits_nothing() {
-    let meeting = Meeting::new();
-    meeting.create_service("a b").unwrap_err();
-    let missing = dns_service(&meeting.namespace, "web", dns(&[A])).with_namespace_id("ns-none");
-    meeting.engine.api.create_service(missing).unwrap_err();
-    meeting.create_service("web").unwrap_err();
-    assert_eq!(meeting.shared.commits(), 0);
 }

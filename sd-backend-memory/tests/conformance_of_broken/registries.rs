@@ -10,8 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use sd_core::{
-    Change, ChangeSet, CommitError, Immediate, Registry, State, StateCell, StateWriter, Timestamp,
+    Change, ChangeSet, CommitError, Immediate, Registry, Scope, State, StateCell, StateWriter, Timestamp,
+    change::{EntityKey, Precondition, UniqueKey},
     conformance::Subject,
+    ids::OperationId,
+    registry::Lookup,
 };
 
 /// Is pending once.
@@ -189,7 +192,11 @@ impl Registry for Lazy {
         self.0.cell().load().apply(&changes).map_err(|_| CommitError::Conflict)?;
         changes.preconditions.clear();
         wait().await;
-        self.0.publish(&changes)
+        self.0.publish(&changes).map(drop)
+    }
+
+    async fn pause(&self, _: u32) {
+        wait().await;
     }
 }
 
@@ -275,6 +282,30 @@ pub(crate) enum Replication {
     OwnResets,
     /// Each handle has its own store.
     Apart,
+    /// A set without changes is checked against what the handle shows.
+    TrustsItsView,
+    /// It reads the store only when it writes.
+    Unrefreshed,
+    /// Of the sets of other handles it reads the changes only.
+    OwnOperations,
+    /// The store checks what a registration says of its instance, and not what it says of the service.
+    OwnService,
+    /// The store does not know what operations under way hold.
+    OwnTargets,
+    /// What is stored in the place of an operation that is due is stored without its effect.
+    LostEffects,
+}
+
+impl Replication {
+    /// Whether the store does not check this for a set.
+    fn ignores(self, precondition: &Precondition, set: &ChangeSet) -> bool {
+        let puts_instance = || set.changes.iter().any(|change| matches!(change, Change::PutInstance { .. }));
+        match precondition {
+            Precondition::At(EntityKey::Service(_), _) => self == Self::OwnService && puts_instance(),
+            Precondition::Free(UniqueKey::Target(_)) => self == Self::OwnTargets,
+            _ => false,
+        }
+    }
 }
 
 /// All committed sets, in order.
@@ -282,6 +313,8 @@ pub(crate) enum Replication {
 struct Store {
     master: StateWriter,
     sets: Vec<ChangeSet>,
+    /// The operations that have begun, and when they are due.
+    begun: Vec<(Timestamp, OperationId)>,
 }
 
 /// A handle with its own cell on a shared store. Its commits are pending before and after they store.
@@ -296,7 +329,10 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) fn subject(replication: Replication) -> Subject {
-        let new = || Arc::new(Mutex::new(Store { master: StateWriter::new(State::new()), sets: Vec::new() }));
+        let new = || {
+            let (master, sets, begun) = (StateWriter::new(State::new()), Vec::new(), Vec::new());
+            Arc::new(Mutex::new(Store { master, sets, begun }))
+        };
         let store = new();
         let open = move || -> Arc<dyn Registry> {
             let store = if replication == Replication::Apart { new() } else { Arc::clone(&store) };
@@ -316,6 +352,9 @@ impl Replica {
                 set.reset = false;
                 set.changes = [self.writer.cell().load().deletions(&set.scope), set.changes].concat();
             }
+            if !is_own && self.replication == Replication::OwnOperations {
+                set.operation = None;
+            }
             self.writer.publish(&set).unwrap();
         }
         *read = store.sets.len();
@@ -323,7 +362,17 @@ impl Replica {
 
     fn store(&self, mut changes: ChangeSet) -> Result<(), CommitError> {
         let mut store = self.store.lock().unwrap();
+        if self.replication == Replication::TrustsItsView
+            && changes.changes.is_empty()
+            && changes.operation.is_none()
+        {
+            return self.writer.publish(&changes).map(drop);
+        }
+        if self.replication == Replication::LostEffects {
+            Self::lose_effects(&mut store, &changes);
+        }
         let mut checked = changes.clone();
+        checked.preconditions.retain(|it| !self.replication.ignores(it, &changes));
         if self.replication == Replication::Still {
             checked.at = Timestamp::default();
         }
@@ -338,12 +387,35 @@ impl Replica {
         self.catch_up(&store, true);
         Ok(())
     }
+
+    /// Ends what is due in the store before it comes to anything.
+    fn lose_effects(store: &mut Store, set: &ChangeSet) {
+        let due = store.begun.extract_if(.., |(due, _)| *due <= set.at).collect::<Vec<_>>();
+        for (_, id) in due {
+            let mut ended = ChangeSet::new(set.scope.clone(), Timestamp::default());
+            ended.changes = vec![Change::EndOperation(id)];
+            store.master.publish(&ended).unwrap();
+            store.sets.push(ended);
+        }
+        store.begun.extend(set.changes.iter().filter_map(|change| match change {
+            Change::BeginOperation(pending) => Some((pending.due, pending.operation.id.clone())),
+            _ => None,
+        }));
+    }
 }
 
 #[async_trait]
 impl Registry for Replica {
     fn cell(&self) -> &StateCell {
         self.writer.cell()
+    }
+
+    async fn refresh(&self, _: &Scope, _: &[Lookup]) -> Result<(), CommitError> {
+        wait().await;
+        if self.replication != Replication::Unrefreshed {
+            self.catch_up(&self.store.lock().unwrap(), false);
+        }
+        Ok(())
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {

@@ -1,9 +1,9 @@
 //! Writes: plan, commit, and plan again after a conflict.
 
-use super::CloudMap;
+use super::{CloudMap, refresh};
 use crate::{
     api::{call::Request, error::Error},
-    model::{OperationError, OperationId, Scope, Timestamp, action::Action},
+    model::{OperationError, OperationId, Revision, Scope, Timestamp, action::Action},
     ops::{Plan, WriteContext, fresh::Fresh},
     settings::clock::Clock,
     state::{
@@ -12,12 +12,12 @@ use crate::{
     },
     store::{
         cell::StateCell,
-        registry::{CommitError, Registry},
+        registry::{CommitError, Lookup, Registry},
     },
 };
 
 /// How often a request is planned again after a conflict before the caller is told to try later.
-pub(super) const ATTEMPTS: usize = 16;
+pub(super) const ATTEMPTS: u32 = 16;
 
 impl CloudMap {
     pub(super) async fn write<Q: Clone + Into<Request> + Sync, R: Send>(
@@ -34,7 +34,9 @@ impl CloudMap {
         let now = inner.clock.now();
         let result = match self.admit(action, scope, now) {
             Ok(failure) => {
-                self.commit(scope, now, failure.as_deref(), move |context| plan(request, context)).await
+                let asked = || Some(request.clone().into());
+                let write = Write { scope, now, failure: failure.as_deref(), asked: &asked };
+                self.commit(write, move |context| plan(request, context)).await
             }
             Err(error) => Err(error),
         };
@@ -45,19 +47,20 @@ impl CloudMap {
     /// Plans, commits, and plans again if what the plan relied on has changed.
     pub(super) async fn commit<R: Send>(
         &self,
-        scope: &Scope,
-        now: Timestamp,
-        failure: Option<&OperationError>,
+        write: Write<'_>,
         plan: impl Fn(&WriteContext<'_>) -> Result<Plan<R>, Error> + Send,
     ) -> Result<R, Error> {
         let inner = &*self.inner;
+        let Write { scope, now, failure, .. } = write;
         let fresh = Fresh::draw(&*inner.ids);
         // What the backend may have stored, and will show sooner or later; then this request is done.
         let mut uncertain: Option<(Trace, R)> = None;
-        for _ in 0..ATTEMPTS {
-            let planned = {
+        let mut looked_for = Vec::new();
+        for attempt in 1..=ATTEMPTS {
+            let (planned, planned_on) = {
+                let state = self.published();
                 let context = WriteContext {
-                    state: &self.published(),
+                    state: &state,
                     scope,
                     now,
                     mode: inner.mode,
@@ -66,26 +69,36 @@ impl CloudMap {
                     failure,
                     fresh: &fresh,
                 };
-                plan(&context)
+                (plan(&context), state.revision())
             };
             // After planning, so that a plan that saw what this request has stored before is not believed.
             uncertain = match uncertain {
                 Some((trace, response)) if trace.is_in(self.cell()) => return Ok(response),
                 open => open,
             };
-            let planned = planned?;
+            let planned = match planned {
+                Ok(planned) => planned,
+                Err(error) if self.has_changed(&error, &write, planned_on, &mut looked_for).await? => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let Some(changes) = planned.changes else {
                 return Ok(planned.response);
             };
             let trace = Trace::of(&changes);
-            match inner.registry.commit(changes).await {
+            let error = match inner.registry.commit(changes).await {
                 Ok(()) => return Ok(planned.response),
-                Err(CommitError::Conflict) => {}
-                Err(CommitError::Ambiguous) => uncertain = Some((trace, planned.response)),
-                Err(CommitError::Rejected { key, reason }) => return Err(Error::Rejected { key, reason }),
-                Err(CommitError::Unavailable { retry_after, source }) => {
-                    return Err(Error::Unavailable { retry_after, source: Some(source.into()) });
-                }
+                Err(error) => error,
+            };
+            if matches!(error, CommitError::Ambiguous) {
+                uncertain = Some((trace, planned.response));
+            }
+            if let Some(error) = refresh::failure(error) {
+                return Err(error);
+            }
+            if attempt < ATTEMPTS {
+                inner.registry.pause(attempt).await;
             }
         }
         match uncertain {
@@ -93,6 +106,40 @@ impl CloudMap {
             _ => Err(Error::Contention),
         }
     }
+
+    /// Lets the registry look for what a refusal rests on, once for each fact. Whether the state has changed since the
+    /// request was planned.
+    async fn has_changed(
+        &self,
+        error: &Error,
+        write: &Write<'_>,
+        planned_on: Revision,
+        looked_for: &mut Vec<Lookup>,
+    ) -> Result<bool, Error> {
+        let mut facts = refresh::facts(error, write.scope, write.asked);
+        facts.retain(|fact| !looked_for.contains(fact));
+        if facts.is_empty() {
+            return Ok(false);
+        }
+        if let Some(error) =
+            self.inner.registry.refresh(write.scope, &facts).await.err().and_then(refresh::failure)
+        {
+            return Err(error);
+        }
+        looked_for.append(&mut facts);
+        Ok(self.cell().load().revision() != planned_on)
+    }
+}
+
+/// What is to be planned and committed.
+#[derive(Clone, Copy)]
+pub(super) struct Write<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) now: Timestamp,
+    /// Why the operation that it starts is to fail, if a fault was injected.
+    pub(super) failure: Option<&'a OperationError>,
+    /// The request of the API, if it is one.
+    pub(super) asked: &'a (dyn Fn() -> Option<Request> + Sync),
 }
 
 /// A call of a write.

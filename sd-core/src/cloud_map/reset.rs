@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{CloudMap, SyncCloudMap, blocking::at_once, commit::ATTEMPTS};
-use crate::{api::error::Error, model::Scope, state::change::ChangeSet, store::registry::CommitError};
+use super::{CloudMap, SyncCloudMap, blocking::at_once, commit::ATTEMPTS, refresh};
+use crate::{api::error::Error, model::Scope, state::change::ChangeSet};
 
 impl CloudMap {
     /// Deletes everything in all accounts and Regions: namespaces, services and instances, operations that
@@ -31,17 +31,15 @@ impl CloudMap {
     }
 
     async fn reset_scope(&self, scope: &Scope) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let mut set = ChangeSet::new(scope.clone(), self.inner.clock.now());
             set.reset = true;
-            match self.inner.registry.commit(set).await {
+            // It relies on nothing, and a second time changes nothing that the first one has not.
+            match self.inner.registry.commit(set).await.map_err(refresh::failure) {
                 Ok(()) => return Ok(()),
-                // It relies on nothing, and a second time changes nothing that the first one has not.
-                Err(CommitError::Conflict | CommitError::Ambiguous) => {}
-                Err(CommitError::Rejected { key, reason }) => return Err(Error::Rejected { key, reason }),
-                Err(CommitError::Unavailable { retry_after, source }) => {
-                    return Err(Error::Unavailable { retry_after, source: Some(source.into()) });
-                }
+                Err(Some(error)) => return Err(error),
+                Err(None) if attempt < ATTEMPTS => self.inner.registry.pause(attempt).await,
+                Err(None) => {}
             }
         }
         Err(Error::Contention)

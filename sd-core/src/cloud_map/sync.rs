@@ -85,7 +85,7 @@ impl ScopedCloudMap {
     /// missing, registers again what has other attributes, deregisters what is not desired any more.
     ///
     /// It is level-triggered and idempotent: call it with all that there is, as often as you like; what is in step, or
-    /// under way to it, costs nothing. The owner, any text of 1–255 characters, tells its instances from those that others
+    /// under way to it, changes nothing; the registry only checks that it still is. The owner, any text of 1–255 characters, tells its instances from those that others
     /// registered, which are never touched. Each instance is an operation of its own, as by RegisterInstance and
     /// DeregisterInstance, with the same [`Timing`](crate::Timing). None is a call of the API: [faults](crate::Fault) do not
     /// meet it, and the [journal](crate::Journal) does not have it.

@@ -21,7 +21,7 @@ use crate::{
 
 /// The last moment at which it is under way, and the first at which it is not.
 const BEFORE: Timestamp = Timestamp::from_millis(NOW + DELAY - 1);
-const DUE: Timestamp = Timestamp::from_millis(NOW + DELAY);
+pub(super) const DUE: Timestamp = Timestamp::from_millis(NOW + DELAY);
 
 fn is_empty(state: &State) -> bool {
     here(state).namespaces().next().is_none()
@@ -59,6 +59,27 @@ pub(super) async fn an_operation_that_is_under_way_holds_its_keys(bench: &Bench)
     let mut after = relying(free(&keys), vec![]);
     after.at = DUE;
     commit(registry, after).await;
+}
+
+pub(super) async fn pending_holds_while_an_operation_is_under_way(bench: &Bench) {
+    let tree = Tree::new();
+    for begun in [registration(&tree, "a"), creation("late")] {
+        let subject = bench.fresh().await;
+        let (one, two) = (subject.registry(), subject.another().await);
+        commit(one, set(tree.changes())).await;
+        let is_pending = Precondition::Pending(pending(&begun).operation.id.clone());
+        refused(&two, relying(vec![is_pending.clone()], vec![])).await;
+        commit(one, begun).await;
+        for handle in [one, &two] {
+            commit(handle, relying(vec![is_pending.clone()], vec![])).await;
+            let mut late = relying(vec![is_pending.clone()], vec![]);
+            late.at = BEFORE;
+            commit(handle, late).await;
+        }
+        let mut over = relying(vec![is_pending.clone()], vec![]);
+        over.at = DUE;
+        refused(&two, over).await;
+    }
 }
 
 pub(super) async fn an_operation_ends_at_its_moment(bench: &Bench) {

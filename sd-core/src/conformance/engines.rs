@@ -23,7 +23,7 @@ use crate::{
     state::change::ChangeSet,
     store::{
         cell::StateCell,
-        registry::{CommitError, Registry},
+        registry::{CommitError, Lookup, Registry},
     },
 };
 
@@ -58,6 +58,14 @@ impl Registry for Scripted {
             Some(step) => step(Arc::clone(&self.registry), changes).await,
             None => self.registry.commit(changes).await,
         }
+    }
+
+    async fn refresh(&self, scope: &Scope, facts: &[Lookup]) -> Result<(), CommitError> {
+        self.registry.refresh(scope, facts).await
+    }
+
+    async fn pause(&self, attempts: u32) {
+        self.registry.pause(attempts).await;
     }
 }
 

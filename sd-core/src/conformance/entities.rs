@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use crate::{
     api::request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
-        CreateServiceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange, HealthCheckConfigInput,
-        HealthCheckCustomConfigInput, RegisterInstanceRequest, ServiceChange,
+        CreateServiceRequest, DeleteNamespaceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange,
+        HealthCheckConfigInput, HealthCheckCustomConfigInput, RegisterInstanceRequest, ServiceChange,
         UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
     cloud_map::{SyncCloudMap, SyncScopedCloudMap},
@@ -50,7 +50,7 @@ impl Registry for Workbench {
 
     async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
         self.sets.lock().unwrap().push(changes.clone());
-        self.writer.publish(&changes)
+        self.writer.publish(&changes).map(drop)
     }
 }
 
@@ -163,6 +163,13 @@ fn begun(start: Vec<Change>, request: impl FnOnce(&SyncScopedCloudMap)) -> Chang
 /// The creation of an HTTP namespace, which is under way for a while.
 pub(super) fn creation(name: &str) -> ChangeSet {
     begun(vec![], |api| drop(api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).unwrap()))
+}
+
+/// The deletion of a namespace, which is under way for a while.
+pub(super) fn deletion(namespace: &Namespace) -> ChangeSet {
+    begun(vec![put_namespace(namespace)], |api| {
+        drop(api.delete_namespace(DeleteNamespaceRequest::new(namespace.id.as_str())).unwrap());
+    })
 }
 
 /// The registration of an instance, which is under way for a while.

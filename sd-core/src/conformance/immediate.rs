@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Bench, Subject,
-    entities::{Tree, free, operation, relying, set},
+    entities::{Tree, free, operation, relying, service_key, set},
 };
 use crate::{
     api::request::{
@@ -17,7 +17,7 @@ use crate::{
     },
     cloud_map::SyncCloudMap,
     model::Scope,
-    store::registry::{CommitError, Immediate},
+    store::registry::{CommitError, Immediate, Lookup},
 };
 
 fn claimed(subject: &Subject) -> Arc<dyn Immediate> {
@@ -40,6 +40,16 @@ pub(super) async fn a_commit_is_done_when_it_is_first_polled(bench: &Bench) {
         let refused = once(relying(vec![free(&tree.namespace)], vec![]));
         assert!(matches!(refused, Err(CommitError::Conflict)), "{refused:?}");
     }
+}
+
+pub(super) async fn a_look_and_a_pause_are_done_when_they_are_first_polled(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let (registry, tree) = (claimed(&subject), Tree::new());
+    let mut context = Context::from_waker(Waker::noop());
+    let (scope, facts) = (Scope::default(), [Lookup::Entity(service_key(&tree.service))]);
+    let looked = pin!(registry.refresh(&scope, &facts)).poll(&mut context);
+    assert!(matches!(looked, Poll::Ready(Ok(()))), "{looked:?}");
+    assert!(pin!(registry.pause(1)).poll(&mut context).is_ready(), "it has waited");
 }
 
 pub(super) async fn requests_work_without_a_runtime(bench: &Bench) {

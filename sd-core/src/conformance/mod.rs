@@ -49,6 +49,7 @@ mod dropping;
 mod engines;
 mod entities;
 mod forks;
+mod handles;
 mod immediate;
 mod observers;
 mod operations;

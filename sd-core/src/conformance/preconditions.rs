@@ -378,6 +378,23 @@ pub(super) async fn a_set_without_changes_is_checked(bench: &Bench) {
     assert!(registry.cell().operations().is_empty());
 }
 
+pub(super) async fn a_set_without_changes_is_told_to_nobody(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let (registry, stand) = (subject.registry(), Stand::new());
+    commit(registry, set(stand.changes())).await;
+    let (before, (journal, _attached)) = (state(registry).revision(), Journal::attached(registry));
+    let mut waiter = Waiter::new(registry);
+    assert!(waiter.ask().is_none());
+    for (key, incarnation) in &stand.entities {
+        let lives = Precondition::Live(key.clone(), *incarnation);
+        commit(registry, relying(vec![lives], vec![])).await;
+    }
+    assert_eq!(state(registry).revision(), before, "the revision has grown");
+    assert_eq!(journal.len(), 1, "an observer was told");
+    assert_eq!(waiter.rung(), 0, "a waiter was woken");
+    assert!(registry.cell().operations().is_empty());
+}
+
 /// One precondition of each kind, none of which holds in a registry with these entities.
 fn unmet(stand: &Stand) -> Vec<Precondition> {
     let ((namespace, _), (service, _)) = (&stand.entities[0], &stand.entities[1]);

@@ -18,7 +18,7 @@ use crate::{
     cloud_map::CloudMap,
     model::{Scope, Timestamp, UniqueKey},
     state::change::{ChangeSet, Precondition},
-    store::registry::Registry,
+    store::registry::{Lookup, Registry},
 };
 
 /// A set that makes the default scope start over.
@@ -191,6 +191,27 @@ pub(super) async fn a_reset_is_there_on_every_handle(bench: &Bench) {
     commit(&three, set(vec![])).await;
     assert_eq!(here(&state(&three)).namespaces().count(), 1);
     assert!(three.cell().operations().is_empty());
+}
+
+pub(super) async fn a_reset_forgets_operations_that_other_handles_know(bench: &Bench) {
+    let subject = bench.fresh().await;
+    let (one, two) = (subject.registry(), subject.another().await);
+    let mut facts = Vec::new();
+    for (handle, name) in [(one, "one"), (&two, "two")] {
+        let api = CloudMap::new(Arc::clone(handle)).at(Scope::default());
+        let started = api.create_http_namespace(CreateHttpNamespaceRequest::new(name)).await.unwrap();
+        facts.push(Lookup::Operation(started.operation_id));
+    }
+    for handle in [one, &two] {
+        handle.refresh(&Scope::default(), &facts).await.unwrap();
+        assert_eq!(handle.cell().operations().len(), 2);
+    }
+    commit(&two, reset()).await;
+    for handle in [one, &two, &subject.another().await] {
+        handle.refresh(&Scope::default(), &facts).await.unwrap();
+        assert!(handle.cell().operations().is_empty(), "it remembers operations from before");
+        assert_eq!(here(&state(handle)).namespaces().count(), 0);
+    }
 }
 
 pub(super) async fn the_instances_revision_grows_over_a_reset(bench: &Bench) {

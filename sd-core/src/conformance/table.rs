@@ -63,6 +63,26 @@ macro_rules! __conformance_rules {
             every preconditions::a_refused_set_is_told_to_nobody
                 "Observers are not told of a refused set, and nobody is woken.";
 
+            every preconditions::a_set_without_changes_is_told_to_nobody
+                "A set without changes and without an operation is checked, and nothing else comes of it.";
+
+            every handles::a_registration_is_refused_after_its_service_has_changed
+                "A registration that relies on its service is refused after another handle has changed the service, and the cell shows the change.";
+            every handles::a_repeated_request_is_refused_after_its_service_is_gone
+                "A set without changes is refused after another handle has deleted what it relies on, and the cell shows it.";
+            every handles::a_finished_operation_is_found_by_every_handle
+                "After a refresh that names it, an operation that another handle has finished is in the log.";
+            every handles::a_namespace_that_is_being_deleted_takes_no_service
+                "A namespace whose deletion is under way takes no service from another handle.";
+            every handles::a_write_to_a_due_target_keeps_the_effect
+                "What is stored upon the target of an operation that is due keeps the effect and the operation, on every handle.";
+            every handles::a_refresh_shows_what_another_handle_has_stored
+                "After a refresh the cell shows what another handle has stored of the facts that it names.";
+            every handles::a_refusal_is_looked_at_again
+                "No request is refused over something that another handle has changed before it was sent.";
+            every handles::an_answer_without_changes_is_checked
+                "A repeated request, or a report of what is so already, is answered from the store.";
+
             every conflicts::a_conflict_shows_what_has_taken_a_key
                 "After a conflict over `Free`, the cell of the handle shows what another handle has put there.";
             every conflicts::a_conflict_shows_what_is_gone
@@ -141,6 +161,8 @@ macro_rules! __conformance_rules {
                 "A reset whose precondition does not hold leaves entities and operations as they are.";
             every resets::a_reset_is_there_on_every_handle
                 "Another handle shows and remembers nothing from before a reset, nor does one that is opened later.";
+            every resets::a_reset_forgets_operations_that_other_handles_know
+                "After a reset no handle finds an operation from before, whichever handle has finished it.";
             every resets::the_instances_revision_grows_over_a_reset
                 "A service that is created again after a reset goes on above its last instances revision.";
             every resets::the_engine_starts_over
@@ -148,6 +170,8 @@ macro_rules! __conformance_rules {
 
             every delays::an_operation_that_is_under_way_holds_its_keys
                 "`Free` fails for what an operation that is under way claims, and holds again when it has ended.";
+            every delays::pending_holds_while_an_operation_is_under_way
+                "`Pending` holds exactly while the operation is under way.";
             every delays::an_operation_ends_at_its_moment
                 "Until it is due, the effect of an operation is not to be seen; then it is, with its operation.";
             every delays::the_end_of_an_operation_is_told
@@ -204,6 +228,8 @@ macro_rules! __conformance_rules {
 
             immediate immediate::a_commit_is_done_when_it_is_first_polled
                 "Stored, refused or empty, `commit` is ready at its first poll.";
+            immediate immediate::a_look_and_a_pause_are_done_when_they_are_first_polled
+                "`refresh` and `pause` are ready at their first poll.";
             immediate immediate::requests_work_without_a_runtime
                 "The life of a service works through `SyncCloudMap`.";
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Plan, ReadContext, WriteContext,
     check::Check,
-    find_service,
+    find_service, instance_stays,
     instances::find_instance,
     page::{PageRequest, page_of_chosen, page_of_instances},
 };
@@ -68,7 +68,7 @@ fn happened(
 ) -> Plan<()> {
     let health = instance.health().on(event, context.now);
     if health == instance.health() {
-        return Plan::nothing(());
+        return Plan::unchanged(context.changes().requiring_all(instance_stays(entry, instance)), ());
     }
     let (service, id) = (entry.service().id.clone(), instance.instance().id.clone());
     let key = EntityKey::Instance(service.clone(), id.clone());

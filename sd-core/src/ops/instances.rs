@@ -7,7 +7,9 @@ use super::{
     check::Check,
     find_service,
     instance_attributes::{self, ANY, ATTRIBUTES},
+    instance_stays,
     page::{PageRequest, page_of_instances},
+    service_lives,
 };
 use crate::{
     api::{
@@ -72,15 +74,19 @@ pub(super) fn register_for(
         pending.effect.iter().any(registers)
     };
     if let Some(started) = context.check_idle(&claims, replays)? {
-        return Ok(Plan::nothing(started));
+        let mut plan = context.started_before(started);
+        plan.changes = plan.changes.map(|changes| changes.requiring(service_lives(service)));
+        return Ok(plan);
     }
     let before = entry.instances().get(id.as_str());
-    if let Some(before) = before.map(InstanceEntry::instance)
-        && same(before)
+    if let Some(before) = before
+        && same(before.instance())
     {
         let targets = OperationTargets::Instance(service.id.clone(), id);
-        let (operation, namespace) = (before.registered_by.clone(), namespace.id.clone());
-        return Ok(Plan::nothing(OperationStarted::new(operation, namespace, targets)));
+        let operation = before.instance().registered_by.clone();
+        let started = OperationStarted::new(operation, namespace.id.clone(), targets);
+        let relying = context.changes().requiring_all(instance_stays(entry, before));
+        return Ok(Plan::unchanged(relying, started));
     }
     if before.is_none() {
         context.check_quota(Quota::InstancesPerService, || entry.expected_instances())?;

@@ -27,8 +27,8 @@ use std::sync::Arc;
 use crate::{
     api::{error::Error, response::OperationStarted},
     model::{
-        NamespaceId, Operation, OperationError, OperationStatus, OperationTargets, OperationType,
-        ResourceRef, Scope, Timestamp, UniqueKey, action::Action,
+        EntityKey, Namespace, NamespaceId, Operation, OperationError, OperationStatus, OperationTargets,
+        OperationType, ResourceRef, Scope, Service, Timestamp, UniqueKey, action::Action,
     },
     ops::fresh::Fresh,
     settings::{
@@ -38,7 +38,7 @@ use crate::{
         timing::Timing,
     },
     state::{
-        NamespaceEntry, ScopeState, ServiceEntry, State,
+        InstanceEntry, NamespaceEntry, ScopeState, ServiceEntry, State,
         change::{Change, ChangeSet, PendingOperation, Precondition},
     },
     store::operation_log::OperationLog,
@@ -77,9 +77,15 @@ pub(crate) struct Plan<R> {
 }
 
 impl<R> Plan<R> {
-    /// A plan without changes: the state is already as requested.
+    /// Nothing that exists has anything to do with the answer.
     fn nothing(response: R) -> Self {
         Self { changes: None, response }
+    }
+
+    /// Everything is as the request wants it, as long as the set's preconditions hold. They are committed, because the
+    /// state may lag behind what others have stored.
+    fn unchanged(relying: ChangeSet, response: R) -> Self {
+        Self { changes: Some(relying), response }
     }
 
     fn commit(changes: ChangeSet, response: R) -> Self {
@@ -121,8 +127,13 @@ impl WriteContext<'_> {
         Err(Error::DuplicateRequest { action: other.action, duplicate_operation_id })
     }
 
-    /// The plan of a request that starts an operation. The changes take effect when the operation ends: at once, or after
-    /// the time that operations take.
+    /// The answer to a request whose operation is under way already.
+    fn started_before(&self, started: OperationStarted) -> Plan<OperationStarted> {
+        let pending = Precondition::Pending(started.operation_id.clone());
+        Plan::unchanged(self.changes().requiring(pending), started)
+    }
+
+    /// The plan of a request whose outcome an operation tells: at once, or after the time that operations take.
     fn conclude(&self, starting: Starting, mut changes: ChangeSet) -> Plan<OperationStarted> {
         let Starting { action, kind, targets, namespace, mut error, claims } = starting;
         if let Some(failure) = self.failure {
@@ -191,7 +202,24 @@ impl ReadContext<'_> {
     }
 }
 
-/// The namespace with this id or ARN in the caller's scope.
+/// That the namespace is still this one.
+fn namespace_lives(namespace: &Namespace) -> Precondition {
+    Precondition::Live(EntityKey::Namespace(namespace.id.clone()), namespace.incarnation)
+}
+
+/// That the service is still this one.
+fn service_lives(service: &Service) -> Precondition {
+    Precondition::Live(EntityKey::Service(service.id.clone()), service.incarnation)
+}
+
+/// That nobody has changed the instance, or its service for another one.
+fn instance_stays(entry: &ServiceEntry, instance: &InstanceEntry) -> [Precondition; 2] {
+    let service = entry.service();
+    let key = EntityKey::Instance(service.id.clone(), instance.instance().id.clone());
+    [Precondition::At(key, instance.revision()), service_lives(service)]
+}
+
+/// The namespace that an id or ARN names, in the caller's scope.
 fn find_namespace<'s>(state: &'s ScopeState, scope: &Scope, text: &str) -> Result<&'s NamespaceEntry, Error> {
     own_id(scope, text, "namespace")
         .and_then(|id| state.namespace(id))
@@ -209,8 +237,8 @@ pub(crate) fn find_service<'s>(
         .ok_or_else(|| Error::ServiceNotFound(text.to_owned()))
 }
 
-/// The id in a reference to a resource of this scope. `None` for the ARN of another scope, of which nothing is shared.
-fn own_id<'t>(scope: &Scope, text: &'t str, kind: &str) -> Option<&'t str> {
+/// The id in a reference to a resource of this scope. Nothing is shared, so another owner's resource is not there.
+pub(crate) fn own_id<'t>(scope: &Scope, text: &'t str, kind: &str) -> Option<&'t str> {
     let reference = ResourceRef::parse(text, kind)?;
     let own = match reference.owner {
         Some((account, region)) => account == scope.account().as_str() && region == scope.region().as_str(),

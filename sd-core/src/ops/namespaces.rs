@@ -6,7 +6,7 @@ use super::{
     Plan, ReadContext, Starting, WriteContext,
     check::Check,
     filters::{self, Among, Checked, Only},
-    find_namespace,
+    find_namespace, namespace_lives,
     page::{PageRequest, page},
     tags::new_tags,
 };
@@ -63,10 +63,10 @@ pub(crate) fn create_http(
     if let Some(started) =
         context.check_idle(&[UniqueKey::namespace_in_creation(&common.name)], creates(replayed))?
     {
-        return Ok(Plan::nothing(started));
+        return Ok(context.started_before(started));
     }
     match context.here().http_namespace(common.name.as_str()) {
-        Some(namespace) if replayed(namespace) => Ok(replay(namespace)),
+        Some(namespace) if replayed(namespace) => Ok(replay(namespace, context)),
         Some(namespace) => Err(Error::NamespaceAlreadyExists {
             namespace_id: namespace.id.clone(),
             creator_request_id: namespace.creator_request_id.clone(),
@@ -103,12 +103,12 @@ pub(crate) fn create_private_dns(
     if let Some(started) =
         context.check_idle(&[UniqueKey::namespace_in_creation(&common.name)], creates(replayed))?
     {
-        return Ok(Plan::nothing(started));
+        return Ok(context.started_before(started));
     }
     let found = context.here().zone_in_vpc(vpc.as_str(), common.name.as_str());
     if let Some((namespace, zone)) = found.and_then(|namespace| Some((namespace, namespace.hosted_zone()?))) {
         if replayed(namespace) {
-            return Ok(replay(namespace));
+            return Ok(replay(namespace, context));
         }
         return Ok(conflicting_zone(&common.name, &vpc, namespace, &zone.id, context));
     }
@@ -139,11 +139,11 @@ pub(crate) fn create_public_dns(
     if let Some(started) =
         context.check_idle(&[UniqueKey::namespace_in_creation(&common.name)], creates(replayed))?
     {
-        return Ok(Plan::nothing(started));
+        return Ok(context.started_before(started));
     }
     let mut namespaces = context.here().namespaces().map(NamespaceEntry::namespace);
     if let Some(namespace) = namespaces.find(|namespace| replayed(namespace)) {
-        return Ok(replay(namespace));
+        return Ok(replay(namespace, context));
     }
     let kind = NamespaceKind::DnsPublic { zone: HostedZone::new(context.fresh.hosted_zone_id(), soa_ttl) };
     // Route 53 allows several public zones with one name, but one request creates only one of them.
@@ -207,10 +207,10 @@ fn is_replay(namespace: &Namespace, request: &Common, soa_ttl: Option<u32>) -> b
         && namespace.created_as == request.fingerprint(soa_ttl)
 }
 
-fn replay(namespace: &Namespace) -> Plan<OperationStarted> {
-    let id = &namespace.id;
-    let targets = OperationTargets::Namespace(id.clone());
-    Plan::nothing(OperationStarted::new(namespace.created_by.clone(), id.clone(), targets))
+fn replay(namespace: &Namespace, context: &WriteContext<'_>) -> Plan<OperationStarted> {
+    let relying = context.changes().requiring(namespace_lives(namespace));
+    let (id, targets) = (namespace.id.clone(), OperationTargets::Namespace(namespace.id.clone()));
+    Plan::unchanged(relying, OperationStarted::new(namespace.created_by.clone(), id, targets))
 }
 
 /// Whether an operation creates a namespace for which `is_wanted` is true.

@@ -70,10 +70,11 @@ pub(crate) fn delete(
 
 /// The plan that gives the service these attributes. It conflicts with any other change of the service.
 fn put(entry: &ServiceEntry, attributes: ServiceAttributes, context: &WriteContext<'_>) -> Plan<()> {
+    let unchanged = Precondition::At(EntityKey::Service(entry.service().id.clone()), entry.revision());
+    let changes = context.changes().requiring(unchanged);
     if attributes == entry.service().attributes {
-        return Plan::nothing(());
+        return Plan::unchanged(changes, ());
     }
     let service = Arc::new(Service { attributes, ..Service::clone(entry.service()) });
-    let unchanged = Precondition::At(EntityKey::Service(service.id.clone()), entry.revision());
-    Plan::commit(context.changes().requiring(unchanged).changing(Change::PutService(service)), ())
+    Plan::commit(changes.changing(Change::PutService(service)), ())
 }

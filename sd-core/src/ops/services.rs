@@ -8,6 +8,7 @@ use super::{
     filters::{self, Checked, Only},
     find_namespace, find_service,
     page::{PageRequest, page},
+    service_lives,
     service_settings::IN_REQUEST,
     tags::new_tags,
 };
@@ -98,7 +99,7 @@ pub(crate) fn create(
         dns_name: Default::default(),
     };
     if let Some(existing) = context.here().service_by_name(entry, service.name.as_str()) {
-        return taken(existing, &service);
+        return taken(existing, &service, context);
     }
     let key = EntityKey::Service(service.id.clone());
     let service_name = UniqueKey::service_name(namespace, &service.name);
@@ -129,13 +130,18 @@ fn free_id(namespace: &Namespace, name: &ServiceName, context: &WriteContext<'_>
 
 /// Answers a request whose name is taken. The request that created the service (same token, same members) gets the service;
 /// any other is refused.
-fn taken(existing: &ServiceEntry, wanted: &Service) -> Result<Plan<ServiceDescription>, Error> {
+fn taken(
+    existing: &ServiceEntry,
+    wanted: &Service,
+    context: &WriteContext<'_>,
+) -> Result<Plan<ServiceDescription>, Error> {
     let found = existing.service();
     let replay = wanted.creator_request_id.is_some()
         && wanted.creator_request_id == found.creator_request_id
         && wanted.created_as == found.created_as;
     if replay {
-        return Ok(Plan::nothing(describe(existing)));
+        let relying = context.changes().requiring(service_lives(found));
+        return Ok(Plan::unchanged(relying, describe(existing)));
     }
     Err(Error::ServiceAlreadyExists {
         service_id: found.id.clone(),

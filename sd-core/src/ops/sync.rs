@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Plan, WriteContext, find_service, instance_attributes,
+    Plan, WriteContext, find_service, instance_attributes, instance_stays,
     instances::{deregister, register_for},
+    service_lives,
 };
 use crate::{
     api::{
@@ -13,7 +14,10 @@ use crate::{
         response::OperationStarted,
     },
     model::{EntityKey, Instance, InstanceId, OperationId, ServiceId, UniqueKey},
-    state::{InstanceEntry, ScopeState, ServiceEntry, change::Change},
+    state::{
+        InstanceEntry, ScopeState, ServiceEntry,
+        change::{Change, ChangeSet, PendingOperation, Precondition},
+    },
 };
 
 /// The operation that one instance needed, if any.
@@ -36,17 +40,18 @@ pub(crate) fn put(
     owner: &Arc<str>,
     context: &WriteContext<'_>,
 ) -> Result<Plan<Step>, Error> {
-    if is_in_step(request, owner, context)? {
-        return Ok(Plan::nothing(None));
+    if let Some(relying) = in_step(request, owner, context)? {
+        return Ok(Plan::unchanged(relying, None));
     }
     Ok(stepped(register_for(Some(owner), request, context)?))
 }
 
-fn is_in_step(
+/// What has to hold for an instance to be in step, or about to be; `None` if it is not.
+fn in_step(
     request: &RegisterInstanceRequest,
     owner: &Arc<str>,
     context: &WriteContext<'_>,
-) -> Result<bool, Error> {
+) -> Result<Option<ChangeSet>, Error> {
     let here = context.here();
     let entry = find_service(here, context.scope, request.service_id.as_deref().unwrap_or_default())?;
     let service = entry.service();
@@ -54,27 +59,31 @@ fn is_in_step(
     let id = request.instance_id.as_deref().and_then(|id| InstanceId::parse(id).ok());
     let namespace = here.namespace(service.namespace_id.as_str());
     let (Some(id), Some(attributes), Some(namespace)) = (id, &request.attributes, namespace) else {
-        return Ok(false);
+        return Ok(None);
     };
     let Ok((attributes, _)) =
         instance_attributes::parse(attributes, service, namespace.namespace(), context.mode)
     else {
-        return Ok(false);
+        return Ok(None);
     };
     let as_wanted = |found: &Instance| found.attributes == attributes && found.owner.as_ref() == Some(owner);
     if let Some(other) = here.claimed_by(&UniqueKey::Target(instance_key(entry, &id))) {
-        return Ok(other.effect.iter().filter_map(put_instance).any(|(_, instance)| as_wanted(instance)));
+        let is_arriving =
+            other.effect.iter().filter_map(put_instance).any(|(_, instance)| as_wanted(instance));
+        return Ok(is_arriving.then(|| pending(other, entry, context)));
     }
-    let Some(found) = entry.instances().get(id.as_str()).map(InstanceEntry::instance) else {
-        return Ok(false);
+    let Some(found) = entry.instances().get(id.as_str()) else {
+        return Ok(None);
     };
+    let relying = context.changes().requiring_all(instance_stays(entry, found));
+    let found = found.instance();
     if found.owner.as_ref() != Some(owner) {
         return Err(rule(
             "instanceId",
             format!("The instance {id} was not registered by the owner {owner}."),
         ));
     }
-    Ok(as_wanted(found))
+    Ok(as_wanted(found).then_some(relying))
 }
 
 /// Deregisters an instance of the owner. Does nothing if the instance does not exist, is being deregistered, or has another
@@ -87,25 +96,35 @@ pub(crate) fn remove(
     let here = context.here();
     let entry = find_service(here, context.scope, request.service_id.as_deref().unwrap_or_default())?;
     let id = request.instance_id.as_deref().unwrap_or_default();
-    let Some(found) = entry.instances().get(id).map(InstanceEntry::instance) else {
-        let claim = InstanceId::parse(id).ok().map(|id| UniqueKey::Target(instance_key(entry, &id)));
-        let other = claim.and_then(|claim| here.claimed_by(&claim));
+    let Some(found) = entry.instances().get(id) else {
+        let Ok(id) = InstanceId::parse(id) else { return Ok(Plan::nothing(None)) };
+        let key = instance_key(entry, &id);
+        let other = here.claimed_by(&UniqueKey::Target(key.clone()));
         let mut arriving = other.iter().flat_map(|other| &other.effect).filter_map(put_instance);
         return if arriving.any(|(_, instance)| instance.owner.as_deref() == Some(owner)) {
             deregister(request, context).map(stepped)
         } else {
-            Ok(Plan::nothing(None))
+            let is_gone = [Precondition::Free(UniqueKey::Id(key)), service_lives(entry.service())];
+            Ok(Plan::unchanged(context.changes().requiring_all(is_gone), None))
         };
     };
+    let relying = context.changes().requiring_all(instance_stays(entry, found));
+    let found = found.instance();
     if found.owner.as_deref() != Some(owner) {
-        return Ok(Plan::nothing(None));
+        return Ok(Plan::unchanged(relying, None));
     }
     if let Some(other) = here.claimed_by(&UniqueKey::Target(instance_key(entry, &found.id)))
         && other.effect.iter().any(|change| matches!(change, Change::DeleteInstance { .. }))
     {
-        return Ok(Plan::nothing(None));
+        return Ok(Plan::unchanged(pending(other, entry, context), None));
     }
     Ok(stepped(deregister(request, context)?))
+}
+
+/// That an operation on an instance of the service is under way.
+fn pending(operation: &PendingOperation, entry: &ServiceEntry, context: &WriteContext<'_>) -> ChangeSet {
+    let pending = Precondition::Pending(operation.operation.id.clone());
+    context.changes().requiring(pending).requiring(service_lives(entry.service()))
 }
 
 fn put_instance(change: &Change) -> Option<(&ServiceId, &Arc<Instance>)> {

@@ -37,9 +37,7 @@ impl Resource<'_> {
 
     /// The plan that gives the resource these tags. It conflicts with any other change of the resource.
     fn retag(&self, tags: Tags, context: &WriteContext<'_>) -> Plan<()> {
-        if tags == *self.tags() {
-            return Plan::nothing(());
-        }
+        let is_same = tags == *self.tags();
         let (key, revision, change) = match self {
             Self::Namespace(entry) => {
                 let namespace = Arc::new(Namespace { tags, ..Namespace::clone(entry.namespace()) });
@@ -52,7 +50,8 @@ impl Resource<'_> {
                 (key, entry.revision(), Change::PutService(service))
             }
         };
-        Plan::commit(context.changes().requiring(Precondition::At(key, revision)).changing(change), ())
+        let changes = context.changes().requiring(Precondition::At(key, revision));
+        if is_same { Plan::unchanged(changes, ()) } else { Plan::commit(changes.changing(change), ()) }
     }
 }
 

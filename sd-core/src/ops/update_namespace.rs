@@ -132,11 +132,13 @@ fn change_namespace(
         pending.effect.iter().any(updates)
     };
     if let Some(started) = context.check_idle(&claims, replays)? {
-        return Ok(Plan::nothing(started));
+        return Ok(context.started_before(started));
     }
     if let Some(operation) = before.updated_by.as_ref().filter(|_| update.is_replay(before)) {
         let targets = OperationTargets::Namespace(before.id.clone());
-        return Ok(Plan::nothing(OperationStarted::new(operation.clone(), before.id.clone(), targets)));
+        let relying = context.changes().requiring(Precondition::At(key, entry.revision()));
+        let started = OperationStarted::new(operation.clone(), before.id.clone(), targets);
+        return Ok(Plan::unchanged(relying, started));
     }
     let starting = Starting {
         action,

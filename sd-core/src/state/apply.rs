@@ -79,6 +79,7 @@ impl ScopeState {
                 self.versions(key).is_some_and(|(_, found)| found == *revision)
             }
             Precondition::Free(key) => self.is_free(key),
+            Precondition::Pending(id) => self.in_flight.contains_key(id),
             Precondition::Childless(key) => match key {
                 EntityKey::Namespace(id) => {
                     self.namespaces.get(id).is_none_or(|entry| entry.services.is_empty())

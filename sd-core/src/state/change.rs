@@ -1,4 +1,4 @@
-//! What a registry stores: decided changes, the facts they rest on, and the operation they belong to.
+//! What a registry stores: decided changes, the facts that they rely on, and the operation that they belong to.
 
 use std::sync::Arc;
 
@@ -40,13 +40,13 @@ pub enum Change {
     },
     /// An operation is under way. From the moment that it is due, every state shows its effect instead.
     ///
-    /// It is stored like any other fact. A backend may store its effect in its place once it is due, since the two lead to
-    /// the same state.
+    /// It is stored like any other fact. Once it is due, a backend may store its effect instead, because both lead to the
+    /// same state.
     BeginOperation(Arc<PendingOperation>),
     /// The operation is not under way, and its effect does not come by itself any more.
     ///
-    /// For backends that learn so from their store: that it ended elsewhere, and the changes beside this one are what it
-    /// came to, or that it is gone with everything else. Operations that end in their time end without it.
+    /// For backends that learn it from their store: the operation ended elsewhere, with the effect that the changes beside
+    /// this one have, or it was deleted with everything else. An operation that ends at its moment needs no such change.
     EndOperation(OperationId),
     /// The instance has this health, if its service's check allows that. Does not touch the instances revision.
     PutHealth {
@@ -95,7 +95,7 @@ impl PendingOperation {
     }
 }
 
-/// A fact that a planner relied on. If it does not hold when the changes are stored, nothing is stored.
+/// A fact that a planner relied on. If it does not hold when the set is committed, nothing is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a backend must check every kind of precondition")]
 pub enum Precondition {
@@ -105,6 +105,8 @@ pub enum Precondition {
     At(EntityKey, Revision),
     /// Nothing has this.
     Free(UniqueKey),
+    /// The operation is under way.
+    Pending(OperationId),
     /// The entity has no children: a namespace no services, a service no instances.
     Childless(EntityKey),
 }
@@ -142,6 +144,12 @@ impl ChangeSet {
     #[must_use]
     pub(crate) fn requiring(mut self, precondition: Precondition) -> Self {
         self.preconditions.push(precondition);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn requiring_all(mut self, preconditions: impl IntoIterator<Item = Precondition>) -> Self {
+        self.preconditions.extend(preconditions);
         self
     }
 

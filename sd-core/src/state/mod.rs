@@ -7,6 +7,7 @@ mod former_names;
 mod instances;
 mod numbers;
 mod persistent;
+mod rebase;
 mod restore;
 #[cfg(test)]
 mod tests;

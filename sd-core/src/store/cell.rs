@@ -1,12 +1,10 @@
-//! Where the published state stands: many readers that never wait, one writer, observers that keep up.
+//! The published state: readers never wait, changes come one after the other, and observers keep up.
 //!
-//! One lock, the publish lock, orders all changes. A read does not wait for it. When something is due and the
-//! lock is free, the read publishes it, and the observers run inside the read; when another thread has the
-//! lock, or the reader is an observer, the read computes its answer from a projection of the state, and
-//! the holder of the lock publishes the same when it releases it.
+//! One lock, the publish lock, orders all changes. Reads do not wait for it. If something is due and the lock is free, the
+//! read publishes it, and the observers run inside the read. If another thread holds the lock, or the reader is an observer,
+//! the read is answered from a projection of the state. The holder of the lock publishes the same when it releases the lock.
 
 use std::{
-    borrow::Cow,
     fmt,
     future::poll_fn,
     ops::Deref,
@@ -22,42 +20,39 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::{
     model::{Age, Operation, Scope, Timestamp},
-    state::{
-        Elapsed, State, Unmet,
-        change::{Change, ChangeSet},
-    },
-    store::{operation_log::OperationLog, registry::CommitError, subscription::Subscription},
+    state::{Elapsed, State, change::Change},
+    store::{operation_log::OperationLog, subscription::Subscription},
     waiting::{Place, Waiting},
 };
 
 /// The published state and the finished operations. A handle: copies show the same.
 #[derive(Clone)]
 pub struct StateCell {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     state: ArcSwap<State>,
-    operations: OperationLog,
-    /// The publish lock: checking, applying, swapping and telling the observers happen inside it, and never anything
-    /// that waits.
+    pub(super) operations: OperationLog,
+    /// The publish lock. It is held while a set is checked, applied, swapped in and told to the observers, and never across
+    /// anything that waits.
     observers: Mutex<Observers>,
     /// The last moment at which something happened by itself, in milliseconds. Written under the publish lock.
-    passed: AtomicU64,
+    pub(super) passed: AtomicU64,
     /// The latest moment of a read that found something due, in milliseconds; 0 when the state was brought
     /// there. Whoever releases the publish lock sees to that.
     read: AtomicU64,
-    /// Who waits for a change.
+    /// Those who wait for a change.
     waiting: Waiting,
-    /// Who waits for a deadline: few changes bring a nearer one, and a timer is not woken by the others.
+    /// Those who wait for a deadline. Only a change that brings a nearer deadline wakes them.
     timers: Waiting,
-    /// Whether the next deadline has come nearer, of which the timers are still to be told.
+    /// Whether the next deadline has come nearer since the timers were woken.
     nearer: AtomicBool,
 }
 
 #[derive(Default)]
-struct Observers {
-    attached: Vec<(u64, Arc<dyn Observer>)>,
+pub(super) struct Observers {
+    pub(super) attached: Vec<(u64, Arc<dyn Observer>)>,
     next: u64,
 }
 
@@ -91,13 +86,18 @@ pub struct Attached {
     id: u64,
 }
 
-/// The state at the moment it was asked for. Cheap; keep it only as long as one answer needs it.
+/// The state at the moment of the call. It is cheap. Keep it for one answer only, because it keeps the old state alive.
 pub struct StateRef(Guard<Arc<State>>);
 
 impl StateRef {
     /// A state that is not published.
     fn of(state: State) -> Self {
         Self(Guard::from_inner(Arc::new(state)))
+    }
+
+    /// Whether both are the same version of the state.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -182,8 +182,8 @@ impl StateCell {
     /// Publishes what is due at a read's moment, and at those that other reads have noted, unless another
     /// thread has the publish lock.
     ///
-    /// It is called by each read that has noted its moment and after each release of the lock. A read either
-    /// gets the lock or is seen by the one who has it: the fence keeps either from missing the other.
+    /// Each read that has noted its moment calls it, and each release of the lock is followed by it. A read either gets the
+    /// lock or is seen by the holder: the fence keeps either from missing the other.
     fn catch_up(&self, own: Timestamp) {
         let read = &self.shared.read;
         loop {
@@ -208,8 +208,8 @@ impl StateCell {
         }
     }
 
-    /// Publishes what has happened by itself, under the publish lock. The state before, if anything has.
-    fn pass(&self, now: Timestamp, observers: &Observers) -> Option<StateRef> {
+    /// Publishes what has happened by itself, under the publish lock. Returns the state before, if anything has happened.
+    pub(super) fn pass(&self, now: Timestamp, observers: &Observers) -> Option<StateRef> {
         let old = self.load();
         let (new, all) = old.advanced(now)?;
         self.shared.passed.fetch_max(now.as_millis(), Ordering::AcqRel);
@@ -257,7 +257,7 @@ impl StateCell {
     }
 
     /// Runs under the publish lock.
-    fn publishing<R>(&self, run: impl FnOnce(&mut Observers) -> R) -> R {
+    pub(super) fn publishing<R>(&self, run: impl FnOnce(&mut Observers) -> R) -> R {
         let result = run(&mut self.lock());
         self.catch_up(Timestamp::default());
         result
@@ -299,7 +299,7 @@ impl fmt::Debug for StateCell {
 /// The write side of a cell.
 #[derive(Debug)]
 pub struct StateWriter {
-    cell: StateCell,
+    pub(super) cell: StateCell,
 }
 
 impl StateWriter {
@@ -334,134 +334,10 @@ impl StateWriter {
     pub fn cell(&self) -> &StateCell {
         &self.cell
     }
-
-    /// Publishes the changes if their preconditions hold: all of them at once, then the operation, then the observers.
-    ///
-    /// The state is brought to [`ChangeSet::at`] first, as [`StateCell::advance`] does.
-    ///
-    /// # Errors
-    /// [`CommitError::Conflict`] if a precondition does not hold in the published state, and [`CommitError::Rejected`] if
-    /// the preconditions hold and the changes lead to a state that cannot be, which no planner of this crate decides.
-    pub fn publish(&self, set: &ChangeSet) -> Result<(), CommitError> {
-        // The states before are freed after the lock is released, so that this does not block other writers.
-        let (passed, published) = self.cell.publishing(|observers| {
-            let passed = self.cell.pass(set.at, observers);
-            (passed, self.publish_under(observers, set))
-        });
-        if passed.is_some() || matches!(published, Ok(Some(_))) {
-            self.cell.shared.wake();
-        }
-        published.map(drop)
-    }
-
-    /// Publishes what a backend has found in its store, of which all scopes are in `found`: the changes from the state shown
-    /// to that one, [`State::diff`], and the operations that it found finished.
-    ///
-    /// Both states are brought to `at` first, and to what has passed here already. A store holds facts with their moments:
-    /// what they have come to here is not undone by finding them again.
-    ///
-    /// # Errors
-    /// [`CommitError::Rejected`] if `found` cannot be, which no state is that was made by [`State::apply`].
-    pub fn reconcile(
-        &self,
-        found: &State,
-        at: Timestamp,
-        finished: &[Arc<Operation>],
-    ) -> Result<(), CommitError> {
-        let (result, changed) =
-            self.cell.publishing(|observers| self.reconcile_under(observers, found, at, finished));
-        if changed {
-            self.cell.shared.wake();
-        }
-        result
-    }
-
-    /// Whether anything has changed as well.
-    fn reconcile_under(
-        &self,
-        observers: &Observers,
-        found: &State,
-        at: Timestamp,
-        finished: &[Arc<Operation>],
-    ) -> (Result<(), CommitError>, bool) {
-        let shared = &*self.cell.shared;
-        let mut changed = self.cell.pass(at, observers).is_some();
-        let passed = Timestamp::from_millis(shared.passed.load(Ordering::Acquire));
-        let (found, elapsed) = found.advanced(at.max(passed)).unwrap_or_else(|| (found.clone(), Vec::new()));
-        let shown = self.cell.load();
-        let ended =
-            elapsed.iter().flat_map(|elapsed| elapsed.operations.iter().map(|(operation, _)| operation));
-        let mut finished: Vec<_> = finished.iter().chain(ended).cloned().collect();
-        // The log keeps what ended last.
-        finished.sort_by_key(|operation| operation.updated);
-        let (mut under_way, mut unknown) = (Vec::new(), Vec::new());
-        for operation in finished {
-            match shown.scope(&operation.scope).in_flight(operation.id.as_str()) {
-                // It keeps its place in lists.
-                Some(known) => under_way.push((operation, known.age)),
-                None => {
-                    let age = Age::new(operation.created, shown.revision());
-                    unknown.push((operation, age));
-                }
-            }
-        }
-        // As in `pass`: at no moment is an operation neither under way nor in the log.
-        shared.log(under_way);
-        let mut result = Ok(());
-        for (scope, changes) in shown.diff(&found) {
-            let set = ChangeSet { changes, ..ChangeSet::new(scope, at) };
-            match self.publish_under(observers, &set) {
-                Ok(before) => changed |= before.is_some(),
-                Err(error) => result = Err(error),
-            }
-        }
-        shared.log(unknown);
-        (result, changed)
-    }
-
-    /// The state before, if there is another one now.
-    fn publish_under(&self, observers: &Observers, set: &ChangeSet) -> Result<Option<StateRef>, CommitError> {
-        let shared = &*self.cell.shared;
-        let old = self.cell.load();
-        let new = old.apply(set).map_err(|unmet| {
-            tracing::debug!(scope = %set.scope, %unmet, "refused");
-            match unmet {
-                Unmet::Precondition(_) => CommitError::Conflict,
-                Unmet::Parent(ref key) => {
-                    CommitError::Rejected { key: key.to_string(), reason: unmet.to_string() }
-                }
-            }
-        })?;
-        let finished = set.operation.as_ref().map(|operation| {
-            let age = Age::new(operation.created, new.revision());
-            (Arc::clone(operation), age)
-        });
-        let mut changes = Cow::Borrowed(&set.changes[..]);
-        if set.reset {
-            changes = [old.deletions(&set.scope), set.changes.clone()].concat().into();
-        }
-        // As in `pass`: at no moment is an operation neither under way nor in the log.
-        if set.reset {
-            shared.operations.forget(&set.scope);
-        }
-        shared.log(finished);
-        if changes.is_empty() {
-            if set.reset {
-                // Names of deleted namespaces are forgotten, which no observer sees.
-                shared.swap(&old, new);
-            }
-            return Ok(None);
-        }
-        let new = shared.swap(&old, new);
-        for (_, observer) in &observers.attached {
-            tell(&**observer, &old, &new, &set.scope, &changes);
-        }
-        Ok(Some(old))
-    }
 }
 
 impl Shared {
-    fn swap(&self, old: &State, new: State) -> Arc<State> {
+    pub(super) fn swap(&self, old: &State, new: State) -> Arc<State> {
         let new = Arc::new(new);
         self.state.store(Arc::clone(&new));
         if let Some(due) = new.next_deadline()
@@ -473,14 +349,14 @@ impl Shared {
     }
 
     /// Outside the publish lock, after a change.
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.waiting.wake();
         if self.nearer.swap(false, Ordering::AcqRel) {
             self.timers.wake();
         }
     }
 
-    fn log(&self, finished: impl IntoIterator<Item = (Arc<Operation>, Age)>) {
+    pub(super) fn log(&self, finished: impl IntoIterator<Item = (Arc<Operation>, Age)>) {
         for (operation, age) in finished {
             self.operations.push(operation, age);
         }
@@ -489,7 +365,13 @@ impl Shared {
 
 /// Tells an observer of changes, and returns whether it did not panic. After a panic the change stands, the other
 /// observers are called, and this one is rebuilt from the new state.
-fn tell(observer: &dyn Observer, old: &State, new: &State, scope: &Scope, changes: &[Change]) -> bool {
+pub(super) fn tell(
+    observer: &dyn Observer,
+    old: &State,
+    new: &State,
+    scope: &Scope,
+    changes: &[Change],
+) -> bool {
     let told = catch_unwind(AssertUnwindSafe(|| observer.changed(old, new, scope, changes))).is_ok();
     if !told {
         tracing::error!(?observer, "an observer panicked and is rebuilt");

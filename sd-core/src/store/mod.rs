@@ -2,6 +2,7 @@
 
 pub(crate) mod cell;
 pub(crate) mod operation_log;
+mod publish;
 pub mod registry;
 mod restored;
 pub(crate) mod subscription;

@@ -16,12 +16,15 @@ use async_trait::async_trait;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     ChangeSet, CommitError, Error, Immediate, Mode, Registry, Scope, StateCell, SyncCloudMap,
+    change::Precondition,
     model::{Namespace, Operation, Service},
+    registry::Lookup,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeregisterInstanceRequest, GetInstanceRequest,
     },
     response::{OperationStarted, ServiceDescription},
+    state::Revision,
 };
 
 use super::{Engine, registration};
@@ -35,7 +38,14 @@ pub(crate) struct Shared {
     memory: Arc<MemoryRegistry>,
     script: Arc<Mutex<VecDeque<Step>>>,
     commits: Arc<AtomicUsize>,
+    /// After how many attempts it was asked to wait.
+    pauses: Arc<Mutex<Vec<u32>>>,
+    lookups: Arc<Mutex<Vec<Lookup>>>,
+    found: Arc<Mutex<VecDeque<Found>>>,
 }
+
+/// What a look in the store comes to.
+type Found = Box<dyn FnOnce() -> Result<(), CommitError> + Send>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +67,16 @@ impl Registry for Shared {
             None => self.store(changes),
         }
     }
+
+    async fn refresh(&self, _: &Scope, facts: &[Lookup]) -> Result<(), CommitError> {
+        self.lookups.lock().unwrap().extend(facts.iter().cloned());
+        let found = self.found.lock().unwrap().pop_front();
+        found.map_or(Ok(()), |found| found())
+    }
+
+    async fn pause(&self, attempts: u32) {
+        self.pauses.lock().unwrap().push(attempts);
+    }
 }
 
 impl Immediate for Shared {}
@@ -77,7 +97,26 @@ impl Shared {
         self.script.lock().unwrap().push_back(Box::new(step));
     }
 
-    /// The number of commits since the last call.
+    /// The next look in the store does this.
+    pub(crate) fn finding(&self, found: impl FnOnce() -> Result<(), CommitError> + Send + 'static) {
+        self.found.lock().unwrap().push_back(Box::new(found));
+    }
+
+    /// What was looked for since it was asked last.
+    pub(crate) fn lookups(&self) -> Vec<Lookup> {
+        std::mem::take(&mut self.lookups.lock().unwrap())
+    }
+
+    /// The attempts after which it was asked to wait, since it was asked last.
+    pub(crate) fn pauses(&self) -> Vec<u32> {
+        std::mem::take(&mut self.pauses.lock().unwrap())
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.cell().load().revision()
+    }
+
+    /// Commits since it was asked last.
     pub(crate) fn commits(&self) -> usize {
         self.commits.swap(0, Ordering::SeqCst)
     }
@@ -114,6 +153,22 @@ impl Meeting {
             act(&rival);
             shared.store(changes)
         });
+    }
+
+    /// The kinds of what the next commit relies on, sorted, such as `Live(Service`.
+    pub(crate) fn relied_on(&self) -> Arc<Mutex<Vec<String>>> {
+        let kinds = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&kinds);
+        self.shared.then(move |shared, changes| {
+            let kind = |fact: &Precondition| {
+                format!("{fact:?}").splitn(3, '(').take(2).collect::<Vec<_>>().join("(")
+            };
+            let mut kinds: Vec<_> = changes.preconditions.iter().map(kind).collect();
+            kinds.sort();
+            *told.lock().unwrap() = kinds;
+            shared.store(changes)
+        });
+        kinds
     }
 
     pub(crate) fn register(&self, id: &str) -> Result<OperationStarted, Error> {

@@ -19,10 +19,10 @@ use crate::{
 /// How often a request is sent before it is given up.
 const TRIES: usize = 8;
 /// How often a set is begun again because others were quicker.
-const ROUNDS: usize = 64;
+pub(crate) const ROUNDS: usize = 64;
 
 /// What came of a write.
-enum Written {
+pub(crate) enum Written {
     /// It is there, with this version.
     As(u64),
     /// It was there, and others have written since.
@@ -32,7 +32,7 @@ enum Written {
 }
 
 /// Why a step has not been done.
-enum Stop {
+pub(crate) enum Stop {
     /// Somebody was quicker.
     Again,
     Failed(CommitError),
@@ -44,18 +44,18 @@ impl From<CommitError> for Stop {
     }
 }
 
-fn unavailable() -> CommitError {
+pub(crate) fn unavailable() -> CommitError {
     CommitError::Unavailable { retry_after: None, source: "no answer from the store".into() }
 }
 
 /// A set on its way.
-struct Course {
+pub(crate) struct Course {
     /// What is stored and counts.
-    done: Vec<Change>,
-    /// Slots that are stored, and whether they count is not known: their writes and their changes.
-    open: Vec<(Nonce, Arc<Slot>, Change)>,
+    pub(crate) done: Vec<Change>,
+    /// Slots that are stored, and whether they count is not known.
+    pub(crate) open: Vec<Open>,
     /// What is not stored yet. After the first step it relies on nothing any more.
-    rest: ChangeSet,
+    pub(crate) rest: ChangeSet,
     /// All that the rest is about was read from the store.
     fresh: bool,
     /// The scope has started over, which is stored and counts.
@@ -63,9 +63,22 @@ struct Course {
     /// The version of the directory in which services were marked, and whose slots were listed after.
     marked: Option<u64>,
     /// More is in the mirror than what was shown at the start and what is done.
-    disturbed: bool,
+    pub(crate) disturbed: bool,
     /// The state after the last step, as long as nothing else was read.
     after: Option<State>,
+}
+
+/// A slot that is stored, and of which it is not known whether it counts.
+pub(crate) struct Open {
+    pub(crate) nonce: Nonce,
+    pub(crate) name: Name,
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) change: Change,
+    /// The slot that was there before.
+    pub(crate) before: Option<Arc<Slot>>,
+    /// The version that was written, and the value of the service that it relied on, if it relied on a revision. `None` if
+    /// others have written upon it, so that it is not taken back any more.
+    pub(crate) guarded: Option<(u64, Option<Name>)>,
 }
 
 impl Course {
@@ -156,7 +169,7 @@ impl Core {
         let (state, _) = mirror.state(cell);
         let mut state = StateWriter::new(state);
         state.cell().advance(course.rest.at.max(mirror.at));
-        for (_, _, change) in &course.open {
+        for Open { change, .. } in &course.open {
             let mut open = ChangeSet::new(course.rest.scope.clone(), course.rest.at);
             open.changes.push(change.clone());
             if state.publish(&open).is_err() {
@@ -177,6 +190,7 @@ impl Core {
             Err(unmet) => Some(unmet),
         };
         if course.rest.changes.is_empty() && course.rest.operation.is_none() && !course.rest.reset {
+            self.settle_relied_on(course).await?;
             return Ok(true);
         }
         if let Some(unmet) = impossible {
@@ -327,7 +341,7 @@ impl Core {
         Ok(())
     }
 
-    fn with_closing(&self, directory: &Directory, closing: BTreeSet<ServiceId>) -> Directory {
+    pub(crate) fn with_closing(&self, directory: &Directory, closing: BTreeSet<ServiceId>) -> Directory {
         let mut directory = Directory { closing, ..directory.clone() };
         directory.recent.push(self.fresh(), Vec::new());
         directory
@@ -340,7 +354,7 @@ impl Core {
         (service, id): (&ServiceId, &InstanceId),
     ) -> Result<(), Stop> {
         let scope = course.rest.scope.clone();
-        if course.open.iter().any(|(_, open, _)| open.service == *service && open.id == *id) {
+        if course.open.iter().any(|open| open.slot.service == *service && open.slot.id == *id) {
             self.confirm_open(course).await?;
         }
         let found = part.slot((&scope, service, id), &self.mirror(), || self.fresh());
@@ -360,84 +374,31 @@ impl Core {
                 None => Ok(()),
             };
         };
-        let guard = self.mirror().slot(&name).map(|(version, _)| version);
+        let relied_on = plan::is_at(&course.rest, service).then(|| self.mirror().value_of(&scope, service));
+        let before = self.mirror().slot(&name).map(|(version, slot)| (version, Arc::clone(slot)));
+        let guard = before.as_ref().map(|(version, _)| *version);
         let (slot, nonce) = (Arc::new(slot.clone()), slot.recent.last().cloned().unwrap_or_default());
         // Before it can be seen.
         self.mirror().doubt(&nonce, &name);
         let write = Write { name: name.clone(), guard, payload: Some(Payload::Slot(Arc::clone(&slot))) };
-        match self.write(&write).await? {
+        let guarded = match self.write(&write).await? {
             Written::As(version) => {
                 let payload = Payload::Slot(Arc::clone(&slot));
-                self.mirror().put(&Object { name, version, payload });
+                self.mirror().put(&Object { name: name.clone(), version, payload });
+                Some((version, relied_on.flatten()))
             }
             Written::Before(object) => {
                 course.disturbed = true;
                 self.mirror().put(&object);
+                None
             }
             Written::Stale => {
                 self.mirror().confirm(&nonce);
                 return Err(Stop::Again);
             }
-        }
-        course.open.extend(change.map(|change| (nonce, slot, change)));
-        Ok(())
-    }
-
-    /// Finds out whether the slots that were written count: whether their services were there after.
-    async fn confirm_open(&self, course: &mut Course) -> Result<(), CommitError> {
-        let slots: Vec<_> = course.open.iter().map(|(_, slot, _)| Arc::clone(slot)).collect();
-        if slots.is_empty() {
-            return Ok(());
-        }
-        let scope = course.rest.scope.clone();
-        let (directory, opened) = self.directory_after(&scope, &slots).await?;
-        course.disturbed |= opened;
-        let gone = slots.iter().any(|slot| !directory.has(slot));
-        let mut mirror = self.mirror();
-        for (nonce, slot, change) in course.open.drain(..) {
-            if directory.has(&slot) {
-                mirror.confirm(&nonce);
-                course.done.push(change);
-            }
-        }
-        if gone { Err(CommitError::Conflict) } else { Ok(()) }
-    }
-
-    /// The directory as it is after these slots were written, in which nobody is about to delete their services. Whether
-    /// anything in it was not known.
-    async fn directory_after(
-        &self,
-        scope: &Scope,
-        slots: &[Arc<Slot>],
-    ) -> Result<(Arc<Directory>, bool), CommitError> {
-        let before = self.mirror().known(scope).version;
-        for _ in 0..ROUNDS {
-            self.read_directory(scope).await?;
-            let known = self.mirror().known(scope);
-            let directory = &known.directory;
-            if !slots.iter().any(|slot| directory.has(slot) && directory.closing.contains(&slot.service)) {
-                return Ok((Arc::clone(directory), known.version != before));
-            }
-            let open = self.with_closing(directory, BTreeSet::new());
-            let name = Directory::name(scope);
-            let payload = Some(Payload::Directory(Arc::new(open)));
-            // If somebody is quicker, the next look will tell.
-            self.write(&Write { name, guard: known.version, payload }).await?;
-        }
-        Err(unavailable())
-    }
-
-    /// Finds out about slots that were left unconfirmed.
-    pub(crate) async fn settle(&self) -> Result<(), CommitError> {
-        let doubtful = self.mirror().doubtful();
-        for (nonce, slot) in doubtful {
-            let (directory, _) = self.directory_after(&slot.scope, &[Arc::clone(&slot)]).await?;
-            let mut mirror = self.mirror();
-            if directory.has(&slot) {
-                mirror.confirm(&nonce);
-            }
-            self.show(&mut mirror);
-        }
+        };
+        let before = before.map(|(_, slot)| slot);
+        course.open.extend(change.map(|change| Open { nonce, name, slot, change, before, guarded }));
         Ok(())
     }
 
@@ -459,8 +420,10 @@ impl Core {
                 None => self.mirror().remove(Kind::Slot, &name, revision),
             }
         }
-        for service in reads.children.iter().filter_map(incarnation) {
-            let prefix = Slot::prefix(&scope, service);
+        let children = reads.children.iter().filter_map(incarnation);
+        let mut prefixes: Vec<_> = children.map(|service| Slot::prefix(&scope, service)).collect();
+        prefixes.extend(reads.everything.then(|| Slot::all(&scope)));
+        for prefix in prefixes {
             let (objects, revision) = self.ask(|| self.world.list(Kind::Slot, &prefix)).await?;
             self.mirror().listed(Kind::Slot, &prefix, &objects, revision);
         }
@@ -476,7 +439,7 @@ impl Core {
     }
 
     /// Reads the directory, and the values in it that are not here.
-    async fn read_directory(&self, scope: &Scope) -> Result<(), CommitError> {
+    pub(crate) async fn read_directory(&self, scope: &Scope) -> Result<(), CommitError> {
         let name = Directory::name(scope);
         'again: for _ in 0..ROUNDS {
             let (Some(object), _) = self.ask(|| self.world.get(&name)).await? else { return Ok(()) };
@@ -496,7 +459,7 @@ impl Core {
     }
 
     /// Asks until there is an answer.
-    async fn ask<T, F>(&self, request: impl Fn() -> F) -> Result<T, CommitError>
+    pub(crate) async fn ask<T, F>(&self, request: impl Fn() -> F) -> Result<T, CommitError>
     where
         F: Future<Output = Result<T, Refusal>>,
     {
@@ -509,7 +472,7 @@ impl Core {
     }
 
     /// Writes an object until it is known what came of it.
-    async fn write(&self, write: &Write) -> Result<Written, CommitError> {
+    pub(crate) async fn write(&self, write: &Write) -> Result<Written, CommitError> {
         let recent = write.payload.as_ref().and_then(Payload::recent);
         let nonce = recent.and_then(Recent::last);
         let mut in_doubt = false;

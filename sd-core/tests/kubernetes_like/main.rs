@@ -7,6 +7,7 @@ mod commit;
 mod conformance;
 mod half_way;
 mod history;
+mod look;
 mod mirror;
 mod objects;
 mod plan;

@@ -9,7 +9,7 @@ use sd_core::{
     Change, ChangeSet, Scope, State, StateCell, Timestamp,
     change::PendingOperation,
     health::Health,
-    ids::{Incarnation, ServiceId},
+    ids::{Incarnation, InstanceId, OperationId, ServiceId},
     model::{Namespace, Operation, Service},
 };
 
@@ -91,6 +91,20 @@ impl Mirror {
         let (_, slot) = self.slot(name)?;
         let replaced = slot.recent.last().and_then(|nonce| self.unconfirmed.get(nonce));
         replaced.map_or(Some(slot), Option::as_ref)
+    }
+
+    /// The place of the instance that an operation under way is about.
+    pub(crate) fn place_of_pending(&self, id: &OperationId) -> Option<(ServiceId, InstanceId)> {
+        let slots = self.slots.values().filter_map(|(_, slot)| slot.as_ref());
+        let mut pending = slots.filter_map(|slot| Some((slot, slot.pending.as_ref()?)));
+        let found = pending.find(|(_, pending)| pending.operation.id == *id);
+        found.map(|(slot, _)| (slot.service.clone(), slot.id.clone()))
+    }
+
+    /// The object that has the value of a service that is shown.
+    pub(crate) fn value_of(&self, scope: &Scope, service: &ServiceId) -> Option<Name> {
+        let known = self.known.get(scope)?;
+        known.directory.services.get(service).map(|(_, name)| name.clone())
     }
 
     /// From now on this write is not shown, but what was there before.

@@ -123,10 +123,17 @@ pub(crate) struct Slot {
     pub(crate) instance: Option<(Arc<Instance>, Health)>,
     pub(crate) checks: u64,
     pub(crate) pending: Option<Arc<PendingOperation>>,
+    /// Somebody has been answered because of what is here, so its writer does not take it back any more.
+    pub(crate) settled: bool,
     pub(crate) recent: Recent,
 }
 
 impl Slot {
+    /// How the names of all slots of a scope begin.
+    pub(crate) fn all(scope: &Scope) -> Name {
+        format!("i/{scope}/")
+    }
+
     /// How the names of the slots of a service begin.
     pub(crate) fn prefix(scope: &Scope, incarnation: Incarnation) -> Name {
         format!("i/{scope}/{incarnation:?}/")
@@ -166,6 +173,13 @@ impl Recent {
     /// Forgets the operations. The writes stay, so that their authors can find them.
     pub(crate) fn forget(&mut self) {
         self.writes.iter_mut().for_each(|(_, finished)| finished.clear());
+    }
+
+    /// Forgets the operations of one write.
+    pub(crate) fn take_back(&mut self, nonce: &str) {
+        for (_, finished) in self.writes.iter_mut().filter(|(found, _)| found == nonce) {
+            finished.clear();
+        }
     }
 
     pub(crate) fn has(&self, nonce: &str) -> bool {

@@ -73,19 +73,26 @@ pub(crate) struct Reads {
     pub(crate) slots: Vec<(ServiceId, InstanceId)>,
     /// The services of which all slots count.
     pub(crate) children: Vec<ServiceId>,
+    /// Whether an operation has to be looked for in every slot.
+    pub(crate) everything: bool,
 }
 
 pub(crate) fn reads(set: &ChangeSet, mirror: &Mirror) -> Reads {
     let mut reads = Reads::default();
-    let mut entity = |key: &EntityKey| {
-        if let EntityKey::Instance(service, id) = key {
-            reads.slots.push((service.clone(), id.clone()));
-        }
-    };
     for precondition in &set.preconditions {
         match precondition {
-            Precondition::Live(key, _) | Precondition::At(key, _) => entity(key),
-            Precondition::Free(UniqueKey::Id(key) | UniqueKey::Target(key)) => entity(key),
+            Precondition::Live(key, _)
+            | Precondition::At(key, _)
+            | Precondition::Free(UniqueKey::Id(key) | UniqueKey::Target(key)) => {
+                if let EntityKey::Instance(service, id) = key {
+                    reads.slots.push((service.clone(), id.clone()));
+                }
+            }
+            Precondition::Pending(id) => {
+                let known = mirror.place_of_pending(id);
+                reads.everything |= known.is_none();
+                reads.slots.extend(known);
+            }
             Precondition::Free(_) | Precondition::Childless(_) => {}
         }
     }
@@ -106,6 +113,24 @@ pub(crate) fn reads(set: &ChangeSet, mirror: &Mirror) -> Reads {
     reads
 }
 
+/// The slots that a set without changes relies on.
+pub(crate) fn relied_on(set: &ChangeSet, mirror: &Mirror) -> Vec<(ServiceId, InstanceId)> {
+    let slots = set.preconditions.iter().filter_map(|precondition| match precondition {
+        Precondition::Live(EntityKey::Instance(service, id), _)
+        | Precondition::At(EntityKey::Instance(service, id), _) => Some((service.clone(), id.clone())),
+        Precondition::Pending(id) => mirror.place_of_pending(id),
+        _ => None,
+    });
+    slots.collect()
+}
+
+/// Whether the set relies on a revision of this service.
+pub(crate) fn is_at(set: &ChangeSet, service: &ServiceId) -> bool {
+    set.preconditions.iter().any(
+        |precondition| matches!(precondition, Precondition::At(EntityKey::Service(id), _) if id == service),
+    )
+}
+
 /// Whether the writes themselves find out if what the set relies on does not hold: it changes one slot and relies on that
 /// slot, whose version is compared, and on its service, which is looked at after the write.
 pub(crate) fn is_guarded(set: &ChangeSet, mirror: &Mirror) -> bool {
@@ -119,7 +144,7 @@ pub(crate) fn is_guarded(set: &ChangeSet, mirror: &Mirror) -> bool {
             Precondition::Live(key, _) => *key == own || *key == parent,
             Precondition::At(key, _) => *key == own,
             Precondition::Free(UniqueKey::Target(key) | UniqueKey::Id(key)) => *key == own,
-            Precondition::Free(_) | Precondition::Childless(_) => false,
+            Precondition::Free(_) | Precondition::Pending(_) | Precondition::Childless(_) => false,
         })
 }
 
@@ -291,7 +316,9 @@ impl Part<'_> {
         recent.push(name_of_write(&mut name), finished);
         let checks = mirror.known(scope).directory.checks(service);
         let (scope, service, id) = (scope.clone(), service.clone(), id.clone());
-        Some((slot, Slot { scope, at: self.at, service, incarnation, id, instance, checks, pending, recent }))
+        let settled = false;
+        let at = self.at;
+        Some((slot, Slot { scope, at, service, incarnation, id, instance, checks, pending, settled, recent }))
     }
 }
 

@@ -2,20 +2,24 @@
 
 use std::sync::{Arc, Mutex};
 
+use sd_backend_memory::MemoryRegistry;
 use sd_core::{
-    CloudMap, Error, ErrorCode, Registry, Scope, ScopedCloudMap, State,
+    Change, ChangeSet, CloudMap, CommitError, Error, ErrorCode, Registry, Scope, ScopedCloudMap, State,
+    SyncCloudMap, Timestamp,
+    change::{EntityKey, Precondition, UniqueKey},
     conformance::BoxFuture,
+    ids::InstanceId,
     model::{OperationStatus, Service},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
-        DeleteServiceRequest, GetOperationRequest, RegisterInstanceRequest,
+        DeleteServiceRequest, GetOperationRequest, RegisterInstanceRequest, Tag, TagResourceRequest,
     },
     response::OperationStarted,
     state::NamespaceEntry,
 };
 
 use crate::{
-    objects::Kind,
+    objects::{Directory, Kind, Payload, Slot},
     replica::KubernetesLike,
     stress::{SeededIds, finish, poll, service_request},
     witness::illegal,
@@ -45,6 +49,7 @@ fn schedules() -> impl Iterator<Item = (u64, Schedule)> {
 }
 
 type Answer = Result<(), ErrorCode>;
+type Committed = Result<(), CommitError>;
 type Request = Box<dyn Fn(ScopedCloudMap, Stage) -> BoxFuture<'static, Result<(), Error>>>;
 
 /// Namespace `app` with service `web`, by their ids, and the first replica's engine.
@@ -290,6 +295,169 @@ fn a_reset_takes_what_is_registered_beside_it() {
         assert_eq!(state.scopes().count(), 0, "seed {seed}, {schedule:?}");
     }
     assert!(first.iter().all(|first| *first > 0), "always the same: {first:?}");
+}
+
+/// A registration relies on its service as it is when the slot is stored, not only when it is planned.
+#[test]
+fn a_registration_is_older_than_an_update_of_its_service_or_yields() {
+    let mut outcomes = [0, 0];
+    for (seed, schedule) in schedules().filter(|(_, schedule)| matches!(schedule, Schedule::Turns { .. })) {
+        let world = World::new(seed, Weather { watch: Watch::Never, ..Weather::default() });
+        let meeting = Meeting::new(&world, seed);
+        let service = Arc::clone(&meeting.stage.service);
+        let (id, key) = (InstanceId::parse("i-1").unwrap(), EntityKey::Service(service.id.clone()));
+        let [mut update, mut register] = [(); 2].map(|()| ChangeSet::new(Scope::default(), AT));
+        let known = [0, 1].map(|index: usize| {
+            let state = meeting.registries[index].cell().load();
+            state.scope(&Scope::default()).service(service.id.as_str()).unwrap().revision()
+        });
+        update.preconditions = vec![Precondition::At(key.clone(), known[0])];
+        update.changes = vec![Change::PutService(changed(&meeting, &service))];
+        register.preconditions = vec![
+            Precondition::At(key, known[1]),
+            Precondition::Free(UniqueKey::Id(EntityKey::Instance(service.id.clone(), id.clone()))),
+        ];
+        register.changes = vec![instance(&meeting, &service)];
+        let answers: [Arc<Mutex<Option<Committed>>>; 2] = Default::default();
+        let mut racing = [(0, update), (1, register)].map(|(index, set)| {
+            let (to, told) = (Arc::clone(&meeting.registries[index]), Arc::clone(&answers[index]));
+            let race: BoxFuture<'static, ()> = Box::pin(async move {
+                let answer = to.commit(set).await;
+                *told.lock().unwrap() = Some(answer);
+            });
+            race
+        });
+        let Schedule::Turns { first, polls } = schedule else { continue };
+        for (index, polls) in
+            [(first, polls[0]), (1 - first, polls[1]), (first, usize::MAX), (1 - first, usize::MAX)]
+        {
+            for _ in 0..polls {
+                if answers[index].lock().unwrap().is_some() || poll(&mut racing[index]) {
+                    break;
+                }
+            }
+        }
+        let [updated, registered] = answers.map(|answer| answer.lock().unwrap().take().unwrap());
+        let case = format!("{schedule:?}: {updated:?}, {registered:?}");
+        assert!(updated.is_ok(), "{case}");
+        let (directory, slot) = {
+            let store = world.store.lock().unwrap();
+            let directory = store.get(&Directory::name(&Scope::default())).unwrap().version;
+            let slot = store.get(&Slot::name(&Scope::default(), service.incarnation, &id)).cloned();
+            (directory, slot)
+        };
+        let is_there = slot.as_ref().is_some_and(|object| match &object.payload {
+            Payload::Slot(slot) => slot.is_in_use(),
+            Payload::Directory(_) | Payload::Value(_) => false,
+        });
+        match registered {
+            Ok(()) => assert!(is_there && slot.is_some_and(|slot| slot.version < directory), "{case}"),
+            Err(CommitError::Conflict) => {
+                assert!(!is_there, "{case}");
+                let shown = meeting.registries[1].cell().load().clone();
+                let shown =
+                    shown.scope(&Scope::default()).service(service.id.as_str()).unwrap().service().clone();
+                assert_ne!(shown, service, "it is refused, and not seen: {case}");
+            }
+            Err(error) => panic!("{error:?}, {case}"),
+        }
+        outcomes[usize::from(is_there)] += 1;
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "always the same: {outcomes:?}");
+}
+
+/// A registration's replica crashes once its slot is stored. Another replica answers the same request again while the service
+/// is deleted.
+#[test]
+fn a_replay_on_another_replica_and_a_deletion_are_not_both_done() {
+    let (mut replayed_first, mut deleted_first) = (0, 0);
+    for (before, stored, between) in (8..24).flat_map(|before| {
+        (4..10).flat_map(move |stored| (0..10).map(move |between| (before, stored, between)))
+    }) {
+        let case =
+            format!("{before} polls of the deletion, {stored} of the registration, {between} of the replay");
+        let world = World::new(0, Weather { watch: Watch::Never, ..Weather::default() });
+        let meeting = Meeting::new(&world, 0);
+        let service = meeting.stage.service.id.to_string();
+        let third = KubernetesLike::open(&world);
+        let replayer =
+            CloudMap::builder(Arc::clone(&third)).ids(SeededIds::new(7)).build().at(Scope::default());
+        let answers: [Arc<Mutex<Option<Answer>>>; 2] = Default::default();
+        let [deleted, replayed] = answers.clone();
+        let [one, two] = meeting.apis.clone();
+        let request = RegisterInstanceRequest::new(service.as_str(), "i-1")
+            .with_attribute("version", "1")
+            .with_creator_request_id("token");
+        let mut deletion: BoxFuture<'static, ()> = Box::pin(async move {
+            let answer = one.delete_service(DeleteServiceRequest::new(service)).await;
+            *deleted.lock().unwrap() = Some(answer.map_err(|error| error.code()));
+        });
+        let again = request.clone();
+        let mut registration: BoxFuture<'static, ()> =
+            Box::pin(async move { drop(two.register_instance(request).await) });
+        let mut replay: BoxFuture<'static, ()> = Box::pin(async move {
+            let answer = replayer.register_instance(again).await;
+            *replayed.lock().unwrap() = Some(answer.map(drop).map_err(|error| error.code()));
+        });
+        let is_done = |index: usize| answers[index].lock().unwrap().is_some();
+        for _ in 0..before {
+            let _ = is_done(0) || poll(&mut deletion);
+        }
+        for _ in 0..stored {
+            if poll(&mut registration) {
+                break;
+            }
+        }
+        // Its replica is never polled again.
+        drop(registration);
+        for kind in Kind::ALL {
+            third.core().follow(kind, usize::MAX);
+        }
+        for _ in 0..between {
+            let _ = is_done(1) || poll(&mut replay);
+        }
+        while !is_done(0) {
+            poll(&mut deletion);
+        }
+        while !is_done(1) {
+            poll(&mut replay);
+        }
+        let [deleted, replayed] = answers.map(|answer| answer.lock().unwrap().take().unwrap());
+        match (&deleted, &replayed) {
+            (Ok(()), Err(ErrorCode::ServiceNotFound)) => deleted_first += 1,
+            (Err(ErrorCode::ResourceInUse), Ok(())) => replayed_first += 1,
+            _ => panic!("{case}: {deleted:?}, {replayed:?}"),
+        }
+    }
+    assert!(replayed_first > 0 && deleted_first > 0, "{replayed_first}, {deleted_first}");
+}
+
+const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// The service with a tag.
+fn changed(meeting: &Meeting, service: &Arc<Service>) -> Arc<Service> {
+    let made = fork(meeting);
+    let request = TagResourceRequest::new(service.arn().as_str()).with_tags([Tag::new("key", "value")]);
+    made.at(Scope::default()).tag_resource(request).unwrap();
+    let state = made.cloud_map().state();
+    Arc::clone(state.scope(&Scope::default()).service(service.id.as_str()).unwrap().service())
+}
+
+/// The registration of `i-1`.
+fn instance(meeting: &Meeting, service: &Arc<Service>) -> Change {
+    let made = fork(meeting);
+    let request = RegisterInstanceRequest::new(service.id.as_str(), "i-1").with_attribute("version", "1");
+    made.at(Scope::default()).register_instance(request).unwrap();
+    let state = made.cloud_map().state();
+    let entry = state.scope(&Scope::default()).service(service.id.as_str()).unwrap();
+    let found = entry.instances().get("i-1").unwrap();
+    let (service, instance) = (service.id.clone(), Arc::clone(found.instance()));
+    Change::PutInstance { service, instance, health: found.health() }
+}
+
+/// An engine of its own that starts with what the first replica shows.
+fn fork(meeting: &Meeting) -> SyncCloudMap {
+    SyncCloudMap::new(MemoryRegistry::fork(meeting.registries[0].cell()))
 }
 
 /// The registration's slot is stored, then its replica cannot read the directory any more, and is not told either.

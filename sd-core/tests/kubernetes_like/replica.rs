@@ -19,6 +19,13 @@
 //! after the list, the read comes after the mark, so one of the two sees the other. A mark that a crash has left is taken
 //! off by the next who meets it.
 //!
+//! **A registration relies on the value of its service.** The same read after the slot tells whether the directory still names
+//! that value. If it names another one, the slot is replaced, by its version, by what was there before, and the registration
+//! is refused. If others have written upon the slot by then, it counts.
+//!
+//! **An answer without changes** rests on a slot that its writer may yet take back. It marks the slot as *settled*, which makes
+//! the taking back fail, and then reads the directory as after a registration.
+//!
 //! **Starting over.** The directory names nothing any more and counts the resets. That one write is the
 //! commit. A registration that was written beside it does not find its service after. A replica that meets a
 //! higher count forgets the operations of the scope, which the directory and the slots that it named have
@@ -50,12 +57,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sd_core::{ChangeSet, CommitError, Registry, State, StateCell, StateWriter, conformance::BoxFuture};
+use sd_core::{
+    ChangeSet, CommitError, Registry, Scope, State, StateCell, StateWriter, conformance::BoxFuture,
+    registry::Lookup,
+};
 
 use crate::{
     mirror::Mirror,
     objects::{Kind, Nonce},
-    world::World,
+    world::{World, pause},
 };
 
 pub(crate) struct KubernetesLike {
@@ -94,6 +104,25 @@ impl KubernetesLike {
         &self.core
     }
 
+    /// Does this after what was begun before, also if nobody waits for it any more.
+    async fn run(
+        &self,
+        job: impl Future<Output = Result<(), CommitError>> + Send + 'static,
+    ) -> Result<(), CommitError> {
+        let result = Arc::new(Mutex::new(None));
+        let told = Arc::clone(&result);
+        let job: BoxFuture<'static, ()> = Box::pin(async move {
+            let result = job.await;
+            *told.lock().unwrap() = Some(result);
+        });
+        self.jobs.lock().unwrap().push_back(job);
+        poll_fn(|context| {
+            self.drive(context);
+            result.lock().unwrap().take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     /// Drives what is being stored. Whether there is anything left.
     pub(crate) fn drive(&self, context: &mut Context<'_>) -> bool {
         let mut jobs = match self.jobs.try_lock() {
@@ -121,18 +150,20 @@ impl Registry for KubernetesLike {
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<(), CommitError> {
-        let result = Arc::new(Mutex::new(None));
-        let (core, told) = (Arc::clone(&self.core), Arc::clone(&result));
-        let job: BoxFuture<'static, ()> = Box::pin(async move {
-            let result = core.store(changes).await;
-            *told.lock().unwrap() = Some(result);
-        });
-        self.jobs.lock().unwrap().push_back(job);
-        poll_fn(|context| {
-            self.drive(context);
-            result.lock().unwrap().take().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        let core = Arc::clone(&self.core);
+        self.run(async move { core.store(changes).await }).await
+    }
+
+    async fn refresh(&self, scope: &Scope, facts: &[Lookup]) -> Result<(), CommitError> {
+        let (core, scope, facts) = (Arc::clone(&self.core), scope.clone(), facts.to_vec());
+        self.run(async move { core.look_for(&scope, &facts).await }).await
+    }
+
+    /// Others have their turn, the more the more often it was in vain.
+    async fn pause(&self, attempts: u32) {
+        for _ in 0..attempts {
+            pause().await;
+        }
     }
 }
 
