@@ -59,7 +59,7 @@ impl MemoryRegistry {
     ///
     /// The handle on the fork gets its own clock and ids. With a clock behind the original's, new entities look older
     /// than existing ones, and operations in progress end only when that clock reaches their end. For ids that
-    /// continue those of the original, clone its [`SequentialIds`](sd_core::ids::SequentialIds).
+    /// continue those of the original, clone its [`SequentialIds`](sd_core::settings::SequentialIds).
     #[must_use]
     pub fn fork(cell: &StateCell) -> Self {
         Self { writer: cell.fork() }

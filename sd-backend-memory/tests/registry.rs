@@ -10,9 +10,9 @@ use std::{
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     CloudMap, ManualClock, Registry, Scope, SyncCloudMap,
-    ids::SequentialIds,
     model::OperationTargets,
     request::{CreateHttpNamespaceRequest, GetNamespaceRequest, GetOperationRequest},
+    settings::SequentialIds,
 };
 
 #[test]

@@ -19,9 +19,8 @@ use filled::Filled;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     SyncCloudMap,
-    model::RecordType,
-    name::DnsName,
-    records::View,
+    dns::View,
+    model::{DnsName, RecordType},
     request::{DeregisterInstanceRequest, DiscoverInstancesRequest, RegisterInstanceRequest},
 };
 

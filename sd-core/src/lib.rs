@@ -44,25 +44,29 @@
 //! | feature | adds |
 //! |---|---|
 //! | `conformance` | the module `conformance`: the rules for backends, as tests |
+//! | `stored` | serde's traits for the records of [`stored`] |
 //!
-//! # Where each rule is
-//! The modules under `ops` hold what each operation means, [`records`] what DNS answers, [`health`] how health changes,
-//! [`mode`] where more is accepted than AWS accepts, [`quotas`] how much AWS lets an account have, [`constraint`] and
-//! [`error`] how refusals are worded.
+//! # Where to look
+//! | you want to | look at |
+//! |---|---|
+//! | call the API | [`CloudMap`], [`SyncCloudMap`]; [`request`], [`response`], [`error`] |
+//! | fill a registry for a test | [`blueprint`], [`Faults`], [`Journal`], [`ManualClock`] |
+//! | read what exists | [`model`], [`state`] |
+//! | control time, chance and limits | [`settings`] |
+//! | know what DNS answers, and why | [`dns`] |
+//! | write a backend | [`store`], [`stored`], `conformance` |
 
 #![forbid(unsafe_code)]
 
 pub mod model;
-
-mod settings;
-
-mod api;
-
+pub mod settings;
 pub mod state;
-mod store;
 pub mod stored;
 
-mod dns;
+mod api;
+pub mod dns;
+pub mod store;
+
 mod ops;
 
 mod cloud_map;
@@ -70,11 +74,13 @@ mod testing;
 
 pub mod blueprint;
 
-mod choice;
-mod waiting;
-
 #[cfg(feature = "conformance")]
 pub mod conformance;
+
+pub mod door;
+
+mod choice;
+mod waiting;
 
 pub use api::{
     call::{Request, Response},
@@ -82,34 +88,16 @@ pub use api::{
     request, response,
 };
 pub use blueprint::Blueprint;
-pub use choice::Permutation;
 pub use cloud_map::{
     CloudMap, CloudMapBuilder, DesiredInstance, RefusedInstance, ScopedCloudMap, SyncCloudMap,
     SyncScopedCloudMap, SyncedInstance, SyncedInstances,
 };
-pub use dns::{explanation, records};
-pub use model::{
-    Scope, Timestamp,
-    action::{self, Action},
-    constraint, health, ids, name,
-};
-pub use settings::{
-    clock::{self, Clock, ManualClock, SystemClock},
-    id_source::{IdSource, RandomIds, SequentialIds},
-    mode::{self, Mode},
-    quotas::{self, Quotas},
-    random,
-    timing::Timing,
-};
-pub use state::{
-    State,
-    change::{self, Change, ChangeSet},
-};
+pub use model::{Scope, Timestamp, action::Action};
+pub use settings::{Clock, ManualClock, Mode, Quotas, RandomIds, SequentialIds, SystemClock, Timing};
+pub use state::{Change, ChangeSet, State};
 pub use store::{
-    cell::{Attached, Observer, StateCell, StateRef, StateWriter},
-    operation_log::OperationLog,
-    registry::{self, CommitError, Immediate, Registry},
-    subscription::Subscription,
+    Attached, CommitError, Immediate, Observer, OperationLog, Registry, StateCell, StateRef, StateWriter,
+    Subscription,
 };
 pub use testing::{
     fault::{Fault, Faults},

@@ -14,17 +14,14 @@ use common::{
 use sd_core::{
     CommitError, DesiredInstance, Error, ErrorCode, RefusedInstance, Scope, SyncCloudMap, SyncedInstance,
     Timing,
-    change::EntityKey,
-    health::CustomHealthStatus,
-    ids::{InstanceId, OperationId},
-    model::RecordType::A,
-    registry::Lookup,
+    model::{CustomHealthStatus, EntityKey, InstanceId, OperationId, RecordType::A},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeleteNamespaceRequest, DeleteServiceAttributesRequest, DeleteServiceRequest,
         DeregisterInstanceRequest, DnsNamespaceChange, GetOperationRequest, Tag, TagResourceRequest,
         UntagResourceRequest, UpdatePrivateDnsNamespaceRequest, UpdateServiceAttributesRequest,
     },
+    store::Lookup,
 };
 
 #[test]

@@ -17,14 +17,13 @@ use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Attached, Change, ChangeSet, Clock, CommitError, Mode, Observer, Scope, State, StateCell, StateWriter,
     SyncScopedCloudMap, Timestamp, Timing,
-    change::{EntityKey, Precondition, UniqueKey},
-    ids::{Incarnation, NamespaceId},
-    model::{Namespace, OperationStatus, RecordType::A},
+    model::{EntityKey, Incarnation, Namespace, NamespaceId, OperationStatus, RecordType::A, UniqueKey},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
         DeregisterInstanceRequest, GetNamespaceRequest, GetOperationRequest, ListNamespacesRequest,
         ListOperationsRequest,
     },
+    state::Precondition,
 };
 
 /// Writes down what it is told, and panics on demand.

@@ -21,15 +21,12 @@ use common::{custom_check, map};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Change, Clock, Error, ManualClock, Observer, Scope, State, StateCell, SyncCloudMap, Timestamp, Timing,
-    health::Health,
-    ids::{InstanceId, OperationId, SequentialIds},
-    model::{Instance, Namespace, OperationStatus, Service},
-    random::{RandomSource, SeededRandom},
+    model::{Health, Instance, InstanceId, Namespace, OperationId, OperationStatus, Revision, Service},
     request::{
         CreateHttpNamespaceRequest, CreateServiceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
         GetOperationRequest, RegisterInstanceRequest, UpdateInstanceCustomHealthStatusRequest,
     },
-    state::Revision,
+    settings::{RandomSource, SeededRandom, SequentialIds},
 };
 
 /// A copy of all scopes, made from what an observer is told.

@@ -11,16 +11,14 @@ use async_trait::async_trait;
 use sd_core::{
     Change, ChangeSet, CommitError, Immediate, ManualClock, Observer, Registry, Scope, State, StateCell,
     StateWriter, SyncCloudMap, SyncScopedCloudMap, Timestamp, Timing,
-    change::Precondition,
-    health::CustomHealthStatus,
-    ids::{NamespaceId, ServiceId},
-    model::RecordType::A,
+    model::{CustomHealthStatus, NamespaceId, RecordType::A, ServiceId},
     request::{
         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest,
         DeregisterInstanceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange,
         HealthCheckCustomConfigInput, RegisterInstanceRequest, ServiceChange, Tag, TagResourceRequest,
         UpdatePrivateDnsNamespaceRequest, UpdateServiceRequest,
     },
+    state::Precondition,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -275,7 +273,7 @@ fn publishing_returns_the_revision_of_the_changes() {
     assert_eq!(writer.publish(&nothing).unwrap(), revision);
     assert_eq!(writer.check(nothing.clone()).unwrap().publish(), revision);
     assert_eq!(writer.cell().load().revision(), revision);
-    let unmet = sd_core::change::EntityKey::Namespace(NamespaceId::parse("ns-none").unwrap());
+    let unmet = sd_core::model::EntityKey::Namespace(NamespaceId::parse("ns-none").unwrap());
     nothing.preconditions = vec![Precondition::At(unmet, revision)];
     assert!(matches!(writer.check(nothing), Err(CommitError::Conflict)));
 }

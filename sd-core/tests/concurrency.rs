@@ -13,11 +13,7 @@ use common::{
 };
 use sd_core::{
     Change, ChangeSet, CommitError, DesiredInstance, Error, ErrorCode, Mode, Registry, Scope, Timestamp,
-    change::{Precondition, UniqueKey},
-    health::HealthStatus,
-    ids::Arn,
-    model::{OperationStatus, RecordType::A, Service},
-    name::ServiceName,
+    model::{Arn, HealthStatus, OperationStatus, RecordType::A, Service, ServiceName, UniqueKey},
     request::{
         CreatePublicDnsNamespaceRequest, CreateServiceRequest, DeleteNamespaceRequest,
         DeleteServiceAttributesRequest, DeleteServiceRequest, DeregisterInstanceRequest,
@@ -26,6 +22,7 @@ use sd_core::{
         TagResourceRequest, UntagResourceRequest, UpdateInstanceCustomHealthStatusRequest,
         UpdatePrivateDnsNamespaceRequest, UpdateServiceAttributesRequest, UpdateServiceRequest,
     },
+    state::Precondition,
 };
 
 fn deregister(service: &Service) -> DeregisterInstanceRequest {

@@ -9,8 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use common::{Engine, code, custom_check, dns, dns_service, invalid, map, one_violation};
 use sd_core::{
     Clock, ErrorCode, Scope,
-    health::HealthStatus,
-    model::{RecordType::A, Service},
+    model::{HealthStatus, RecordType::A, Service},
     request::{
         CreateServiceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,
         DiscoverInstancesRevisionRequest as Revision, DnsConfigChange, ServiceChange, UpdateServiceRequest,

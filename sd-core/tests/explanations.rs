@@ -7,11 +7,8 @@ mod common;
 use common::{Engine, code, custom_check, dns, dns_service, map};
 use sd_core::{
     ErrorCode,
-    explanation::{Explanation, LeftOut, Outcome},
-    health::CustomHealthStatus,
-    model::RecordType,
-    name::{DnsName, DnsNameError},
-    records::View,
+    dns::{Explanation, LeftOut, Outcome, View},
+    model::{CustomHealthStatus, DnsName, DnsNameError, RecordType},
     request::DiscoverInstancesRequest,
 };
 

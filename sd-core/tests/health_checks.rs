@@ -14,8 +14,10 @@ use common::{
 };
 use sd_core::{
     Change, ChangeSet, Clock, Mode, Scope,
-    health::{CustomHealthStatus, HealthCheck, HealthCheckConfig, HealthEvent, HealthStatus},
-    model::{RecordType::Cname, Service},
+    model::{
+        CustomHealthStatus, HealthCheck, HealthCheckConfig, HealthEvent, HealthStatus, RecordType::Cname,
+        Service,
+    },
     request::{CreateServiceRequest, DiscoverInstancesRequest},
 };
 

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use common::{Engine, code, invalid, map, one_violation, registration};
 use sd_core::{
     Clock, ErrorCode,
-    ids::CreatorRequestId,
-    model::{OperationStatus, OperationType, Service},
+    model::{CreatorRequestId, OperationStatus, OperationType, Service},
     request::{
         DeregisterInstanceRequest, DiscoverInstancesRequest, GetInstanceRequest, ListInstancesRequest,
         RegisterInstanceRequest,

@@ -7,8 +7,7 @@ mod common;
 use common::{Engine, code, dns_service, invalid, one_violation};
 use sd_core::{
     Clock, Error, ErrorCode, Scope,
-    ids::CreatorRequestId,
-    model::{HostedZone, NamespaceKind, OperationStatus, OperationType, RecordType},
+    model::{CreatorRequestId, HostedZone, NamespaceKind, OperationStatus, OperationType, RecordType},
     request::{
         CreateHttpNamespaceRequest as Http, CreatePrivateDnsNamespaceRequest as Private,
         CreateServiceRequest, DeleteNamespaceRequest, DiscoverInstancesRequest, DnsNamespaceProperties,

@@ -7,10 +7,11 @@ mod common;
 use common::{Engine, code, dns, dns_service, invalid, one_violation, registration, route53_check};
 use sd_core::{
     ErrorCode, Mode, Timing,
-    ids::VpcId,
-    model::{Namespace, NamespaceKind, NamespaceType, OperationStatus, OperationType, RecordType::A},
-    name::DnsName,
-    records::{Answer, RecordData, View},
+    dns::{Answer, RecordData, View},
+    model::{
+        DnsName, Namespace, NamespaceKind, NamespaceType, OperationStatus, OperationType, RecordType::A,
+        VpcId,
+    },
     request::{
         CreateHttpNamespaceRequest as Http, CreatePublicDnsNamespaceRequest as Public,
         DeleteNamespaceRequest, DiscoverInstancesRequest, DnsNamespaceProperties, ListNamespacesRequest, Tag,

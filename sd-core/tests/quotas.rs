@@ -11,12 +11,12 @@ use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Error, ErrorCode, Quotas, Scope, Timing,
     model::Service,
-    quotas::Quota,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
         DeleteServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest, GetNamespaceRequest,
         ListNamespacesRequest,
     },
+    settings::Quota,
 };
 
 /// The quota named in a refusal.

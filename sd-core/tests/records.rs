@@ -8,18 +8,16 @@ use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
 
 use common::{Engine, custom_check, dns, dns_service, registration, weighted};
 use sd_core::{
-    Scope, Timestamp,
-    health::{CustomHealthStatus, HealthCheckType},
-    ids::VpcId,
+    Scope, Timestamp, dns,
+    dns::{Answer, Record, RecordData, View},
+    door,
     model::{
-        Namespace, NamespaceKind,
+        CustomHealthStatus, DnsName, HealthCheckType, Namespace, NamespaceKind,
         RecordType::{self, A, Aaaa, Cname, Srv},
-        Service,
+        Service, VpcId,
     },
-    name::DnsName,
-    random::SeededRandom,
-    records::{self, Answer, Record, RecordData, View},
     request::{DeregisterInstanceRequest, DnsConfigInput, DnsNamespaceProperties, HealthCheckConfigInput},
+    settings::SeededRandom,
 };
 
 const ILL: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "UNHEALTHY");
@@ -121,11 +119,10 @@ fn an_instance_has_the_records_that_its_service_configures() {
         let state = engine.cloud_map.cloud_map().state();
         let entry = state.scope(&Scope::default()).service(service.id.as_str()).unwrap();
         let instance = entry.instances().get("i-1").unwrap().instance();
-        let records: BTreeSet<_> =
-            records::records_of(instance, &service, &namespace).iter().map(line).collect();
+        let records: BTreeSet<_> = dns::records_of(instance, &service, &namespace).iter().map(line).collect();
         assert_eq!(records, expected.iter().map(ToString::to_string).collect(), "{config:?} {attributes:?}");
     }
-    assert_eq!(records::SRV_PRIORITY_AND_WEIGHT, 1);
+    assert_eq!(dns::SRV_PRIORITY_AND_WEIGHT, 1);
 }
 
 #[test]
@@ -403,15 +400,15 @@ fn the_most_specific_zone_answers_then_the_oldest() {
 fn precedence_is_private_then_age_then_id() {
     let engine = Engine::new();
     let (first, second) = (engine.private_in("a", "vpc-1"), engine.private_in("a", "vpc-2"));
-    assert_eq!(records::precedence(&first, &second), Ordering::Less, "older");
+    assert_eq!(door::precedence(&first, &second), Ordering::Less, "older");
     let mut same_age = (*second).clone();
     same_age.created = first.created;
-    assert_eq!(records::precedence(&first, &same_age), first.id.cmp(&second.id), "id");
+    assert_eq!(door::precedence(&first, &same_age), first.id.cmp(&second.id), "id");
     let mut public = (*first).clone();
     public.created = Timestamp::from_millis(0);
     public.kind = NamespaceKind::DnsPublic { zone: first.hosted_zone().unwrap().clone() };
-    assert_eq!(records::precedence(&public, &second), Ordering::Greater, "private before public");
-    assert_eq!(records::precedence(&first, &first), Ordering::Equal);
+    assert_eq!(door::precedence(&public, &second), Ordering::Greater, "private before public");
+    assert_eq!(door::precedence(&first, &first), Ordering::Equal);
 }
 
 #[test]
@@ -458,7 +455,7 @@ fn the_same_random_numbers_give_the_same_answer() {
     }
     let state = engine.cloud_map.cloud_map().state();
     let name = DnsName::parse("web.app.local").unwrap();
-    let run = |seed| records::resolve(&state, &View::default(), &name, A, &SeededRandom::new(seed));
+    let run = |seed| dns::resolve(&state, &View::default(), &name, A, &SeededRandom::new(seed));
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }

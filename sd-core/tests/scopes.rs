@@ -10,13 +10,11 @@ use common::{Engine, code, custom_check, dns, dns_service, meeting::Shared, regi
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Action, Error, ErrorCode, Mode, Quotas, Scope, State, SyncCloudMap, SyncScopedCloudMap, Timing,
-    ids::OperationId,
-    model::{Namespace, OperationTargets, RecordType::A, Service},
-    name::DnsName,
-    quotas::{Quota, RATES},
-    records::{Answer, RecordData, View},
+    dns::{Answer, RecordData, View},
+    model::{DnsName, Namespace, OperationId, OperationTargets, RecordType::A, Service},
     request::*,
     response::OperationStarted,
+    settings::{Quota, RATES},
 };
 
 /// The value of attributes, tags and descriptions in the home scope.
@@ -135,7 +133,7 @@ fn told<T: Debug>(result: Result<T, Error>) -> Result<String, Error> {
 
 /// Calls an operation on the contents of `of`. Every operation has a case.
 fn ask(action: Action, api: &SyncScopedCloudMap, of: &Resources, by: By) -> Result<String, Error> {
-    let named = |id: &str, arn: sd_core::ids::Arn| match by {
+    let named = |id: &str, arn: sd_core::model::Arn| match by {
         By::Id => id.to_owned(),
         By::Arn => arn.to_string(),
     };

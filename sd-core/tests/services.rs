@@ -11,8 +11,8 @@ use common::{
 };
 use sd_core::{
     Clock, Error, ErrorCode,
-    health::HealthCheck,
     model::{
+        HealthCheck,
         RecordType::{self, A, Aaaa, Cname, Srv},
         RoutingPolicy, ServiceKind,
     },

@@ -9,8 +9,9 @@ use std::{sync::Arc, time::Duration};
 use common::{Engine, code, custom_check, dns, dns_service, route53_check, ruled};
 use sd_core::{
     Action, DesiredInstance, ErrorCode, Fault, SyncedInstance, Timing,
-    health::{CustomHealthStatus, HealthStatus},
-    model::{Instance, OperationStatus, OperationType, RecordType, Service},
+    model::{
+        CustomHealthStatus, HealthStatus, Instance, OperationStatus, OperationType, RecordType, Service,
+    },
     request::{
         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DeleteServiceRequest,
         DeregisterInstanceRequest, GetInstancesHealthStatusRequest, ListInstancesRequest,

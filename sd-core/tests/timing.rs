@@ -18,8 +18,7 @@ use common::{Engine, code, custom_check, invalid, one_violation, registration, w
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Action, Change, Clock, Error, ErrorCode, Observer, Scope, State, SyncCloudMap, Timestamp, Timing,
-    health::HealthStatus,
-    model::{Namespace, OperationStatus, Service},
+    model::{HealthStatus, Namespace, OperationStatus, Service},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,

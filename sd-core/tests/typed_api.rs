@@ -18,12 +18,14 @@ use sd_core::{
     Action, Blueprint, CloudMap, CloudMapBuilder, ErrorCode, Fault, Journal, ManualClock, RandomIds, Request,
     Response, Scope, ScopedCloudMap, State, SyncCloudMap, SyncScopedCloudMap, SystemClock, Timing,
     blueprint::BlueprintError,
-    health::CustomHealthStatus,
-    model::{DnsName, InstanceId, NamespaceId, OperationStatus, OperationTargets, RecordType, ServiceId},
-    random::ThreadRandom,
-    records::View,
+    dns::View,
+    model::{
+        CustomHealthStatus, DnsName, InstanceId, NamespaceId, OperationStatus, OperationTargets, RecordType,
+        ServiceId,
+    },
     request::*,
     response::OperationStarted,
+    settings::ThreadRandom,
 };
 
 fn done<T>(future: impl Future<Output = T>) -> Option<T> {

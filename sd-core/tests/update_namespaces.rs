@@ -9,9 +9,8 @@ use std::sync::Arc;
 use common::{Engine, code, dns, dns_service, invalid, one_violation, ruled};
 use sd_core::{
     Action, Error, ErrorCode, Timing,
-    model::{Namespace, OperationStatus, OperationType, RecordType::A},
-    name::DnsName,
-    records::{Answer, View},
+    dns::{Answer, View},
+    model::{DnsName, Namespace, OperationStatus, OperationType, RecordType::A},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DeleteNamespaceRequest, DnsNamespaceChange, DnsNamespaceProperties,

@@ -12,14 +12,12 @@ use common::{
 };
 use sd_core::{
     Action, Error, ErrorCode, Timing,
-    health::{HealthCheck, HealthStatus},
+    dns::{Answer, View},
     model::{
-        OperationStatus, OperationType,
+        DnsName, HealthCheck, HealthStatus, OperationStatus, OperationType,
         RecordType::{self, A, Aaaa, Cname, Srv},
         RoutingPolicy, Service, ServiceKind,
     },
-    name::DnsName,
-    records::{Answer, View},
     request::{
         CreatePrivateDnsNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
         DiscoverInstancesRequest, DiscoverInstancesRevisionRequest, DnsConfigChange,

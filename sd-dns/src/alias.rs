@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt, net::IpAddr, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
-use sd_core::{model::RecordType, name::DnsName};
+use sd_core::model::{DnsName, RecordType};
 
 /// Finds the addresses of alias targets: the load balancers that instances name by `AWS_ALIAS_DNS_NAME`. Implemented by
 /// the program that embeds this crate and knows its load balancers.
@@ -24,7 +24,7 @@ use sd_core::{model::RecordType, name::DnsName};
 /// ```
 /// use std::{error::Error, net::Ipv4Addr};
 ///
-/// use sd_core::{model::RecordType, name::DnsName};
+/// use sd_core::model::{DnsName, RecordType};
 /// use sd_dns::{AliasAddresses, AliasResolver, DnsServer, NameTable};
 ///
 /// /// Every load balancer of this emulator listens on 127.0.0.1.

@@ -5,7 +5,7 @@ use std::{
 };
 
 use arc_swap::Guard;
-use sd_core::random::RandomSource;
+use sd_core::settings::RandomSource;
 
 use crate::{
     alias::{AliasAddresses, AliasResolver},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use sd_core::name::DnsName;
+use sd_core::model::DnsName;
 
 use crate::{
     name_table::{ZoneKey, Zones},

@@ -5,7 +5,7 @@ use hickory_proto::{
     rr::{DNSClass, RecordType},
     serialize::binary::{BinDecodable, BinDecoder},
 };
-use sd_core::random::SeededRandom;
+use sd_core::settings::SeededRandom;
 
 use crate::{
     name_table::NameTable,

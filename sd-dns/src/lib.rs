@@ -36,9 +36,9 @@
 //! - **No packet costs much more than a common query.** Messages are read in place and answered without allocating. The
 //!   header and the question decide what is refused. At most 40 records besides the question are skipped, and their names
 //!   are never decompressed; a query with more is a format error.
-//! - **The rules are those of `sd-core`.** [`sd_core::records::records_of`] decides which records an instance has,
-//!   [`sd_core::records::select`] which of them are in a response. A property test compares the table with
-//!   [`sd_core::records::resolve`].
+//! - **The rules are those of `sd-core`.** [`sd_core::dns::records_of`] decides which records an instance has,
+//!   [`sd_core::door::select`] which of them are in a response. A property test compares the table with
+//!   [`sd_core::dns::resolve`].
 //!
 //! # Responses
 //! | question | response |

@@ -1,6 +1,6 @@
 //! The records of all zones by name, kept up to date by the changes of a registry.
 //!
-//! The records of an instance come from [`sd_core::records::records_of`] only. They are stored in the form that responses
+//! The records of an instance come from [`sd_core::dns::records_of`] only. They are stored in the form that responses
 //! need, so that a query looks up one entry: that of its name.
 
 mod entry;
@@ -19,11 +19,10 @@ use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use sd_core::{
-    Change, Observer, Scope, State,
-    ids::{InstanceId, NamespaceId, ServiceId},
-    model::{Namespace, RoutingPolicy, Service},
-    name::DnsName,
-    records::{self, Record, RecordData, View},
+    Change, Observer, Scope, State, dns,
+    dns::{Record, RecordData, View},
+    door,
+    model::{DnsName, InstanceId, Namespace, NamespaceId, RoutingPolicy, Service, ServiceId},
     state::{InstanceEntry, NamespaceEntry, ScopeState, ServiceEntry},
 };
 
@@ -420,17 +419,17 @@ fn contributions_of(
     key: ZoneKey,
 ) -> Vec<(Box<[u8]>, Contribution)> {
     let service = service.service();
-    let records = records::records_of(entry.instance(), service, namespace);
+    let records = dns::records_of(entry.instance(), service, namespace);
     if records.is_empty() {
         return Vec::new();
     }
-    let (Some(Ok(zone)), Some(Ok(own))) = (namespace.zone_name(), records::service_name(service, namespace))
+    let (Some(Ok(zone)), Some(Ok(own))) = (namespace.zone_name(), dns::service_name(service, namespace))
     else {
         return Vec::new();
     };
     let weighted =
         service.dns_config().is_some_and(|config| config.routing_policy == RoutingPolicy::Weighted);
-    let routable = records::is_routable(entry, service);
+    let routable = door::is_routable(entry, service);
     let has_capitals = entry.instance().id.as_str().bytes().any(|b| b.is_ascii_uppercase());
     let contribution = |record: &Record| {
         // An instance's own name answers with all of its records.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sd_core::random::{RandomSource, ThreadRandom};
+use sd_core::settings::{RandomSource, ThreadRandom};
 
 /// The random number generator of one worker (SplitMix64). The choice among records must be cheap and uniform, but need not
 /// be secret. Threads that share it may get the same number.

@@ -10,9 +10,9 @@ use std::{
 };
 
 use sd_core::{
+    dns::{CNAME_LIMIT, MULTIVALUE_LIMIT},
     model::RecordType,
-    random::RandomSource,
-    records::{CNAME_LIMIT, MULTIVALUE_LIMIT},
+    settings::RandomSource,
 };
 
 use self::pending::{Apex, ChainEnd, DrawnAlias};

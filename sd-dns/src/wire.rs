@@ -6,7 +6,7 @@ pub(crate) mod query;
 pub(crate) mod upstream_query;
 pub(crate) mod upstream_response;
 
-use sd_core::{model::RecordType, records::SRV_PRIORITY_AND_WEIGHT};
+use sd_core::{dns::SRV_PRIORITY_AND_WEIGHT, model::RecordType};
 
 pub(crate) use message::{MessageWriter, Rcode, Section, SuspendedMessage};
 

@@ -10,12 +10,9 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{Name, RecordType as Kind},
 };
-use sd_core::{
-    health::CustomHealthStatus,
-    model::{
-        RecordType,
-        RoutingPolicy::{Multivalue, Weighted},
-    },
+use sd_core::model::{
+    CustomHealthStatus, RecordType,
+    RoutingPolicy::{Multivalue, Weighted},
 };
 use sd_dns::{Answerer, DnsServer, Transport};
 use support::{

@@ -13,12 +13,9 @@ use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RData, RecordType as Kind, rdata::A},
 };
-use sd_core::{
-    health::CustomHealthStatus,
-    model::{
-        RecordType,
-        RoutingPolicy::{Multivalue, Weighted},
-    },
+use sd_core::model::{
+    CustomHealthStatus, RecordType,
+    RoutingPolicy::{Multivalue, Weighted},
 };
 use sd_dns::Transport;
 use support::{Fixture, SOA_TTL, assert_negative, data, question, texts};

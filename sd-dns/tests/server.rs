@@ -11,10 +11,7 @@ use std::{
 };
 
 use hickory_proto::{op::ResponseCode, rr::RecordType as Kind};
-use sd_core::{
-    model::{RecordType, RoutingPolicy::Multivalue},
-    name::DnsName,
-};
+use sd_core::model::{DnsName, RecordType, RoutingPolicy::Multivalue};
 use sd_dns::{DnsServer, Transport};
 use support::{
     Fixture, data, question, question_with_edns,

@@ -3,7 +3,7 @@
 use http::{HeaderMap, header::AUTHORIZATION};
 use sd_core::{
     Scope,
-    ids::{AccountId, Region},
+    model::{AccountId, Region},
 };
 
 /// The account and Region of a request, set by a host that knows them better than the signature does.

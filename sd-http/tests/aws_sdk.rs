@@ -23,7 +23,7 @@ use http_body::{Body, Frame};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Action, CloudMap, Fault, ManualClock, Scope,
-    ids::{AccountId, Region},
+    model::{AccountId, Region},
     request::ListNamespacesRequest,
 };
 use sd_http::{BODY_LIMIT, Caller, CloudMapService, aws_sdk::InProcess};

@@ -13,9 +13,8 @@ use http_body_util::{BodyExt, Full};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Action, CloudMap, CloudMapBuilder, ManualClock, Quotas, Timing,
-    mode::DIFFERENCES,
-    quotas::{Quota, RATES, RESOURCES},
     request::*,
+    settings::{DIFFERENCES, Quota, RATES, RESOURCES},
 };
 use sd_http::CloudMapService;
 use serde_json::{Value, json};

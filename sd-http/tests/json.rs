@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{CloudMap, ManualClock, Quotas, quotas::Quota};
+use sd_core::{CloudMap, ManualClock, Quotas, settings::Quota};
 use sd_http::{BODY_LIMIT, CloudMapService};
 use serde_json::{Value, json};
 use tower_service::Service;

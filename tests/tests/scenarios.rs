@@ -12,9 +12,8 @@ use std::{
 use sd_core::{
     Action, Error, Fault, Mode, Scope,
     error::InUse,
-    ids::{CreatorRequestId, NamespaceId},
-    mode::DIFFERENCES,
-    quotas::Quota,
+    model::{CreatorRequestId, NamespaceId},
+    settings::{DIFFERENCES, Quota},
 };
 use sd_tests::scenarios::{
     Answer, AsyncDoor, Case, CborDoor, Door, JsonDoor, Played, SyncDoor, TestBed, play,
@@ -214,7 +213,7 @@ fn every_difference_between_the_modes_has_a_case_in_each() {
         .iter()
         .filter_map(|(_, case)| Some((case.leniency.clone()?, format!("{:?}", case.modes()))))
         .collect();
-    let wanted = |difference: &sd_core::mode::Difference| {
+    let wanted = |difference: &sd_core::settings::Difference| {
         ["[Strict]", "[Lenient]"].map(|mode| (format!("{:?}", difference.leniency), mode.to_owned()))
     };
     assert_eq!(about, DIFFERENCES.iter().flat_map(wanted).collect());

@@ -14,10 +14,8 @@ use cargo_test::{JoinError, Peers};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Action, Blueprint, CloudMap, Fault, ManualClock, Scope, SyncCloudMap, Timing,
-    health::CustomHealthStatus,
-    model::{OperationErrorCode, RecordType},
-    name::DnsName,
-    records::{Answer, RecordData, View},
+    dns::{Answer, RecordData, View},
+    model::{CustomHealthStatus, DnsName, OperationErrorCode, RecordType},
     request::{
         CreateServiceRequest, DnsConfigInput, HealthCheckCustomConfigInput,
         UpdateInstanceCustomHealthStatusRequest,
@@ -97,14 +95,14 @@ async fn forks_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn who_is_reported_unhealthy_is_gone_after_half_a_minute() {
-    let house = House::new();
-    let peers = house.peers();
-    peers.join(house.web, "web-1", address(1)).await.unwrap();
+async fn unhealthy_peers_disappear_after_thirty_seconds() {
+    let fixture = Fixture::new();
+    let peers = fixture.peers();
+    peers.join(fixture.web, "web-1", address(1)).await.unwrap();
     // Unlike the app, the test may use the typed API.
     let report =
-        UpdateInstanceCustomHealthStatusRequest::new(house.web, "web-1", CustomHealthStatus::Unhealthy);
-    house.cloud_map.at(Scope::default()).update_instance_custom_health_status(report).await.unwrap();
+        UpdateInstanceCustomHealthStatusRequest::new(fixture.web, "web-1", CustomHealthStatus::Unhealthy);
+    fixture.cloud_map.at(Scope::default()).update_instance_custom_health_status(report).await.unwrap();
     assert_eq!(peers.addresses().await.unwrap(), [address(1)]);
     fixture.clock.advance(Duration::from_secs(30));
     assert!(peers.addresses().await.unwrap().is_empty());

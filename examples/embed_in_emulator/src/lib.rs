@@ -14,7 +14,7 @@ use axum::{
 };
 use sd_core::{
     CloudMap, Scope,
-    ids::{AccountId, Region},
+    model::{AccountId, Region},
 };
 use sd_http::{Caller, CloudMapService};
 use tower_service::Service;

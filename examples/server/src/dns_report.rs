@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sd_core::{Scope, ids::NamespaceId};
+use sd_core::{Scope, model::NamespaceId};
 use sd_dns::{Counters, HiddenZone, NameTable};
 use serde::Serialize;
 

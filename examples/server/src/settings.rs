@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_core::{
     Mode, Quotas, Scope, Timing,
-    ids::{AccountId, Region},
+    model::{AccountId, Region},
 };
 use sd_dns::{Forwarder, SystemResolverError};
 use sd_http::Origin;

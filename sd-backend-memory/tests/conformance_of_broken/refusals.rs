@@ -7,9 +7,9 @@ use std::{
 
 use sd_core::{
     Change, ChangeSet, CommitError, StateWriter,
-    change::{Precondition, UniqueKey},
     conformance::{Group, Subject},
-    ids::ServiceId,
+    model::{ServiceId, UniqueKey},
+    state::Precondition,
 };
 
 use super::{

@@ -11,10 +11,10 @@ use std::{
 use async_trait::async_trait;
 use sd_core::{
     Change, ChangeSet, CommitError, Immediate, Registry, Scope, State, StateCell, StateWriter, Timestamp,
-    change::{EntityKey, Precondition, UniqueKey},
     conformance::Subject,
-    ids::OperationId,
-    registry::Lookup,
+    model::{EntityKey, OperationId, UniqueKey},
+    state::Precondition,
+    store::Lookup,
 };
 
 /// Is pending once.

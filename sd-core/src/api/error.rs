@@ -2,10 +2,9 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
+pub use crate::model::constraint::{Constraint, Text, Violation, Violations};
 use crate::{
-    model::{
-        Arn, CreatorRequestId, NamespaceId, OperationId, ServiceId, action::Action, constraint::Violations,
-    },
+    model::{Arn, CreatorRequestId, NamespaceId, OperationId, ServiceId, action::Action},
     settings::quotas::{Quota, Rate},
 };
 

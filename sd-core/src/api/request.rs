@@ -7,7 +7,7 @@
 //!
 //! ```
 //! # use sd_backend_memory::MemoryRegistry;
-//! # use sd_core::{Blueprint, Scope, SyncCloudMap, health::CustomHealthStatus};
+//! # use sd_core::{Blueprint, Scope, SyncCloudMap, model::CustomHealthStatus};
 //! use sd_core::request::{
 //!     DiscoverInstancesRequest, HealthStatusFilter, UpdateInstanceCustomHealthStatusRequest,
 //! };

@@ -23,7 +23,7 @@ use crate::{
 /// # use sd_backend_memory::MemoryRegistry;
 /// use std::sync::Arc;
 ///
-/// use sd_core::{CloudMap, ManualClock, Mode, random::SeededRandom};
+/// use sd_core::{CloudMap, ManualClock, Mode, settings::SeededRandom};
 ///
 /// let clock = Arc::new(ManualClock::default());
 /// let cloud_map = CloudMap::builder(MemoryRegistry::new())

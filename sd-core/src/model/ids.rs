@@ -10,8 +10,6 @@ use super::{
     newtype::{encode_base32, text_newtype},
 };
 
-pub use crate::settings::id_source::{IdSource, RandomIds, SequentialIds};
-
 /// The constraint of ids that this library generates.
 const ID: &Text = &Text::of_length(1, 64);
 

@@ -1,16 +1,16 @@
 //! The data model: namespaces, services, instances, operations, and the values in them. Immutable, without behavior beyond
 //! construction.
 
-pub mod action;
+pub(crate) mod action;
 mod attributes;
-pub mod constraint;
+pub(crate) mod constraint;
 mod derived;
 pub(crate) mod endpoint;
 mod fingerprint;
-pub mod health;
-pub mod ids;
+mod health;
+pub(crate) mod ids;
 mod instance;
-pub mod name;
+pub(crate) mod name;
 mod namespace;
 pub(crate) mod newtype;
 mod operation;

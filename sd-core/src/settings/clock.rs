@@ -8,8 +8,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use crate::model::Timestamp;
-use crate::waiting::{Place, Waiting};
+use crate::{
+    model::Timestamp,
+    waiting::{Place, Waiting},
+};
 
 /// Where the time comes from.
 ///

@@ -16,8 +16,6 @@ use rand_xoshiro::{
     rand_core::{RngCore, SeedableRng},
 };
 
-pub use crate::choice::Permutation;
-
 /// Where random choices come from.
 ///
 /// # For implementers

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-pub use crate::model::{EntityKey, UniqueKey};
 use crate::model::{
-    Health, Incarnation, Instance, InstanceId, Namespace, NamespaceId, Operation, OperationId,
-    OperationStatus, Revision, Scope, Service, ServiceId, Timestamp, action::Action,
+    EntityKey, Health, Incarnation, Instance, InstanceId, Namespace, NamespaceId, Operation, OperationId,
+    OperationStatus, Revision, Scope, Service, ServiceId, Timestamp, UniqueKey, action::Action,
 };
 
 /// One decided change to the state of a scope.

@@ -1,7 +1,7 @@
 //! The whole registry at one moment: immutable, indexed, cheap to clone. [`apply`](State::apply) makes the next state.
 
 mod apply;
-pub mod change;
+pub(crate) mod change;
 mod diff;
 mod former_names;
 mod instances;
@@ -17,6 +17,7 @@ mod vector;
 use std::{fmt, ops::Bound, sync::Arc};
 
 pub use apply::Unmet;
+pub use change::{Change, ChangeSet, PendingOperation, Precondition};
 use former_names::FormerNames;
 pub use instances::{InstanceEntry, Instances};
 use persistent::{OrdMap, OrdSet};
@@ -24,9 +25,9 @@ use time::Deadline;
 pub(crate) use time::{Elapsed, InFlight, keeps_health};
 
 use crate::model::{
-    Age, Namespace, NamespaceId, OperationId, Scope, Service, ServiceId, Timestamp, UniqueKey,
+    Age, InstancesRevision, Namespace, NamespaceId, OperationId, Revision, Scope, Service, ServiceId,
+    Timestamp, UniqueKey,
 };
-pub use crate::model::{InstancesRevision, Revision};
 
 /// The whole registry at one moment, with all scopes. Cloning costs O(1).
 #[derive(Clone, Default)]

@@ -245,7 +245,7 @@ impl StateCell {
 /// the check to the publication, and keeps back what its watch tells of that entity.
 ///
 /// ```
-/// # use sd_core::{ChangeSet, CommitError, StateWriter, registry::Checked};
+/// # use sd_core::{ChangeSet, CommitError, StateWriter, store::Checked};
 /// async fn commit(writer: &StateWriter, set: ChangeSet) -> Result<(), CommitError> {
 ///     let checked = writer.check(set)?;
 ///     store(checked.set()).await?;

@@ -4,7 +4,6 @@ use std::{error::Error as StdError, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-pub use crate::store::publish::Checked;
 use crate::{
     model::{EntityKey, OperationId, Scope},
     state::change::ChangeSet,
@@ -23,7 +22,7 @@ use crate::{
 ///
 /// - A backend whose cell is all that it has calls [`StateWriter::publish`](crate::StateWriter::publish).
 /// - A backend that is the only writer of its store calls [`StateWriter::check`](crate::StateWriter::check), stores the set,
-///   and calls [`Checked::publish`]. Nothing that happens in between turns a stored set into a conflict.
+///   and calls [`Checked::publish`](crate::store::Checked::publish). Nothing that happens in between turns a stored set into a conflict.
 /// - A backend whose store others write to checks the preconditions in the store as well.
 ///
 /// Preconditions are checked as of [`ChangeSet::at`]: an operation that ended before it claims nothing any more. `publish`
@@ -33,7 +32,7 @@ use crate::{
 /// answer to a repeated request, or to a report that changes nothing, rests on them. Nothing is published, and nobody is
 /// woken.
 ///
-/// [`Precondition::At`](crate::change::Precondition::At) names a revision of this handle's cell, which `publish` returned or
+/// [`Precondition::At`](crate::state::Precondition::At) names a revision of this handle's cell, which `publish` returned or
 /// the cell showed. A backend that others write to keeps, beside the cell, the version that its store had for an entity at
 /// that revision.
 ///
@@ -41,7 +40,7 @@ use crate::{
 /// - [`CommitError::Conflict`] is returned only after the cell shows the fact that caused it, so that planning again leads to
 ///   another result.
 /// - A backend without transactions may fail half-way. It then publishes the changes that are stored, which are a prefix and
-///   a legal state ([`Checked::publish_prefix`]), and returns the error.
+///   a legal state ([`Checked::publish_prefix`](crate::store::Checked::publish_prefix)), and returns the error.
 /// - Dropping the future of `commit` may leave the changes stored or not, and never half published.
 /// - After [`CommitError::Ambiguous`] the engine plans again, and looks for the operation or the entities of the set in the
 ///   cell. What the cell shows is taken as stored, so a change that this handle may yet have to take back is not in it.

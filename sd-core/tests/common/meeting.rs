@@ -16,15 +16,14 @@ use async_trait::async_trait;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     ChangeSet, CommitError, Error, Immediate, Mode, Registry, Scope, StateCell, SyncCloudMap,
-    change::Precondition,
-    model::{Namespace, Operation, Service},
-    registry::Lookup,
+    model::{Namespace, Operation, Revision, Service},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeregisterInstanceRequest, GetInstanceRequest,
     },
     response::{OperationStarted, ServiceDescription},
-    state::Revision,
+    state::Precondition,
+    store::Lookup,
 };
 
 use super::{Engine, registration};

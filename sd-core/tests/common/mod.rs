@@ -14,10 +14,7 @@ use sd_core::{
     CloudMapBuilder, Error, ErrorCode, ManualClock, Mode, Quotas, Scope, SyncCloudMap, SyncScopedCloudMap,
     Timing,
     error::InvalidInput,
-    ids::SequentialIds,
     model::{Namespace, Operation, RecordType, RoutingPolicy, Service},
-    random::SeededRandom,
-    registry::Immediate,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DiscoverInstancesRequest, DnsConfigInput, GetNamespaceRequest,
@@ -25,6 +22,8 @@ use sd_core::{
         ServiceTypeOption,
     },
     response::OperationStarted,
+    settings::{SeededRandom, SequentialIds},
+    store::Immediate,
 };
 
 /// An engine over memory with a manual clock, sequential identifiers and a seeded random source.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use sd_core::{
     Change, ChangeSet, CommitError, Scope, State, StateWriter,
-    ids::{InstanceId, ServiceId},
+    model::{InstanceId, ServiceId},
     state::Unmet,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use sd_core::{CommitError, Scope, change::EntityKey, registry::Lookup};
+use sd_core::{CommitError, Scope, model::EntityKey, store::Lookup};
 
 use crate::{
     commit::{Course, Open, ROUNDS, Stop, Written, unavailable},

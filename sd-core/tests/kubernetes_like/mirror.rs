@@ -7,10 +7,8 @@ use std::{
 
 use sd_core::{
     Change, ChangeSet, Scope, State, StateCell, Timestamp,
-    change::PendingOperation,
-    health::Health,
-    ids::{Incarnation, InstanceId, OperationId, ServiceId},
-    model::{Namespace, Operation, Service},
+    model::{Health, Incarnation, InstanceId, Namespace, Operation, OperationId, Service, ServiceId},
+    state::PendingOperation,
 };
 
 use crate::{

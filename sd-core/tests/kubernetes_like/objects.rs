@@ -7,10 +7,11 @@ use std::{
 
 use sd_core::{
     Scope, Timestamp,
-    change::PendingOperation,
-    health::Health,
-    ids::{Incarnation, InstanceId, NamespaceId, OperationId, ServiceId},
-    model::{Instance, Namespace, Operation, Service},
+    model::{
+        Health, Incarnation, Instance, InstanceId, Namespace, NamespaceId, Operation, OperationId, Service,
+        ServiceId,
+    },
+    state::PendingOperation,
 };
 
 /// The name of an object.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use sd_core::{
     Change, ChangeSet, Scope, State, StateCell, Timestamp,
-    change::{EntityKey, PendingOperation, Precondition, UniqueKey},
-    health::HealthCheck,
-    ids::{InstanceId, OperationId, ServiceId},
-    model::{Operation, OperationTargets, Service},
-    state::{NamespaceEntry, ServiceEntry},
+    model::{
+        EntityKey, HealthCheck, InstanceId, Operation, OperationId, OperationTargets, Service, ServiceId,
+        UniqueKey,
+    },
+    state::{NamespaceEntry, PendingOperation, Precondition, ServiceEntry},
 };
 
 use crate::{

@@ -6,16 +6,14 @@ use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Change, ChangeSet, CloudMap, CommitError, Error, ErrorCode, Registry, Scope, ScopedCloudMap, State,
     SyncCloudMap, Timestamp,
-    change::{EntityKey, Precondition, UniqueKey},
     conformance::BoxFuture,
-    ids::InstanceId,
-    model::{OperationStatus, Service},
+    model::{EntityKey, InstanceId, OperationStatus, Service, UniqueKey},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, DeleteNamespaceRequest,
         DeleteServiceRequest, GetOperationRequest, RegisterInstanceRequest, Tag, TagResourceRequest,
     },
     response::OperationStarted,
-    state::NamespaceEntry,
+    state::{NamespaceEntry, Precondition},
 };
 
 use crate::{

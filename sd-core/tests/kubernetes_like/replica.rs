@@ -59,7 +59,7 @@ use std::{
 use async_trait::async_trait;
 use sd_core::{
     ChangeSet, CommitError, Registry, Scope, State, StateCell, StateWriter, conformance::BoxFuture,
-    registry::Lookup,
+    store::Lookup,
 };
 
 use crate::{

@@ -11,9 +11,7 @@ use std::{
 use sd_core::{
     Attached, CloudMap, Error, ErrorCode, ManualClock, Scope, ScopedCloudMap, State, Timestamp, Timing,
     conformance::BoxFuture,
-    ids::IdSource,
     model::{Operation, OperationStatus, OperationTargets, RecordType, Service},
-    random::SeededRandom,
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigInput,
@@ -21,6 +19,7 @@ use sd_core::{
         UpdateInstanceCustomHealthStatusRequest,
     },
     response::OperationStarted,
+    settings::{IdSource, SeededRandom},
     state::{InstanceEntry, ServiceEntry},
 };
 

@@ -7,8 +7,8 @@ use std::{
 
 use sd_core::{
     Attached, Change, Observer, Registry, Scope, State,
-    model::{NamespaceKind, Service},
-    state::{NamespaceEntry, Revision, ServiceEntry},
+    model::{NamespaceKind, Revision, Service},
+    state::{NamespaceEntry, ServiceEntry},
 };
 
 /// An observer that writes down what must not be. A panic would be caught by the cell.

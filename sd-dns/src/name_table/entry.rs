@@ -6,10 +6,10 @@ use std::{
 };
 
 use sd_core::{
-    model::{RecordType, RoutingPolicy},
-    name::DnsName,
-    random::RandomSource,
-    records::{self, Selection},
+    door,
+    door::Selection,
+    model::{DnsName, RecordType, RoutingPolicy},
+    settings::RandomSource,
 };
 
 use super::record_set::{self, RecordSet, SrvData, Terms};
@@ -157,7 +157,7 @@ impl<'e, D: Eq + Hash> AddressCandidates<'e, D> {
                 let policy = policies.into_iter().find(|policy| *policy != RoutingPolicy::Weighted);
                 let healthy = own.healthy() + aliases.healthy();
                 let policy = policy.unwrap_or(RoutingPolicy::Weighted);
-                let selection = records::select(policy, healthy, own.len() + aliases.len());
+                let selection = door::select(policy, healthy, own.len() + aliases.len());
                 let first_alias = if healthy > 0 { own.healthy() } else { own.len() };
                 (selection, u32::try_from(first_alias).unwrap_or(u32::MAX))
             }

@@ -8,9 +8,10 @@ use std::{
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use sd_core::{
+    door,
+    door::{Permutation, Pool, Selection},
     model::RoutingPolicy,
-    random::{Permutation, RandomSource},
-    records::{self, Pool, Selection},
+    settings::RandomSource,
 };
 use tinyvec::TinyVec;
 
@@ -148,7 +149,7 @@ impl<D: Eq + Hash> RecordSet<D> {
 
     /// How many candidates there are, and how many of them a response has.
     pub(crate) fn select(&self) -> Selection {
-        records::select(self.policy(), self.healthy(), self.len())
+        door::select(self.policy(), self.healthy(), self.len())
     }
 
     /// The data of a candidate. Healthy ones have the lowest numbers, so a number means the same in both pools.
@@ -392,7 +393,7 @@ mod tests {
         let mut set = RecordSet::of(1, true, weighted);
         assert_eq!(set.select().limit, 1);
         set.add(2, true, TERMS);
-        assert_eq!(set.select().limit, records::MULTIVALUE_LIMIT);
+        assert_eq!(set.select().limit, sd_core::dns::MULTIVALUE_LIMIT);
         set.remove(&2, true, TERMS);
         assert_eq!(set.select().limit, 1);
     }

@@ -1,4 +1,4 @@
-//! Compares the table with its definition, [`records::resolve`], over random changes.
+//! Compares the table with its definition, [`dns::resolve`], over random changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,16 +15,16 @@ use proptest::prelude::*;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     ChangeSet, StateWriter, SyncCloudMap, Timestamp,
-    health::{CustomHealthStatus, Health, HealthCheck, HealthCheckType},
-    ids::VpcId,
-    model::{DnsRecord, Instance, NamespaceKind, RecordType, ServiceKind},
-    name::{NamespaceName, ServiceName},
-    random::{RandomSource, SeededRandom},
-    records::Answer,
+    dns::Answer,
+    model::{
+        CustomHealthStatus, DnsRecord, Health, HealthCheck, HealthCheckType, Instance, NamespaceKind,
+        NamespaceName, RecordType, ServiceKind, ServiceName, VpcId,
+    },
     request::{
         CreatePrivateDnsNamespaceRequest, CreateServiceRequest, DnsConfigInput, HealthCheckConfigInput,
         RegisterInstanceRequest,
     },
+    settings::{RandomSource, SeededRandom},
 };
 
 use super::*;
@@ -274,7 +274,7 @@ fn defined(state: &State, view: &View, name: &DnsName, kind: RecordType) -> Poss
     let (mut ttl, mut limit) = (0, 0);
     for of in 1..=12 {
         for nth in 0..of {
-            match records::resolve(state, view, name, kind, &Nth { nth, of }) {
+            match dns::resolve(state, view, name, kind, &Nth { nth, of }) {
                 Answer::Records(found) if found[0].data.record_type() != kind => return Possible::Cname,
                 Answer::NoData { chain, .. } | Answer::NxDomain { chain, .. } if !chain.is_empty() => {
                     return Possible::Cname;
@@ -486,7 +486,7 @@ fn check_answer(answer: &Whole, name: &DnsName, possible: impl Fn(&DnsName) -> P
                     panic!("{answer:?}")
                 };
                 assert_eq!(owner, name);
-                if passed.len() > records::CNAME_LIMIT || passed.contains(target) {
+                if passed.len() > dns::CNAME_LIMIT || passed.contains(target) {
                     assert_eq!((records.next(), &answer.negative), (None, &None));
                     assert_eq!(answer.code, ResponseCode::NoError);
                     return;
@@ -586,7 +586,7 @@ proptest! {
                 prop_assert_eq!(possible(&name), defined(&state, &view, &name, kind), "{} {:?}", name, kind);
                 check_answer(&Whole::from(&ask(&answerer, &name, kind)), &name, possible);
                 let random = SeededRandom::new(steps.len() as u64);
-                check_answer(&records::resolve(&state, &view, &name, kind, &random).into(), &name, possible);
+                check_answer(&dns::resolve(&state, &view, &name, kind, &random).into(), &name, possible);
             }
         }
     }

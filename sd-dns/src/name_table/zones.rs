@@ -4,7 +4,11 @@ use std::{cmp::Ordering, sync::Arc};
 
 use hashbrown::DefaultHashBuilder;
 use imbl::{GenericHashMap, GenericHashSet, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
-use sd_core::{Scope, ids::NamespaceId, model::Namespace, name::DnsName, records::precedence};
+use sd_core::{
+    Scope,
+    door::precedence,
+    model::{DnsName, Namespace, NamespaceId},
+};
 
 use super::lookup_name::LookupName;
 

@@ -2,7 +2,11 @@
 
 use std::{mem, net::IpAddr};
 
-use sd_core::{model::RecordType, name::DnsName, random::RandomSource, records::MULTIVALUE_LIMIT};
+use sd_core::{
+    dns::MULTIVALUE_LIMIT,
+    model::{DnsName, RecordType},
+    settings::RandomSource,
+};
 
 use super::{ResponseBuilder, soa, upstream_records};
 use crate::{

@@ -1,7 +1,7 @@
 //! Responds to messages that [`Query::read`](crate::wire::query::Query::read) does not read. Most are refused. None
 //! costs much more than a common query: header and question decide, and only the OPT record is looked for.
 
-use sd_core::random::RandomSource;
+use sd_core::settings::RandomSource;
 
 use super::{PendingResponse, respond};
 use crate::{

@@ -6,7 +6,7 @@ use hickory_proto::{
     rr::{Record, RecordType},
     serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
 };
-use sd_core::records::CNAME_LIMIT;
+use sd_core::dns::CNAME_LIMIT;
 
 use crate::{
     name_table::{LookupName, Published},

@@ -18,9 +18,7 @@ use hickory_proto::{
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     Attached, Change, ChangeSet, Registry, Scope, ScopedCloudMap, Timestamp,
-    health::{CustomHealthStatus, Health, HealthCheck},
-    model::{RecordType, RoutingPolicy},
-    name::DnsName,
+    model::{CustomHealthStatus, DnsName, Health, HealthCheck, RecordType, RoutingPolicy},
     request::{
         CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest, CreateServiceRequest,
         DeregisterInstanceRequest, DnsConfigChange, DnsConfigInput, DnsNamespaceChange,

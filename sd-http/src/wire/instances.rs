@@ -5,11 +5,8 @@ use std::sync::Arc;
 
 use sd_core::{
     Error,
-    health::HealthStatus,
-    ids::AccountId,
-    model::Instance,
+    model::{AccountId, HealthStatus, Instance, InstancesRevision},
     response::{DiscoveredInstances, FoundInstances, InstancePage},
-    state::InstancesRevision,
 };
 use serde::Serialize;
 

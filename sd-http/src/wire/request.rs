@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use sd_core::{
-    health::{CustomHealthStatus, HealthCheckType},
-    model::{RecordType, RoutingPolicy},
+    model::{CustomHealthStatus, HealthCheckType, RecordType, RoutingPolicy},
     request as core,
 };
 use serde::{

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use minicbor_serde::tag;
 use sd_core::{
     Action, Error, Response, Timestamp,
-    health::{HealthCheck, HealthCheckConfig},
-    model::{self, Attributes, NamespaceKind, Operation, Tags},
+    model::{self, Attributes, HealthCheck, HealthCheckConfig, NamespaceKind, Operation, Tags},
     response::{
         DiscoveredRevision, InstanceDescription, InstanceHealth, NamespaceDescription, OperationStarted,
         OperationSummary, Page, ServiceAttributesDescription, ServiceDescription,

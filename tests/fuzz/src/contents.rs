@@ -1,4 +1,4 @@
-//! Compares the contents of an answer, decoded by hickory-proto, with `sd_core::records::resolve`, which shares neither tables
+//! Compares the contents of an answer, decoded by hickory-proto, with `sd_core::dns::resolve`, which shares neither tables
 //! nor wire format with sd-dns.
 
 use std::{
@@ -11,10 +11,9 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, Record as Parsed, RecordType as ParsedType},
 };
 use sd_core::{
-    model::RecordType,
-    name::DnsName,
-    random::SeededRandom,
-    records::{Answer, Record, RecordData, View, resolve},
+    dns::{Answer, Record, RecordData, View, resolve},
+    model::{DnsName, RecordType},
+    settings::SeededRandom,
     state::State,
 };
 

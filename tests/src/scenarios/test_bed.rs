@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{ManualClock, Mode, SyncCloudMap, ids::SequentialIds, random::SeededRandom};
+use sd_core::{
+    ManualClock, Mode, SyncCloudMap,
+    settings::{SeededRandom, SequentialIds},
+};
 
 use super::Case;
 

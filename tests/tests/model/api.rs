@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{prelude::*, test_runner::TestCaseError};
 use sd_core::{
     Error, Scope, State, StateWriter, Timestamp,
-    health::HealthStatus,
-    ids::CreatorRequestId,
-    model::{Instance as EngineInstance, NamespaceKind},
+    model::{CreatorRequestId, HealthStatus, Instance as EngineInstance, NamespaceKind},
     request::{
         DiscoverInstancesRequest, DiscoverInstancesRevisionRequest, Filter, GetInstanceRequest,
         GetInstancesHealthStatusRequest, GetNamespaceRequest, GetOperationRequest, GetServiceRequest,

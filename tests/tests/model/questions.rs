@@ -13,11 +13,9 @@ use hickory_proto::{
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 use sd_core::{
-    Scope,
-    explanation::{Candidate, LeftOut, Outcome},
-    model::RecordType,
-    name::DnsName,
-    records::{self, RecordData, View},
+    Scope, dns,
+    dns::{Candidate, LeftOut, Outcome, RecordData, View},
+    model::{DnsName, RecordType},
     request::DiscoverInstancesRequest,
 };
 use sd_dns::{AliasAddresses, AliasResolver, Reply, Transport};
@@ -141,7 +139,7 @@ impl SideBySide {
             let service = here.service(candidate.service.as_str()).unwrap();
             let namespace = here.namespace(service.service().namespace_id.as_str()).unwrap();
             let instance = service.instances().get(candidate.instance.as_str()).unwrap();
-            records::records_of(instance.instance(), service.service(), namespace.namespace())
+            dns::records_of(instance.instance(), service.service(), namespace.namespace())
         });
         let records = records.filter(|record| plain(&record.owner) == name);
         let records = records.filter(|record| record.data.record_type() == kind);
@@ -151,7 +149,7 @@ impl SideBySide {
     fn resolved(&self, name: &str, kind: &str) -> Given {
         let name = DnsName::parse(name).unwrap();
         let kind = record_type(kind);
-        let told = |records: Vec<records::Record>| -> Vec<Told> {
+        let told = |records: Vec<dns::Record>| -> Vec<Told> {
             let told = records.into_iter().map(|record| {
                 let (kind, data) = (record.data.record_type().as_str(), data(&record.data));
                 (plain(&record.owner), kind, Some(record.ttl), data)
@@ -159,14 +157,14 @@ impl SideBySide {
             told.collect()
         };
         match self.cloud_map.resolve(&View::default(), &name, kind) {
-            records::Answer::Records(found) => Given::Records(told(found)),
-            records::Answer::NoData { chain, zone, soa_ttl } => {
+            dns::Answer::Records(found) => Given::Records(told(found)),
+            dns::Answer::NoData { chain, zone, soa_ttl } => {
                 Given::negative(told(chain), Given::NoData(plain(&zone), soa_ttl))
             }
-            records::Answer::NxDomain { chain, zone, soa_ttl } => {
+            dns::Answer::NxDomain { chain, zone, soa_ttl } => {
                 Given::negative(told(chain), Given::NxDomain(plain(&zone), soa_ttl))
             }
-            records::Answer::Refused => Given::Refused,
+            dns::Answer::Refused => Given::Refused,
         }
     }
 

@@ -10,9 +10,7 @@ use fastrand::Rng;
 use proptest::{prelude::*, test_runner::TestCaseError};
 use sd_core::{
     Attached, Clock, CloudMap, Error, ManualClock, Scope, SyncCloudMap, SyncScopedCloudMap, Timing,
-    ids::{CreatorRequestId, IdSource},
-    model::OperationTargets,
-    random::SeededRandom,
+    model::{CreatorRequestId, OperationTargets},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
@@ -22,6 +20,7 @@ use sd_core::{
         UpdateInstanceCustomHealthStatusRequest, UpdatePrivateDnsNamespaceRequest,
         UpdatePublicDnsNamespaceRequest, UpdateServiceRequest,
     },
+    settings::{IdSource, SeededRandom},
 };
 use sd_dns::{Answerer, NameTable};
 

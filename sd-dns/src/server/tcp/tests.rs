@@ -87,7 +87,7 @@ struct Silent;
 impl AliasResolver for Silent {
     async fn resolve(
         &self,
-        _: &sd_core::name::DnsName,
+        _: &sd_core::model::DnsName,
         _: RecordType,
     ) -> Result<crate::AliasAddresses, Box<dyn std::error::Error + Send + Sync>> {
         std::future::pending().await
