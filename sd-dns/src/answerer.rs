@@ -5,14 +5,13 @@ use std::{
 };
 
 use arc_swap::Guard;
-use sd_core::settings::RandomSource;
+use sd_core::settings::{RandomSource, ThreadRandom};
 
 use crate::{
     alias::{AliasAddresses, AliasResolver},
     counters::ResponseSummary,
     forward::{self, Forwarder},
     name_table::{NameTable, Published},
-    random::WorkerRandom,
     response::{self, Missing, PendingAlias, PendingResponse, uncommon},
     wire::{
         MAX_UDP_PAYLOAD, Transport,
@@ -82,7 +81,7 @@ impl Answerer {
     /// An answerer with a random number generator of its own, and without an [`AliasResolver`].
     #[must_use]
     pub fn new(table: NameTable) -> Self {
-        Self { table, random: Arc::new(WorkerRandom::seeded()), resolvers: Resolvers::default() }
+        Self { table, random: Arc::new(ThreadRandom), resolvers: Resolvers::default() }
     }
 
     /// Sets the source of the random choice among records, by default one that is seeded by the system.

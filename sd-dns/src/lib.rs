@@ -88,7 +88,6 @@
 mod name_table;
 mod wire;
 
-mod random;
 mod response;
 
 mod alias;
