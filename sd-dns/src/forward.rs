@@ -368,6 +368,33 @@ mod tests {
         assert!(forwarder.cached(&query).is_none(), "no failure is cached");
     }
 
+    #[test]
+    fn nameservers_are_at_port_53_and_may_have_a_numeric_scope() {
+        let link_local = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        let of = |server: ScopedIp| address(&server).map(|address| address.to_string());
+        assert_eq!(of(ScopedIp::V4(Ipv4Addr::LOCALHOST)).as_deref(), Some("127.0.0.1:53"));
+        assert_eq!(of(ScopedIp::V6(link_local, None)).as_deref(), Some("[fe80::1]:53"));
+        assert_eq!(of(ScopedIp::V6(link_local, Some("2".to_owned()))).as_deref(), Some("[fe80::1%2]:53"));
+        assert_eq!(of(ScopedIp::V6(link_local, Some("eth0".to_owned()))), None);
+    }
+
+    #[test]
+    fn a_query_ends_with_its_runtime() {
+        let upstream = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let forwarder = Forwarder::new([upstream.local_addr().unwrap()]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let waiting = forwarder.clone();
+        runtime
+            .spawn(async move { waiting.query(UpstreamQuery::new(b"\x03web\0", rtype::A)).await.is_some() });
+        runtime.block_on(async {
+            while forwarder.in_flight().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(runtime);
+        assert!(forwarder.in_flight().is_empty(), "no client may join a query that is never answered");
+    }
+
     /// Answers all queries with NXDOMAIN.
     async fn answer_all(upstream: UdpSocket) {
         let mut room = [0; 512];

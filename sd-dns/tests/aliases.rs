@@ -180,6 +180,7 @@ async fn a_slow_resolver_delays_no_other_query() {
     served.balancers.gate.add_permits(2);
     assert_eq!(data(&served.receive().await), LB);
     assert_eq!(data(&receive_framed(&mut waiting).await), LB);
+    assert_eq!(served.server.counters().by_rcode, [(0, 6)].into(), "late responses count as what they say");
     served.server.shutdown().await;
 }
 
