@@ -1,4 +1,4 @@
-//! What the typed API is to those who embed it: answers that tell what was created, ids that go where ids are wanted, one
+//! The typed API from an embedder's view: answers that name what was created, ids that are accepted as arguments, one
 //! shape for all calls.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail loudly")]

@@ -154,7 +154,7 @@ async fn a_truncated_response_is_forwarded_in_time_for_the_client() {
     let begun = Instant::now();
     let late = async {
         upstream.query().await;
-        tokio::time::sleep(Duration::from_millis(3500)).await;
+        advance(Duration::from_millis(3500)).await;
         truncate(&upstream, &[[192, 0, 2, 1]]).await;
         tcp.accept().await.unwrap()
     };

@@ -17,7 +17,7 @@ impl Drain {
         Self(watch::Sender::new(None))
     }
 
-    /// Gives the signal to finish by `deadline`. A second call replaces the deadline for those who have not received it.
+    /// Tells all receivers to finish by `deadline`. A later call changes the deadline of receivers that have not read the signal.
     pub fn begin(&self, deadline: Instant) {
         self.0.send_replace(Some(deadline));
     }

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// How often a request is planned again after a conflict before the caller is told to try later.
+/// The most attempts to plan and commit a request. Conflicts in all of them end in [`Error::Contention`].
 pub(super) const ATTEMPTS: u32 = 16;
 
 impl CloudMap {
@@ -186,8 +186,8 @@ impl Trace {
     }
 }
 
-/// Whether a set of deletions has nothing left to delete: the entities that it relies on do not exist any
-/// more, whatever has their ids now.
+/// Whether a set of deletions has nothing left to delete: the entities that it relies on no longer exist, even if others
+/// have their ids now.
 fn is_deleted(set: &ChangeSet, state: &State) -> bool {
     let deletes = |change: &Change| {
         matches!(

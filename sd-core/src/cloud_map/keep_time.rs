@@ -1,4 +1,4 @@
-//! A timer, for those who follow the state and ask nobody for the time.
+//! A timer that applies delayed effects when they are due, for programs that only follow the state.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ impl CloudMap {
     /// or a [`Subscription`](crate::Subscription), sees it then, although nobody has asked this handle. With the
     /// [`Timing`](crate::Timing) that is instant it has nothing to do.
     ///
-    /// `sleep` is that of the runtime; it may wait for less or more than it is told to.
+    /// `sleep` is the runtime's timer. It may return early or late.
     ///
     /// With tokio: `tokio::spawn(cloud_map.clone().keep_time(tokio::time::sleep))`.
     pub async fn keep_time<S: Future<Output = ()> + Send>(

@@ -15,7 +15,7 @@ use crate::{
 /// Below this many buckets none is thrown away.
 const FEW: usize = 1024;
 
-/// The buckets of all scopes. A full bucket is none, so that those who stopped asking leave nothing behind.
+/// The buckets of all scopes. Full buckets are not stored, so idle accounts use no memory.
 #[derive(Default)]
 pub(crate) struct Throttle(Mutex<Buckets>);
 
@@ -55,7 +55,7 @@ impl Throttle {
 }
 
 impl Buckets {
-    /// Throws full buckets away, each time that there are twice as many as after the last time.
+    /// Drops full buckets whenever their number has doubled since the last time.
     fn clean(&mut self, now: u128) {
         if self.full_at.len() < FEW.max(2 * self.kept) {
             return;

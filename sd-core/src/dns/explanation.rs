@@ -16,7 +16,7 @@ use crate::{
 pub struct Explanation {
     /// The outcome.
     pub outcome: Outcome,
-    /// The namespace that answers; `None` if there is none.
+    /// The namespace that answers, if one does.
     pub namespace: Option<Arc<Namespace>>,
     /// The instances that were considered.
     pub candidates: Vec<Candidate>,

@@ -56,7 +56,7 @@ impl Attributes {
     }
 }
 
-/// A Bloom filter of pairs, in 64 bits: whatever has the pairs has all bits of their signature, and little else has.
+/// A 64-bit Bloom filter of pairs. Attributes that contain the pairs have all bits of their signature; few others do.
 /// It rules out most instances that do not match without a look at their attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signature(u64);

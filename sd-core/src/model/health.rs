@@ -206,8 +206,8 @@ impl Health {
         if was_checked == (*check != HealthCheck::None) { self } else { Self::initial(check, initial) }
     }
 
-    /// The health of these parts, as a store has them. `None` if they exclude each other: a report and results, results
-    /// that are none, or either of them with `UNKNOWN`.
+    /// Health from its stored parts. `None` if they contradict each other: a pending report beside contrary results, zero
+    /// contrary results, or either part with `UNKNOWN`.
     pub(crate) fn of_parts(
         status: HealthStatus,
         report: Option<Timestamp>,

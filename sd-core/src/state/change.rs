@@ -88,7 +88,7 @@ impl PendingOperation {
         } else {
             (OperationStatus::Submitted, self.operation.created)
         };
-        // Why it fails is told when it has failed.
+        // The error is visible once the operation has failed.
         let error = self.operation.error.clone().filter(|_| status == OperationStatus::Fail);
         Operation { status, updated, error, ..self.operation.clone() }
     }

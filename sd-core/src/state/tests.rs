@@ -549,7 +549,7 @@ fn tags_and_attributes_set_during_an_update_are_kept() {
     assert_eq!((tagged.tags.get("key"), tagged.description.as_deref()), (Some("value"), Some("new")));
     assert_eq!(tagged.attributes.get("key"), Some("value"));
     assert_eq!(tagged.created_as, service.created_as);
-    // Observers are told the merged entities.
+    // Observers receive the merged entities.
     assert_eq!(elapsed[0].changes, [Change::PutNamespace(after), Change::PutService(tagged)]);
 }
 

@@ -309,7 +309,7 @@ impl StateWriter {
         Self::keeping(state, OperationLog::CAPACITY)
     }
 
-    /// As [`new`](Self::new), with a log of so many finished operations, at least one.
+    /// As [`new`](Self::new), with a log that keeps the newest `operations` finished operations, at least 1.
     #[must_use]
     pub fn keeping(state: State, operations: usize) -> Self {
         Self::with_log(state, OperationLog::with_capacity(operations))

@@ -115,7 +115,7 @@ impl StateWriter {
         self.told(published)
     }
 
-    /// Wakes those who wait for a change, if there was one.
+    /// Wakes the tasks that wait for a change, if the state has changed.
     fn told(&self, (result, changed): (Result<(), CommitError>, bool)) -> Result<(), CommitError> {
         if changed {
             self.cell.shared.wake();

@@ -43,7 +43,7 @@ macro_rules! plain {
 
 plain!(String, i64, BTreeMap<String, String>);
 
-/// An enumeration is text on the wire: what is none of its values is the planner's to refuse.
+/// An enumeration is text on the wire. The planner refuses unknown values.
 impl<T: core::Enumeration> FromWire for core::OneOf<T> {
     type Wire = String;
 
