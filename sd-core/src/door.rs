@@ -4,6 +4,10 @@
 //! [`discover_instances_with`](crate::ScopedCloudMap::discover_instances_with) and
 //! [`Instance::wire_fragment`](crate::model::Instance::wire_fragment) are for doors too.
 
+mod latency;
+
+pub use latency::Latency;
+
 pub use crate::{
     choice::Permutation,
     dns::records::{Pool, Selection, is_routable, precedence, select},

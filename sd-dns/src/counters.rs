@@ -7,7 +7,7 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use sd_core::model::DnsName;
+use sd_core::{door::Latency, model::DnsName};
 
 use crate::{
     name_table::{ZoneKey, Zones},
@@ -57,59 +57,9 @@ pub struct Counters {
     pub ignored: u64,
     /// UDP responses that the system refused to send. They are among the responses above.
     pub unsent: u64,
-    /// How long responses took.
+    /// How long responses took, from the query's arrival at the server to the response's hand-over to the system. Responses
+    /// of one batch all count as long as the batch.
     pub latency: Latency,
-}
-
-/// A histogram of how long responses took, from the query's arrival at the server to the response's hand-over to the
-/// system. Responses of one batch all count as long as the batch.
-///
-/// # Examples
-/// ```
-/// use sd_dns::Latency;
-///
-/// let latency = Latency::default();
-/// let mean = latency.sum().checked_div(latency.count() as u32);
-/// assert_eq!(mean, None);
-/// // 1 µs, 2 µs, 4 µs and so on; the last bucket has no bound.
-/// assert_eq!(latency.buckets().count(), 24);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Latency {
-    counts: [u64; Self::BUCKETS],
-    sum: Duration,
-}
-
-impl Latency {
-    /// The last one has no upper bound.
-    const BUCKETS: usize = 24;
-
-    /// Upper bounds, and the number of responses below each bound and not below the one before. The bounds are 1 µs and
-    /// its doubles. The last one is [`Duration::MAX`].
-    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
-        self.counts.iter().enumerate().map(|(number, count)| {
-            let is_last = number == Self::BUCKETS - 1;
-            (if is_last { Duration::MAX } else { Duration::from_micros(1 << number) }, *count)
-        })
-    }
-
-    /// The number of responses.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// The time of all responses together.
-    #[must_use]
-    pub fn sum(&self) -> Duration {
-        self.sum
-    }
-
-    fn add(&mut self, took: Duration, responses: u64) {
-        let bits = u128::BITS - took.as_micros().leading_zeros();
-        self.counts[(bits as usize).min(Self::BUCKETS - 1)] += responses;
-        self.sum = self.sum.saturating_add(took.saturating_mul(u32::try_from(responses).unwrap_or(u32::MAX)));
-    }
 }
 
 /// What is counted of a response.
@@ -245,8 +195,7 @@ impl Counts {
             |all: &mut [u64], more: &[u64]| all.iter_mut().zip(more).for_each(|(sum, count)| *sum += count);
         add(&mut self.types, &other.types);
         add(&mut self.rcodes, &other.rcodes);
-        add(&mut self.latency.counts, &other.latency.counts);
-        self.latency.sum = self.latency.sum.saturating_add(other.latency.sum);
+        self.latency.merge(&other.latency);
         for (qtype, count) in &other.high_types {
             *self.high_types.entry(*qtype).or_default() += count;
         }

@@ -102,8 +102,9 @@ pub mod fuzzing;
 
 pub use alias::{AliasAddresses, AliasResolver};
 pub use answerer::{Answerer, Reply};
-pub use counters::{Counters, Latency};
+pub use counters::Counters;
 pub use forward::{Forwarder, ForwarderBuilder, SystemResolverError};
 pub use name_table::{HiddenZone, NameTable};
+pub use sd_core::door::Latency;
 pub use server::{BindError, DnsServer, DnsServerBuilder};
 pub use wire::Transport;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sd_core::{Action, ErrorCode};
+use sd_core::{Action, ErrorCode, door::Latency};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
@@ -83,7 +83,7 @@ pub struct OperationLatency {
     #[serde(serialize_with = "operation_name")]
     pub operation: Option<Action>,
     /// The durations.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "latency")]
     pub latency: Latency,
 }
 
@@ -135,54 +135,14 @@ fn operation_name<S: Serializer>(operation: &Option<Action>, serializer: S) -> R
     operation.map(Action::as_str).serialize(serializer)
 }
 
-/// How many requests took how long, from when the service got the request until its answer was ready, the
-/// reading of the body included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Latency {
-    counts: [u64; Self::BUCKETS],
-    sum: Duration,
-}
-
-impl Latency {
-    /// The last bucket has no upper bound.
-    const BUCKETS: usize = 24;
-
-    /// Upper bounds, each twice the one before, from 1 µs to 4.2 s, with the number of requests that took less
-    /// than this bound and not less than the one before. The last bound is [`Duration::MAX`].
-    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
-        self.counts.iter().enumerate().map(|(number, count)| {
-            let is_last = number == Self::BUCKETS - 1;
-            (if is_last { Duration::MAX } else { Duration::from_micros(1 << number) }, *count)
-        })
-    }
-
-    /// The number of requests.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// The durations of all requests together, in whole microseconds each.
-    #[must_use]
-    pub fn sum(&self) -> Duration {
-        self.sum
-    }
-
-    fn bucket(micros: u64) -> usize {
-        ((u64::BITS - micros.leading_zeros()) as usize).min(Self::BUCKETS - 1)
-    }
-}
-
-/// `microseconds` is the sum, `by_microseconds` has pairs of an upper bound (`null` for the last) and a number.
-impl Serialize for Latency {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).ok();
-        let buckets: Vec<_> = self.buckets().map(|(bound, count)| (micros(bound), count)).collect();
-        let mut latency = serializer.serialize_struct("Latency", 2)?;
-        latency.serialize_field("microseconds", &micros(self.sum))?;
-        latency.serialize_field("by_microseconds", &buckets)?;
-        latency.end()
-    }
+/// Writes the sum as `microseconds`, and `by_microseconds` as pairs of an upper bound (`null` for the last) and a number.
+fn latency<S: Serializer>(latency: &Latency, serializer: S) -> Result<S::Ok, S::Error> {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).ok();
+    let buckets: Vec<_> = latency.buckets().map(|(bound, count)| (micros(bound), count)).collect();
+    let mut fields = serializer.serialize_struct("Latency", 2)?;
+    fields.serialize_field("microseconds", &micros(latency.sum()))?;
+    fields.serialize_field("by_microseconds", &buckets)?;
+    fields.end()
 }
 
 /// The counters of a service, which all of its requests write.
@@ -231,7 +191,7 @@ impl RequestCounts {
             let counts: [u64; _] = std::array::from_fn(|bucket| row.buckets[bucket].load(Relaxed));
             if counts.iter().any(|count| *count > 0) {
                 let sum = Duration::from_micros(row.micros.load(Relaxed));
-                latency.push(OperationLatency { operation, latency: Latency { counts, sum } });
+                latency.push(OperationLatency { operation, latency: Latency::from_parts(counts, sum) });
             }
         }
         // Read last, so that no request has finished and not begun.
@@ -258,12 +218,13 @@ pub(crate) struct Counted {
 impl Counted {
     /// Counts the end, and returns how long the request took, in microseconds.
     pub(crate) fn end(&self, outcome: Outcome) -> u64 {
-        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = self.begun.elapsed();
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let row = self.operation.map_or(Action::ALL.len(), |operation| operation as usize);
         if let Some(row) = self.counts.rows.get(row) {
             let outcome = Outcome::all().position(|known| known == outcome).unwrap_or_default();
             row.finished[self.protocol as usize][outcome].fetch_add(1, Relaxed);
-            row.buckets[Latency::bucket(micros)].fetch_add(1, Relaxed);
+            row.buckets[Latency::bucket(took)].fetch_add(1, Relaxed);
             row.micros.fetch_add(micros, Relaxed);
         }
         micros
@@ -374,7 +335,7 @@ mod tests {
     #[test]
     fn a_bucket_ends_at_twice_the_bound_of_the_one_before() {
         for (micros, bucket) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (1 << 22, 23), (u64::MAX, 23)] {
-            assert_eq!(Latency::bucket(micros), bucket, "{micros}");
+            assert_eq!(Latency::bucket(Duration::from_micros(micros)), bucket, "{micros}");
         }
         let bounds: Vec<_> = Latency::default().buckets().map(|(bound, _)| bound).collect();
         assert_eq!(bounds[..3], [1, 2, 4].map(Duration::from_micros));

@@ -86,14 +86,13 @@ pub use admin::AdminRoutes;
 pub use body::RequestBody;
 pub use caller::Caller;
 pub use connection::ServerService;
-pub use counters::{
-    ConnectionCounters, FinishedRequests, Latency, OperationLatency, Outcome, RequestCounters,
-};
+pub use counters::{ConnectionCounters, FinishedRequests, OperationLatency, Outcome, RequestCounters};
 pub use limits::Limits;
 pub use origin::{InvalidOrigin, Origin};
 pub use protocol::Protocol;
 pub use read::BODY_LIMIT;
 #[cfg(feature = "admin")]
 pub use readiness::Readiness;
+pub use sd_core::door::Latency;
 pub use server::{BindError, HttpServer, ServerMeter};
 pub use service::CloudMapService;
