@@ -15,7 +15,10 @@ pub use blocking::{SyncCloudMap, SyncScopedCloudMap};
 pub use builder::CloudMapBuilder;
 pub use sync::{DesiredInstance, RefusedInstance, SyncedInstance, SyncedInstances};
 
-use std::{borrow::Borrow, sync::Arc};
+use std::{
+    borrow::Borrow,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use crate::{
     api::{call::Request, error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
@@ -24,7 +27,8 @@ use crate::{
         explanation::{self, Explanation},
         records::{self, Answer, View},
     },
-    model::{DnsName, OperationError, RecordType, Scope, Timestamp, action::Action},
+    health_check::HealthReasons,
+    model::{DnsName, HealthStart, OperationError, RecordType, Scope, Timestamp, action::Action},
     ops::{Plan, ReadContext, WriteContext, discovery},
     settings::{
         clock::Clock, id_source::IdSource, mode::Mode, quotas::Quotas, random::RandomSource, timing::Timing,
@@ -56,6 +60,9 @@ struct Inner {
     mode: Mode,
     timing: Timing,
     quotas: Quotas,
+    health_start: HealthStart,
+    /// Who explains the health of instances. Behind a lock that is held to clone it.
+    health_reasons: Mutex<Option<Weak<dyn HealthReasons>>>,
     throttle: Throttle,
     faults: Faults,
     journal: Journal,
@@ -82,7 +89,37 @@ impl CloudMap {
     /// Why [`resolve`](Self::resolve), and with it the DNS door, answers a DNS question as it does.
     #[must_use]
     pub fn explain(&self, view: &View, name: &DnsName, kind: RecordType) -> Explanation {
-        explanation::explain(&self.state(), view, name, kind)
+        self.with_reasons(explanation::explain(&self.state(), view, name, kind))
+    }
+
+    /// Lets a prober say why instances have their health, in explanations. Replaces the one before. It is forgotten when its
+    /// last owner drops it.
+    pub fn explain_health_by(&self, reasons: Weak<dyn HealthReasons>) {
+        *self.inner.health_reasons.lock().unwrap_or_else(PoisonError::into_inner) = Some(reasons);
+    }
+
+    fn with_reasons(&self, mut explanation: Explanation) -> Explanation {
+        let reasons = self.inner.health_reasons.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(reasons), Some(namespace)) =
+            (reasons.and_then(|weak| weak.upgrade()), &explanation.namespace)
+        {
+            for candidate in &mut explanation.candidates {
+                candidate.reason = reasons.reason(&namespace.scope, &candidate.service, &candidate.instance);
+            }
+        }
+        explanation
+    }
+
+    /// The time, by [the clock](CloudMapBuilder::clock).
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// How long operations and reports of health take, and how often health is checked.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.inner.timing
     }
 
     /// What is to go wrong with the next calls: nothing, until something is injected.
@@ -201,9 +238,11 @@ impl ScopedCloudMap {
         request: impl Borrow<DiscoverInstancesRequest>,
     ) -> Result<Explanation, Error> {
         let cloud_map = &self.cloud_map;
-        cloud_map.at_moment(&self.scope, cloud_map.inner.clock.now(), |context| {
-            discovery::explain(request.borrow(), context)
-        })
+        cloud_map
+            .at_moment(&self.scope, cloud_map.inner.clock.now(), |context| {
+                discovery::explain(request.borrow(), context)
+            })
+            .map(|explanation| cloud_map.with_reasons(explanation))
     }
 
     /// [`discover_instances`](Self::discover_instances) for a door, which writes its answer from what stands in the state,

@@ -54,6 +54,7 @@
 //! | read what exists | [`model`], [`state`] |
 //! | control time, chance and limits | [`settings`] |
 //! | know what DNS answers, and why | [`dns`] |
+//! | check the health of instances | [`health_check`] |
 //! | write a backend | [`store`], [`stored`], `conformance` |
 
 #![forbid(unsafe_code)]
@@ -65,6 +66,7 @@ pub mod stored;
 
 mod api;
 pub mod dns;
+pub mod health_check;
 pub mod store;
 
 mod ops;

@@ -136,7 +136,7 @@ fn operation_name<S: Serializer>(operation: &Option<Action>, serializer: S) -> R
 }
 
 /// Writes the sum as `microseconds`, and `by_microseconds` as pairs of an upper bound (`null` for the last) and a number.
-fn latency<S: Serializer>(latency: &Latency, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn latency<S: Serializer>(latency: &Latency, serializer: S) -> Result<S::Ok, S::Error> {
     let micros = |time: Duration| u64::try_from(time.as_micros()).ok();
     let buckets: Vec<_> = latency.buckets().map(|(bound, count)| (micros(bound), count)).collect();
     let mut fields = serializer.serialize_struct("Latency", 2)?;

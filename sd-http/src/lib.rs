@@ -43,6 +43,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `admin` | `AdminRoutes` and `Readiness`, with axum |
+//! | `health-checks` | `health_checks`: a prober for the health checks of services, with rustls |
 //! | `aws-sdk` | `aws_sdk::InProcess`, an HTTP client for aws-sdk-rust that needs no port |
 
 #![forbid(unsafe_code)]
@@ -65,6 +66,8 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "health-checks")]
+pub mod health_checks;
 mod limits;
 mod names;
 mod observe;

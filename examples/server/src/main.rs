@@ -4,6 +4,7 @@
 
 mod dns;
 mod listen;
+mod probe;
 mod settings;
 mod terminal;
 
@@ -13,7 +14,10 @@ use clap::Parser;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::CloudMap;
 use sd_dns::{DnsServer, Forwarder, NameTable};
-use sd_http::{AdminRoutes, CloudMapService, ConnectionCounters, HttpServer, Readiness, RequestCounters};
+use sd_http::{
+    AdminRoutes, CloudMapService, ConnectionCounters, HttpServer, Readiness, RequestCounters,
+    health_checks::Prober,
+};
 use sd_server::DnsReport;
 use serde::Serialize;
 use tokio::{
@@ -47,8 +51,20 @@ fn main() -> ExitCode {
         }
         Err(help) => return exit_code(unless_closed(help.print())),
     };
-    if let Some(Command::Env(settings)) = &cli.command {
-        return exit_code(print(Exports { settings, http: &settings.http }));
+    match &cli.command {
+        Some(Command::Env(settings)) => {
+            return exit_code(print(Exports { settings, http: &settings.http }));
+        }
+        Some(Command::Probe(probe)) => {
+            return match probe.run() {
+                Ok(text) => exit_code(print(text)),
+                Err(error) => {
+                    complain(error);
+                    ExitCode::from(UNUSABLE_SETTINGS)
+                }
+            };
+        }
+        None => {}
     }
     if let Err(error) = start_log() {
         complain(error);
@@ -93,6 +109,8 @@ enum StartError {
     Dns(#[from] dns::BindError),
     #[error("--forward system: {0}")]
     Forward(#[from] sd_dns::SystemResolverError),
+    #[error("{0}")]
+    HealthChecks(#[from] sd_http::health_checks::SpawnError),
     #[error("cannot start the runtime: {0}")]
     Runtime(#[from] io::Error),
     #[error("cannot write to standard output: {0}")]
@@ -115,6 +133,7 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
         .mode(settings.mode())
         .timing(settings.timing())
         .quotas(settings.quotas())
+        .health_start(settings.health_start())
         .build();
     let service = CloudMapService::new(cloud_map.clone())
         .with_default_scope(settings.scope())
@@ -140,6 +159,11 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
         .with_report("http", move || {
             Some(HttpReport { requests: service.counters(), connections: meter.counters() })
         });
+    let prober = settings.prober(&cloud_map).map(Prober::spawn).transpose()?;
+    let routes = match &prober {
+        Some(prober) => routes.with_routes(prober.routes(settings.scope())),
+        None => routes,
+    };
     let admin = HttpServer::bind(&settings.admin.to_string(), routes.into_router())
         .await
         .map_err(StartError::Admin)?;
@@ -165,6 +189,7 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
     readiness.draining();
     tracing::info!("draining");
     timer.abort();
+    drop(prober);
     let deadline = Instant::now() + DRAIN;
     // Leaves time for the admin port, which drains last.
     let earlier = deadline - DRAIN / 16;

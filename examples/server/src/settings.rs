@@ -4,17 +4,21 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_core::{
-    Mode, Quotas, Scope, Timing,
-    model::{AccountId, Region},
+    CloudMap, Mode, Quotas, Scope, Timing,
+    model::{AccountId, HealthStart, Region},
 };
 use sd_dns::{Forwarder, SystemResolverError};
-use sd_http::Origin;
+use sd_http::{
+    Origin,
+    health_checks::{MIN_INTERVAL, Prober},
+};
 
-use crate::listen::Listen;
+use crate::{listen::Listen, probe::Probe};
 
 const LOG: &str =
     "SD_LOG sets the log level, such as debug, or a filter, such as sd_dns=debug,warn [default: warn]";
@@ -33,6 +37,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Print the shell exports that the AWS CLI and SDKs need to reach a server with these settings.
     Env(Settings),
+    /// Probe the instances of a service of a running server now, and print how long each phase took. The results do not
+    /// count.
+    Probe(Probe),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -41,7 +48,8 @@ pub(crate) struct Settings {
     /// free port.
     #[arg(long, env = "SD_HTTP", value_name = "ADDR", default_value = "localhost:5373")]
     pub(crate) http: Listen,
-    /// Address of the admin port: GET /_sd/health, /_sd/ready, /_sd/dns, /_sd/http; POST /_sd/reset.
+    /// Address of the admin port: GET /_sd/health, /_sd/ready, /_sd/dns, /_sd/http,
+    /// /_sd/health-checks; POST /_sd/probe, /_sd/reset.
     #[arg(long, env = "SD_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:5374")]
     pub(crate) admin: Listen,
     /// Addresses of DNS, UDP and TCP, separated by commas.
@@ -78,6 +86,19 @@ pub(crate) struct Settings {
     /// Time until operations finish and health reports take effect: none, or about that of AWS.
     #[arg(long, env = "SD_TIMING", value_name = "HOW", default_value = "instant")]
     pub(crate) timing: TimingChoice,
+    /// Time between health checks of an instance, such as 500ms or 10s: 100ms or more [default: 1s, or 30s with --timing aws]
+    #[arg(long, env = "SD_HEALTH_INTERVAL", value_name = "TIME", value_parser = health_interval)]
+    pub(crate) health_interval: Option<Duration>,
+    /// Status of an instance before its first health check. As at AWS it is healthy; the others keep traffic away until the
+    /// check succeeds.
+    #[arg(long, env = "SD_HEALTH_START", value_name = "STATUS", default_value = "healthy")]
+    pub(crate) health_start: HealthStartChoice,
+    /// Do not check the health of instances: they keep the status that they have.
+    #[arg(long, env = "SD_NO_HEALTH_CHECKS")]
+    pub(crate) no_health_checks: bool,
+    /// Let health checks ask link-local addresses, such as that of the metadata of a machine in a cloud.
+    #[arg(long, env = "SD_PROBE_LINK_LOCAL")]
+    pub(crate) probe_link_local: bool,
     /// Service quotas and throttling: none, or AWS defaults.
     #[arg(long, env = "SD_QUOTAS", value_name = "WHICH", default_value = "none")]
     pub(crate) quotas: QuotasChoice,
@@ -117,6 +138,22 @@ pub(crate) enum TimingChoice {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum HealthStartChoice {
+    Healthy,
+    Unhealthy,
+    Unknown,
+}
+
+/// A time of at least [`MIN_INTERVAL`].
+fn health_interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < MIN_INTERVAL {
+        return Err(format!("expected at least {}", humantime::format_duration(MIN_INTERVAL)));
+    }
+    Ok(interval)
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum QuotasChoice {
     None,
     Aws,
@@ -146,10 +183,28 @@ impl Settings {
     }
 
     pub(crate) fn timing(&self) -> Timing {
-        match self.timing {
+        let timing = match self.timing {
             TimingChoice::Instant => Timing::instant(),
             TimingChoice::Aws => Timing::aws(),
+        };
+        match self.health_interval {
+            Some(interval) => timing.with_health_check_interval(interval),
+            None => timing,
         }
+    }
+
+    pub(crate) fn health_start(&self) -> HealthStart {
+        match self.health_start {
+            HealthStartChoice::Healthy => HealthStart::Healthy,
+            HealthStartChoice::Unhealthy => HealthStart::Unhealthy,
+            HealthStartChoice::Unknown => HealthStart::Unknown,
+        }
+    }
+
+    /// The prober, not started, unless health is not checked.
+    pub(crate) fn prober(&self, cloud_map: &CloudMap) -> Option<Prober> {
+        let prober = (!self.no_health_checks).then(|| Prober::new(cloud_map.clone()))?;
+        Some(if self.probe_link_local { prober.with_link_local() } else { prober })
     }
 
     pub(crate) fn scope(&self) -> Scope {

@@ -23,6 +23,10 @@ fn server() -> Command {
         "QUOTAS",
         "FORWARD",
         "ALLOW_ORIGIN",
+        "HEALTH_INTERVAL",
+        "HEALTH_START",
+        "NO_HEALTH_CHECKS",
+        "PROBE_LINK_LOCAL",
         "LOG",
     ] {
         command.env_remove(format!("SD_{name}"));

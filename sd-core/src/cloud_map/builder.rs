@@ -1,10 +1,11 @@
 //! Collects what a handle depends on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::{CloudMap, Inner, SyncCloudMap};
 use crate::{
     cloud_map::throttle::Throttle,
+    model::HealthStart,
     settings::{
         clock::{Clock, SystemClock},
         id_source::{IdSource, RandomIds},
@@ -42,6 +43,7 @@ pub struct CloudMapBuilder<R> {
     mode: Mode,
     timing: Timing,
     quotas: Quotas,
+    health_start: HealthStart,
     journal: usize,
 }
 
@@ -55,6 +57,7 @@ impl<R: Registry> CloudMapBuilder<R> {
             mode: Mode::default(),
             timing: Timing::default(),
             quotas: Quotas::default(),
+            health_start: HealthStart::default(),
             journal: 0,
         }
     }
@@ -95,6 +98,14 @@ impl<R: Registry> CloudMapBuilder<R> {
         self
     }
 
+    /// The status of instances with a Route 53 health check until its first result; by default [`HealthStart::Healthy`]. It
+    /// takes effect when an instance is registered or its service gets a health check. Instances that are not checked, such
+    /// as aliases, are HEALTHY.
+    pub fn health_start(mut self, start: HealthStart) -> Self {
+        self.health_start = start;
+        self
+    }
+
     /// How many calls the journal keeps, the newest; by default none.
     pub fn journal(mut self, calls: usize) -> Self {
         self.journal = calls;
@@ -104,7 +115,7 @@ impl<R: Registry> CloudMapBuilder<R> {
     /// The handle.
     #[must_use]
     pub fn build(self) -> CloudMap {
-        let Self { registry, clock, ids, random, mode, timing, quotas, journal } = self;
+        let Self { registry, clock, ids, random, mode, timing, quotas, health_start, journal } = self;
         let inner = Inner {
             registry: Arc::new(registry),
             clock,
@@ -113,6 +124,8 @@ impl<R: Registry> CloudMapBuilder<R> {
             mode,
             timing,
             quotas,
+            health_start,
+            health_reasons: Mutex::default(),
             throttle: Throttle::default(),
             faults: Faults::default(),
             journal: Journal::keeping(journal),

@@ -66,6 +66,7 @@ impl CloudMap {
                     mode: inner.mode,
                     timing: inner.timing,
                     quotas: inner.quotas,
+                    health_start: inner.health_start,
                     failure,
                     fresh: &fresh,
                 };

@@ -11,8 +11,9 @@ use crate::{
         error::{Error, rule},
         request::{DeregisterInstanceRequest, RegisterInstanceRequest},
     },
+    health_check::Subject,
     model::{CustomHealthStatus, OperationId},
-    ops::{Plan, WriteContext, find_service, instance_health, sync},
+    ops::{Plan, WriteContext, find_service, instance_health, instances::Host, sync},
 };
 
 /// An instance that a host wants to be registered.
@@ -23,13 +24,22 @@ pub struct DesiredInstance {
     pub id: String,
     /// What is to be registered, as in RegisterInstance.
     pub attributes: BTreeMap<String, String>,
+    /// Its health, if the host knows it, such as that of a task's containers. It counts in services with a custom health
+    /// check, at once and instead of reports. With a Route 53 check the results decide, and without a check there is no health.
+    pub health: Option<CustomHealthStatus>,
 }
 
 impl DesiredInstance {
-    /// An instance without attributes.
+    /// An instance without attributes, of which the host knows no health.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), attributes: BTreeMap::new() }
+        Self { id: id.into(), attributes: BTreeMap::new(), health: None }
+    }
+
+    /// Sets the health.
+    #[must_use]
+    pub fn with_health(self, health: CustomHealthStatus) -> Self {
+        Self { health: Some(health), ..self }
     }
 
     /// Sets an attribute.
@@ -82,7 +92,8 @@ impl SyncedInstances {
 
 impl ScopedCloudMap {
     /// Brings the instances that `owner` has in a service (an id or ARN) in step with what it runs: registers what is
-    /// missing, registers again what has other attributes, deregisters what is not desired any more.
+    /// missing, registers again what has other attributes, deregisters what is not desired any more, and sets the health that
+    /// it knows.
     ///
     /// It is level-triggered and idempotent: call it with all that there is, as often as you like; what is in step, or
     /// under way to it, changes nothing; the registry only checks that it still is. The owner, any text of 1–255 characters, tells its instances from those that others
@@ -143,10 +154,11 @@ impl ScopedCloudMap {
                 keep(&mut synced.deregistered, &mut synced.refused, id, step);
             }
         }
-        for DesiredInstance { id, attributes } in wanted {
+        for DesiredInstance { id, attributes, health } in wanted {
             let mut request = RegisterInstanceRequest::new(service, id.as_str());
             request.attributes = Some(attributes);
-            let plan = |context: &WriteContext<'_>| sync::put(&request, &owner, context);
+            let host = Host { owner: &owner, health };
+            let plan = |context: &WriteContext<'_>| sync::put(&request, host, context);
             let step = self.step(&mut stopped, plan).await;
             keep(&mut synced.registered, &mut synced.refused, id, step);
         }
@@ -194,6 +206,19 @@ impl ScopedCloudMap {
         let of = (service.as_ref(), instance.as_ref());
         self.planned(|context| instance_health::set(of, status, context)).await
     }
+
+    /// For health checkers: stores the status that the results of a check [came to](crate::health_check::Tally). It takes
+    /// effect at once. Returns whether the subject still exists; if not, nothing is stored.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] and [`Error::Contention`].
+    pub async fn put_checked_health(
+        &self,
+        subject: &Subject,
+        status: CustomHealthStatus,
+    ) -> Result<bool, Error> {
+        self.planned(|context| instance_health::put_checked(subject, status, context)).await
+    }
 }
 
 impl SyncScopedCloudMap {
@@ -221,6 +246,14 @@ impl SyncScopedCloudMap {
         status: CustomHealthStatus,
     ) -> Result<(), Error> {
         at_once(self.scoped.set_health(service.as_ref(), instance.as_ref(), status))
+    }
+
+    /// As [`ScopedCloudMap::put_checked_health`].
+    ///
+    /// # Errors
+    /// Those of [`ScopedCloudMap::put_checked_health`].
+    pub fn put_checked_health(&self, subject: &Subject, status: CustomHealthStatus) -> Result<bool, Error> {
+        at_once(self.scoped.put_checked_health(subject, status))
     }
 }
 

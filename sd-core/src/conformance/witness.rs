@@ -218,7 +218,7 @@ pub(super) fn assert_legal(state: &State) {
             let instances = service.instances();
             assert_eq!(instances.iter().count(), instances.len());
             assert_eq!(instances.after(None, usize::MAX).len(), instances.len());
-            let routable = |entry: &&InstanceEntry| entry.health().status().is_routable();
+            let routable = |entry: &&InstanceEntry| entry.health().is_routable();
             assert_eq!(instances.iter().filter(routable).count(), instances.healthy_len());
             for entry in instances.iter() {
                 let found = instances.get(entry.instance().id.as_str()).map(InstanceEntry::instance);

@@ -54,6 +54,8 @@ pub struct Candidate {
     pub instance: InstanceId,
     /// The status in effect.
     pub health: HealthStatus,
+    /// Why it has this health, if a prober [says so](crate::CloudMap::explain_health_by).
+    pub reason: Option<String>,
     /// Why it cannot be in the answer; `None` if it is eligible.
     pub left_out: Option<LeftOut>,
 }
@@ -93,6 +95,7 @@ impl Candidate {
             service: service.service().id.clone(),
             instance: entry.instance().id.clone(),
             health: entry.health().status(),
+            reason: None,
             left_out,
         }
     }
@@ -209,8 +212,12 @@ impl fmt::Display for Explanation {
             Outcome::NoName => write!(f, "{by} has no such name (NXDOMAIN)")?,
             Outcome::NoType => write!(f, "{by} has no records of this type at this name (NODATA)")?,
         }
-        for Candidate { service, instance, health, left_out } in &self.candidates {
-            write!(f, "\n{instance} in {service}, {health}: ")?;
+        for Candidate { service, instance, health, reason, left_out } in &self.candidates {
+            write!(f, "\n{instance} in {service}, {health}")?;
+            if let Some(reason) = reason {
+                write!(f, " ({reason})")?;
+            }
+            f.write_str(": ")?;
             match left_out {
                 None => f.write_str("eligible"),
                 Some(reason) => write!(f, "left out, {reason}"),

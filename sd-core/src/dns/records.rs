@@ -183,7 +183,7 @@ pub fn is_routable(entry: &InstanceEntry, service: &Service) -> bool {
     let is_unattached = || {
         entry.instance().endpoint.alias.is_some() && matches!(service.health_check, HealthCheck::Route53(_))
     };
-    entry.health().status().is_routable() || is_unattached()
+    entry.health().is_routable() || is_unattached()
 }
 
 impl Selection {

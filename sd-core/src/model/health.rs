@@ -100,18 +100,26 @@ impl HealthStatus {
             Self::Unknown => "UNKNOWN",
         }
     }
-
-    /// Whether DNS and a discovery of healthy instances return the instance: it is healthy or has no health check.
-    #[must_use]
-    pub fn is_routable(self) -> bool {
-        !matches!(self, Self::Unhealthy)
-    }
 }
 
 impl fmt::Display for HealthStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// The status of an instance whose Route 53 check has no result yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the statuses that there are")]
+pub enum HealthStart {
+    /// HEALTHY until consecutive failures change it, as at AWS: a new check counts as healthy until there is enough data. The
+    /// default.
+    #[default]
+    Healthy,
+    /// UNHEALTHY until the first success.
+    Unhealthy,
+    /// UNKNOWN, and not routable, until the first result.
+    Unknown,
 }
 
 /// A reported status, or the result of one check.
@@ -181,6 +189,8 @@ enum Pending {
     Results {
         contrary: u8,
     },
+    /// The first result, which decides alone.
+    FirstResult,
 }
 
 impl Health {
@@ -198,36 +208,72 @@ impl Health {
         Self { status, pending: Pending::Nothing }
     }
 
+    /// The health of a checked instance that waits for its first result. That result decides the status, whatever the
+    /// threshold; after it, the threshold counts. Until then the instance is not routable.
+    #[must_use]
+    pub fn before_first_result(start: HealthStart) -> Self {
+        match start {
+            HealthStart::Healthy => Self { status: HealthStatus::Healthy, pending: Pending::Nothing },
+            HealthStart::Unhealthy => Self { status: HealthStatus::Unhealthy, pending: Pending::FirstResult },
+            HealthStart::Unknown => Self { status: HealthStatus::Unknown, pending: Pending::FirstResult },
+        }
+    }
+
     /// The health of an instance after its service got this check. Without a check it is `UNKNOWN`. An instance that was
     /// not checked before starts as at its registration; one that was keeps its health.
     #[must_use]
     pub fn under(self, check: &HealthCheck, initial: Option<CustomHealthStatus>) -> Self {
-        let was_checked = self.status != HealthStatus::Unknown;
-        if was_checked == (*check != HealthCheck::None) { self } else { Self::initial(check, initial) }
+        if self.is_checked() == (*check != HealthCheck::None) { self } else { Self::initial(check, initial) }
     }
 
-    /// Health from its stored parts. `None` if they contradict each other: a pending report beside contrary results, zero
-    /// contrary results, or either part with `UNKNOWN`.
+    /// Health from its stored parts. `None` if they contradict each other: more than one of a pending report, contrary results
+    /// and the wait for the first result; zero contrary results; a report or results with `UNKNOWN`; a wait with `HEALTHY`.
     pub(crate) fn of_parts(
         status: HealthStatus,
         report: Option<Timestamp>,
         contrary: Option<u8>,
+        awaits_first_result: bool,
     ) -> Option<Self> {
-        let pending = match (report, contrary) {
-            (None, None) => Pending::Nothing,
-            (Some(due), None) => Pending::Report { due },
-            (None, Some(contrary @ 1..)) => Pending::Results { contrary },
-            (None, Some(0)) | (Some(_), Some(_)) => return None,
+        let pending = match (report, contrary, awaits_first_result) {
+            (None, None, false) => Pending::Nothing,
+            (None, None, true) => Pending::FirstResult,
+            (Some(due), None, false) => Pending::Report { due },
+            (None, Some(contrary @ 1..), false) => Pending::Results { contrary },
+            _ => return None,
         };
-        let is_legal = status != HealthStatus::Unknown || pending == Pending::Nothing;
+        let is_legal = match pending {
+            Pending::Nothing => true,
+            Pending::Report { .. } | Pending::Results { .. } => status != HealthStatus::Unknown,
+            Pending::FirstResult => status != HealthStatus::Healthy,
+        };
         is_legal.then_some(Self { status, pending })
+    }
+
+    /// Whether the instance has a health check whose first result decides the status.
+    pub(crate) fn awaits_first_result(self) -> bool {
+        self.pending == Pending::FirstResult
+    }
+
+    /// Whether the instance has a health check.
+    fn is_checked(self) -> bool {
+        self.status != HealthStatus::Unknown || self.awaits_first_result()
+    }
+
+    /// Whether DNS and a discovery of healthy instances return the instance: it is healthy or has no health check.
+    #[must_use]
+    pub fn is_routable(self) -> bool {
+        match self.status {
+            HealthStatus::Healthy => true,
+            HealthStatus::Unhealthy => false,
+            HealthStatus::Unknown => !self.awaits_first_result(),
+        }
     }
 
     /// How many results in a row contradict the status, if any do.
     pub(crate) fn contrary_results(self) -> Option<u8> {
         match self.pending {
             Pending::Results { contrary } => Some(contrary),
-            Pending::Nothing | Pending::Report { .. } => None,
+            Pending::Nothing | Pending::Report { .. } | Pending::FirstResult => None,
         }
     }
 
@@ -242,7 +288,7 @@ impl Health {
     pub fn next_deadline(self) -> Option<Timestamp> {
         match self.pending {
             Pending::Report { due } => Some(due),
-            Pending::Nothing | Pending::Results { .. } => None,
+            Pending::Nothing | Pending::Results { .. } | Pending::FirstResult => None,
         }
     }
 
@@ -251,7 +297,9 @@ impl Health {
     pub fn advance(self, now: Timestamp) -> Self {
         match self.pending {
             Pending::Report { due } if due <= now => self.flipped(),
-            Pending::Report { .. } | Pending::Nothing | Pending::Results { .. } => self,
+            Pending::Report { .. } | Pending::Nothing | Pending::Results { .. } | Pending::FirstResult => {
+                self
+            }
         }
     }
 
@@ -259,7 +307,7 @@ impl Health {
     #[must_use]
     pub fn on(self, event: HealthEvent, now: Timestamp) -> Self {
         let health = self.advance(now);
-        if health.status == HealthStatus::Unknown {
+        if !health.is_checked() {
             return health;
         }
         match event {
@@ -278,17 +326,19 @@ impl Health {
             // The same report again neither restarts nor shortens the wait.
             (false, Pending::Report { due }) => Pending::Report { due },
             (false, Pending::Nothing | Pending::Results { .. }) => Pending::Report { due },
+            // A report is a first result.
+            (false, Pending::FirstResult) => return Self { status, pending: Pending::Nothing },
         };
         Self { pending, ..self }
     }
 
     fn checked(self, result: HealthStatus, threshold: NonZeroU8) -> Self {
-        if result == self.status {
-            return Self { pending: Pending::Nothing, ..self };
+        if result == self.status || self.pending == Pending::FirstResult {
+            return Self { status: result, pending: Pending::Nothing };
         }
         let before = match self.pending {
             Pending::Results { contrary } => contrary,
-            Pending::Nothing | Pending::Report { .. } => 0,
+            Pending::Nothing | Pending::Report { .. } | Pending::FirstResult => 0,
         };
         let contrary = before.saturating_add(1);
         if contrary >= threshold.get() {
@@ -333,7 +383,7 @@ mod tests {
         let health = Health::initial(&HealthCheck::None, Some(CustomHealthStatus::Unhealthy));
         let after = health.on(report(CustomHealthStatus::Unhealthy), at(0)).advance(at(100));
         assert_eq!(after.status(), HealthStatus::Unknown);
-        assert!(after.status().is_routable());
+        assert!(after.is_routable());
     }
 
     #[test]
@@ -387,6 +437,31 @@ mod tests {
         assert_eq!(apply(&[bad, bad, bad]), HealthStatus::Unhealthy);
         assert_eq!(apply(&[bad, bad, bad, good, good]), HealthStatus::Unhealthy);
         assert_eq!(apply(&[bad, bad, bad, good, good, good]), HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn the_first_result_decides_where_health_does_not_start_as_healthy() {
+        let threshold = NonZeroU8::new(3).unwrap();
+        for start in [HealthStart::Unhealthy, HealthStart::Unknown] {
+            let health = Health::before_first_result(start);
+            assert!(!health.is_routable(), "{start:?}");
+            let on = |health: Health, result| health.on(HealthEvent::Checked { result, threshold }, at(0));
+            let good = on(health, CustomHealthStatus::Healthy);
+            assert_eq!(good.status(), HealthStatus::Healthy);
+            assert_eq!(
+                on(good, CustomHealthStatus::Unhealthy).status(),
+                HealthStatus::Healthy,
+                "one of three"
+            );
+            let bad = on(health, CustomHealthStatus::Unhealthy);
+            assert_eq!(bad.status(), HealthStatus::Unhealthy);
+            assert_eq!(
+                on(bad, CustomHealthStatus::Healthy).status(),
+                HealthStatus::Unhealthy,
+                "one of three"
+            );
+        }
+        assert_eq!(Health::before_first_result(HealthStart::Healthy), custom());
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub(crate) use attributes::Signature;
 pub use endpoint::Endpoint;
 pub use fingerprint::Fingerprint;
 pub use health::{
-    CustomHealthStatus, Health, HealthCheck, HealthCheckConfig, HealthCheckType, HealthEvent, HealthStatus,
+    CustomHealthStatus, Health, HealthCheck, HealthCheckConfig, HealthCheckType, HealthEvent, HealthStart,
+    HealthStatus,
 };
 pub(crate) use ids::ResourceRef;
 pub use ids::{

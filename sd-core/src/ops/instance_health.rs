@@ -1,6 +1,6 @@
 //! Health: custom reports, statuses set by a host, and reading it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU8};
 
 use super::{
     Plan, ReadContext, WriteContext,
@@ -15,7 +15,11 @@ use crate::{
         request::{GetInstancesHealthStatusRequest, UpdateInstanceCustomHealthStatusRequest},
         response::{InstanceHealth, Page},
     },
-    model::{CustomHealthStatus, EntityKey, HealthCheck, HealthEvent, constraint},
+    health_check::{self, CheckTarget, Subject},
+    model::{
+        CustomHealthStatus, EntityKey, Health, HealthCheck, HealthEvent, HealthStart, Instance, Namespace,
+        Service, constraint,
+    },
     state::{
         InstanceEntry, ServiceEntry,
         change::{Change, Precondition},
@@ -59,8 +63,41 @@ pub(crate) fn set(
     Ok(happened(HealthEvent::Set(status), entry, instance, context))
 }
 
+/// The health of an instance at its registration.
+pub(super) fn initial(
+    service: &Service,
+    namespace: &Namespace,
+    instance: &Instance,
+    start: HealthStart,
+) -> Health {
+    match &service.health_check {
+        HealthCheck::Route53(config) if CheckTarget::of(service, namespace, instance, config).is_ok() => {
+            Health::before_first_result(start)
+        }
+        check => Health::initial(check, instance.endpoint.initial_health),
+    }
+}
+
+/// Sets the status that the results of a check came to. Does nothing, and says so by `false`, if the instance was registered
+/// again or deregistered, or has another check.
+pub(crate) fn put_checked(
+    subject: &Subject,
+    status: CustomHealthStatus,
+    context: &WriteContext<'_>,
+) -> Result<Plan<bool>, Error> {
+    let (service, instance) = (subject.service.as_str(), subject.instance.as_str());
+    let check = health_check::Check::of(context.state, context.scope, service, instance);
+    if !check.is_some_and(|check| check.is_about(subject)) {
+        return Ok(Plan::nothing(false));
+    }
+    let entry = find_service(context.here(), context.scope, service)?;
+    let event = HealthEvent::Checked { result: status, threshold: NonZeroU8::MIN };
+    let plan = happened(event, entry, find_instance(entry, instance)?, context);
+    Ok(Plan { changes: plan.changes, response: true })
+}
+
 /// The plan that applies an event to an instance's health.
-fn happened(
+pub(super) fn happened(
     event: HealthEvent,
     entry: &ServiceEntry,
     instance: &InstanceEntry,

@@ -7,7 +7,7 @@ use super::{
     check::Check,
     find_service,
     instance_attributes::{self, ANY, ATTRIBUTES},
-    instance_stays,
+    instance_health, instance_stays,
     page::{PageRequest, page_of_instances},
     service_lives,
 };
@@ -20,8 +20,9 @@ use crate::{
         response::{InstanceDescription, InstancePage, OperationStarted},
     },
     model::{
-        Endpoint, EntityKey, Health, Instance, InstanceId, OperationError, OperationErrorCode,
-        OperationTargets, OperationType, RecordType, UniqueKey, action::Action, constraint,
+        CustomHealthStatus, Endpoint, EntityKey, HealthCheck, HealthEvent, Instance, InstanceId,
+        OperationError, OperationErrorCode, OperationTargets, OperationType, RecordType, UniqueKey,
+        action::Action, constraint,
     },
     settings::{mode::Leniency, quotas::Quota},
     state::{
@@ -38,9 +39,18 @@ pub(crate) fn register(
     register_for(None, request, context)
 }
 
-/// Registers an instance that then belongs to this owner. Without an owner, a replaced instance keeps its own.
+/// A host that registers instances, and what it knows of one.
+#[derive(Clone, Copy)]
+pub(crate) struct Host<'a> {
+    /// The owner of its instances.
+    pub(crate) owner: &'a Arc<str>,
+    /// The instance's health. Counts only with a custom health check.
+    pub(crate) health: Option<CustomHealthStatus>,
+}
+
+/// Registers an instance that then belongs to the host. Without a host, a replaced instance keeps its owner.
 pub(super) fn register_for(
-    owner: Option<&Arc<str>>,
+    host: Option<Host<'_>>,
     request: &RegisterInstanceRequest,
     context: &WriteContext<'_>,
 ) -> Result<Plan<OperationStarted>, Error> {
@@ -92,11 +102,8 @@ pub(super) fn register_for(
         context.check_quota(Quota::InstancesPerService, || entry.expected_instances())?;
         context.check_quota(Quota::InstancesPerNamespace, || here.expected_instances(parent))?;
     }
+    let owner = host.map(|host| host.owner);
     let kept = before.filter(|before| keeps_health(&service.health_check, before, &endpoint));
-    let health = kept.map_or_else(
-        || Health::initial(&service.health_check, endpoint.initial_health),
-        InstanceEntry::health,
-    );
     let shared = shared_address(&id, &endpoint, entry, context);
     let error = shared.map(|other| {
         OperationError::new(
@@ -127,6 +134,16 @@ pub(super) fn register_for(
         owner: owner.or(before.and_then(|before| before.instance().owner.as_ref())).cloned(),
         incarnation: before.map_or(context.fresh.incarnation(), |before| before.instance().incarnation),
         wire: Default::default(),
+    };
+    let health = kept.map_or_else(
+        || instance_health::initial(service, namespace, &instance, context.health_start),
+        InstanceEntry::health,
+    );
+    let health = match host.and_then(|host| host.health) {
+        Some(status) if service.health_check == HealthCheck::Custom => {
+            health.on(HealthEvent::Set(status), context.now)
+        }
+        _ => health,
     };
     // The registration depends on the instance that it replaces: its owner, token, health and position in lists.
     let relied_on = match before {

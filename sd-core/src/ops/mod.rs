@@ -27,8 +27,8 @@ use std::sync::Arc;
 use crate::{
     api::{error::Error, response::OperationStarted},
     model::{
-        EntityKey, Namespace, NamespaceId, Operation, OperationError, OperationStatus, OperationTargets,
-        OperationType, ResourceRef, Scope, Service, Timestamp, UniqueKey, action::Action,
+        EntityKey, HealthStart, Namespace, NamespaceId, Operation, OperationError, OperationStatus,
+        OperationTargets, OperationType, ResourceRef, Scope, Service, Timestamp, UniqueKey, action::Action,
     },
     ops::fresh::Fresh,
     settings::{
@@ -52,6 +52,8 @@ pub(crate) struct WriteContext<'a> {
     pub(crate) mode: Mode,
     pub(crate) timing: Timing,
     pub(crate) quotas: Quotas,
+    /// The status of checked instances without a result.
+    pub(crate) health_start: HealthStart,
     /// The error of an injected fault, with which the operation that the request starts fails.
     pub(crate) failure: Option<&'a OperationError>,
     /// Drawn once for a request, even if it is planned several times.

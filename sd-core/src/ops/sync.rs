@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Plan, WriteContext, find_service, instance_attributes, instance_stays,
-    instances::{deregister, register_for},
+    Plan, WriteContext, find_service, instance_attributes, instance_health, instance_stays,
+    instances::{Host, deregister, register_for},
     service_lives,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         request::{DeregisterInstanceRequest, RegisterInstanceRequest},
         response::OperationStarted,
     },
-    model::{EntityKey, Instance, InstanceId, OperationId, ServiceId, UniqueKey},
+    model::{EntityKey, HealthCheck, HealthEvent, Instance, InstanceId, OperationId, ServiceId, UniqueKey},
     state::{
         InstanceEntry, ScopeState, ServiceEntry,
         change::{Change, ChangeSet, PendingOperation, Precondition},
@@ -34,16 +34,26 @@ pub(crate) fn owned(here: &ScopeState, entry: &ServiceEntry, owner: &str) -> BTr
     owned.map(|instance| instance.id.clone()).collect()
 }
 
-/// Registers an instance for an owner, unless it is already registered as requested or such a registration is under way.
+/// Registers an instance for a host, unless it is already registered as requested or such a registration is under way. Sets
+/// the health that the host knows.
 pub(crate) fn put(
     request: &RegisterInstanceRequest,
-    owner: &Arc<str>,
+    host: Host<'_>,
     context: &WriteContext<'_>,
 ) -> Result<Plan<Step>, Error> {
-    if let Some(relying) = in_step(request, owner, context)? {
-        return Ok(Plan::unchanged(relying, None));
+    let Some(relying) = in_step(request, host.owner, context)? else {
+        return Ok(stepped(register_for(Some(host), request, context)?));
+    };
+    let service = request.service_id.as_deref().unwrap_or_default();
+    let entry = find_service(context.here(), context.scope, service)?;
+    let found = entry.instances().get(request.instance_id.as_deref().unwrap_or_default());
+    match (found, host.health) {
+        (Some(found), Some(status)) if entry.service().health_check == HealthCheck::Custom => {
+            let plan = instance_health::happened(HealthEvent::Set(status), entry, found, context);
+            Ok(Plan { changes: plan.changes, response: None })
+        }
+        _ => Ok(Plan::unchanged(relying, None)),
     }
-    Ok(stepped(register_for(Some(owner), request, context)?))
 }
 
 /// What has to hold for an instance to be in step, or about to be; `None` if it is not.

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{Plan, Starting, WriteContext, check::Check, find_service, service_settings::IN_CHANGE};
+use super::{
+    Plan, Starting, WriteContext, check::Check, find_service, instance_health, service_settings::IN_CHANGE,
+};
 use crate::{
     api::{
         error::{Error, rule},
@@ -11,10 +13,13 @@ use crate::{
         response::OperationStarted,
     },
     model::{
-        DnsConfig, DnsRecord, EntityKey, HealthCheck, NamespaceType, OperationTargets, OperationType,
-        Service, ServiceKind, UniqueKey, action::Action,
+        DnsConfig, DnsRecord, EntityKey, Health, HealthCheck, HealthStart, Namespace, NamespaceType,
+        OperationTargets, OperationType, Service, ServiceKind, UniqueKey, action::Action,
     },
-    state::change::{Change, Precondition},
+    state::{
+        ServiceEntry,
+        change::{Change, Precondition},
+    },
 };
 
 pub(crate) fn update(
@@ -69,11 +74,34 @@ pub(crate) fn update(
     if let Some(text) = description {
         service.description = Some(text).filter(|text| !text.is_empty());
     }
-    let changes = context
+    let service = Arc::new(service);
+    let mut changes = context
         .changes()
         .requiring(Precondition::At(key, entry.revision()))
-        .changing(Change::PutService(Arc::new(service)));
+        .changing(Change::PutService(Arc::clone(&service)));
+    if before.health_check == HealthCheck::None && context.health_start != HealthStart::Healthy {
+        changes.changes.extend(starts(entry, &service, namespace, context.health_start));
+    }
     Ok(context.conclude(starting, changes))
+}
+
+/// The health of the instances of a service that gets a health check, where it is not what the check alone says.
+fn starts(
+    entry: &ServiceEntry,
+    service: &Service,
+    namespace: &Namespace,
+    start: HealthStart,
+) -> impl Iterator<Item = Change> {
+    entry.instances().iter().filter_map(move |entry| {
+        let instance = entry.instance();
+        let health = instance_health::initial(service, namespace, instance, start);
+        let usual = Health::initial(&service.health_check, instance.endpoint.initial_health);
+        (health != usual).then(|| Change::PutHealth {
+            service: service.id.clone(),
+            id: instance.id.clone(),
+            health,
+        })
+    })
 }
 
 /// How instances can be found with the records that remain. Without a `DnsConfig`, only by the API.

@@ -65,7 +65,7 @@ impl InstanceEntry {
     }
 
     fn is_routable(&self) -> bool {
-        self.health.status().is_routable()
+        self.health.is_routable()
     }
 }
 

@@ -86,8 +86,17 @@ fn plan(
         plan.ok().and_then(|plan| plan.changes)
     }
     let quotas = Quotas::none();
-    let context =
-        WriteContext { state, scope, now, mode: Mode::Lenient, timing, quotas, failure: None, fresh };
+    let context = WriteContext {
+        state,
+        scope,
+        now,
+        mode: Mode::Lenient,
+        timing,
+        quotas,
+        health_start: HealthStart::Healthy,
+        failure: None,
+        fresh,
+    };
     let here = state.scope(scope);
     let namespace = |n: u8| {
         let found = here.namespaces().nth(n.into());

@@ -62,6 +62,9 @@ record! {
         /// How many results of a health checker in a row contradict the status, at least 1.
         #[cfg_attr(feature = "stored", serde(default, skip_serializing_if = "Option::is_none"))]
         pub contrary_results: Option<u8>,
+        /// Whether the first result of a health checker decides the status.
+        #[cfg_attr(feature = "stored", serde(default, skip_serializing_if = "std::ops::Not::not"))]
+        pub awaits_first_result: bool,
     }
 }
 
@@ -149,10 +152,12 @@ impl Health {
         let all = [HealthStatus::Healthy, HealthStatus::Unhealthy, HealthStatus::Unknown];
         let status = reading.one_of("health", &self.status, &all, HealthStatus::as_str)?;
         let due = self.report_due.map(Timestamp::from_millis);
-        model::Health::of_parts(status, due, self.contrary_results).ok_or_else(|| {
+        let health = model::Health::of_parts(status, due, self.contrary_results, self.awaits_first_result);
+        health.ok_or_else(|| {
             reading.wrong(
                 "health",
-                "a report and results exclude each other, results are at least 1, UNKNOWN has neither",
+                "a report, results and the wait for the first result exclude each other; results are at least 1; UNKNOWN \
+                 has neither a report nor results; HEALTHY does not wait for the first result",
             )
         })
     }
@@ -164,6 +169,7 @@ impl From<model::Health> for Health {
             status: health.status().as_str().to_owned(),
             report_due: health.next_deadline().map(Timestamp::as_millis),
             contrary_results: health.contrary_results(),
+            awaits_first_result: health.awaits_first_result(),
         }
     }
 }

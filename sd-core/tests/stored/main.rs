@@ -128,7 +128,7 @@ fn version_1_is_read() {
         let mut healthy: Vec<_> = found
             .instances
             .iter()
-            .filter(|instance| instance.health.is_routable())
+            .filter(|instance| instance.health != HealthStatus::Unhealthy)
             .map(|instance| instance.id.as_str())
             .collect();
         healthy.sort_unstable();

@@ -439,12 +439,12 @@ impl SideBySide {
             for service in here.services_of(namespace) {
                 let instances = service.instances();
                 prop_assert_eq!(instances.iter().count(), instances.len());
-                let routable = instances.iter().filter(|entry| entry.health().status().is_routable());
+                let routable = instances.iter().filter(|entry| entry.health().is_routable());
                 prop_assert_eq!(routable.count(), instances.healthy_len());
                 // The first `healthy_len` entries are the routable ones.
                 let numbers = 0..u32::try_from(instances.healthy_len()).unwrap();
                 let routable = numbers.filter_map(|n| instances.nth(n));
-                let routable = routable.filter(|entry| entry.health().status().is_routable());
+                let routable = routable.filter(|entry| entry.health().is_routable());
                 let numbered: BTreeSet<_> = routable.map(|entry| entry.instance().id.clone()).collect();
                 prop_assert_eq!(numbered.len(), instances.healthy_len());
             }

@@ -255,7 +255,7 @@ impl SideBySide {
                                 Data::Srv(get("AWS_INSTANCE_PORT")?.parse().unwrap(), plain(&target))
                             }
                         };
-                        Some((data, instance.health.is_routable()))
+                        Some((data, instance.health != HealthStatus::Unhealthy))
                     });
                     data.collect::<Vec<_>>()
                 };

@@ -1,0 +1,322 @@
+//! What a prober tells of the checks of a service, and probes that somebody asks for.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc};
+
+use sd_core::{
+    Scope, State,
+    health_check::{Check, NotChecked},
+    model::{HealthStatus, NamespaceType, ServiceId},
+};
+use serde::Serialize;
+
+use super::{
+    ProberHandle,
+    entry::{Entry, Key},
+    failure::Failure,
+    history::CheckResult,
+    probe::{Phases, probe},
+};
+
+/// How many probes may be under way that somebody asks for.
+pub(super) const ON_REQUEST: usize = 8;
+
+/// The checks of a service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ServiceChecks {
+    /// The service's id.
+    pub service: String,
+    /// `HTTP`, `HTTPS` or `TCP`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The path that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_path: Option<String>,
+    /// How many results in a row change a status.
+    pub failure_threshold: u8,
+    /// The instances in the order of their ids.
+    pub instances: Vec<InstanceChecks>,
+    /// How many more instances there are than the report has.
+    pub more: usize,
+}
+
+/// The checks of an instance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct InstanceChecks {
+    /// The instance's id.
+    pub instance: String,
+    /// The status in effect.
+    pub status: &'static str,
+    /// The address that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<SocketAddr>,
+    /// Why nothing is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_checked: Option<String>,
+    /// How many results in a row contradict the status.
+    pub contrary: u8,
+    /// The last results, at most 20, the newest first.
+    pub results: Vec<CheckResult>,
+    /// The last failures, at most 5, the newest first.
+    pub failures: Vec<CheckResult>,
+}
+
+/// One probe that somebody asked for. Displays as text for people, a line for each phase.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Probe {
+    /// The service's id.
+    pub service: String,
+    /// The instance's id.
+    pub instance: String,
+    /// The address that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<SocketAddr>,
+    /// `HTTP`, `HTTPS` or `TCP`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The header `Host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The status of the response, or 0 for a TCP connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why the check failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Why nothing was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_checked: Option<String>,
+    /// How long it took.
+    #[serde(flatten)]
+    pub phases: Phases,
+}
+
+/// Why there is no report or no probe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// There is no such service.
+    #[error("no service {0:?}: expected an id, an ARN, NAME.NAMESPACE, or a name that only one service has")]
+    NoService(String),
+    /// The service has no such instance.
+    #[error("service {0} has no instance {1:?}")]
+    NoInstance(String, String),
+    /// Its instances are not checked.
+    #[error("service {0} has no HealthCheckConfig, so its instances are not probed")]
+    NoHealthCheck(String),
+    /// This machine cannot probe.
+    #[error("cannot probe: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl ProberHandle {
+    /// The checks of a service and the last results. `service` is an id, an ARN, `NAME.NAMESPACE`, or a name that only one
+    /// service of the scope has. `instance` leaves only one instance, and `limit` bounds how many there are.
+    ///
+    /// # Errors
+    /// There is no such service or instance, or it has no Route 53 check.
+    pub fn report(
+        &self,
+        scope: &Scope,
+        service: &str,
+        instance: Option<&str>,
+        limit: usize,
+    ) -> Result<ServiceChecks, ProbeError> {
+        let shared = &self.running.shared;
+        let state = shared.cloud_map.state();
+        let id = find(&state, scope, service)?;
+        let config = config(&state, scope, &id)?;
+        let mut entries = shared.table.entries_of(&(scope.clone(), id.clone()));
+        if let Some(instance) = instance {
+            entries.retain(|entry| entry.key.instance.as_str() == instance);
+            if entries.is_empty() {
+                return Err(ProbeError::NoInstance(id.to_string(), instance.to_owned()));
+            }
+        }
+        let all = entries.len();
+        let by_id = |entry: &Arc<Entry>| entry.key.instance.clone();
+        if limit < all {
+            entries.select_nth_unstable_by_key(limit, by_id);
+            entries.truncate(limit);
+        }
+        entries.sort_unstable_by_key(by_id);
+        let instances: Vec<_> = entries.iter().filter_map(|entry| instance_checks(entry, &state)).collect();
+        Ok(ServiceChecks {
+            service: id.to_string(),
+            kind: config.kind.as_str(),
+            resource_path: config.resource_path.as_deref().map(str::to_owned),
+            failure_threshold: config.failure_threshold.get(),
+            instances,
+            more: all - entries.len(),
+        })
+    }
+
+    /// Probes the instances of a service, or one of them, now, and counts nothing: at most `limit` instances, in the order of
+    /// their ids. At most 8 such probes are under way at a time.
+    ///
+    /// # Errors
+    /// Those of [`report`](Self::report), and this machine cannot probe.
+    pub async fn probe(
+        &self,
+        scope: &Scope,
+        service: &str,
+        instance: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Probe>, ProbeError> {
+        let shared = &self.running.shared;
+        let (id, instances) = {
+            let state = shared.cloud_map.state();
+            let id = find(&state, scope, service)?;
+            config(&state, scope, &id)?;
+            let entry = state.scope(scope).service(id.as_str());
+            let instances = entry.into_iter().flat_map(|entry| entry.instances().iter());
+            let mut instances: Vec<_> = instances.map(|entry| entry.instance().id.clone()).collect();
+            if let Some(instance) = instance {
+                instances.retain(|id| id.as_str() == instance);
+                if instances.is_empty() {
+                    return Err(ProbeError::NoInstance(id.to_string(), instance.to_owned()));
+                }
+            }
+            instances.sort_unstable();
+            instances.truncate(limit);
+            (id, instances)
+        };
+        let mut probes = Vec::new();
+        for instance in instances {
+            let Ok(_place) = shared.on_request.acquire().await else { break };
+            let key = Key { scope: scope.clone(), service: id.clone(), instance };
+            // It may have been deregistered meanwhile.
+            let Some(asked) = key.check(&shared.cloud_map.state()).map(|check| Asked::of(&check)) else {
+                continue;
+            };
+            probes.push(asked.probe(&key, &shared.setup).await?);
+        }
+        Ok(probes)
+    }
+}
+
+/// What a probe on request asks.
+struct Asked {
+    kind: &'static str,
+    target: Result<sd_core::health_check::CheckTarget, NotChecked>,
+}
+
+impl Asked {
+    fn of(check: &Check<'_>) -> Self {
+        Self { kind: check.config().kind.as_str(), target: check.target() }
+    }
+
+    async fn probe(self, key: &Key, setup: &super::probe::Setup) -> Result<Probe, io::Error> {
+        let mut told = Probe {
+            service: key.service.to_string(),
+            instance: key.instance.to_string(),
+            target: None,
+            kind: self.kind,
+            host: None,
+            path: None,
+            status: None,
+            failure: None,
+            not_checked: None,
+            phases: Phases::default(),
+        };
+        match self.target {
+            Ok(target) => {
+                let probed = probe(&target, "on-request", setup).await?;
+                told.target = Some(target.address);
+                told.host = Some(target.host.into()).filter(|host: &String| !host.is_empty());
+                told.path = Some(target.path.into()).filter(|path: &String| !path.is_empty());
+                (told.status, told.failure, told.phases) =
+                    (probed.result.ok(), probed.result.err(), probed.phases);
+            }
+            Err(reason) => told.not_checked = Some(reason.to_string()),
+        }
+        Ok(told)
+    }
+}
+
+fn instance_checks(entry: &Entry, state: &State) -> Option<InstanceChecks> {
+    let health = entry.key.check(state)?.health();
+    let known = entry.known();
+    Some(InstanceChecks {
+        instance: entry.key.instance.to_string(),
+        status: HealthStatus::as_str(health.status()),
+        target: known.target.as_ref().ok().map(|target| target.address),
+        not_checked: known.target.as_ref().err().map(ToString::to_string),
+        contrary: known.tally.contrary(),
+        results: known.history.results(),
+        failures: known.history.failures(),
+    })
+}
+
+fn config<'s>(
+    state: &'s State,
+    scope: &Scope,
+    id: &ServiceId,
+) -> Result<&'s sd_core::model::HealthCheckConfig, ProbeError> {
+    match state.scope(scope).service(id.as_str()).map(|entry| &entry.service().health_check) {
+        Some(sd_core::model::HealthCheck::Route53(config)) => Ok(config),
+        _ => Err(ProbeError::NoHealthCheck(id.to_string())),
+    }
+}
+
+/// The service that is meant.
+fn find(state: &State, scope: &Scope, text: &str) -> Result<ServiceId, ProbeError> {
+    let here = state.scope(scope);
+    let id = text.rsplit_once(":service/").map_or(text, |(_, id)| id);
+    if let Some(entry) = here.service(id) {
+        return Ok(entry.service().id.clone());
+    }
+    let is_meant = |entry: &&sd_core::state::ServiceEntry| {
+        let service = entry.service();
+        let name = service.name.as_str();
+        let namespace = here.namespace(service.namespace_id.as_str()).map(|entry| entry.namespace());
+        let folds = namespace.is_some_and(|namespace| namespace.kind.namespace_type() != NamespaceType::Http);
+        let equal = |a: &str, b: &str| if folds { a.eq_ignore_ascii_case(b) } else { a == b };
+        let in_namespace = || {
+            let (name, namespace) =
+                (name.trim_end_matches('.'), namespace?.name.as_str().trim_end_matches('.'));
+            Some(equal(text.trim_end_matches('.'), &format!("{name}.{namespace}")))
+        };
+        equal(text, name) || in_namespace().unwrap_or_default()
+    };
+    let mut meant = here.services().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(entry), None) => Ok(entry.service().id.clone()),
+        _ => Err(ProbeError::NoService(text.to_owned())),
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}: ", self.instance, self.service)?;
+        if let Some(reason) = &self.not_checked {
+            return write!(f, "not checked: {reason}");
+        }
+        match (self.failure, self.status) {
+            (Some(failure), _) => write!(f, "unhealthy, {failure}")?,
+            (None, Some(0) | None) => f.write_str("healthy")?,
+            (None, Some(status)) => write!(f, "healthy, status {status}")?,
+        }
+        write!(f, "\n  {}", self.kind)?;
+        if let Some(target) = self.target {
+            write!(f, " {target}")?;
+        }
+        if let (Some(host), Some(path)) = (&self.host, &self.path) {
+            write!(f, " GET {path}, Host: {host}")?;
+        }
+        let Phases { connect, tls, first_byte, status } = self.phases;
+        for (name, micros) in
+            [("connect", connect), ("TLS", tls), ("first byte", first_byte), ("status", status)]
+        {
+            if let Some(micros) = micros {
+                write!(f, "\n  {name:<10} {}.{:03} ms", micros / 1000, micros % 1000)?;
+            }
+        }
+        Ok(())
+    }
+}
