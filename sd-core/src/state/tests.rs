@@ -93,7 +93,7 @@ fn plan(
         mode: Mode::Lenient,
         timing,
         quotas,
-        health_start: HealthStart::Healthy,
+        health_start: crate::model::HealthStart::Healthy,
         failure: None,
         fresh,
     };

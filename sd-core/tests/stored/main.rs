@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     CloudMap, ManualClock, Scope, SequentialIds, State, SyncCloudMap, Timing,
-    model::{HealthCheckType, RecordType, RoutingPolicy},
+    model::{HealthCheckType, HealthStatus, RecordType, RoutingPolicy},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DeleteNamespaceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,

@@ -15,7 +15,7 @@ use proptest::{prelude::*, test_runner::TestCaseError};
 use sd_core::{
     Scope, dns,
     dns::{Candidate, LeftOut, Outcome, RecordData, View},
-    model::{DnsName, RecordType},
+    model::{DnsName, HealthStatus, RecordType},
     request::DiscoverInstancesRequest,
 };
 use sd_dns::{AliasAddresses, AliasResolver, Reply, Transport};
