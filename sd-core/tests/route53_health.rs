@@ -18,8 +18,8 @@ use sd_core::{
     },
     request::{
         CreateServiceRequest, DiscoverInstancesRequest, DnsConfigChange, DnsConfigInput,
-        GetInstancesHealthStatusRequest, HealthCheckConfigInput, RegisterInstanceRequest, ServiceChange,
-        UpdateServiceRequest,
+        GetInstancesHealthStatusRequest, HealthCheckConfigInput, HealthStatusFilter, RegisterInstanceRequest,
+        ServiceChange, UpdateServiceRequest,
     },
 };
 
@@ -97,7 +97,10 @@ fn when_all_fail_all_are_answered() {
         checked.register(id, last);
         checked.engine.api.put_checked_health(&checked.subject(id), BAD).unwrap();
     }
-    assert_eq!(checked.found(), (vec!["a".to_owned(), "b".to_owned()], 2));
+    let request = DiscoverInstancesRequest::new("app.local", "web")
+        .with_health_status(HealthStatusFilter::HealthyOrElseAll);
+    assert_eq!(checked.engine.api.discover_instances(request).unwrap().instances.len(), 2);
+    assert_eq!(checked.found(), (vec![], 2), "DNS answers all; a discovery by default only what is healthy");
 }
 
 #[test]
@@ -184,8 +187,7 @@ fn instances_that_are_not_checked_start_as_healthy() {
     let request = CreateServiceRequest::new("web").with_namespace_id(&namespace.id).with_dns_config(records);
     let service = checked.engine.service(request.with_health_check_config(http_check()));
     let alias = RegisterInstanceRequest::new(&service.id, "alias")
-        .with_attribute("AWS_ALIAS_DNS_NAME", "lb.us-east-1.elb.amazonaws.com")
-        .with_attribute("AWS_INSTANCE_PORT", "80");
+        .with_attribute("AWS_ALIAS_DNS_NAME", "lb.us-east-1.elb.amazonaws.com");
     checked.engine.api.register_instance(alias).unwrap();
     let state = checked.engine.cloud_map.cloud_map().state();
     let check = Check::of(&state, &Scope::default(), service.id.as_str(), "alias").unwrap();

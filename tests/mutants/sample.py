@@ -47,8 +47,9 @@ def tested(tool: str, mutants: list[Mutant], by: list[str], out: Path) -> dict[s
     if status not in (0, 2, 3):
         sys.exit(f"cargo-mutants ended with {status} for {package}, tested by {', '.join(by)}")
     names = {mutant.name: mutant for mutant in mutants}
+    # cargo-mutants also tests the deletions of other fields beside a chosen one.
     found = {
-        outcome: [names[line] for line in (out / "mutants.out" / f"{outcome}.txt").read_text().splitlines()]
+        outcome: [names[line] for line in (out / "mutants.out" / f"{outcome}.txt").read_text().splitlines() if line in names]
         for outcome in OUTCOMES
     }
     lost = names.keys() - {mutant.name for some in found.values() for mutant in some}

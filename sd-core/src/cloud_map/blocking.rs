@@ -3,6 +3,7 @@
 use std::{
     borrow::Borrow,
     pin::pin,
+    sync::Weak,
     task::{Context, Poll, Waker},
 };
 
@@ -13,7 +14,9 @@ use crate::{
         explanation::Explanation,
         records::{Answer, View},
     },
+    health_check::HealthReasons,
     model::{DnsName, RecordType, Scope, Timestamp},
+    settings::timing::Timing,
     store::{
         cell::{StateCell, StateRef},
         registry::Immediate,
@@ -61,6 +64,23 @@ impl SyncCloudMap {
     #[must_use]
     pub fn resolve(&self, view: &View, name: &DnsName, kind: RecordType) -> Answer {
         self.cloud_map.resolve(view, name, kind)
+    }
+
+    /// As [`CloudMap::explain_health_by`].
+    pub fn explain_health_by(&self, reasons: Weak<dyn HealthReasons>) {
+        self.cloud_map.explain_health_by(reasons);
+    }
+
+    /// As [`CloudMap::now`].
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.cloud_map.now()
+    }
+
+    /// As [`CloudMap::timing`].
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.cloud_map.timing()
     }
 
     /// As [`CloudMap::faults`]. Delays hold back nothing on this handle.

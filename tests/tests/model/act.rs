@@ -25,6 +25,14 @@ pub(crate) enum ServiceRef {
     Is(Option<ServiceKey>),
 }
 
+impl ServiceRef {
+    fn settle(&mut self, world: &World) {
+        if let Self::Pick(n) = *self {
+            *self = Self::Is(world.pick_service(n));
+        }
+    }
+}
+
 /// The records in a request for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dns {
@@ -104,6 +112,21 @@ pub(crate) enum Act {
         id: &'static str,
         status: &'static str,
     },
+    /// A host sets the status.
+    SetHealth {
+        service: ServiceRef,
+        id: &'static str,
+        status: &'static str,
+    },
+    /// The results of a health checker came to this status.
+    PutCheckedHealth {
+        service: ServiceRef,
+        id: &'static str,
+        status: &'static str,
+        /// The operation that registered the instance, and the check, that the results are about. `None`: those of the
+        /// moment.
+        about: Option<(usize, Check)>,
+    },
 }
 
 impl Act {
@@ -122,10 +145,16 @@ impl Act {
             | Self::UpdateService { service, .. }
             | Self::Register { service, .. }
             | Self::Deregister { service, .. }
-            | Self::Report { service, .. } => {
-                if let ServiceRef::Pick(n) = *service {
-                    *service = ServiceRef::Is(world.pick_service(n));
-                }
+            | Self::Report { service, .. }
+            | Self::SetHealth { service, .. } => service.settle(world),
+            Self::PutCheckedHealth { service, id, about, .. } => {
+                service.settle(world);
+                let ServiceRef::Is(Some(key)) = service else { return };
+                let service = world.service(key);
+                *about = service.and_then(|service| {
+                    let found = service.instances.iter().find(|found| found.id == *id)?;
+                    Some((found.registered_by, service.check))
+                });
             }
         }
     }
@@ -302,6 +331,10 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         6 => (service(), id()).prop_map(|(service, id)| Act::Deregister { service, id }),
         8 => (service(), id(), one_of(&["UNHEALTHY", "UNHEALTHY", "HEALTHY", "ILL"]))
             .prop_map(|(service, id, status)| Act::Report { service, id, status }),
+        2 => (service(), id(), one_of(&["UNHEALTHY", "HEALTHY"]))
+            .prop_map(|(service, id, status)| Act::SetHealth { service, id, status }),
+        6 => (service(), id(), one_of(&["UNHEALTHY", "HEALTHY"]))
+            .prop_map(|(service, id, status)| Act::PutCheckedHealth { service, id, status, about: None }),
     ]
 }
 

@@ -59,6 +59,12 @@ impl World {
             }
             Act::Deregister { service: ServiceRef::Is(key), id } => self.deregister(key.as_ref(), id),
             Act::Report { service: ServiceRef::Is(key), id, status } => self.report(key.as_ref(), id, status),
+            Act::SetHealth { service: ServiceRef::Is(key), id, status } => {
+                self.set_health(key.as_ref(), id, status)
+            }
+            Act::PutCheckedHealth { service: ServiceRef::Is(key), id, status, about } => {
+                self.put_checked_health(key.as_ref(), id, status, *about)
+            }
             act => panic!("settle the act first: {act:?}"),
         }
     }
@@ -397,6 +403,41 @@ impl World {
             instance.flip();
         } else {
             instance.due = instance.due.or(Some(now + delay));
+        }
+        Done
+    }
+}
+
+impl World {
+    /// A host's word takes effect at once, and a pending report is dropped.
+    fn set_health(&mut self, key: Option<&ServiceKey>, id: &str, status: &'static str) -> Outcome {
+        let Some(service) = key.and_then(|key| self.service_mut(key)) else {
+            return Refused("ServiceNotFound");
+        };
+        if service.check == Check::Absent {
+            return Refused("CustomHealthNotFound");
+        }
+        let Some(instance) = service.instances.iter_mut().find(|found| found.id == id) else {
+            return Refused("InstanceNotFound");
+        };
+        (instance.status, instance.due) = (status, None);
+        Done
+    }
+
+    /// Results count only for the registration and the Route 53 check that they are about.
+    fn put_checked_health(
+        &mut self,
+        key: Option<&ServiceKey>,
+        id: &str,
+        status: &'static str,
+        about: Option<(usize, Check)>,
+    ) -> Outcome {
+        let Some(service) = key.and_then(|key| self.service_mut(key)) else { return Done };
+        let check = service.check;
+        let Some(instance) = service.instances.iter_mut().find(|found| found.id == id) else { return Done };
+        let is_meant = about.is_none_or(|about| about == (instance.registered_by, check));
+        if matches!(check, Check::Route53(..)) && is_meant {
+            instance.status = status;
         }
         Done
     }

@@ -10,7 +10,8 @@ use fastrand::Rng;
 use proptest::{prelude::*, test_runner::TestCaseError};
 use sd_core::{
     Attached, Clock, CloudMap, Error, ManualClock, Scope, SyncCloudMap, SyncScopedCloudMap, Timing,
-    model::{CreatorRequestId, OperationTargets},
+    health_check,
+    model::{CreatorRequestId, CustomHealthStatus, OperationTargets},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest,
@@ -71,6 +72,8 @@ impl IdSource for UnorderedIds {
 #[derive(Clone)]
 struct Writer {
     api: SyncScopedCloudMap,
+    /// Shows the state that the writer sees.
+    cloud_map: CloudMap,
     bound: Bound,
 }
 
@@ -188,7 +191,7 @@ impl SideBySide {
     }
 
     fn writer(&self, api: &SyncScopedCloudMap) -> Writer {
-        Writer { api: api.clone(), bound: self.bound.clone() }
+        Writer { api: api.clone(), cloud_map: self.cloud_map.clone(), bound: self.bound.clone() }
     }
 
     fn single(&mut self, mut act: Act, faults: &[Fault]) -> Verdict {
@@ -208,7 +211,13 @@ impl SideBySide {
     /// The rival's requests run between plan and commit. The result must be that of some sequential order.
     fn race(&mut self, mut act: Act, mut rival: Vec<Act>) -> Verdict {
         act.settle(&self.world);
-        rival.iter_mut().for_each(|act| act.settle(&self.world));
+        for act in &mut rival {
+            act.settle(&self.world);
+            // The rival's results are about what there is when it stores their status.
+            if let Act::PutCheckedHealth { about, .. } = act {
+                *about = None;
+            }
+        }
         let replies = Arc::new(Mutex::new(Vec::new()));
         let (writer, told, acts) = (self.writer(&self.rival), Arc::clone(&replies), rival.clone());
         self.registry.before(move || {
@@ -413,8 +422,27 @@ impl Writer {
                     UpdateInstanceCustomHealthStatusRequest::new(self.service(service), *id, *status);
                 self.api.update_instance_custom_health_status(request).map(|()| Reply::Done)
             }
+            Act::SetHealth { service, id, status } => {
+                self.api.set_health(self.service(service), id, custom(status)).map(|()| Reply::Done)
+            }
+            Act::PutCheckedHealth { service, id, status, .. } => {
+                let state = self.cloud_map.state();
+                match health_check::Check::of(&state, &Scope::default(), &self.service(service), id) {
+                    Some(check) => {
+                        self.api.put_checked_health(&check.subject(), custom(status)).map(|_| Reply::Done)
+                    }
+                    None => Ok(Reply::Done),
+                }
+            }
         };
         result.unwrap_or_else(Reply::Refused)
+    }
+}
+
+fn custom(status: &str) -> CustomHealthStatus {
+    match status {
+        "HEALTHY" => CustomHealthStatus::Healthy,
+        _ => CustomHealthStatus::Unhealthy,
     }
 }
 
