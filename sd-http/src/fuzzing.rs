@@ -4,6 +4,8 @@ use std::fmt::Debug;
 
 use sd_core::{Action, request};
 
+#[cfg(feature = "health-checks")]
+use crate::health_checks::head::Head;
 use crate::{
     protocol::Protocol,
     wire::request::{FromWire, Sent},
@@ -45,6 +47,35 @@ fn read_all(protocol: Protocol, body: &[u8]) -> Result<bool, String> {
 
 fn decoded_all(protocol: Protocol, body: &[u8]) -> usize {
     Action::ALL.iter().filter(|action| decoded(**action, protocol, body)).count()
+}
+
+/// Reads the head of a response to a health check. Returns the status, or `None` if the head is not complete.
+///
+/// # Errors
+/// It is malformed.
+#[cfg(feature = "health-checks")]
+pub fn read_head(octets: &[u8]) -> Result<Option<u16>, String> {
+    Head::default().receive(octets).map_err(|failure| failure.to_string())
+}
+
+/// Reads the head of a response whole, in two parts, and octet by octet. Returns whether it is complete.
+///
+/// # Errors
+/// The results differ. What comes after an error does not matter, so that parts may fail earlier.
+#[cfg(feature = "health-checks")]
+pub fn head(octets: &[u8]) -> Result<bool, String> {
+    let parts = |cuts: &mut dyn Iterator<Item = &[u8]>| {
+        let mut head = Head::default();
+        cuts.map(|part| head.receive(part)).find(|told| *told != Ok(None)).unwrap_or(Ok(None))
+    };
+    let whole = Head::default().receive(octets);
+    let (first, second) = octets.split_at(octets.len() / 2);
+    let halves = parts(&mut [first, second].into_iter());
+    let single = parts(&mut octets.chunks(1));
+    if whole != halves || whole != single {
+        return Err(format!("whole {whole:?}, in halves {halves:?}, octet by octet {single:?}"));
+    }
+    Ok(matches!(whole, Ok(Some(_))))
 }
 
 macro_rules! read {

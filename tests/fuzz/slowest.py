@@ -42,6 +42,8 @@ BOUNDS = {
     # A refusal costs about as much as a plain query. An answer costs as much as its records.
     "dns": Bound("a", 3, 10, None),
     "upstream": Bound("a", 4, 4, 128),
+    # Each octet is looked at once and parsed at most twice.
+    "health": Bound("nginx", 4, 4, 128),
 }
 
 

@@ -231,7 +231,7 @@ INSTANCES: list[Step] = [
         Json({"ResourceOwner": ACCOUNT, "Instance": {"Id": "backend-2", "Attributes": BACKEND_2}}),
     ),
     Own(
-        "all are healthy, because nothing checks them",
+        "all are healthy, because /health answers 200",
         "aws servicediscovery get-instances-health-status --service-id $BACKEND",
         Json({"Status": {"backend-1": "HEALTHY", "backend-2": "HEALTHY"}}),
     ),
@@ -249,8 +249,50 @@ INSTANCES: list[Step] = [
     Page("getting-started.curl", Json({"address": re.compile(r"^127\.0\.0\.[23]$")})),
 ]
 
+def until(command: str, is_there: str) -> str:
+    """Waits until a command prints this line, and prints what it printed last."""
+    wait = f"""for _ in $(seq 300); do found=$({command}); [ "$found" = "{is_there}" ] && break; sleep 0.1; done"""
+    return f'{wait}; echo "$found"'
+
+
+FOUND_BY_DIG = "dig +short api-service.app.local | sort | xargs"
+FOUND_BY_API = (
+    "aws servicediscovery discover-instances --namespace-name app.local --service-name api-service"
+    " --query 'sort(Instances[].InstanceId)' --output text | xargs"
+)
+
+# The page's health check with two real backends.
 HEALTH_CHECKS: list[Step] = [
     Page("health-checks.service", created("api-service", 60, Keep("API", SERVICE_ID))),
+    Own(
+        "a backend is a process that serves /health",
+        'mkdir -p www && echo ok > www/health && backend() { exec "$PYTHON" -m http.server 8081 --bind "$1" -d www; }',
+        Done(),
+    ),
+    Own("a backend at 127.0.0.6 starts", "backend 127.0.0.6 & FIRST=$!", Done()),
+    Own("a backend at 127.0.0.7 starts", "backend 127.0.0.7 & SECOND=$!", Done()),
+    register("$API", "api-1", "AWS_INSTANCE_IPV4=127.0.0.6,AWS_INSTANCE_PORT=8081"),
+    register("$API", "api-2", "AWS_INSTANCE_IPV4=127.0.0.7,AWS_INSTANCE_PORT=8081"),
+    Own("dig finds both backends", until(FOUND_BY_DIG, "127.0.0.6 127.0.0.7"), Text(r"^127\.0\.0\.6 127\.0\.0\.7$")),
+    Own("one backend is killed", "kill $FIRST", Done()),
+    Own("dig drops it", until(FOUND_BY_DIG, "127.0.0.7"), Text(r"^127\.0\.0\.7$")),
+    Own("discover-instances dropped it as well", FOUND_BY_API, Text("^api-2$")),
+    Own(
+        "sd-server probe says why",
+        "sd-server probe api-service api-1",
+        Text(rf"^api-1 in {SERVICE_ID}: unhealthy, refused$", r"^  HTTP 127\.0\.0\.6:8081 GET /health, Host: api-service\.app\.local:8081$"),
+    ),
+    Own(
+        "three failures came before",
+        "curl -s 'localhost:5374/_sd/health-checks?service=api-service&instance=api-1'",
+        Json({"instances": [{"instance": "api-1", "status": "UNHEALTHY", "target": "127.0.0.6:8081"}]}),
+    ),
+    Own("the backend starts again", "backend 127.0.0.6 & FIRST=$!", Done()),
+    Own("dig finds both again", until(FOUND_BY_DIG, "127.0.0.6 127.0.0.7"), Text(r"^127\.0\.0\.6 127\.0\.0\.7$")),
+    Own("discover-instances finds both again", FOUND_BY_API, Text("^api-1 api-2$")),
+    Own("the backends end", "kill $FIRST $SECOND", Done()),
+    deregister("$API", "api-1"),
+    deregister("$API", "api-2"),
 ]
 
 DEPLOY: list[Step] = [
@@ -482,7 +524,8 @@ class Backend(BaseHTTPRequestHandler):
 def walk(home: Path, sd_server: Path, aws_bin: Path, commands: dict[str, str], report: Report) -> None:
     """Starts sd-server as a user would, runs the steps, and ends it."""
     env = environment(home, aws_bin, sd_server.parent)
-    shell = Shell(home, env)
+    shell = Shell(home, env, cwd=home)
+    shell["PYTHON"] = sys.executable
     server = Server([str(sd_server), "--dns", "127.0.0.1:53"], home / "server.log", env)
     try:
         addresses = [("127.0.0.1", 5373), ("127.0.0.1", 5374), ("127.0.0.1", 53)]

@@ -14,7 +14,8 @@ pub(crate) struct Head {
     octets: Vec<u8>,
     /// How many octets have been searched for the end.
     searched: usize,
-    status_line_seen: bool,
+    /// Whether the status line is complete. It was parsed by itself then.
+    has_status_line: bool,
 }
 
 impl Head {
@@ -28,7 +29,8 @@ impl Head {
     /// # Errors
     /// [`Failure::Malformed`] as soon as this cannot become the head of an HTTP/1 response.
     pub(crate) fn receive(&mut self, more: &[u8]) -> Result<Option<u16>, Failure> {
-        self.octets.extend_from_slice(&more[..more.len().min(LIMIT + 1 - self.octets.len())]);
+        let before = self.octets.len();
+        self.octets.extend_from_slice(&more[..more.len().min(LIMIT + 1 - before)]);
         let start = self.octets.len().min(VERSION.len());
         if self.octets[..start] != VERSION[..start] {
             return Err(Failure::Malformed);
@@ -49,9 +51,10 @@ impl Head {
         if self.octets.len() > LIMIT {
             return Err(Failure::Malformed);
         }
-        if !self.status_line_seen && self.octets.contains(&b'\n') {
-            self.status_line_seen = true;
-            parse(&self.octets)?;
+        let line_end = self.octets[before..].iter().position(|octet| *octet == b'\n');
+        if let Some(line_end) = line_end.filter(|_| !self.has_status_line) {
+            self.has_status_line = true;
+            parse(&self.octets[..=before + line_end])?;
         }
         Ok(None)
     }

@@ -5,7 +5,8 @@
 //! sd-fuzz replay TARGET FILE...
 //! ```
 //!
-//! TARGET is json or cbor (bodies of requests), dns (queries) or upstream (answers of upstream DNS servers).
+//! TARGET is json or cbor (bodies of requests), dns (queries), upstream (answers of upstream DNS servers) or health (responses
+//! to health checks).
 //!
 //! `mutate` first tries the corpus itself, then INPUTS mutations of it, in two threads. The same seed gives the same inputs.
 //! Well-formed mutations are mutated further. All files of the corpus must be well-formed, unless their names begin with

@@ -31,6 +31,14 @@ const MESSAGES: &[&[u8]] = &[
     b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01", b"\x01\x20", b"\x81\x80", b"\x83\x80", b"\x28\x00", b"\x7f\xff\xff\xff",
 ];
 
+/// Bytes with a meaning in the head of an HTTP response: line ends, parts of status lines and fields.
+#[rustfmt::skip]
+const HEADS: &[&[u8]] = &[
+    b"HTTP/1.1 ", b"HTTP/1.0 ", b"HTTP/1.", b"HTTP/2 ", b"200 OK", b"503", b"99", b"1000", b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\n\n",
+    b"\n\r", b"\r\r\n", b": ", b":", b" ", b"\t", b"\x00", b"\x7f", b"\x80", b"\xff", b"Server: x\r\n", b"Location: http://127.0.0.1/\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"A: b\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\n", b" folded\r\n",
+];
+
 /// The code under test for one kind of input.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -47,7 +55,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The target with this name: json, cbor, dns or upstream.
+    /// The target with this name: json, cbor, dns, upstream or health.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let (json, cbor) = (sd_http::fuzzing::json, sd_http::fuzzing::cbor);
@@ -68,6 +76,13 @@ impl Target {
                 floor: 150,
                 free: 128,
             },
+            "health" => Self {
+                check: sd_http::fuzzing::head,
+                work: read_head,
+                pieces: HEADS,
+                floor: 100,
+                free: 128,
+            },
             _ => return None,
         })
     }
@@ -79,4 +94,8 @@ fn read_json(body: &[u8]) -> bool {
 
 fn read_cbor(body: &[u8]) -> bool {
     sd_http::fuzzing::decoded_cbor(body) == 0
+}
+
+fn read_head(octets: &[u8]) -> bool {
+    sd_http::fuzzing::read_head(octets).is_err()
 }
