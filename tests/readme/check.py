@@ -56,6 +56,8 @@ EXPECTED = [
     ("aws servicediscovery register-instance", [STARTED]),
     ("aws servicediscovery discover-instances", [Json({"Instances": [WEB_1]})]),
     ("dig", [Text(r"\A10\.0\.0\.1\n\Z")]),
+    ("API_ID=", [Sets("API_ID", re.compile("^srv-[a-z2-7]{16}$"))]),
+    ("target/release/sd-server probe", [Text(r"\Aapi-1 in srv-[a-z2-7]{16}: healthy, status 200\n", r"^  connect    \d+\.\d{3} ms$")]),
 ]
 # Passages of the text, a command that tests each (None: the passage itself), and its result.
 MENTIONED = [
@@ -64,6 +66,11 @@ MENTIONED = [
     ("`GET /_sd/ready`", "curl -sf http://127.0.0.1:5374/_sd/ready", Json({"status": "ready"})),
     ("`GET /_sd/dns`", "curl -sf http://127.0.0.1:5374/_sd/dns", Json({"hidden_zones": []})),
     ("`GET /_sd/http`", "curl -sf http://127.0.0.1:5374/_sd/http", Json({"requests": {"in_progress": 0}})),
+    (
+        "`GET /_sd/health-checks?service=api`",
+        "curl -sf 'http://127.0.0.1:5374/_sd/health-checks?service=api'",
+        Json({"instances": [{"instance": "api-1", "status": "HEALTHY", "target": "127.0.0.1:5374"}]}),
+    ),
     ("`curl -X POST http://localhost:5373/moto-api/reset`", None, Json({"status": "ok"})),
     ("deletes everything at once", "aws servicediscovery list-namespaces", Json({"Namespaces": []})),
     ("`POST /_sd/reset`", "curl -sf -X POST http://127.0.0.1:5374/_sd/reset", Json({"status": "ok"})),

@@ -48,7 +48,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         leniency: Leniency::HealthCheckConfigInPrivateNamespace,
         strict: "InvalidInput",
-        lenient: "stored; instances keep their initial status until something checks them",
+        lenient: "stored; instances are checked",
         source: "seen on AWS",
     },
     Difference {
@@ -60,7 +60,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         leniency: Leniency::PrivateAddressInCheckedService,
         strict: "InvalidInput",
-        lenient: "stored",
+        lenient: "stored; the address is checked",
         source: "seen on AWS for 10.0.0.1; the other ranges are our choice",
     },
     Difference {
