@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
     CloudMap, ManualClock, Scope, SequentialIds, State, SyncCloudMap, Timing,
-    model::{HealthCheckType, HealthStatus, RecordType, RoutingPolicy},
+    model::{HealthCheckType, HealthStart, HealthStatus, RecordType, RoutingPolicy},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreatePublicDnsNamespaceRequest,
         CreateServiceRequest, DeleteNamespaceRequest, DeregisterInstanceRequest, DiscoverInstancesRequest,
@@ -197,7 +197,7 @@ fn an_error_names_the_entity_and_the_member() {
     };
     let stored: Stored = serde_json::from_str(VERSION_1).unwrap();
     let (namespace, service) = (&stored.0.namespaces[0].id, &stored.0.services[0].id);
-    let cases: [Case<'_>; 10] = [
+    let cases: [Case<'_>; 11] = [
         (
             "a later version",
             &|(facts, _)| facts.namespaces[0].version = 2,
@@ -237,6 +237,15 @@ fn an_error_names_the_entity_and_the_member() {
             "health: ".into(),
         ),
         (
+            "healthy without a result",
+            &|(facts, _)| {
+                let health = &mut facts.instances[0].health;
+                (health.status, health.awaits_first_result) = ("HEALTHY".into(), true);
+                (health.report_due, health.contrary_results) = (None, None);
+            },
+            "health: ".into(),
+        ),
+        (
             "a claim",
             &|(facts, _)| facts.pending[0].claims = vec!["none".into()],
             "claims: \"none\": not the text of a unique key".into(),
@@ -263,6 +272,26 @@ fn an_error_names_the_entity_and_the_member() {
         let error = refused(change);
         assert!(error.starts_with("cannot restore ") && error.contains(&expected), "{name}: {error}");
     }
+}
+
+#[test]
+fn the_wait_for_a_first_result_is_stored() {
+    let start = HealthStart::Unknown;
+    let cloud_map = SyncCloudMap::builder(MemoryRegistry::new()).health_start(start).build_sync();
+    let api = cloud_map.at(Scope::default());
+    let app = api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap().namespace_id;
+    let check = HealthCheckConfigInput::new(HealthCheckType::Tcp);
+    let web = CreateServiceRequest::new("web").with_namespace_id(app).with_health_check_config(check);
+    let web = api.create_service(web).unwrap().id.clone();
+    let instance = RegisterInstanceRequest::new(&web, "a")
+        .with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1")
+        .with_attribute("AWS_INSTANCE_PORT", "80");
+    api.register_instance(instance).unwrap();
+    let before = stored(cloud_map.cloud_map());
+    assert!(before.0.instances[0].health.awaits_first_result);
+    let json = serde_json::to_string(&before).unwrap();
+    let registry = restore(serde_json::from_str(&json).unwrap()).unwrap();
+    assert_eq!(stored(&CloudMap::new(registry)), before);
 }
 
 #[test]
