@@ -1,4 +1,5 @@
-//! A registry in memory. It stores nothing but the published state.
+//! A registry in memory, for tests and emulators. It needs no runtime, so [`SyncCloudMap`](sd_core::SyncCloudMap) works over
+//! it. Its data is lost when the last handle is dropped.
 //!
 //! ```
 //! use sd_backend_memory::MemoryRegistry;
@@ -17,7 +18,7 @@ use sd_core::{
     stored::{Operation, RestoreError},
 };
 
-/// A registry in memory. Its data is lost when the last handle is dropped.
+/// A registry in memory. It stores nothing but the published state.
 #[derive(Debug)]
 pub struct MemoryRegistry {
     writer: StateWriter,

@@ -21,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    api::{call::Request, error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
+    api::{call::Request, error::Error, request::DiscoverInstancesRequest},
     cloud_map::{commit::Write, throttle::Throttle},
     dns::{
         explanation::{self, Explanation},
@@ -29,7 +29,10 @@ use crate::{
     },
     health_check::HealthReasons,
     model::{DnsName, HealthStart, OperationError, RecordType, Scope, Timestamp, action::Action},
-    ops::{Plan, ReadContext, WriteContext, discovery},
+    ops::{
+        Plan, ReadContext, WriteContext,
+        discovery::{self, FoundInstances},
+    },
     settings::{
         clock::Clock, id_source::IdSource, mode::Mode, quotas::Quotas, random::RandomSource, timing::Timing,
     },
@@ -245,17 +248,13 @@ impl ScopedCloudMap {
             .map(|explanation| cloud_map.with_reasons(explanation))
     }
 
-    /// [`discover_instances`](Self::discover_instances) for a door, which writes its answer from what stands in the state,
-    /// without a copy in between.
-    ///
-    /// # Errors
-    /// Those of [`discover_instances`](Self::discover_instances).
-    pub fn discover_instances_with<R>(
+    /// See [`door::discover_instances_with`](crate::door::discover_instances_with).
+    pub(crate) fn discover_instances_with<R>(
         &self,
-        request: impl Borrow<DiscoverInstancesRequest>,
+        request: &DiscoverInstancesRequest,
         use_it: impl FnOnce(&FoundInstances<'_>) -> R,
     ) -> Result<R, Error> {
-        self.read(Action::DiscoverInstances, request.borrow(), |request, context| {
+        self.read(Action::DiscoverInstances, request, |request, context| {
             discovery::find(request, context).map(|found| use_it(&found))
         })
     }
@@ -270,10 +269,8 @@ impl ScopedCloudMap {
         self.cloud_map.commit(write, plan).await
     }
 
-    /// For doors: does a read, by the handle that the closure is given, after a [delay](crate::Fault::delay) that holds this
-    /// call back. Writes wait by themselves. Of an operation or entity that is read by its id and is not known, the
-    /// registry [looks](Registry::refresh) first.
-    pub async fn hold_back<Q: Clone + Into<Request> + Sync, R>(
+    /// See [`door::hold_back`](crate::door::hold_back).
+    pub(crate) async fn hold_back<Q: Clone + Into<Request> + Sync, R>(
         &self,
         action: Action,
         request: &Q,

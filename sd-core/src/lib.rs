@@ -1,8 +1,8 @@
-//! AWS Cloud Map as a library.
+//! AWS Cloud Map as a library: its operations, its rules, and the DNS records that they lead to.
 //!
-//! The whole of Cloud Map's behaviour is here, and nothing else is: no sockets, no runtime, no clock and no random numbers
-//! of its own. A [`Registry`] (a backend) stores what was decided; [`CloudMap`] decides it; doors (HTTP, DNS, Python)
-//! translate to and from it.
+//! [`CloudMap`] and [`SyncCloudMap`] have the thirty operations of the API. A [`Registry`] stores what they decide; it is
+//! the backend, such as `sd-backend-memory`. Doors translate a protocol into the operations: `sd-http` the AWS protocols,
+//! `sd-dns` DNS. This crate has no sockets and no runtime. Clock and random numbers are [`settings`].
 //!
 //! ```
 //! use sd_backend_memory::MemoryRegistry;
@@ -30,30 +30,30 @@
 //! # Ok::<(), sd_core::Error>(())
 //! ```
 //!
-//! A [`blueprint`] makes a namespace, a service and its instances in one go, for tests.
+//! In a test, a [`blueprint`] makes a namespace, a service and its instances in one statement.
 //!
 //! # Three ideas
-//! - **A state is a value.** [`State`] is the whole registry at one moment, immutable and shared; every answer comes from
-//!   one of them, so an answer never mixes two moments.
+//! - **A state is a value.** [`State`] is the whole registry at one moment, immutable and shared. Every answer comes from
+//!   one state, so it never mixes two moments.
 //! - **A request is planned, then committed.** A planner is a pure function from a state and a request to a
-//!   [`ChangeSet`] with the facts that it relies on. A backend stores it if they still hold.
-//! - **What is written is seen.** A commit publishes before it returns, and the observers, such as the table that DNS
-//!   answers come from, are told inside it.
+//!   [`ChangeSet`]: changes and their preconditions. The backend stores the set if the preconditions still hold.
+//! - **A write is visible when it returns.** A commit publishes the new state and calls the observers before it returns.
+//!   The table that DNS answers come from is an observer.
 //!
 //! # Features
 //! | feature | adds |
 //! |---|---|
-//! | `conformance` | the module `conformance`: the rules for backends, as tests |
+//! | `conformance` | the module `conformance`: the rules for backends as tests |
 //! | `stored` | serde's traits for the records of [`stored`] |
 //!
 //! # Where to look
-//! | you want to | look at |
+//! | to | see |
 //! |---|---|
 //! | call the API | [`CloudMap`], [`SyncCloudMap`]; [`request`], [`response`], [`error`] |
-//! | fill a registry for a test | [`blueprint`], [`Faults`], [`Journal`], [`ManualClock`] |
-//! | read what exists | [`model`], [`state`] |
-//! | control time, chance and limits | [`settings`] |
-//! | know what DNS answers, and why | [`dns`] |
+//! | test a program | [`blueprint`], [`Faults`], [`Journal`], [`ManualClock`] |
+//! | read what exists, follow changes | [`model`], [`state`]; [`Subscription`], [`Observer`] |
+//! | control time, randomness and limits | [`settings`] |
+//! | learn what DNS answers, and why | [`dns`] |
 //! | check the health of instances | [`health_check`] |
 //! | write a backend | [`store`], [`stored`], `conformance` |
 

@@ -307,7 +307,7 @@ fn doors_look_for_what_they_read_by_id() {
     let get = |id: &str| {
         let request = GetOperationRequest::new(id);
         let action = sd_core::Action::GetOperation;
-        let read = api.hold_back(action, &request, |api| api.get_operation(&request));
+        let read = sd_core::door::hold_back(&api, action, &request, |api| api.get_operation(&request));
         match std::pin::pin!(read).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
             std::task::Poll::Ready(result) => result.map(drop).map_err(|error| error.code()),
             std::task::Poll::Pending => panic!("it waits for nothing"),

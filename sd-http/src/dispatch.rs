@@ -1,6 +1,6 @@
 //! Decodes a body for its operation, calls the core, encodes the response.
 
-use sd_core::{Action, ScopedCloudMap, request};
+use sd_core::{Action, ScopedCloudMap, door, request};
 
 use crate::{
     error::Failure,
@@ -20,7 +20,7 @@ pub(crate) fn encode<T: response::Body>(protocol: Protocol, response: &T) -> Res
 macro_rules! read {
     // DiscoverInstances is answered often and at length: it is encoded from the state, without a copy.
     (discover_instances $cloud_map:expr, $request:expr, $use_it:expr) => {
-        $cloud_map.discover_instances_with($request, $use_it)?
+        door::discover_instances_with($cloud_map, $request, $use_it)?
     };
     ($method:ident $cloud_map:expr, $request:expr, $use_it:expr) => {
         ($use_it)(&$cloud_map.$method($request)?)
@@ -51,7 +51,7 @@ macro_rules! dispatch {
                     let read = |cloud_map: &ScopedCloudMap| {
                         read!($rm cloud_map, &request, |response| encode(protocol, response))
                     };
-                    cloud_map.hold_back(action, &request, read).await
+                    door::hold_back(cloud_map, action, &request, read).await
                 })*
             }
         }

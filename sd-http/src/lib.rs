@@ -23,7 +23,7 @@
 //! # });
 //! ```
 //!
-//! This crate translates: names, shapes and statuses are here, the rules of Cloud Map are in the core.
+//! This crate has the names, shapes and statuses of the protocols. The rules of Cloud Map are in `sd-core`.
 //!
 //! - [`CloudMapService`] takes the account and Region from the signature, or from a [`Caller`] that its host
 //!   sets. It refuses pages in browsers that are not from this machine, or from an allowed [`Origin`].

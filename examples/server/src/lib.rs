@@ -1,7 +1,6 @@
 //! What `sd-server` reports of DNS, for hosts that mount the same report.
 //!
-//! `sd-dns` knows no JSON and `sd-http` knows no DNS, so their report is here. A host depends on this crate
-//! without its default features:
+//! `sd-dns` knows no JSON and `sd-http` knows no DNS, so their report is here:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -25,6 +24,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `server` (default) | the program `sd-server`; a host that only mounts the report needs no features |
 
 #![forbid(unsafe_code)]
 

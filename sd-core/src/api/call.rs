@@ -48,7 +48,7 @@ macro_rules! calls {
             }
         })*
 
-        /// The response of [`call`](crate::ScopedCloudMap::call): of the operation that the request is of.
+        /// The response to a [`Request`], from [`call`](crate::ScopedCloudMap::call).
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[allow(missing_docs, reason = "the names are the API's own")]
         #[allow(clippy::exhaustive_enums, reason = "the operations of the API")]

@@ -1,4 +1,24 @@
-//! The errors of the API, and how they are worded.
+//! The errors of the API and their texts.
+//!
+//! ```
+//! # use sd_backend_memory::MemoryRegistry;
+//! # use sd_core::{Scope, SyncCloudMap};
+//! use sd_core::{Error, ErrorCode, request::CreateHttpNamespaceRequest};
+//!
+//! # let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
+//! # cloud_map.create_http_namespace(CreateHttpNamespaceRequest::new("app"))?;
+//! match cloud_map.create_http_namespace(CreateHttpNamespaceRequest::new("app")) {
+//!     Err(Error::NamespaceAlreadyExists { namespace_id, .. }) => println!("{namespace_id} has the name"),
+//!     # Ok(_) => panic!(),
+//!     other => drop(other?),
+//! }
+//!
+//! // Everything that is wrong with a request is in one error.
+//! let error = cloud_map.create_http_namespace(CreateHttpNamespaceRequest::default()).unwrap_err();
+//! assert_eq!(error.code(), ErrorCode::InvalidInput);
+//! assert!(!error.is_retryable());
+//! # Ok::<(), Error>(())
+//! ```
 
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
@@ -8,7 +28,7 @@ use crate::{
     settings::quotas::{Quota, Rate},
 };
 
-/// What a request can end in, if not in a response.
+/// Why a request failed.
 ///
 /// One variant for each error of the API model, then what the model leaves to the service as a whole.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,6 +1,20 @@
-//! The responses of the API, as values of the model. What they have on the wire is the doors' business.
+//! The responses of the API, as values of the model. Doors encode them.
+//!
+//! A description derefs to the entity that it describes:
+//!
+//! ```
+//! # use sd_backend_memory::MemoryRegistry;
+//! # use sd_core::{Scope, SyncCloudMap, request::*};
+//! # let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
+//! let app = cloud_map.create_http_namespace(CreateHttpNamespaceRequest::new("app"))?;
+//! cloud_map.create_service(CreateServiceRequest::new("web").with_namespace_id(&app.namespace_id))?;
+//!
+//! let namespace = cloud_map.get_namespace(GetNamespaceRequest::new(app.namespace_id))?;
+//! assert_eq!((namespace.name.as_str(), namespace.service_count), ("app", 1));
+//! # Ok::<(), sd_core::Error>(())
+//! ```
 
-use std::{borrow::Cow, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 use crate::{
     model::{
@@ -239,39 +253,8 @@ pub struct DiscoveredInstance {
 }
 
 impl DiscoveredInstance {
-    fn of(entry: &InstanceEntry) -> Self {
+    pub(crate) fn of(entry: &InstanceEntry) -> Self {
         Self { instance: Arc::clone(entry.instance()), health: entry.health().status() }
-    }
-}
-
-impl From<FoundInstances<'_>> for DiscoveredInstances {
-    fn from(found: FoundInstances<'_>) -> Self {
-        Self {
-            namespace_name: found.namespace_name.clone(),
-            instances: found.instances.iter().map(|entry| DiscoveredInstance::of(entry)).collect(),
-            service_name: found.service_name.into_owned(),
-            instances_revision: found.instances_revision,
-        }
-    }
-}
-
-/// [`DiscoveredInstances`] where they stand in the state.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct FoundInstances<'a> {
-    /// The `HttpName` of the namespace.
-    pub namespace_name: &'a NamespaceName,
-    /// The name of the service.
-    pub service_name: Cow<'a, ServiceName>,
-    /// Grows with every register and deregister of the service.
-    pub instances_revision: InstancesRevision,
-    pub(crate) instances: Vec<&'a InstanceEntry>,
-}
-
-impl<'a> FoundInstances<'a> {
-    /// The instances, each with the health status in effect.
-    pub fn instances(&self) -> impl ExactSizeIterator<Item = (&'a Arc<Instance>, HealthStatus)> + Clone {
-        self.instances.iter().map(|entry| (entry.instance(), entry.health().status()))
     }
 }
 

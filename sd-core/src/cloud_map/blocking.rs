@@ -9,7 +9,7 @@ use std::{
 
 use super::{CloudMap, CloudMapBuilder, ScopedCloudMap};
 use crate::{
-    api::{error::Error, request::DiscoverInstancesRequest, response::FoundInstances},
+    api::{error::Error, request::DiscoverInstancesRequest},
     dns::{
         explanation::Explanation,
         records::{Answer, View},
@@ -24,7 +24,7 @@ use crate::{
     testing::{fault::Faults, journal::Journal},
 };
 
-/// [`CloudMap`] without asynchrony, over a registry that waits for nothing.
+/// [`CloudMap`] without `async`, over an [`Immediate`] registry.
 #[derive(Clone, Debug)]
 pub struct SyncCloudMap {
     pub(super) cloud_map: CloudMap,
@@ -113,7 +113,7 @@ impl SyncCloudMap {
     }
 }
 
-/// [`ScopedCloudMap`] without asynchrony.
+/// [`ScopedCloudMap`] without `async`.
 #[derive(Clone, Debug)]
 pub struct SyncScopedCloudMap {
     pub(super) scoped: ScopedCloudMap,
@@ -140,18 +140,6 @@ impl SyncScopedCloudMap {
         request: impl Borrow<DiscoverInstancesRequest>,
     ) -> Result<Explanation, Error> {
         self.scoped.explain_discovery(request)
-    }
-
-    /// As [`ScopedCloudMap::discover_instances_with`].
-    ///
-    /// # Errors
-    /// Those of [`ScopedCloudMap::discover_instances_with`].
-    pub fn discover_instances_with<R>(
-        &self,
-        request: impl Borrow<DiscoverInstancesRequest>,
-        use_it: impl FnOnce(&FoundInstances<'_>) -> R,
-    ) -> Result<R, Error> {
-        self.scoped.discover_instances_with(request, use_it)
     }
 }
 

@@ -50,7 +50,7 @@ impl DesiredInstance {
     }
 }
 
-/// What it took to bring the instances of a service in step.
+/// What was done to bring the instances of a service in step.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SyncedInstances {
@@ -73,7 +73,7 @@ pub struct SyncedInstance {
     pub operation_id: OperationId,
 }
 
-/// An instance that is not as it should be.
+/// An instance that could not be brought in step.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RefusedInstance {

@@ -30,13 +30,3 @@ pub struct Instance {
     pub incarnation: Incarnation,
     pub(crate) wire: Derived<Box<[u8]>>,
 }
-
-impl Instance {
-    /// The constant part of the instance's wire encoding, made at its first use.
-    ///
-    /// The slot belongs to one door, that of the AWS protocols. It is opaque here. `encode` must be the same function at
-    /// every call.
-    pub fn wire_fragment(&self, encode: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
-        self.wire.get(|| encode(self))
-    }
-}

@@ -1,5 +1,25 @@
-//! The data model: namespaces, services, instances, operations, and the values in them. Immutable, without behavior beyond
-//! construction.
+//! The data model: namespaces, services, instances, operations, and the values in them.
+//!
+//! A value that exists is valid. What a request says as text is parsed once:
+//!
+//! ```
+//! use sd_backend_memory::MemoryRegistry;
+//! use sd_core::{Blueprint, Scope, SyncCloudMap, request::DiscoverInstancesRequest};
+//!
+//! let cloud_map = SyncCloudMap::new(MemoryRegistry::new()).at(Scope::default());
+//! Blueprint::new()
+//!     .http_namespace("app")
+//!     .http_service("web")
+//!     .instance("web-1", [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("AWS_INSTANCE_PORT", "8080"), ("zone", "a")])
+//!     .apply_sync(&cloud_map)?;
+//!
+//! let found = cloud_map.discover_instances(DiscoverInstancesRequest::new("app", "web"))?;
+//! let web = &found.instances[0];
+//! assert_eq!(web.attributes.get("zone"), Some("a"));
+//! assert_eq!(web.endpoint.ipv4, Some([10, 0, 0, 1].into()));
+//! assert_eq!(web.endpoint.port.map(u16::from), Some(8080));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod action;
 mod attributes;

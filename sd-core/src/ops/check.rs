@@ -315,6 +315,23 @@ impl Entry {
     }
 }
 
+/// Declares the paths of members that a creation and an update share. An update has them inside a structure.
+macro_rules! shared_members {
+    ($(#[$doc:meta])* $name:ident { $($member:ident: $path:literal,)* } in updates inside $structure:literal) => {
+        $(#[$doc])*
+        pub(super) struct $name {
+            $(pub(super) $member: &'static str,)*
+        }
+
+        impl $name {
+            pub(super) const OF_CREATION: Self = Self { $($member: $path,)* };
+            pub(super) const OF_UPDATE: Self = Self { $($member: concat!($structure, ".", $path),)* };
+        }
+    };
+}
+
+pub(super) use shared_members;
+
 /// A list as the service quotes it: `[a, b]`.
 pub(super) struct List<'v, T>(pub(super) &'v [T]);
 

@@ -12,11 +12,14 @@ use crate::{
     api::{
         error::Error,
         request::{DiscoverInstancesRequest, DiscoverInstancesRevisionRequest},
-        response::{DiscoveredInstances, DiscoveredRevision, FoundInstances},
+        response::{DiscoveredInstance, DiscoveredInstances, DiscoveredRevision},
     },
     choice,
     dns::explanation::{Candidate, Explanation, LeftOut, Outcome},
-    model::{HealthCheck, InstancesRevision, ServiceName, Signature, constraint},
+    model::{
+        HealthCheck, HealthStatus, Instance, InstancesRevision, NamespaceName, ServiceName, Signature,
+        constraint,
+    },
     settings::random::RandomSource,
     state::{InstanceEntry, Instances, NamespaceEntry, ServiceEntry},
 };
@@ -84,7 +87,36 @@ pub(crate) fn discover(
     request: &DiscoverInstancesRequest,
     context: &ReadContext<'_>,
 ) -> Result<DiscoveredInstances, Error> {
-    find(request, context).map(DiscoveredInstances::from)
+    find(request, context).map(FoundInstances::copied)
+}
+
+/// The response of DiscoverInstances, by reference into the state.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FoundInstances<'a> {
+    /// The `HttpName` of the namespace.
+    pub namespace_name: &'a NamespaceName,
+    /// The name of the service.
+    pub service_name: Cow<'a, ServiceName>,
+    /// Grows with every register and deregister of the service.
+    pub instances_revision: InstancesRevision,
+    instances: Vec<&'a InstanceEntry>,
+}
+
+impl<'a> FoundInstances<'a> {
+    /// The instances, each with the health status in effect.
+    pub fn instances(&self) -> impl ExactSizeIterator<Item = (&'a Arc<Instance>, HealthStatus)> + Clone {
+        self.instances.iter().map(|entry| (entry.instance(), entry.health().status()))
+    }
+
+    fn copied(self) -> DiscoveredInstances {
+        DiscoveredInstances {
+            namespace_name: self.namespace_name.clone(),
+            instances: self.instances.iter().map(|entry| DiscoveredInstance::of(entry)).collect(),
+            service_name: self.service_name.into_owned(),
+            instances_revision: self.instances_revision,
+        }
+    }
 }
 
 /// [`discover`] without copying what it finds.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Plan, ReadContext, Starting, WriteContext,
-    check::Check,
+    check::{Check, shared_members},
     filters::{self, Among, Checked, Only},
     find_namespace, namespace_lives,
     page::{PageRequest, page},
@@ -88,7 +88,8 @@ pub(crate) fn create_private_dns(
     let description = check.description("description", request.description.as_deref());
     let vpc = check.required("vpc", request.vpc.as_deref(), constraint::RESOURCE_ID);
     let tags = check.tags(request.tags.as_deref());
-    let soa_ttl = soa_ttl(&mut check, request.properties.as_ref(), &IN_REQUEST).unwrap_or(PRIVATE_SOA_TTL);
+    let soa_ttl =
+        soa_ttl(&mut check, request.properties.as_ref(), &SoaMembers::OF_CREATION).unwrap_or(PRIVATE_SOA_TTL);
     let (name, vpc) = check.finish(name.zip(vpc))?;
     let vpc = VpcId::of_checked(vpc);
     let tags = new_tags(tags, name)?;
@@ -127,7 +128,8 @@ pub(crate) fn create_public_dns(
     let creator_request_id = check.creator_request_id(request.creator_request_id.as_deref());
     let description = check.description("description", request.description.as_deref());
     let tags = check.tags(request.tags.as_deref());
-    let soa_ttl = soa_ttl(&mut check, request.properties.as_ref(), &IN_REQUEST).unwrap_or(PUBLIC_SOA_TTL);
+    let soa_ttl =
+        soa_ttl(&mut check, request.properties.as_ref(), &SoaMembers::OF_CREATION).unwrap_or(PUBLIC_SOA_TTL);
     let name = check.finish(name)?;
     let tags = new_tags(tags, name)?;
     let common = Common { name: NamespaceName::of_checked(name), creator_request_id, description, tags };
@@ -154,27 +156,14 @@ pub(crate) fn create_public_dns(
     create(Action::CreatePublicDnsNamespace, common, kind, free, context)
 }
 
-/// The paths, in a request, of an SOA TTL and of the structures around it.
-pub(super) struct SoaMembers {
-    dns_properties: &'static str,
-    soa: &'static str,
-    ttl: &'static str,
+shared_members! {
+    /// The paths, in a request, of an SOA TTL and of the structures around it.
+    SoaMembers {
+        dns_properties: "properties.dnsProperties",
+        soa: "properties.dnsProperties.sOA",
+        ttl: "properties.dnsProperties.sOA.tTL",
+    } in updates inside "namespace"
 }
-
-macro_rules! soa_members_in {
-    ($path:literal) => {
-        SoaMembers {
-            dns_properties: concat!($path, "properties.dnsProperties"),
-            soa: concat!($path, "properties.dnsProperties.sOA"),
-            ttl: concat!($path, "properties.dnsProperties.sOA.tTL"),
-        }
-    };
-}
-
-/// Of the creations.
-const IN_REQUEST: SoaMembers = soa_members_in!("");
-/// Of the updates.
-pub(super) const IN_CHANGE: SoaMembers = soa_members_in!("namespace.");
 
 /// `Properties.DnsProperties.SOA.TTL`: every level is required once its parent is given.
 pub(super) fn soa_ttl(

@@ -4,7 +4,7 @@ use std::num::NonZeroU8;
 
 use super::{
     WriteContext,
-    check::{Check, Entry},
+    check::{Check, Entry, shared_members},
 };
 use crate::{
     api::{
@@ -24,33 +24,17 @@ const HEALTH_CHECK_TYPES: &[&str] = &["HTTP", "HTTPS", "TCP"];
 /// The default threshold of a Route 53 check.
 const FAILURE_THRESHOLD: NonZeroU8 = NonZeroU8::MIN;
 
-/// The paths of the settings in a request.
-pub(super) struct Members {
-    dns_config: &'static str,
-    pub(super) dns_records: &'static str,
-    health_check_config: &'static str,
-    pub(super) check_type: &'static str,
-    resource_path: &'static str,
-    failure_threshold: &'static str,
+shared_members! {
+    /// The paths of the settings in a request.
+    SettingsMembers {
+        dns_config: "dnsConfig",
+        dns_records: "dnsConfig.dnsRecords",
+        health_check_config: "healthCheckConfig",
+        check_type: "healthCheckConfig.type",
+        resource_path: "healthCheckConfig.resourcePath",
+        failure_threshold: "healthCheckConfig.failureThreshold",
+    } in updates inside "service"
 }
-
-macro_rules! members_in {
-    ($path:literal) => {
-        Members {
-            dns_config: concat!($path, "dnsConfig"),
-            dns_records: concat!($path, "dnsConfig.dnsRecords"),
-            health_check_config: concat!($path, "healthCheckConfig"),
-            check_type: concat!($path, "healthCheckConfig.type"),
-            resource_path: concat!($path, "healthCheckConfig.resourcePath"),
-            failure_threshold: concat!($path, "healthCheckConfig.failureThreshold"),
-        }
-    };
-}
-
-/// Of CreateService.
-pub(super) const IN_REQUEST: Members = members_in!("");
-/// Of UpdateService.
-pub(super) const IN_CHANGE: Members = members_in!("service.");
 
 /// A checked `HealthCheckConfig`.
 pub(super) struct Route53Input {
@@ -59,7 +43,7 @@ pub(super) struct Route53Input {
     failure_threshold: NonZeroU8,
 }
 
-impl Members {
+impl SettingsMembers {
     /// Checks each record on its own.
     pub(super) fn dns_records(
         &self,

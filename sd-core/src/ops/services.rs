@@ -9,7 +9,7 @@ use super::{
     find_namespace, find_service,
     page::{PageRequest, page},
     service_lives,
-    service_settings::IN_REQUEST,
+    service_settings::SettingsMembers,
     tags::new_tags,
 };
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     },
 };
 
+const SETTINGS: SettingsMembers = SettingsMembers::OF_CREATION;
 const ROUTING_POLICIES: &[&str] = &["MULTIVALUE", "WEIGHTED"];
 
 pub(crate) fn create(
@@ -45,7 +46,7 @@ pub(crate) fn create(
     let description = check.description("description", request.description.as_deref());
     let dns = request.dns_config.as_ref().and_then(|input| dns_config(&mut check, input));
     let route53 =
-        request.health_check_config.as_ref().and_then(|input| IN_REQUEST.route53_check(&mut check, input));
+        request.health_check_config.as_ref().and_then(|input| SETTINGS.route53_check(&mut check, input));
     check_custom(&mut check, request.health_check_custom_config.as_ref());
     let tags = check.tags(request.tags.as_deref());
     let http_only = check.one_of("type", request.service_type.as_deref(), &["HTTP"], &[()]).is_some();
@@ -68,7 +69,7 @@ pub(crate) fn create(
     };
     let kind = service_kind(namespace, dns, http_only)?;
     let custom = request.health_check_custom_config.is_some();
-    let health_check = IN_REQUEST.health_check(namespace, &kind, route53, custom, context)?;
+    let health_check = SETTINGS.health_check(namespace, &kind, route53, custom, context)?;
 
     let dns = match &kind {
         ServiceKind::Http => None,
@@ -184,7 +185,7 @@ fn dns_config(check: &mut Check, input: &DnsConfigInput) -> Option<DnsInput> {
         ROUTING_POLICIES,
         &[RoutingPolicy::Multivalue, RoutingPolicy::Weighted],
     );
-    let records = IN_REQUEST.dns_records(check, input.dns_records.as_deref())?;
+    let records = SETTINGS.dns_records(check, input.dns_records.as_deref())?;
     Some(DnsInput { routing_policy, records })
 }
 
@@ -218,7 +219,7 @@ fn service_kind(namespace: &Namespace, dns: Option<DnsInput>, http_only: bool) -
         }
         (false, Some(dns)) => dns,
     };
-    IN_REQUEST.check_records(&dns.records)?;
+    SETTINGS.check_records(&dns.records)?;
     let cname = dns.records.iter().any(|record| record.kind == RecordType::Cname);
     let policy = dns.routing_policy.unwrap_or(RoutingPolicy::Multivalue);
     if cname && policy != RoutingPolicy::Weighted {

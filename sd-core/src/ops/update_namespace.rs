@@ -6,7 +6,7 @@ use super::{
     Plan, Starting, WriteContext,
     check::Check,
     find_namespace,
-    namespaces::{IN_CHANGE, soa_ttl},
+    namespaces::{SoaMembers, soa_ttl},
 };
 use crate::{
     api::{
@@ -81,7 +81,8 @@ fn dns<'r>(
     let updater_request_id = check.updater_request_id(updater_request_id);
     let change = check.given(NAMESPACE, change);
     let description = check.description(DESCRIPTION, change.and_then(|change| change.description.as_deref()));
-    let soa_ttl = soa_ttl(&mut check, change.and_then(|change| change.properties.as_ref()), &IN_CHANGE);
+    let soa_ttl =
+        soa_ttl(&mut check, change.and_then(|change| change.properties.as_ref()), &SoaMembers::OF_UPDATE);
     let id = check.finish(id)?;
     Ok((id, Update { updater_request_id, description, soa_ttl }))
 }

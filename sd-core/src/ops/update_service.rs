@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Plan, Starting, WriteContext, check::Check, find_service, instance_health, service_settings::IN_CHANGE,
+    Plan, Starting, WriteContext, check::Check, find_service, instance_health,
+    service_settings::SettingsMembers,
 };
 use crate::{
     api::{
@@ -22,6 +23,8 @@ use crate::{
     },
 };
 
+const SETTINGS: SettingsMembers = SettingsMembers::OF_UPDATE;
+
 pub(crate) fn update(
     request: &UpdateServiceRequest,
     context: &WriteContext<'_>,
@@ -35,9 +38,9 @@ pub(crate) fn update(
     let description = change.and_then(|change| change.description.as_deref());
     let description = check.description("service.description", description);
     let dns = change.and_then(|change| change.dns_config.as_ref());
-    let records = dns.and_then(|dns| IN_CHANGE.dns_records(&mut check, dns.dns_records.as_deref()));
+    let records = dns.and_then(|dns| SETTINGS.dns_records(&mut check, dns.dns_records.as_deref()));
     let route53 = change.and_then(|change| change.health_check_config.as_ref());
-    let route53 = route53.and_then(|input| IN_CHANGE.route53_check(&mut check, input));
+    let route53 = route53.and_then(|input| SETTINGS.route53_check(&mut check, input));
     let id = check.finish(id)?;
 
     let here = context.here();
@@ -54,10 +57,10 @@ pub(crate) fn update(
     if let (HealthCheck::Route53(check), Some(input)) = (&before.health_check, &route53)
         && check.kind != input.kind
     {
-        return Err(rule(IN_CHANGE.check_type, "Type of health check cannot be changed"));
+        return Err(rule(SETTINGS.check_type, "Type of health check cannot be changed"));
     }
     let custom = before.health_check == HealthCheck::Custom;
-    let health_check = IN_CHANGE.health_check(namespace, &kind, route53, custom, context)?;
+    let health_check = SETTINGS.health_check(namespace, &kind, route53, custom, context)?;
 
     let key = EntityKey::Service(before.id.clone());
     let claims = vec![UniqueKey::Target(key.clone())];
@@ -108,16 +111,16 @@ fn starts(
 fn remaining(before: &ServiceKind, records: Option<Vec<DnsRecord>>) -> Result<ServiceKind, Error> {
     let (config, records) = match (before, records) {
         (_, None) => return Ok(ServiceKind::Http),
-        (ServiceKind::Http, Some(_)) => return Err(IN_CHANGE.http_with_dns()),
+        (ServiceKind::Http, Some(_)) => return Err(SETTINGS.http_with_dns()),
         (ServiceKind::DnsHttp(config), Some(records)) => (config, records),
     };
-    IN_CHANGE.check_records(&records)?;
+    SETTINGS.check_records(&records)?;
     if records.iter().any(|record| config.ttl(record.kind).is_none()) {
         let kinds = |records: &[DnsRecord]| {
             records.iter().map(|record| record.kind.as_str()).collect::<Vec<_>>().join(", ")
         };
         return Err(rule(
-            IN_CHANGE.dns_records,
+            SETTINGS.dns_records,
             format!(
                 "The record types in the request must be the same as those present in the existing service. Records in \
                  the existing service are [{}], but the records in the request are [{}]. The record types of a service \

@@ -1,4 +1,32 @@
 //! The whole registry at one moment: immutable, indexed, cheap to clone. [`apply`](State::apply) makes the next state.
+//!
+//! ```
+//! use sd_backend_memory::MemoryRegistry;
+//! use sd_core::{Blueprint, Change, Scope, SyncCloudMap};
+//!
+//! let cloud_map = SyncCloudMap::new(MemoryRegistry::new());
+//! let scope = Scope::default();
+//! let app = Blueprint::new().http_namespace("app").http_service("web");
+//! app.clone().apply_sync(&cloud_map.at(scope.clone()))?;
+//!
+//! let before = cloud_map.state();
+//! app.instance("web-1", [("zone", "a")]).apply_sync(&cloud_map.at(scope.clone()))?;
+//! let after = cloud_map.state();
+//!
+//! // What the registry has:
+//! let here = after.scope(&scope);
+//! for service in here.services() {
+//!     for entry in service.instances().iter() {
+//!         println!("{} {} {}", service.service().name, entry.instance().id, entry.health().status());
+//!     }
+//! }
+//! # assert_eq!(here.services().next().unwrap().instances().len(), 1);
+//! // The earlier state has not changed. The difference between both:
+//! assert_eq!(before.scope(&scope).services().next().unwrap().instances().len(), 0);
+//! let [(_, changes)] = &before.diff(&after)[..] else { panic!() };
+//! assert!(matches!(&changes[..], [Change::PutInstance { instance, .. }] if instance.id.as_str() == "web-1"));
+//! # Ok::<(), sd_core::blueprint::BlueprintError>(())
+//! ```
 
 mod apply;
 pub(crate) mod change;

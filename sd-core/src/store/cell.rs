@@ -25,7 +25,7 @@ use crate::{
     waiting::{Place, Waiting},
 };
 
-/// The published state and the finished operations. A handle: copies show the same.
+/// The published state and the finished operations. A handle: clones share everything.
 #[derive(Clone)]
 pub struct StateCell {
     pub(super) shared: Arc<Shared>,
@@ -79,14 +79,14 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn rebuild(&self, new: &State);
 }
 
-/// An observer stays attached for as long as this lives.
+/// Keeps an observer attached until it is dropped.
 #[must_use = "the observer is detached when this is dropped"]
 pub struct Attached {
     shared: Weak<Shared>,
     id: u64,
 }
 
-/// The state at the moment of the call. It is cheap. Keep it for one answer only, because it keeps the old state alive.
+/// The state at the moment of the call, by reference. Keep it for one answer only, because it keeps the old state alive.
 pub struct StateRef(Guard<Arc<State>>);
 
 impl StateRef {

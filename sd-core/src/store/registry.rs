@@ -173,8 +173,8 @@ impl<R: Registry + ?Sized> Registry for Arc<R> {
 
 impl<R: Immediate + ?Sized> Immediate for Arc<R> {}
 
-/// A registry whose [`commit`](Registry::commit), [`refresh`](Registry::refresh) and [`pause`](Registry::pause) are done when
-/// their futures are first polled: it waits for nothing.
+/// A registry that waits for nothing: [`commit`](Registry::commit), [`refresh`](Registry::refresh) and
+/// [`pause`](Registry::pause) are done when their futures are first polled.
 ///
 /// Such a registry can be used without a runtime, through [`SyncCloudMap`](crate::SyncCloudMap).
 pub trait Immediate: Registry {}

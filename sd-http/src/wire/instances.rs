@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use sd_core::{
     Error,
+    door::{FoundInstances, wire_fragment},
     model::{AccountId, HealthStatus, Instance, InstancesRevision},
-    response::{DiscoveredInstances, FoundInstances, InstancePage},
+    response::{DiscoveredInstances, InstancePage},
 };
 use serde::Serialize;
 
@@ -103,7 +104,7 @@ fn discovered<'a>(
 
 /// `"<id>","Attributes":{…}`, encoded once for each instance. The lists differ in what is around it.
 fn fragment(instance: &Instance) -> &[u8] {
-    instance.wire_fragment(|instance| {
+    wire_fragment(instance, |instance| {
         let mut bytes = Vec::with_capacity(512);
         push_text(&mut bytes, instance.id.as_str());
         bytes.extend_from_slice(b",\"Attributes\":{");
