@@ -143,3 +143,41 @@ impl Drop for InProgress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sd_net::Connections;
+
+    use super::*;
+
+    /// What is overdue after this many seconds, if anything is.
+    async fn overdue_after(activity: &Activity, seconds: u64) -> Option<Overdue> {
+        time::timeout(time::Duration::from_secs(seconds), activity.overdue(&Limits::default())).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_with_a_request_in_progress_is_not_idle() {
+        let (connection, _open) = Connections::new(1, 1).connect();
+        let activity = Arc::new(Activity::new(connection));
+        activity.has_read();
+        let request = activity.begin(Version::HTTP_11);
+        assert_eq!(overdue_after(&activity, 1000).await, None);
+        drop(request);
+        assert_eq!(overdue_after(&activity, 74).await, None);
+        assert_eq!(overdue_after(&activity, 2).await, Some(Overdue::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_response_has_its_own_time() {
+        let (connection, _open) = Connections::new(1, 1).connect();
+        let activity = Arc::new(Activity::new(connection));
+        activity.has_read();
+        let mut requests = [1, 2].map(|_| activity.begin(Version::HTTP_2));
+        requests.iter_mut().for_each(InProgress::has_response);
+        let [first, _second] = requests;
+        // The client has taken the first response, and not the second one.
+        drop(first);
+        assert_eq!(overdue_after(&activity, 59).await, None);
+        assert_eq!(overdue_after(&activity, 2).await, Some(Overdue::Response));
+    }
+}
