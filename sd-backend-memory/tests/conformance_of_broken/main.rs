@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod faults;
 mod handles;
 mod refusals;
 mod registries;
@@ -86,7 +87,7 @@ fn every_rule_has_a_unique_name_and_a_claim() {
 
 #[test]
 fn a_correct_registry_breaks_no_rule() {
-    let all = [Group::Every, Group::Immediate, Group::Fork];
+    let all = [Group::Every, Group::Immediate, Group::Fork, Group::NoFaults];
     assert_eq!(broken_rules(&all, memory), BTreeSet::new());
 }
 

@@ -66,3 +66,13 @@ pub(super) async fn requests_work_without_a_runtime(bench: &Bench) {
     api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
     api.delete_namespace(DeleteNamespaceRequest::new(app.namespace_id)).unwrap();
 }
+
+pub(super) async fn a_backend_without_faults_waits_for_nothing(bench: &Bench) {
+    let subject = bench.fresh().await;
+    assert!(subject.faults.is_none(), "the factory offers faults: the test says `faults`, not `no_faults`");
+    let tree = Tree::new();
+    let stored = pin!(subject.registry().commit(set(tree.changes())))
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .map(|result| result.is_ok());
+    assert_eq!(stored, Poll::Ready(true), "a backend that waits has a store, which can fail");
+}

@@ -25,6 +25,7 @@
 //! sd_core::conformance_tests! {
 //!     fresh: || async { Subject::new(Arc::new(MemoryRegistry::new())) },
 //!     block_on: block_on,
+//!     no_faults, // it does no I/O; a backend with a store says `faults`
 //! }
 //! # fn main() {
 //! # for rule in sd_core::conformance::RULES.iter().filter(|rule| rule.group() == sd_core::conformance::Group::Every) {
@@ -32,6 +33,11 @@
 //! # }
 //! # }
 //! ```
+//!
+//! # Faults
+//! A backend with a store says `faults`, and its factory says [`Subject::with_faults`]: the rules of this group let a write
+//! of a commit crash, go without an answer, or arrive late, and look at what is left. A backend without I/O says
+//! `no_faults`, which is a rule of its own: its commits wait for nothing, and its factory offers no faults.
 //!
 //! The rules are data as well: [`RULES`] lists them, and [`Rule::check`] tries one of them. New rules may come with any
 //! release; a backend that does what [`Registry`] says keeps them.
@@ -48,6 +54,8 @@ mod delays;
 mod dropping;
 mod engines;
 mod entities;
+mod fault;
+mod faults;
 mod forks;
 mod handles;
 mod immediate;
@@ -67,6 +75,8 @@ use std::{any::Any, fmt, pin::Pin, sync::Arc};
 
 use crate::store::registry::{Immediate, Registry};
 
+pub use fault::{Faults, StoreFault, Strike};
+
 /// A future on the heap that may be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -82,6 +92,7 @@ pub struct Subject {
     immediate: Option<Arc<dyn Immediate>>,
     open: Option<Open>,
     fork: Option<Fork>,
+    faults: Option<Arc<dyn Faults>>,
     /// The last to go.
     _guard: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -91,7 +102,7 @@ impl Subject {
     /// open one.
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>) -> Self {
-        Self { registry, immediate: None, open: None, fork: None, _guard: None }
+        Self { registry, immediate: None, open: None, fork: None, faults: None, _guard: None }
     }
 
     /// A registry that claims to wait for nothing. The group `immediate` needs this.
@@ -114,6 +125,13 @@ impl Subject {
     #[must_use]
     pub fn forked_by(mut self, fork: impl Fn() -> Arc<dyn Registry> + Send + Sync + 'static) -> Self {
         self.fork = Some(Box::new(fork));
+        self
+    }
+
+    /// Says how writes of this handle to the store go wrong. The group `faults` needs this.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Arc<dyn Faults>) -> Self {
+        self.faults = Some(faults);
         self
     }
 
@@ -182,6 +200,10 @@ pub enum Group {
     Immediate,
     /// Those that can be forked.
     Fork,
+    /// Those whose store can fail, by [`Faults`].
+    Faults,
+    /// Those that have no store that can fail, because they do no I/O.
+    NoFaults,
 }
 
 /// One rule.
@@ -260,6 +282,12 @@ macro_rules! group {
     };
     (fork) => {
         Group::Fork
+    };
+    (faults) => {
+        Group::Faults
+    };
+    (no_faults) => {
+        Group::NoFaults
     };
 }
 

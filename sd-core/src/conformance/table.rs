@@ -233,6 +233,26 @@ macro_rules! __conformance_rules {
             immediate immediate::requests_work_without_a_runtime
                 "The life of a service works through `SyncCloudMap`.";
 
+            faults faults::after_a_crash_a_prefix_of_the_set_is_stored
+                "After a crash at any write of a set, every handle shows the same prefix of it, its operation only with the whole set, and can store it.";
+            faults faults::a_write_without_an_answer_is_not_a_conflict
+                "A commit of which any write has no answer succeeds, or is `Unavailable` or `Ambiguous`, and the set can be stored afterwards.";
+            faults faults::a_failed_commit_shows_what_is_stored
+                "After `Unavailable` the cell shows the prefix that is stored; after `Ambiguous` it shows no more than that.";
+            faults faults::a_request_without_an_answer_is_done_once
+                "A request of which any write has no answer is done once, with one operation, however often it is sent again.";
+            faults faults::a_repeated_request_is_answered_as_before_after_a_crash
+                "After a crash a request with a token is answered with what is stored of it, on every handle.";
+            faults faults::a_crash_is_in_nobodys_way
+                "After a crash of any request, everything can be deleted and created again.";
+            faults faults::a_late_write_does_not_undo_what_came_after_it
+                "A write that arrives after its request was answered changes nothing.";
+            faults faults::requests_that_exclude_each_other_do_not_both_succeed
+                "Of a registration and the deletion of its service, or a creation and the deletion of its parent, one succeeds while the other waits for any answer.";
+
+            no_faults immediate::a_backend_without_faults_waits_for_nothing
+                "A backend that says that its store cannot fail has none: `commit` is done at its first poll, and no faults are offered.";
+
             fork forks::a_fork_starts_with_the_state_and_the_operations
                 "A fork shows what the original showed.";
             fork forks::forks_do_not_see_each_other
@@ -246,22 +266,23 @@ macro_rules! __conformance_rules {
 /// Makes one `#[test]` for each rule of [`conformance`](crate::conformance), in the module where it stands.
 ///
 /// `fresh` is a [`Factory`](crate::conformance::Factory), `block_on` a [`BlockOn`](crate::conformance::BlockOn). Then
-/// follow, if they apply, `immediate` for a registry that is marked [`Immediate`](crate::Immediate) and `fork` for one
-/// that can be forked.
+/// follows `faults` for a backend whose factory offers [`Faults`](crate::conformance::Faults), or `no_faults` for one that
+/// does no I/O; and, if they apply, `immediate` for a registry that is marked [`Immediate`](crate::Immediate) and `fork`
+/// for one that can be forked.
 #[macro_export]
 macro_rules! conformance_tests {
-    (fresh: $fresh:expr, block_on: $block_on:expr $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {}) }
+    (fresh: $fresh:expr, block_on: $block_on:expr, $faults:ident $(, $group:ident)* $(,)?) => {
+        $crate::__conformance_groups! { $faults $($group)* }
+        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, [$faults $($group)*]) }
     };
-    (fresh: $fresh:expr, block_on: $block_on:expr, immediate $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {immediate}) }
-    };
-    (fresh: $fresh:expr, block_on: $block_on:expr, fork $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {fork}) }
-    };
-    (fresh: $fresh:expr, block_on: $block_on:expr, immediate, fork $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {immediate fork}) }
-    };
+}
+
+/// First how the store fails, then what else the backend is.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_groups {
+    (faults $(immediate)? $(fork)?) => {};
+    (no_faults $(immediate)? $(fork)?) => {};
 }
 
 #[doc(hidden)]
@@ -283,11 +304,17 @@ macro_rules! __conformance_test {
             $crate::conformance::rule(stringify!($name)).check($fresh, $block_on);
         }
     };
-    (immediate ($fresh:expr, $block_on:expr, {immediate $($fork:ident)?}) $name:ident $claim:literal) => {
-        $crate::__conformance_test! { every ($fresh, $block_on, {}) $name $claim }
+    (faults ($fresh:expr, $block_on:expr, [faults $($more:ident)*]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
     };
-    (fork ($fresh:expr, $block_on:expr, {$(immediate)? fork}) $name:ident $claim:literal) => {
-        $crate::__conformance_test! { every ($fresh, $block_on, {}) $name $claim }
+    (no_faults ($fresh:expr, $block_on:expr, [no_faults $($more:ident)*]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
+    };
+    (immediate ($fresh:expr, $block_on:expr, [$faults:ident immediate $($fork:ident)?]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
+    };
+    (fork ($fresh:expr, $block_on:expr, [$faults:ident $(immediate)? fork]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
     };
     ($group:ident $arguments:tt $name:ident $claim:literal) => {};
 }

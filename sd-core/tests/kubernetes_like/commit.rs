@@ -318,7 +318,7 @@ impl Core {
         }
         let mut in_use = Vec::new();
         for prefix in &prefixes {
-            let (objects, revision) = self.ask(|| self.world.list(Kind::Slot, prefix)).await?;
+            let (objects, revision) = self.ask(|| self.world.list(self.number, Kind::Slot, prefix)).await?;
             in_use.extend(objects.iter().filter_map(|object| match &object.payload {
                 Payload::Slot(slot) if plan::is_in_use(slot, self.writer.cell(), course.rest.at) => {
                     slot.recent.last().cloned()
@@ -414,7 +414,7 @@ impl Core {
             .filter_map(|(service, id)| Some(Slot::name(&scope, incarnation(service)?, id)))
             .collect();
         for name in names {
-            let (object, revision) = self.ask(|| self.world.get(&name)).await?;
+            let (object, revision) = self.ask(|| self.world.get(self.number, &name)).await?;
             match object {
                 Some(object) => self.mirror().put(&object),
                 None => self.mirror().remove(Kind::Slot, &name, revision),
@@ -424,8 +424,12 @@ impl Core {
         let mut prefixes: Vec<_> = children.map(|service| Slot::prefix(&scope, service)).collect();
         prefixes.extend(reads.everything.then(|| Slot::all(&scope)));
         for prefix in prefixes {
-            let (objects, revision) = self.ask(|| self.world.list(Kind::Slot, &prefix)).await?;
+            let (objects, revision) = self.ask(|| self.world.list(self.number, Kind::Slot, &prefix)).await?;
             self.mirror().listed(Kind::Slot, &prefix, &objects, revision);
+        }
+        // A write in doubt may be this request's own, from a commit before.
+        if course.is_untouched() {
+            self.settle().await?;
         }
         course.fresh = true;
         course.after = None;
@@ -442,11 +446,13 @@ impl Core {
     pub(crate) async fn read_directory(&self, scope: &Scope) -> Result<(), CommitError> {
         let name = Directory::name(scope);
         'again: for _ in 0..ROUNDS {
-            let (Some(object), _) = self.ask(|| self.world.get(&name)).await? else { return Ok(()) };
+            let (Some(object), _) = self.ask(|| self.world.get(self.number, &name)).await? else {
+                return Ok(());
+            };
             let Payload::Directory(directory) = &object.payload else { return Ok(()) };
             let missing = self.mirror().missing(directory);
             for name in missing {
-                let (Some(value), _) = self.ask(|| self.world.get(&name)).await? else {
+                let (Some(value), _) = self.ask(|| self.world.get(self.number, &name)).await? else {
                     // Swept: there is a newer directory.
                     continue 'again;
                 };
@@ -477,14 +483,16 @@ impl Core {
         let nonce = recent.and_then(Recent::last);
         let mut in_doubt = false;
         for _ in 0..TRIES {
-            match self.world.write(write).await {
+            match self.world.write(self.number, write).await {
                 Ok(version) => return Ok(Written::As(version)),
                 Err(Refusal::Unavailable) => {}
                 Err(Refusal::Timeout) => in_doubt = true,
                 Err(Refusal::Stale) if !in_doubt => return Ok(Written::Stale),
                 Err(Refusal::Stale) => {
-                    let (object, _) =
-                        self.ask(|| self.world.get(&write.name)).await.map_err(|_| CommitError::Ambiguous)?;
+                    let (object, _) = self
+                        .ask(|| self.world.get(self.number, &write.name))
+                        .await
+                        .map_err(|_| CommitError::Ambiguous)?;
                     let found = object.as_ref().and_then(|object| object.payload.recent());
                     let (Some(nonce), Some(found)) = (nonce, found) else {
                         // A value, or an object that was swept: nobody else writes what has this name.
@@ -508,11 +516,11 @@ impl Core {
     /// tombstones, all of them when they are older than any request.
     pub(crate) async fn sweep(&self, age: u64) -> Result<(), CommitError> {
         let every = String::new();
-        let mut all = self.ask(|| self.world.list(Kind::Value, &every)).await?.0;
-        let (slots, revision) = self.ask(|| self.world.list(Kind::Slot, &every)).await?;
+        let mut all = self.ask(|| self.world.list(self.number, Kind::Value, &every)).await?.0;
+        let (slots, revision) = self.ask(|| self.world.list(self.number, Kind::Slot, &every)).await?;
         all.extend(slots.into_iter().filter(|object| object.version + age <= revision));
         // After the lists.
-        let (directories, _) = self.ask(|| self.world.list(Kind::Directory, &every)).await?;
+        let (directories, _) = self.ask(|| self.world.list(self.number, Kind::Directory, &every)).await?;
         let find = |scope: &Scope| {
             directories.iter().find_map(|object| match &object.payload {
                 Payload::Directory(directory) if directory.scope == *scope => {
@@ -534,7 +542,7 @@ impl Core {
             if !lives {
                 let delete = Write { name: object.name, guard: Some(object.version), payload: None };
                 // What has changed in between is looked at another time.
-                let _ = self.world.write(&delete).await;
+                let _ = self.world.write(self.number, &delete).await;
             }
         }
         Ok(())

@@ -165,7 +165,7 @@ impl Core {
                 Lookup::Entity(_) | Lookup::Children(_) => None,
             };
             let Some(prefix) = prefix else { continue };
-            let (objects, revision) = self.ask(|| self.world.list(Kind::Slot, &prefix)).await?;
+            let (objects, revision) = self.ask(|| self.world.list(self.number, Kind::Slot, &prefix)).await?;
             self.mirror().listed(Kind::Slot, &prefix, &objects, revision);
         }
         // What was found is no older than the directory; the services of new slots may be.

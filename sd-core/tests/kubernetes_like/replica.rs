@@ -79,7 +79,7 @@ pub(crate) struct Core {
     pub(crate) world: Arc<World>,
     pub(crate) writer: StateWriter,
     mirror: Mutex<Mirror>,
-    number: u32,
+    pub(crate) number: u32,
     names: AtomicU64,
 }
 
