@@ -10,6 +10,8 @@ mod history;
 mod look;
 mod mirror;
 mod objects;
+mod pairs;
+mod parents;
 mod plan;
 mod races;
 mod regressions;
