@@ -333,12 +333,12 @@ fn finds_operations_that_a_crash_loses() {
 
 #[test]
 fn finds_a_lock_that_a_crash_leaves() {
-    assert_flaw_breaks(Flaw::Lock, &["a_crash_is_in_nobodys_way"]);
+    assert_flaw_breaks(Flaw::Lock, &["after_a_crash_everything_can_be_deleted_and_created"]);
 }
 
 #[test]
 fn finds_late_writes_that_win() {
-    assert_flaw_breaks(Flaw::LateWins, &["a_late_write_does_not_undo_what_came_after_it"]);
+    assert_flaw_breaks(Flaw::LateWins, &["a_late_write_does_not_undo_later_requests"]);
 }
 
 #[test]

@@ -117,8 +117,8 @@ fn finds_a_registry_that_wrongly_claims_to_be_immediate() {
         Group::Immediate,
         || Subject::immediate(Arc::new(Lazy::default())),
         &[
-            "a_commit_is_done_when_it_is_first_polled",
-            "a_look_and_a_pause_are_done_when_they_are_first_polled",
+            "a_commit_is_done_at_its_first_poll",
+            "refresh_and_pause_are_done_at_their_first_poll",
             "requests_work_without_a_runtime",
         ],
     );

@@ -24,7 +24,7 @@ fn claimed(subject: &Subject) -> Arc<dyn Immediate> {
     subject.immediate.clone().expect("the factory says `Subject::immediate`")
 }
 
-pub(super) async fn a_commit_is_done_when_it_is_first_polled(bench: &Bench) {
+pub(super) async fn a_commit_is_done_at_its_first_poll(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (claimed(&subject), Tree::new());
     let once = |set| match pin!(registry.commit(set)).poll(&mut Context::from_waker(Waker::noop())) {
@@ -42,7 +42,7 @@ pub(super) async fn a_commit_is_done_when_it_is_first_polled(bench: &Bench) {
     }
 }
 
-pub(super) async fn a_look_and_a_pause_are_done_when_they_are_first_polled(bench: &Bench) {
+pub(super) async fn refresh_and_pause_are_done_at_their_first_poll(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (claimed(&subject), Tree::new());
     let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! What every backend must do, as tests: one named test for each rule. Behind the feature `conformance`.
+//! The rules for backends, as tests: one named test for each. Behind the feature `conformance`.
 //!
 //! A backend gives a closure that opens a registry with nothing in it, and a way to drive a future; the macro
 //! [`conformance_tests!`](crate::conformance_tests) makes the tests. In `Cargo.toml`:
@@ -39,8 +39,8 @@
 //! of a commit crash, go without an answer, or arrive late, and look at what is left. A backend without I/O says
 //! `no_faults`, which is a rule of its own: its commits wait for nothing, and its factory offers no faults.
 //!
-//! The rules are data as well: [`RULES`] lists them, and [`Rule::check`] tries one of them. New rules may come with any
-//! release; a backend that does what [`Registry`] says keeps them.
+//! The rules are data as well: [`RULES`] lists them, and [`Rule::check`] tries one. Any release may add rules that follow
+//! from the contract of [`Registry`].
 
 #![allow(
     clippy::unwrap_used,
@@ -86,14 +86,14 @@ pub type BlockOn = fn(BoxFuture<'static, ()>);
 type Open = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Registry>> + Send + Sync>;
 type Fork = Box<dyn Fn() -> Arc<dyn Registry> + Send + Sync>;
 
-/// What a rule is tried on: a registry with nothing in it that nobody else uses.
+/// The subject of a rule: an empty registry that nobody else uses.
 pub struct Subject {
     registry: Arc<dyn Registry>,
     immediate: Option<Arc<dyn Immediate>>,
     open: Option<Open>,
     fork: Option<Fork>,
     faults: Option<Arc<dyn Faults>>,
-    /// The last to go.
+    /// Dropped last.
     _guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
@@ -162,9 +162,9 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// Opens what a rule is tried on. Closures and functions that return a future are factories.
+/// Opens the subject of a rule. Closures and functions that return a future are factories.
 pub trait Factory: Send + Sync + 'static {
-    /// A registry with nothing in it that nobody else uses.
+    /// An empty registry that nobody else uses.
     fn fresh(&self) -> BoxFuture<'_, Subject>;
 }
 

@@ -1,4 +1,4 @@
-//! The suite, in fair weather and in foul.
+//! The conformance suite, with and without faults and lagging watches.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     world::{Watch, Weather, World},
 };
 
-/// Polls until it is done: nothing here waits for anything but others' turns.
+/// Polls until it is done: a future here only waits for its turn.
 fn block_on(mut future: BoxFuture<'static, ()>) {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     while future.as_mut().poll(&mut context).is_pending() {
@@ -70,7 +70,7 @@ fn watched(watch: Watch) -> Weather {
     Weather { watch, ..Weather::default() }
 }
 
-/// Every third request or so fails or is not answered; none is given up.
+/// About every third request fails or has no answer; no replica gives up.
 fn faulty(watch: Watch) -> Weather {
     Weather { faults: 30, in_a_row: 3, watch }
 }

@@ -16,6 +16,7 @@ mod plan;
 mod races;
 mod regressions;
 mod replica;
+mod reset;
 mod store;
 mod stress;
 mod witness;

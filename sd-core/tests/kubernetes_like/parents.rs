@@ -13,8 +13,8 @@ use crate::{
     commit::{Course, Stop, Written},
     mirror::Seen,
     objects::{
-        Entity, Kind, Link, Name, Phase, Spec, claim_name, namespace_name, operation_name, resets_name,
-        service_name, slot_prefix,
+        Entity, Kind, Link, Name, Phase, Spec, claim_name, namespace_name, operation_name, service_name,
+        slot_prefix,
     },
     plan::{self, Part},
     replica::Core,
@@ -44,8 +44,8 @@ fn claims(scope: &Scope, namespace: &Namespace) -> Vec<Name> {
     keys.map(|key| claim_name(scope, &key)).collect()
 }
 
-/// A failure after a creation was begun: somebody else may finish it.
-fn begun(error: CommitError) -> CommitError {
+/// A failure after a creation or a reset was begun: another replica may finish it.
+pub(crate) fn begun(error: CommitError) -> CommitError {
     match error {
         CommitError::Unavailable { .. } => CommitError::Ambiguous,
         error => error,
@@ -77,7 +77,7 @@ impl Core {
             spec.keys = claims(part.scope, &namespace);
             spec.entity = if begun.is_some() { Entity::None } else { Entity::Namespace(namespace) };
             spec.pending = begun.cloned();
-            self.claim_in_creation(course, part, &mut spec);
+            Self::claim_in_creation(course, part, &mut spec);
             return self.create(course, part, &name, spec).await;
         };
         self.update(course, part, (&name, &key), known).await
@@ -106,12 +106,12 @@ impl Core {
         if spec.pending.is_none() {
             return self.finish_alone(part).await;
         }
-        self.claim_in_creation(course, part, &mut spec);
+        Self::claim_in_creation(course, part, &mut spec);
         self.create(course, part, &name, spec).await
     }
 
     /// Adds the key that only one creation under way may have.
-    fn claim_in_creation(&self, course: &Course, part: &Part<'_>, spec: &mut Spec) {
+    fn claim_in_creation(course: &Course, part: &Part<'_>, spec: &mut Spec) {
         let relied_on = course.rest.preconditions.iter().filter_map(|precondition| match precondition {
             Precondition::Free(key) => Some(key),
             _ => None,
@@ -137,7 +137,7 @@ impl Core {
         let created = self.complete(name, &seen, |seen| self.advance(part.at, name, seen, 0)).await;
         match created.map_err(begun)? {
             Created::Active => {
-                // The key of the creation is not held any more; whoever wants it can delete it as well.
+                // The claim of the creation does not hold any more. Any other replica may delete it as well.
                 if let Some(claim) = seen.spec.in_creation.as_ref().filter(|_| seen.spec.pending.is_none()) {
                     let known = self.mirror().object(claim);
                     if let Some(known) = known.filter(|known| known.spec.is_child_of(seen.spec.life)) {
@@ -219,7 +219,7 @@ impl Core {
         Ok(Created::Again)
     }
 
-    /// Finishes what is being created, whoever has begun it.
+    /// Finishes a creation that any replica has begun.
     pub(crate) async fn help(&self, at: Timestamp, name: &Name, seen: &Seen) -> Result<Created, CommitError> {
         if seen.spec.phase != Phase::Creating {
             return Ok(Created::Again);
@@ -275,7 +275,7 @@ impl Core {
             if owner.life == spec.life {
                 return Ok(Created::Active);
             }
-            // The owner after the claim: a claim whose owner has gone is never taken again by that owner.
+            // The owner is read after the claim, because a life that has ended takes no claim again.
             let found = self.get(&owner.name).await?;
             let Some(other) = found.filter(|it| it.spec.life == owner.life && it.spec.phase != Phase::Gone)
             else {
@@ -300,7 +300,7 @@ impl Core {
     }
 
     /// Not deleted: the same write, late, would begin it anew.
-    async fn give_up(&self, name: &Name, seen: &Seen) -> Result<Created, CommitError> {
+    pub(crate) async fn give_up(&self, name: &Name, seen: &Seen) -> Result<Created, CommitError> {
         let gone = self.edit(&seen.spec, Vec::new(), |spec| {
             (spec.phase, spec.life, spec.entity, spec.pending) = (Phase::Gone, 0, Entity::None, None);
             if let Some(creation) = spec.recent.last().cloned() {
@@ -539,8 +539,8 @@ impl Core {
         Ok(!in_use.is_empty())
     }
 
-    /// Deletes the claims of a namespace that is gone, as far as they can be reached.
-    async fn release(&self, spec: &Spec) {
+    /// Deletes the claims of a deleted namespace, as far as the store can be reached.
+    pub(crate) async fn release(&self, spec: &Spec) {
         for key in &spec.keys {
             self.unclaim(key, spec.life).await;
         }
@@ -576,77 +576,6 @@ impl Core {
         if let Written::As(seen) = self.write(name, Some(seen.version), next).await?
             && seen.spec.phase == Phase::Gone
         {
-            self.release(&seen.spec).await;
-        }
-        Ok(())
-    }
-
-    /// How many resets of a scope there were.
-    pub(crate) async fn read_resets(&self, scope: &Scope) -> Result<u64, CommitError> {
-        Ok(self.get(&resets_name(scope)).await?.map_or(0, |seen| seen.spec.resets))
-    }
-
-    /// Deletes everything in a scope. The marker comes first, so that what is created from then on belongs to what follows.
-    pub(crate) async fn reset(&self, course: &mut Course) -> Result<(), Stop> {
-        let (scope, at) = (course.rest.scope.clone(), course.rest.at);
-        let name = resets_name(&scope);
-        let known = self.get(&name).await?;
-        let marker = match &known {
-            Some(seen) => (*seen.spec).clone(),
-            None => Spec::new(&scope, at, self.life()),
-        };
-        let raised = self.edit(&marker, Vec::new(), |spec| spec.resets += 1);
-        if let Written::Stale = self.write(&name, known.map(|seen| seen.version), raised).await? {
-            return Err(Stop::Again);
-        }
-        for _ in 0..crate::commit::ROUNDS {
-            let mut is_empty = true;
-            for kind in [Kind::Namespace, Kind::Operation] {
-                for (name, seen) in self.list(kind, &kind.prefix(&scope)).await.map_err(begun)? {
-                    if seen.spec.phase != Phase::Gone {
-                        is_empty = false;
-                        self.take_down(&name, seen).await.map_err(begun)?;
-                    }
-                }
-            }
-            if is_empty {
-                return Ok(());
-            }
-        }
-        Err(CommitError::Ambiguous.into())
-    }
-
-    /// Deletes a namespace with its services, or an operation without an entity. If somebody is quicker, the next list tells.
-    async fn take_down(&self, name: &Name, mut seen: Seen) -> Result<(), CommitError> {
-        if seen.spec.phase == Phase::Creating {
-            return self.give_up(name, &seen).await.map(drop);
-        }
-        if seen.spec.phase == Phase::Active {
-            let closing = self.edit(&seen.spec, Vec::new(), |spec| spec.phase = Phase::Closing);
-            match self.write(name, Some(seen.version), closing).await? {
-                Written::As(marked) => seen = marked,
-                Written::Before(_) | Written::Stale => return Ok(()),
-            }
-        }
-        let gone = |spec: &mut Spec| {
-            (spec.phase, spec.entity, spec.pending) = (Phase::Gone, Entity::None, None);
-        };
-        let services = self.list(Kind::Service, &Kind::Service.prefix(&seen.spec.scope)).await?;
-        for (name, child) in services {
-            if !child.spec.is_child_of(seen.spec.life) || child.spec.phase == Phase::Gone {
-                continue;
-            }
-            if child.spec.phase == Phase::Creating {
-                self.give_up(&name, &child).await?;
-                continue;
-            }
-            let next = self.edit(&child.spec, Vec::new(), gone);
-            if let Written::Stale = self.write(&name, Some(child.version), next).await? {
-                return Ok(());
-            }
-        }
-        let next = self.edit(&seen.spec, Vec::new(), gone);
-        if let Written::As(seen) = self.write(name, Some(seen.version), next).await? {
             self.release(&seen.spec).await;
         }
         Ok(())

@@ -20,9 +20,9 @@ use crate::{
     mirror::Seen,
     objects::{Entity, Kind, service_name, slot_name},
     replica::{Core, KubernetesLike},
-    stress::{SeededIds, finish, poll, service_request},
+    stress::{finish, poll, service_request},
     witness::illegal,
-    world::{Outage, Watch, Weather, World},
+    world::{Outage, SeededIds, Watch, Weather, World},
 };
 
 /// How many schedules by chance there are.
@@ -105,7 +105,7 @@ impl Meeting {
         meeting
     }
 
-    /// Both are told everything.
+    /// Both follow their watches to the end.
     fn follow(&self) {
         for registry in &self.registries {
             for kind in Kind::ALL {
@@ -468,7 +468,7 @@ fn fork(meeting: &Meeting) -> SyncCloudMap {
     SyncCloudMap::new(MemoryRegistry::fork(meeting.registries[0].cell()))
 }
 
-/// The registration's slot is stored, then its replica cannot read the directory any more, and is not told either.
+/// The registration is stored, then its replica can read nothing any more.
 #[test]
 fn a_registration_that_cannot_look_for_its_service_is_not_acknowledged() {
     let mut doubted = 0;

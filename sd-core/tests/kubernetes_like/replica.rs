@@ -11,12 +11,12 @@
 //! done, its object has another version, and its last writes name the nonce.
 //!
 //! **Creating a namespace or service** takes two writes. *Creating* is shown to nobody. A namespace takes its claims in their
-//! order, a service looks at its namespace, and then becomes *active*, which is the commit. Whoever meets something half-way
+//! order, a service looks at its namespace, and then becomes *active*, which is the commit. A replica that meets something half-way
 //! finishes it. What cannot be finished is given up: its object loses its life, so that the same write, late, creates nothing.
 //!
 //! **Deleting one** takes a mark, a list and a write. *Closing* hides nothing. If the list of children, made after the mark,
-//! shows none in use, the object becomes *gone*, guarded by the version of the mark; otherwise the mark is taken off. Who
-//! writes a child looks at the parent after the write and takes the mark off, so one of the two always fails.
+//! shows none in use, the object becomes *gone*, guarded by the version of the mark; otherwise the mark is taken off. A
+//! replica that writes a child looks at the parent after the write and takes the mark off, so one of the two always fails.
 //!
 //! **Instances.** Replace the object by its version, then look at the service. No other instance's write is met. If the
 //! service does not have the life any more, the write counts for nobody. If the set relies on the service and that has
@@ -35,12 +35,12 @@
 //! written there, the look is made up for.
 //!
 //! **Time.** Objects hold facts with their moments, so an operation that is due takes effect everywhere without a write.
-//! Whoever writes the object next stores the effect in place of the operation; that of an operation on a parent before a
+//! The next writer of the object stores the effect in place of the operation; that of an operation on a parent before a
 //! write of a child. A service that begins or ceases to be checked starts the health of its instances anew: it counts how
 //! often, and an instance's health counts for the number that it was written under.
 //!
 //! **The cell** shows what counts, by what has arrived of each kind. Own writes are laid over it at the end of a set, all at
-//! once; a set of several writes that fails leaves the prefix that was stored. A set goes on when its caller is gone, as on a
+//! once; a set of several writes that fails leaves the prefix that was stored. A set continues when its caller is dropped, as on a
 //! task of its own. Sets of a replica are stored one after the other here; those on different objects could be stored beside
 //! each other if the watch of an object waits for its own writer.
 
@@ -69,7 +69,7 @@ use crate::{
 
 pub(crate) struct KubernetesLike {
     core: Arc<Core>,
-    /// Sets that are being stored, one after the other. Whoever waits for one drives all before it.
+    /// Sets that are being stored, one after the other. A task that waits for one drives all before it.
     jobs: Mutex<VecDeque<BoxFuture<'static, ()>>>,
 }
 
@@ -205,7 +205,7 @@ impl Core {
         self.writer.reconcile(&state, mirror.at, &finished).expect("what is stored is legal");
     }
 
-    /// Is told the next events of a kind, unless a set is being stored.
+    /// Applies the next events of a kind, unless a set is being stored.
     pub(crate) fn follow(&self, kind: Kind, count: usize) {
         let mut mirror = self.mirror();
         if mirror.writing || count == 0 {

@@ -19,7 +19,7 @@ use sd_core::{
         UpdateInstanceCustomHealthStatusRequest,
     },
     response::OperationStarted,
-    settings::{IdSource, SeededRandom},
+    settings::SeededRandom,
     state::{InstanceEntry, ServiceEntry},
 };
 
@@ -29,26 +29,10 @@ use crate::{
     objects::{Kind, Phase},
     replica::KubernetesLike,
     witness::{Witness, illegal},
-    world::{Watch, Weather, World},
+    world::{SeededIds, Watch, Weather, World},
 };
 
 const START: u64 = 1_700_000_000_000;
-
-/// Identifiers that follow from a seed, without a pattern.
-#[derive(Debug)]
-pub(crate) struct SeededIds(Mutex<fastrand::Rng>);
-
-impl SeededIds {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
-    }
-}
-
-impl IdSource for SeededIds {
-    fn fill(&self, bytes: &mut [u8]) {
-        self.0.lock().unwrap().fill(bytes);
-    }
-}
 
 /// How a run goes.
 #[derive(Clone, Copy, Debug)]
@@ -214,7 +198,7 @@ impl Run {
         }
     }
 
-    /// The faults end, what is on its way arrives, and everybody is told everything.
+    /// Ends the faults, lets late writes arrive, and brings every replica up to date.
     fn calm(&mut self) {
         self.world.set_weather(Weather { watch: Watch::Never, ..Weather::default() });
         self.world.land_all();
@@ -436,7 +420,7 @@ impl Client {
         }
     }
 
-    /// Whoever was given the id of an operation finds it.
+    /// An operation is found by the id of the answer.
     fn operation(&self, started: &OperationStarted) -> Arc<Operation> {
         let request = GetOperationRequest::new(&started.operation_id);
         self.api.get_operation(&request).expect("an operation that was started")

@@ -1,5 +1,5 @@
-//! Everything between the replicas and the store: requests that fail, answers that are lost, watches that lag. What
-//! happens follows from a seed.
+//! Everything between the replicas and the store: requests that fail, answers that are lost, watches that lag. A seed
+//! decides what happens.
 
 use std::{
     fmt,
@@ -11,7 +11,10 @@ use std::{
     task::Poll,
 };
 
-use sd_core::conformance::{StoreFault, Strike};
+use sd_core::{
+    conformance::{StoreFault, Strike},
+    settings::IdSource,
+};
 
 use crate::{
     objects::{Kind, Name},
@@ -19,27 +22,27 @@ use crate::{
     store::{Object, Stale, Store, Write},
 };
 
-/// How bad it is.
+/// How many requests fail, and how watches lag.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
-    /// Of a hundred requests, so many fail or are not answered.
+    /// The percentage of requests that fail or have no answer.
     pub(crate) faults: u8,
-    /// How many in a row, at most.
+    /// The most faults in a row.
     pub(crate) in_a_row: u8,
     pub(crate) watch: Watch,
 }
 
-/// When replicas are told what has changed.
+/// When replicas get the events of their watches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Watch {
     /// After each request.
     #[default]
     AtOnce,
-    /// After some requests, some of it.
+    /// After some requests, some of them.
     Lags,
-    /// As before, and from time to time by a listing of everything.
+    /// As `Lags`, and from time to time a listing of everything.
     Relists,
-    /// Only when they ask.
+    /// Only on demand.
     Never,
 }
 
@@ -47,7 +50,7 @@ pub(crate) enum Watch {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outage {
     Refused,
-    /// The first one is done, but not told.
+    /// The first one is done without an answer, the others are lost.
     Unanswered,
     Lost,
 }
@@ -67,16 +70,16 @@ pub(crate) enum Refusal {
 enum Fault {
     None,
     Refused,
-    /// Done, but not told.
+    /// Done, without an answer.
     Unanswered,
     Lost,
-    /// Done when so many others are.
+    /// Done after this number of other requests.
     Late(u64),
-    /// Done, and told when the store is mended.
+    /// Done, and answered when the store is mended.
     Held,
 }
 
-/// A fault that a rule of the conformance suite has asked for.
+/// A fault for a rule of the conformance suite.
 struct Struck {
     /// The replica whose writes are counted.
     replica: u32,
@@ -154,7 +157,7 @@ impl World {
         self.luck().weather = weather;
     }
 
-    /// Nothing can be reached after so many requests more.
+    /// After this number of requests the store cannot be reached.
     pub(crate) fn fail_after(&self, requests: u64, outage: Outage) {
         let mut luck = self.luck();
         luck.outage = Some((luck.requests + requests, outage));
@@ -221,7 +224,7 @@ impl World {
         self.request(from, list, None).await
     }
 
-    /// Others have their turn before and after each request: whoever is dropped in between has crashed there.
+    /// Others have their turn before and after each request, so a future that is dropped in between has crashed there.
     async fn request<T>(
         &self,
         from: u32,
@@ -288,12 +291,12 @@ impl World {
 
     fn land(&self, late: Vec<(u64, Write)>) {
         for (_, write) in late {
-            // What is stale by now is refused, and nobody hears of it.
+            // A stale write is refused, and nobody gets the answer.
             let _ = self.store.lock().unwrap().write(&write);
         }
     }
 
-    /// Everything that is on its way arrives.
+    /// All late writes arrive.
     pub(crate) fn land_all(&self) {
         let late = std::mem::take(&mut self.luck().late);
         self.land(late);
@@ -337,7 +340,7 @@ impl Luck {
 }
 
 impl Luck {
-    /// The fault that a rule has asked for, if this request is the one.
+    /// The fault for a rule, if it strikes this request.
     fn struck(&mut self, from: u32, is_write: bool) -> Option<Fault> {
         let struck = self.struck.as_mut().filter(|struck| struck.replica == from)?;
         if struck.has_struck {
@@ -358,6 +361,22 @@ impl Luck {
             StoreFault::ArrivesLate => Fault::Late(u64::MAX),
             StoreFault::AnsweredLate => Fault::Held,
         })
+    }
+}
+
+/// Identifiers that follow from a seed, without a pattern.
+#[derive(Debug)]
+pub(crate) struct SeededIds(Mutex<fastrand::Rng>);
+
+impl SeededIds {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
+    }
+}
+
+impl IdSource for SeededIds {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap().fill(bytes);
     }
 }
 

@@ -194,8 +194,8 @@ async fn finds(handle: &Arc<dyn Registry>, id: &OperationId) -> bool {
     found.is_some_and(|operation| operation.status == OperationStatus::Success)
 }
 
-/// Sends the request while the fault strikes, and then mends the store. If it fails, the client sends it again; what is
-/// not found then has been done before.
+/// Sends the request while the fault strikes, and then mends the store. If it fails, the client sends it again. `None` if
+/// the second one is refused because the first one was done.
 async fn send_through(trial: &Trial, stage: &Stage, act: Act) -> Option<OperationId> {
     let api = trial.api();
     trial.arm();
@@ -343,7 +343,7 @@ async fn start_over(handle: &Arc<dyn Registry>, stage: &Stage) -> Result<(), Err
     delete_all(handle, stage).await
 }
 
-pub(in super::super) async fn a_crash_is_in_nobodys_way(bench: &Bench) {
+pub(in super::super) async fn after_a_crash_everything_can_be_deleted_and_created(bench: &Bench) {
     for act in Act::ALL {
         let mut trials = Trials::of(bench, &[StoreFault::Crash]);
         while let Some(mut trial) = trials.next().await {
@@ -360,7 +360,7 @@ pub(in super::super) async fn a_crash_is_in_nobodys_way(bench: &Bench) {
     }
 }
 
-pub(in super::super) async fn a_late_write_does_not_undo_what_came_after_it(bench: &Bench) {
+pub(in super::super) async fn a_late_write_does_not_undo_later_requests(bench: &Bench) {
     for (act, undone_by) in [
         (Act::Register, "deregister"),
         (Act::Deregister, "register"),
@@ -385,7 +385,7 @@ pub(in super::super) async fn a_late_write_does_not_undo_what_came_after_it(benc
     }
 }
 
-/// The request after which the effect of the other one is gone.
+/// Sends the request that undoes the effect of the other one.
 async fn undo(act: Act, handle: &Arc<dyn Registry>, stage: &Stage) -> Result<(), Error> {
     assert!(act.is_done(handle, stage).await || act == Act::CreateNamespace);
     let api = engine(handle);
