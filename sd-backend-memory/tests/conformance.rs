@@ -14,7 +14,7 @@ async fn fresh() -> Subject {
     Subject::immediate(registry).forked_by(move || Arc::new(MemoryRegistry::fork(original.cell())))
 }
 
-sd_core::conformance_tests! { fresh: fresh, block_on: block_on, immediate, fork }
+sd_core::conformance_tests! { fresh: fresh, block_on: block_on, no_faults, immediate, fork }
 
 /// `Arc<dyn Immediate>` is a registry too.
 mod shared {
@@ -26,6 +26,7 @@ mod shared {
             Subject::immediate(Arc::new(registry))
         },
         block_on: block_on,
+        no_faults,
         immediate,
     }
 }
@@ -40,5 +41,6 @@ mod unknown {
             Subject::new(Arc::new(registry))
         },
         block_on: block_on,
+        no_faults,
     }
 }

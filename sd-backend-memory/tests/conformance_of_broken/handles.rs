@@ -18,7 +18,10 @@ fn assert_handles_break(replication: Replication, expected: &[&str]) {
 fn an_answer_from_a_view_that_lags() {
     assert_handles_break(
         Replication::TrustsItsView,
-        &["a_repeated_request_is_refused_after_its_service_is_gone", "an_answer_without_changes_is_checked"],
+        &[
+            "a_repeated_request_is_refused_after_its_service_is_deleted",
+            "an_answer_without_changes_is_checked",
+        ],
     );
 }
 
@@ -29,7 +32,7 @@ fn a_refresh_that_does_nothing() {
         &[
             "a_finished_operation_is_found_by_every_handle",
             "a_refresh_shows_what_another_handle_has_stored",
-            "a_refusal_is_looked_at_again",
+            "a_refusal_is_checked_in_the_store",
         ],
     );
 }
@@ -55,7 +58,7 @@ fn a_service_that_registrations_do_not_look_at() {
 
 #[test]
 fn targets_that_the_store_does_not_know() {
-    assert_handles_break(Replication::OwnTargets, &["a_namespace_that_is_being_deleted_takes_no_service"]);
+    assert_handles_break(Replication::OwnTargets, &["a_namespace_under_deletion_takes_no_service"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod faults;
 mod handles;
 mod refusals;
 mod registries;
@@ -86,7 +87,7 @@ fn every_rule_has_a_unique_name_and_a_claim() {
 
 #[test]
 fn a_correct_registry_breaks_no_rule() {
-    let all = [Group::Every, Group::Immediate, Group::Fork];
+    let all = [Group::Every, Group::Immediate, Group::Fork, Group::NoFaults];
     assert_eq!(broken_rules(&all, memory), BTreeSet::new());
 }
 
@@ -116,8 +117,8 @@ fn finds_a_registry_that_wrongly_claims_to_be_immediate() {
         Group::Immediate,
         || Subject::immediate(Arc::new(Lazy::default())),
         &[
-            "a_commit_is_done_when_it_is_first_polled",
-            "a_look_and_a_pause_are_done_when_they_are_first_polled",
+            "a_commit_is_done_at_its_first_poll",
+            "refresh_and_pause_are_done_at_their_first_poll",
             "requests_work_without_a_runtime",
         ],
     );

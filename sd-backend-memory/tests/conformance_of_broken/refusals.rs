@@ -24,7 +24,7 @@ fn finds_an_ignored_precondition() {
         (|it| matches!(it, Precondition::Free(UniqueKey::Id(_))), &["a_free_id_is_free_until_it_is_taken"]),
         (
             |it| matches!(it, Precondition::Free(UniqueKey::HttpName(_))),
-            &["a_free_http_name_is_free_until_it_is_taken", "of_racing_sets_one_is_stored"],
+            &["a_free_http_name_is_free_until_it_is_taken", "one_of_two_racing_sets_is_stored"],
         ),
         (
             |it| matches!(it, Precondition::Free(UniqueKey::HttpNamespace(_))),
@@ -44,17 +44,17 @@ fn finds_an_ignored_precondition() {
         ),
         (
             |it| matches!(it, Precondition::Free(UniqueKey::Target(_))),
-            &["an_operation_that_is_under_way_holds_its_keys"],
+            &["an_operation_under_way_holds_its_keys"],
         ),
         (
             |it| matches!(it, Precondition::Free(UniqueKey::NamespaceInCreation(_))),
-            &["an_operation_that_is_under_way_holds_its_keys"],
+            &["an_operation_under_way_holds_its_keys"],
         ),
     ];
     let others: [(Kind, &[&str]); 3] = [
         (
             |it| matches!(it, Precondition::Live(..)),
-            &["live_fails_for_another_incarnation", "live_fails_for_what_is_gone"],
+            &["live_fails_for_another_incarnation", "live_fails_for_a_deleted_entity"],
         ),
         (|it| matches!(it, Precondition::At(..)), &["at_fails_after_the_entity_has_changed"]),
         (
@@ -112,7 +112,7 @@ fn finds_that_preconditions_without_changes_are_ignored() {
 #[test]
 fn finds_a_wait_between_checking_and_publishing() {
     // Futures on one thread always meet; threads meet by chance.
-    assert_breaks_among_others(Lazy::default, &["of_racing_sets_one_is_stored"]);
+    assert_breaks_among_others(Lazy::default, &["one_of_two_racing_sets_is_stored"]);
 }
 
 #[test]
@@ -122,17 +122,17 @@ fn finds_a_conflict_returned_before_its_cause_is_visible() {
         || Replica::subject(Replication::EarlyConflict),
         &[
             "a_conflict_shows_the_child",
-            "a_conflict_shows_what_has_changed",
-            "a_conflict_shows_what_has_taken_a_key",
-            "a_conflict_shows_what_is_gone",
-            "a_namespace_that_is_being_deleted_takes_no_service",
+            "a_conflict_shows_the_change",
+            "a_conflict_shows_the_owner_of_the_key",
+            "a_conflict_shows_the_deletion",
+            "a_namespace_under_deletion_takes_no_service",
             "a_registration_is_refused_after_its_service_has_changed",
-            "a_repeated_request_is_refused_after_its_service_is_gone",
+            "a_repeated_request_is_refused_after_its_service_is_deleted",
             "an_answer_without_changes_is_checked",
             "handles_on_one_registry_see_each_other",
             "handles_that_write_in_turns_lose_nothing",
-            "of_racing_sets_one_is_stored",
-            "what_is_due_is_due_on_every_handle",
+            "one_of_two_racing_sets_is_stored",
+            "an_operation_ends_at_the_same_moment_on_every_handle",
         ],
     );
 }
@@ -148,7 +148,7 @@ fn finds_conflicts_returned_as_another_error() {
                     .map_err(|error| CommitError::Unavailable { retry_after: None, source: error.into() })
             })
         },
-        &["a_conflict_is_planned_again", "a_refused_set_changes_nothing", "live_fails_for_what_is_gone"],
+        &["a_conflict_is_planned_again", "a_refused_set_changes_nothing", "live_fails_for_a_deleted_entity"],
     );
 }
 
@@ -178,7 +178,7 @@ fn finds_a_refused_set_that_observers_see() {
                 })
             })
         },
-        &["a_refused_set_changes_nothing", "a_refused_set_is_told_to_nobody"],
+        &["a_refused_set_changes_nothing", "a_refused_set_notifies_nobody"],
     );
 }
 
@@ -224,6 +224,6 @@ fn finds_refused_deletions_of_deleted_entities() {
             }
             writer.publish(&set).map(drop)
         },
-        &["what_is_gone_can_be_deleted_again"],
+        &["deleting_twice_succeeds"],
     );
 }

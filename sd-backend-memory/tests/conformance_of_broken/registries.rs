@@ -18,7 +18,7 @@ use sd_core::{
 };
 
 /// Is pending once.
-async fn wait() {
+pub(crate) async fn wait() {
     let mut waited = false;
     poll_fn(|context| {
         if std::mem::replace(&mut waited, true) {

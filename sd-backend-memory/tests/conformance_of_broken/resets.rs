@@ -21,11 +21,11 @@ fn finds_ignored_resets() {
             "a_reset_deletes_everything_in_its_scope",
             "a_reset_forgets_finished_operations",
             "a_reset_forgets_operations_that_other_handles_know",
-            "a_reset_is_there_on_every_handle",
-            "a_reset_is_told_as_deletions",
+            "a_reset_applies_to_every_handle",
+            "observers_see_a_reset_as_deletions",
             "a_reset_leaves_other_scopes_alone",
             "operations_under_way_come_to_nothing_after_a_reset",
-            "the_engine_starts_over",
+            "cloud_map_reset_empties_every_scope",
             "the_instances_revision_grows_over_a_reset",
         ],
     );
@@ -44,9 +44,9 @@ fn finds_resets_that_keep_finished_operations() {
             "a_reset_comes_before_the_changes_of_its_set",
             "a_reset_forgets_finished_operations",
             "a_reset_forgets_operations_that_other_handles_know",
-            "a_reset_is_there_on_every_handle",
+            "a_reset_applies_to_every_handle",
             "a_reset_leaves_other_scopes_alone",
-            "the_engine_starts_over",
+            "cloud_map_reset_empties_every_scope",
         ],
     );
 }
@@ -71,8 +71,8 @@ fn finds_operations_that_come_back_after_a_reset() {
         },
         &[
             "a_reset_forgets_finished_operations",
-            "a_reset_is_there_on_every_handle",
-            "the_engine_starts_over",
+            "a_reset_applies_to_every_handle",
+            "cloud_map_reset_empties_every_scope",
         ],
     );
 }
@@ -154,6 +154,6 @@ fn finds_resets_that_other_handles_miss() {
     assert_subjects_break(
         Group::Every,
         || Replica::subject(Replication::OwnResets),
-        &["a_reset_forgets_operations_that_other_handles_know", "a_reset_is_there_on_every_handle"],
+        &["a_reset_forgets_operations_that_other_handles_know", "a_reset_applies_to_every_handle"],
     );
 }

@@ -16,11 +16,11 @@ fn finds_lost_writes() {
         || Altered::new(|_: &StateWriter, _| Ok(())),
         &[
             "a_commit_is_in_the_cell_when_it_returns",
-            "a_commit_is_told_to_observers_before_it_returns",
+            "a_commit_reaches_observers_before_it_returns",
             "a_commit_wakes_subscriptions_before_it_returns",
             "a_waiter_and_a_writer_never_miss_each_other",
             "an_operation_is_in_the_log_once",
-            "what_is_written_is_read_at_once",
+            "a_write_is_read_at_once",
         ],
     );
 }
@@ -34,7 +34,7 @@ fn finds_lost_deregistrations() {
                 _ => writer.publish(&set).map(drop),
             })
         },
-        &["a_commit_is_in_the_cell_when_it_returns", "what_is_written_is_read_at_once"],
+        &["a_commit_is_in_the_cell_when_it_returns", "a_write_is_read_at_once"],
     );
 }
 
@@ -44,11 +44,11 @@ fn finds_sets_published_after_commit_returns() {
         Late::default,
         &[
             "a_commit_is_in_the_cell_when_it_returns",
-            "a_commit_is_told_to_observers_before_it_returns",
+            "a_commit_reaches_observers_before_it_returns",
             "a_commit_wakes_subscriptions_before_it_returns",
             "an_operation_is_in_the_log_once",
-            "several_changes_are_told_as_one_and_none_is_lost",
-            "what_is_written_is_read_at_once",
+            "a_subscription_merges_changes_and_loses_none",
+            "a_write_is_read_at_once",
         ],
     );
 }
@@ -66,9 +66,9 @@ fn finds_changes_applied_in_the_wrong_order() {
             writer.publish(&set).map(drop)
         },
         &[
-            "an_observer_is_told_every_change_once_and_in_order",
+            "an_observer_gets_every_change_once_and_in_order",
             "changes_are_applied_in_order",
-            "what_is_gone_can_be_deleted_again",
+            "deleting_twice_succeeds",
         ],
     );
 }
@@ -79,13 +79,13 @@ fn finds_a_set_published_in_two_halves() {
         assert_breaks(
             move || Stepwise::new(in_halves, waits),
             &[
-                "a_commit_that_is_dropped_leaves_all_or_nothing",
+                "a_dropped_commit_leaves_all_or_nothing",
                 "a_large_set_is_one_change",
-                "an_observer_is_told_every_change_once_and_in_order",
+                "an_observer_gets_every_change_once_and_in_order",
                 "every_published_state_is_legal",
                 "no_observer_sees_half_of_a_set",
                 "no_reader_sees_half_of_a_set",
-                "observers_are_told_the_scope",
+                "observers_get_the_scope",
             ],
         );
     }
@@ -95,7 +95,7 @@ fn finds_a_set_published_in_two_halves() {
 fn finds_an_operation_published_after_its_changes() {
     assert_breaks(
         || Stepwise::new(operation_last, true),
-        &["a_commit_that_is_dropped_leaves_all_or_nothing", "observers_find_the_operation_in_the_log"],
+        &["a_dropped_commit_leaves_all_or_nothing", "observers_find_the_operation_in_the_log"],
     );
 }
 
@@ -118,7 +118,7 @@ fn finds_dropped_operations() {
         &[
             "a_finished_operation_is_found_by_every_handle",
             "a_reset_forgets_finished_operations",
-            "an_operation_that_is_stored_twice_is_in_the_log_once",
+            "storing_an_operation_twice_logs_it_once",
             "an_operation_without_changes_is_in_the_log",
         ],
     );
@@ -135,7 +135,7 @@ fn finds_sets_that_are_applied_twice() {
             })
         },
         &[
-            "an_observer_is_told_every_change_once_and_in_order",
+            "an_observer_gets_every_change_once_and_in_order",
             "every_published_state_is_legal",
             "no_observer_sees_half_of_a_set",
         ],
@@ -149,25 +149,25 @@ fn finds_handles_that_share_nothing() {
         || Replica::subject(Replication::Apart),
         &[
             "a_conflict_shows_the_child",
-            "a_conflict_shows_what_has_changed",
-            "a_conflict_shows_what_has_taken_a_key",
-            "a_conflict_shows_what_is_gone",
+            "a_conflict_shows_the_change",
+            "a_conflict_shows_the_owner_of_the_key",
+            "a_conflict_shows_the_deletion",
             "a_finished_operation_is_found_by_every_handle",
-            "a_namespace_that_is_being_deleted_takes_no_service",
+            "a_namespace_under_deletion_takes_no_service",
             "a_refresh_shows_what_another_handle_has_stored",
-            "a_refusal_is_looked_at_again",
+            "a_refusal_is_checked_in_the_store",
             "a_registration_is_refused_after_its_service_has_changed",
-            "a_repeated_request_is_refused_after_its_service_is_gone",
+            "a_repeated_request_is_refused_after_its_service_is_deleted",
             "a_reset_forgets_operations_that_other_handles_know",
-            "a_reset_is_there_on_every_handle",
+            "a_reset_applies_to_every_handle",
             "a_write_to_a_due_target_keeps_the_effect",
             "an_answer_without_changes_is_checked",
             "handles_on_one_registry_see_each_other",
             "handles_that_write_in_turns_lose_nothing",
-            "of_racing_sets_one_is_stored",
+            "one_of_two_racing_sets_is_stored",
             "pending_holds_while_an_operation_is_under_way",
             "registrations_into_one_service_do_not_conflict",
-            "what_is_due_is_due_on_every_handle",
+            "an_operation_ends_at_the_same_moment_on_every_handle",
         ],
     );
 }
@@ -177,10 +177,10 @@ fn finds_a_replaced_cell() {
     assert_breaks_among_others(
         ReplacedCell::default,
         &[
-            "a_detached_observer_is_told_nothing_more",
-            "an_observer_is_told_every_change_once_and_in_order",
-            "an_observer_that_panics_is_rebuilt_and_the_others_are_told",
-            "several_changes_are_told_as_one_and_none_is_lost",
+            "a_detached_observer_gets_nothing_more",
+            "an_observer_gets_every_change_once_and_in_order",
+            "a_panicking_observer_is_rebuilt_and_the_others_are_notified",
+            "a_subscription_merges_changes_and_loses_none",
         ],
     );
 }
@@ -193,7 +193,7 @@ fn finds_a_state_rebuilt_from_nothing() {
             "a_finished_operation_is_found_by_every_handle",
             "every_published_state_is_legal",
             "the_instances_revision_grows_over_a_service_that_comes_back",
-            "what_is_gone_can_be_deleted_again",
+            "deleting_twice_succeeds",
         ],
     );
 }
@@ -206,11 +206,11 @@ fn finds_that_all_sets_go_into_one_scope() {
             writer.publish(&set).map(drop)
         },
         &[
-            "an_operation_that_is_under_way_holds_its_keys",
-            "observers_are_told_the_scope",
+            "an_operation_under_way_holds_its_keys",
+            "observers_get_the_scope",
             "scopes_do_not_touch_each_other",
             "a_reset_leaves_other_scopes_alone",
-            "the_engine_starts_over",
+            "cloud_map_reset_empties_every_scope",
         ],
     );
 }
@@ -254,7 +254,7 @@ fn finds_that_a_put_service_loses_its_instances() {
             "a_put_service_replaces_it_and_keeps_its_instances",
             "a_put_service_with_another_check_starts_health_anew",
             "the_instances_revision_does_not_grow_with_health",
-            "what_changes_during_an_update_is_not_lost",
+            "changes_during_an_update_are_kept",
         ],
     );
 }
@@ -267,7 +267,7 @@ fn finds_that_part_of_a_set_counts_as_success() {
                 if holds(writer, &set) { writer.publish(&prefix(&set, 1)).map(drop) } else { Err(error) }
             })
         },
-        &["what_cannot_be_leaves_a_legal_prefix"],
+        &["an_impossible_set_leaves_a_legal_prefix"],
     );
 }
 
@@ -295,16 +295,16 @@ fn finds_operations_that_end_at_once() {
             Ok(())
         },
         &[
-            "a_namespace_that_is_being_deleted_takes_no_service",
+            "a_namespace_under_deletion_takes_no_service",
             "a_refresh_shows_what_another_handle_has_stored",
             "a_service_is_not_childless_while_a_registration_is_under_way",
             "a_service_is_not_childless_while_it_is_updated",
             "an_operation_ends_at_its_moment",
-            "an_operation_that_is_under_way_holds_its_keys",
+            "an_operation_under_way_holds_its_keys",
             "pending_holds_while_an_operation_is_under_way",
-            "the_end_of_an_operation_is_told",
-            "what_changes_during_an_update_is_not_lost",
-            "what_is_due_is_due_on_every_handle",
+            "the_end_of_an_operation_reaches_observers",
+            "changes_during_an_update_are_kept",
+            "an_operation_ends_at_the_same_moment_on_every_handle",
         ],
     );
 }
@@ -318,7 +318,7 @@ fn finds_a_store_that_ignores_due_effects() {
             "a_refresh_shows_what_another_handle_has_stored",
             "a_service_is_not_childless_while_it_is_updated",
             "a_write_to_a_due_target_keeps_the_effect",
-            "an_operation_that_is_under_way_holds_its_keys",
+            "an_operation_under_way_holds_its_keys",
             "pending_holds_while_an_operation_is_under_way",
         ],
     );

@@ -165,7 +165,7 @@ pub(super) async fn put_health_changes_the_health_only(bench: &Bench) {
     }
 }
 
-pub(super) async fn what_is_gone_can_be_deleted_again(bench: &Bench) {
+pub(super) async fn deleting_twice_succeeds(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (subject.registry(), Tree::new());
     let absent = [
@@ -197,7 +197,7 @@ pub(super) async fn what_is_gone_can_be_deleted_again(bench: &Bench) {
     assert_eq!(ids(&state(registry), &tree.service), ["a", "c"]);
 }
 
-pub(super) async fn what_cannot_be_leaves_a_legal_prefix(bench: &Bench) {
+pub(super) async fn an_impossible_set_leaves_a_legal_prefix(bench: &Bench) {
     let tree = Tree::new();
     let put = tree.put("a");
     let (orphan, gone) = (service(&namespace("other"), "orphan"), Tree::new());

@@ -20,7 +20,7 @@ use crate::{
     store::registry::{CommitError, Registry},
 };
 
-pub(super) async fn a_conflict_shows_what_has_taken_a_key(bench: &Bench) {
+pub(super) async fn a_conflict_shows_the_owner_of_the_key(bench: &Bench) {
     let subject = bench.fresh().await;
     let (one, two) = (subject.registry(), subject.another().await);
     for name in ["a", "b", "c"] {
@@ -31,7 +31,7 @@ pub(super) async fn a_conflict_shows_what_has_taken_a_key(bench: &Bench) {
     }
 }
 
-pub(super) async fn a_conflict_shows_what_is_gone(bench: &Bench) {
+pub(super) async fn a_conflict_shows_the_deletion(bench: &Bench) {
     let subject = bench.fresh().await;
     let (one, two, tree) = (subject.registry(), subject.another().await, Tree::new());
     commit(&two, set(tree.changes())).await;
@@ -40,7 +40,7 @@ pub(super) async fn a_conflict_shows_what_is_gone(bench: &Bench) {
     assert!(entry(&state(&two), &tree.service).is_none(), "its absence is refused, and not seen");
 }
 
-pub(super) async fn a_conflict_shows_what_has_changed(bench: &Bench) {
+pub(super) async fn a_conflict_shows_the_change(bench: &Bench) {
     fn found<'a>(state: &'a State, tree: &Tree) -> &'a InstanceEntry {
         entry(state, &tree.service).unwrap().instances().get("a").unwrap()
     }
@@ -88,7 +88,7 @@ pub(super) async fn handles_on_one_registry_see_each_other(bench: &Bench) {
     assert!(has(&shown, &tree.namespace) && entry(&shown, &tree.service).is_some());
     commit(one, relying(vec![live(&tree.service)], vec![tree.put("a")])).await;
     assert_eq!(ids(&state(one), &tree.service), ["a"]);
-    // Who comes last is given all there is.
+    // The last handle shows everything.
     let last = subject.another().await;
     refused(&last, relying(vec![Precondition::Childless(service_key(&tree.service))], vec![])).await;
     assert_eq!(ids(&state(&last), &tree.service), ["a"]);
@@ -182,7 +182,7 @@ fn assert_one(results: &[Result<(), String>], shown: &State, rivals: &[Namespace
     }
 }
 
-pub(super) async fn of_racing_sets_one_is_stored(bench: &Bench) {
+pub(super) async fn one_of_two_racing_sets_is_stored(bench: &Bench) {
     let subject = bench.fresh().await;
     let (one, two) = (subject.registry(), subject.another().await);
     for (name, other) in [("same", one), ("two", &two)] {
@@ -198,7 +198,7 @@ pub(super) async fn of_racing_sets_one_is_stored(bench: &Bench) {
     }
 }
 
-pub(super) async fn of_racing_threads_one_is_stored(bench: &Bench) {
+pub(super) async fn one_of_two_racing_threads_succeeds(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     for round in 0..20 {

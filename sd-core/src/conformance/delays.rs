@@ -27,7 +27,7 @@ fn is_empty(state: &State) -> bool {
     here(state).namespaces().next().is_none()
 }
 
-pub(super) async fn an_operation_that_is_under_way_holds_its_keys(bench: &Bench) {
+pub(super) async fn an_operation_under_way_holds_its_keys(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (subject.registry(), Tree::new());
     commit(registry, set(tree.changes())).await;
@@ -102,13 +102,13 @@ pub(super) async fn an_operation_ends_at_its_moment(bench: &Bench) {
         assert!(logged(registry));
         assert_eq!((registry.cell().operations().len(), registry.cell().next_deadline()), (1, None));
     }
-    // The registry goes on from there.
+    // The registry still works.
     let next = super::entities::namespace("next");
     commit(registry, set(vec![put_namespace(&next)])).await;
     assert_eq!(here(&state(registry)).namespaces().count(), 2);
 }
 
-pub(super) async fn the_end_of_an_operation_is_told(bench: &Bench) {
+pub(super) async fn the_end_of_an_operation_reaches_observers(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let (journal, _attached) = Journal::attached(registry);
@@ -119,13 +119,17 @@ pub(super) async fn the_end_of_an_operation_is_told(bench: &Bench) {
     assert!(waiter.ask().is_some() && waiter.ask().is_none(), "that it has begun is a change");
     let rung = waiter.rung();
     registry.cell().advance(BEFORE);
-    assert_eq!((journal.sets().len(), waiter.rung()), (1, rung), "told before its time");
+    assert_eq!(
+        (journal.sets().len(), waiter.rung()),
+        (1, rung),
+        "the end reached an observer before its time"
+    );
     registry.cell().advance(DUE);
     assert_eq!(waiter.rung(), rung + 1);
     assert!(waiter.ask().is_some_and(|state| !is_empty(&state)));
     journal.assert_unbroken();
     let told = journal.sets();
-    let [first, last] = told.as_slice() else { panic!("told {} times", told.len()) };
+    let [first, last] = told.as_slice() else { panic!("{} calls", told.len()) };
     assert_eq!(first.changes, begun.changes);
     assert!(is_empty(&first.new) && !first.logged);
     assert_eq!(last.changes, pending(&begun).effect);
@@ -163,7 +167,7 @@ pub(super) async fn a_service_is_not_childless_while_it_is_updated(bench: &Bench
     assert!(entry(&state(registry), &tree.service).is_none());
 }
 
-pub(super) async fn what_changes_during_an_update_is_not_lost(bench: &Bench) {
+pub(super) async fn changes_during_an_update_are_kept(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (subject.registry(), Tree::in_zone());
     commit(registry, set(tree.changes())).await;
@@ -188,14 +192,14 @@ pub(super) async fn what_changes_during_an_update_is_not_lost(bench: &Bench) {
     assert!(found.instances().iter().all(|entry| entry.health().status() == HealthStatus::Healthy));
 }
 
-pub(super) async fn what_is_due_is_due_on_every_handle(bench: &Bench) {
+pub(super) async fn an_operation_ends_at_the_same_moment_on_every_handle(bench: &Bench) {
     let subject = bench.fresh().await;
     let (one, two, tree) = (subject.registry(), subject.another().await, Tree::new());
     commit(one, set(tree.changes())).await;
     commit(one, registration(&tree, "a")).await;
     let target = UniqueKey::Target(instance_key(&tree.service, "a"));
     refused(&two, relying(vec![Precondition::Free(target)], vec![])).await;
-    assert_eq!(two.cell().next_deadline(), Some(DUE), "what is refused over it shows it");
+    assert_eq!(two.cell().next_deadline(), Some(DUE), "the refusal does not show the operation");
     assert!(ids(&state(&two), &tree.service).is_empty());
     for handle in [one, &two] {
         handle.cell().advance(DUE);

@@ -71,7 +71,7 @@ impl Observer for Glance {
     }
 }
 
-pub(super) async fn a_commit_that_is_dropped_leaves_all_or_nothing(bench: &Bench) {
+pub(super) async fn a_dropped_commit_leaves_all_or_nothing(bench: &Bench) {
     for polls in 0..=POLLS {
         let subject = bench.fresh().await;
         let registry = subject.registry();
@@ -82,12 +82,12 @@ pub(super) async fn a_commit_that_is_dropped_leaves_all_or_nothing(bench: &Bench
         let (shown, logged) = Glance::at(registry, &operation.id);
         assert!(is_whole(&shown), "half of it after {polls} polls");
         assert_eq!(has(&shown, &pair[0]), logged, "the operation and its changes differ after {polls} polls");
-        // Whoever comes next finds it so as well.
+        // After the next commit it is still so.
         commit(registry, super::entities::set(vec![put_namespace(&namespace("next"))])).await;
         let (shown, logged) = Glance::at(registry, &operation.id);
         assert!(is_whole(&shown), "half of it after {polls} polls and another commit");
         assert_eq!(has(&shown, &pair[0]), logged);
-        assert!(journal.sets().iter().all(|set| is_whole(&set.new)), "an observer was told half of it");
+        assert!(journal.sets().iter().all(|set| is_whole(&set.new)), "half of it reached an observer");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Through [`CloudMap`]: what it makes of the answers of a registry.
+//! [`CloudMap`] over a registry: how requests treat its answers.
 
 use std::{
     collections::VecDeque,
@@ -103,7 +103,7 @@ impl Stage {
         self.scripted.steps.lock().unwrap().push_back(step);
     }
 
-    /// Lets the rival act between the plan and the commit of what is asked for next.
+    /// Lets the rival act between the plan and the commit of the next request.
     fn in_between<F>(&self, act: impl FnOnce(ScopedCloudMap) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -115,7 +115,7 @@ impl Stage {
         });
     }
 
-    /// How many commits there were since it was asked last.
+    /// The number of commits since the last call.
     fn commits(&self) -> usize {
         std::mem::take(&mut *self.scripted.commits.lock().unwrap())
     }
@@ -166,7 +166,7 @@ pub(super) async fn a_conflict_is_planned_again(bench: &Bench) {
     let error = stage.api.delete_service(DeleteServiceRequest::new(id.as_str())).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::ResourceInUse);
 
-    // A conflict that has gone by the time of the second plan is not the caller's.
+    // The caller does not see a conflict that is resolved at the second plan.
     stage.commits();
     stage.then(|_, _| async { Err(CommitError::Conflict) });
     stage.register("c").await.unwrap();
@@ -174,7 +174,7 @@ pub(super) async fn a_conflict_is_planned_again(bench: &Bench) {
     assert_eq!(stage.discovered(), ["b", "c"]);
 }
 
-pub(super) async fn a_commit_without_a_word_is_found(bench: &Bench) {
+pub(super) async fn a_commit_without_an_answer_is_found(bench: &Bench) {
     let stage = Stage::new(bench).await;
     let silently = || {
         stage.then(|registry, changes| async move {
@@ -197,7 +197,7 @@ pub(super) async fn a_commit_without_a_word_is_found(bench: &Bench) {
     assert_eq!(stage.discovered(), ["b"]);
 }
 
-pub(super) async fn a_commit_that_was_lost_is_repeated(bench: &Bench) {
+pub(super) async fn a_lost_commit_is_repeated(bench: &Bench) {
     let stage = Stage::new(bench).await;
     let lost = || stage.then(|_, _| async { Err(CommitError::Ambiguous) });
     let before = stage.operations();
@@ -213,7 +213,7 @@ pub(super) async fn a_commit_that_was_lost_is_repeated(bench: &Bench) {
     assert_eq!(stage.discovered(), ["b"]);
 }
 
-pub(super) async fn what_is_written_is_read_at_once(bench: &Bench) {
+pub(super) async fn a_write_is_read_at_once(bench: &Bench) {
     let stage = Stage::new(bench).await;
     for id in ["a", "b", "c"] {
         stage.register(id).await.unwrap();

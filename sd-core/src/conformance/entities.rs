@@ -34,7 +34,7 @@ use crate::{
 /// When the rules take place.
 pub(super) const NOW: u64 = 1_700_000_000_000;
 
-/// A registry on which entities are made; what is made is then given to the registry under test.
+/// A registry on which the engine makes entities for the registry under test.
 #[derive(Debug)]
 struct Workbench {
     writer: StateWriter,

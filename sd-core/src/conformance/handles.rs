@@ -73,7 +73,11 @@ pub(super) async fn a_registration_is_refused_after_its_service_has_changed(benc
     let register = |known| relying(vec![known, is_free()], vec![tree.put("a")]);
     refused(&two, register(known)).await;
     let shown = state(&two);
-    assert_eq!(entry(&shown, &tree.service).unwrap().service().tags, tags(), "it is refused, and not seen");
+    assert_eq!(
+        entry(&shown, &tree.service).unwrap().service().tags,
+        tags(),
+        "the refusal does not show the change"
+    );
     for handle in [one, &two, &subject.another().await] {
         commit(handle, relying(vec![is_free()], vec![])).await;
     }
@@ -81,7 +85,7 @@ pub(super) async fn a_registration_is_refused_after_its_service_has_changed(benc
     assert_eq!(ids(&state(&two), &tree.service), ["a"]);
 }
 
-pub(super) async fn a_repeated_request_is_refused_after_its_service_is_gone(bench: &Bench) {
+pub(super) async fn a_repeated_request_is_refused_after_its_service_is_deleted(bench: &Bench) {
     let subject = bench.fresh().await;
     let (one, two, tree) = (subject.registry(), subject.another().await, Tree::new());
     commit(&two, set(vec![put_namespace(&tree.namespace)])).await;
@@ -103,7 +107,7 @@ pub(super) async fn a_repeated_request_is_refused_after_its_service_is_gone(benc
         refused(&two, repeated()).await;
         let shown = state(&two);
         let found = entry(&shown, &tree.service).map(|entry| entry.service().incarnation);
-        assert_ne!(found, Some(tree.service.incarnation), "its end is refused over, and not seen");
+        assert_ne!(found, Some(tree.service.incarnation), "the refusal does not show the deletion");
     }
 }
 
@@ -148,7 +152,7 @@ pub(super) async fn a_finished_operation_is_found_by_every_handle(bench: &Bench)
     is_found(&two, registration).await;
 }
 
-pub(super) async fn a_namespace_that_is_being_deleted_takes_no_service(bench: &Bench) {
+pub(super) async fn a_namespace_under_deletion_takes_no_service(bench: &Bench) {
     let subject = bench.fresh().await;
     let (one, two, tree) = (subject.registry(), subject.another().await, Tree::new());
     commit(&two, set(vec![put_namespace(&tree.namespace)])).await;
@@ -160,7 +164,7 @@ pub(super) async fn a_namespace_that_is_being_deleted_takes_no_service(bench: &B
         relying(vec![lives, stays], vec![put_service(&tree.service)])
     };
     refused(&two, create()).await;
-    assert_eq!(two.cell().next_deadline(), Some(DUE), "what is refused over it shows it");
+    assert_eq!(two.cell().next_deadline(), Some(DUE), "the refusal does not show the deletion");
     let mut late = create();
     late.at = DUE;
     refused(&two, late).await;
@@ -192,7 +196,7 @@ async fn assert_effect_is_kept(
     for handle in [&two, one, &subject.another().await] {
         refresh(handle, facts()).await;
         handle.cell().advance(AFTER);
-        assert!(is_kept(&state(handle)), "the effect on {key} or what was stored upon it is lost");
+        assert!(is_kept(&state(handle)), "the effect on {key} or the next write is lost");
         assert!(handle.cell().operations().get(id.as_str()).is_some(), "the operation on {key} is lost");
     }
 }
@@ -276,7 +280,7 @@ pub(super) async fn a_refresh_shows_what_another_handle_has_stored(bench: &Bench
     refresh(&two, entity(namespace_key(&tree.namespace))).await;
     assert_eq!(here(&state(&two)).namespaces().count(), 0);
     journal.assert_unbroken();
-    // What is nowhere is not found, and that is no failure.
+    // A missing entity is not an error.
     refresh(&two, entity(service_key(&tree.service))).await;
     refresh(&two, []).await;
 }
@@ -289,7 +293,7 @@ async fn create_service(api: &ScopedCloudMap, namespace: &str) -> ServiceId {
     api.create_service(request).await.unwrap().service.id.clone()
 }
 
-pub(super) async fn a_refusal_is_looked_at_again(bench: &Bench) {
+pub(super) async fn a_refusal_is_checked_in_the_store(bench: &Bench) {
     let subject = bench.fresh().await;
     let (first, second) = (subject.registry(), subject.another().await);
     let [one, two] = engines([first, &second]);
@@ -308,7 +312,7 @@ pub(super) async fn a_refusal_is_looked_at_again(bench: &Bench) {
     one.delete_service(DeleteServiceRequest::new(service.as_str())).await.unwrap();
     two.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str())).await.unwrap();
     one.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
-    // What is so in the store is refused.
+    // Refusals that the store confirms stay.
     let missing = two.delete_namespace(DeleteNamespaceRequest::new(namespace.as_str())).await;
     assert_eq!(missing.unwrap_err().code(), ErrorCode::NamespaceNotFound);
     let taken = two.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await;
@@ -327,7 +331,7 @@ pub(super) async fn an_answer_without_changes_is_checked(bench: &Bench) {
         RegisterInstanceRequest::new(id, "a").with_attribute("version", "1").with_creator_request_id("token");
     let started = two.register_instance(register.clone()).await.unwrap();
     assert_eq!(two.register_instance(register.clone()).await.unwrap().operation_id, started.operation_id);
-    // A report of what is so by this handle's cell, and not any more.
+    // By this handle's cell the last report changes nothing; by the store it does.
     two.set_health(id, "a", CustomHealthStatus::Unhealthy).await.unwrap();
     one.set_health(id, "a", CustomHealthStatus::Healthy).await.unwrap();
     two.set_health(id, "a", CustomHealthStatus::Unhealthy).await.unwrap();

@@ -24,7 +24,7 @@ fn claimed(subject: &Subject) -> Arc<dyn Immediate> {
     subject.immediate.clone().expect("the factory says `Subject::immediate`")
 }
 
-pub(super) async fn a_commit_is_done_when_it_is_first_polled(bench: &Bench) {
+pub(super) async fn a_commit_is_done_at_its_first_poll(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (claimed(&subject), Tree::new());
     let once = |set| match pin!(registry.commit(set)).poll(&mut Context::from_waker(Waker::noop())) {
@@ -42,7 +42,7 @@ pub(super) async fn a_commit_is_done_when_it_is_first_polled(bench: &Bench) {
     }
 }
 
-pub(super) async fn a_look_and_a_pause_are_done_when_they_are_first_polled(bench: &Bench) {
+pub(super) async fn refresh_and_pause_are_done_at_their_first_poll(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (claimed(&subject), Tree::new());
     let mut context = Context::from_waker(Waker::noop());
@@ -65,4 +65,14 @@ pub(super) async fn requests_work_without_a_runtime(bench: &Bench) {
     api.deregister_instance(DeregisterInstanceRequest::new(&service.id, "a")).unwrap();
     api.delete_service(DeleteServiceRequest::new(&service.id)).unwrap();
     api.delete_namespace(DeleteNamespaceRequest::new(app.namespace_id)).unwrap();
+}
+
+pub(super) async fn a_backend_without_faults_waits_for_nothing(bench: &Bench) {
+    let subject = bench.fresh().await;
+    assert!(subject.faults.is_none(), "the factory offers faults: the test says `faults`, not `no_faults`");
+    let tree = Tree::new();
+    let stored = pin!(subject.registry().commit(set(tree.changes())))
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .map(|result| result.is_ok());
+    assert_eq!(stored, Poll::Ready(true), "a backend that waits has a store, which can fail");
 }

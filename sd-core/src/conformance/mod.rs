@@ -1,4 +1,4 @@
-//! What every backend must do, as tests: one named test for each rule. Behind the feature `conformance`.
+//! The rules for backends, as tests: one named test for each. Behind the feature `conformance`.
 //!
 //! A backend gives a closure that opens a registry with nothing in it, and a way to drive a future; the macro
 //! [`conformance_tests!`](crate::conformance_tests) makes the tests. In `Cargo.toml`:
@@ -25,6 +25,7 @@
 //! sd_core::conformance_tests! {
 //!     fresh: || async { Subject::new(Arc::new(MemoryRegistry::new())) },
 //!     block_on: block_on,
+//!     no_faults, // it does no I/O; a backend with a store says `faults`
 //! }
 //! # fn main() {
 //! # for rule in sd_core::conformance::RULES.iter().filter(|rule| rule.group() == sd_core::conformance::Group::Every) {
@@ -33,8 +34,13 @@
 //! # }
 //! ```
 //!
-//! The rules are data as well: [`RULES`] lists them, and [`Rule::check`] tries one of them. New rules may come with any
-//! release; a backend that does what [`Registry`] says keeps them.
+//! # Faults
+//! A backend with a store says `faults`, and its factory says [`Subject::with_faults`]: the rules of this group let a write
+//! of a commit crash, go without an answer, or arrive late, and look at what is left. A backend without I/O says
+//! `no_faults`, which is a rule of its own: its commits wait for nothing, and its factory offers no faults.
+//!
+//! The rules are data as well: [`RULES`] lists them, and [`Rule::check`] tries one. Any release may add rules that follow
+//! from the contract of [`Registry`].
 
 #![allow(
     clippy::unwrap_used,
@@ -48,6 +54,8 @@ mod delays;
 mod dropping;
 mod engines;
 mod entities;
+mod fault;
+mod faults;
 mod forks;
 mod handles;
 mod immediate;
@@ -67,6 +75,8 @@ use std::{any::Any, fmt, pin::Pin, sync::Arc};
 
 use crate::store::registry::{Immediate, Registry};
 
+pub use fault::{Faults, StoreFault, Strike};
+
 /// A future on the heap that may be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -76,13 +86,14 @@ pub type BlockOn = fn(BoxFuture<'static, ()>);
 type Open = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Registry>> + Send + Sync>;
 type Fork = Box<dyn Fn() -> Arc<dyn Registry> + Send + Sync>;
 
-/// What a rule is tried on: a registry with nothing in it that nobody else uses.
+/// The subject of a rule: an empty registry that nobody else uses.
 pub struct Subject {
     registry: Arc<dyn Registry>,
     immediate: Option<Arc<dyn Immediate>>,
     open: Option<Open>,
     fork: Option<Fork>,
-    /// The last to go.
+    faults: Option<Arc<dyn Faults>>,
+    /// Dropped last.
     _guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
@@ -91,7 +102,7 @@ impl Subject {
     /// open one.
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>) -> Self {
-        Self { registry, immediate: None, open: None, fork: None, _guard: None }
+        Self { registry, immediate: None, open: None, fork: None, faults: None, _guard: None }
     }
 
     /// A registry that claims to wait for nothing. The group `immediate` needs this.
@@ -114,6 +125,13 @@ impl Subject {
     #[must_use]
     pub fn forked_by(mut self, fork: impl Fn() -> Arc<dyn Registry> + Send + Sync + 'static) -> Self {
         self.fork = Some(Box::new(fork));
+        self
+    }
+
+    /// Says how writes of this handle to the store go wrong. The group `faults` needs this.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Arc<dyn Faults>) -> Self {
+        self.faults = Some(faults);
         self
     }
 
@@ -144,9 +162,9 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// Opens what a rule is tried on. Closures and functions that return a future are factories.
+/// Opens the subject of a rule. Closures and functions that return a future are factories.
 pub trait Factory: Send + Sync + 'static {
-    /// A registry with nothing in it that nobody else uses.
+    /// An empty registry that nobody else uses.
     fn fresh(&self) -> BoxFuture<'_, Subject>;
 }
 
@@ -182,6 +200,10 @@ pub enum Group {
     Immediate,
     /// Those that can be forked.
     Fork,
+    /// Those whose store can fail, by [`Faults`].
+    Faults,
+    /// Those that have no store that can fail, because they do no I/O.
+    NoFaults,
 }
 
 /// One rule.
@@ -260,6 +282,12 @@ macro_rules! group {
     };
     (fork) => {
         Group::Fork
+    };
+    (faults) => {
+        Group::Faults
+    };
+    (no_faults) => {
+        Group::NoFaults
     };
 }
 

@@ -1,4 +1,4 @@
-//! Who is told, of what, and when.
+//! Which calls observers get, and when.
 
 use std::sync::{Arc, Barrier, atomic::Ordering};
 
@@ -21,7 +21,7 @@ pub(super) async fn an_observer_is_rebuilt_when_it_is_attached(bench: &Bench) {
     let registry = subject.registry();
     let rebuilt = |journal: &Journal| match journal.told().as_slice() {
         [Told::Rebuilt(state)] => state.clone(),
-        told => panic!("told {} times", told.len()),
+        told => panic!("{} calls", told.len()),
     };
     let (empty, _attached) = Journal::attached(registry);
     assert_eq!(rebuilt(&empty).revision(), state(registry).revision());
@@ -34,7 +34,7 @@ pub(super) async fn an_observer_is_rebuilt_when_it_is_attached(bench: &Bench) {
     assert_eq!(ids(&start, &tree.service), ["a"]);
 }
 
-pub(super) async fn an_observer_is_told_every_change_once_and_in_order(bench: &Bench) {
+pub(super) async fn an_observer_gets_every_change_once_and_in_order(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (subject.registry(), Tree::new());
     let (journal, _attached) = Journal::attached(registry);
@@ -59,7 +59,7 @@ pub(super) async fn an_observer_is_told_every_change_once_and_in_order(bench: &B
     }
 }
 
-pub(super) async fn an_observer_that_panics_is_rebuilt_and_the_others_are_told(bench: &Bench) {
+pub(super) async fn a_panicking_observer_is_rebuilt_and_the_others_are_notified(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let [(first, _a), (bad, _b), (last, _c)] = [(); 3].map(|()| Journal::attached(registry));
@@ -76,14 +76,14 @@ pub(super) async fn an_observer_that_panics_is_rebuilt_and_the_others_are_told(b
     let told = bad.told();
     let [Told::Rebuilt(_), Told::Changed(_), Told::Rebuilt(again), Told::Changed(after)] = told.as_slice()
     else {
-        panic!("told {} times", told.len())
+        panic!("{} calls", told.len())
     };
     assert!(has(again, &namespaces[0]) && !has(again, &namespaces[1]));
     assert_eq!(after.old.revision(), again.revision());
     assert!(has(&after.new, &namespaces[1]));
 }
 
-pub(super) async fn an_observer_that_panics_in_a_rebuild_hurts_nobody(bench: &Bench) {
+pub(super) async fn a_panic_in_a_rebuild_affects_nobody_else(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let bad = Arc::new(Journal::default());
@@ -100,7 +100,7 @@ pub(super) async fn an_observer_that_panics_in_a_rebuild_hurts_nobody(bench: &Be
     }
 }
 
-pub(super) async fn a_detached_observer_is_told_nothing_more(bench: &Bench) {
+pub(super) async fn a_detached_observer_gets_nothing_more(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let (journal, attached) = Journal::attached(registry);
@@ -109,7 +109,7 @@ pub(super) async fn a_detached_observer_is_told_nothing_more(bench: &Bench) {
     drop(attached);
     commit(registry, set(vec![put_namespace(&namespace("b"))])).await;
     assert_eq!((journal.len(), stays.len()), (2, 3));
-    assert_eq!(Arc::strong_count(&journal), 1, "and is let go of");
+    assert_eq!(Arc::strong_count(&journal), 1, "it is not dropped");
 }
 
 /// Commits these one after the other on a thread, while the other future runs.
@@ -139,7 +139,7 @@ fn many(name: &str) -> Vec<ChangeSet> {
     (0..60).map(|i| set(vec![put_namespace(&namespace(&format!("{name}-{i}")))])).collect()
 }
 
-pub(super) async fn detaching_while_another_thread_writes(bench: &Bench) {
+pub(super) async fn detaching_beside_a_writer_leaves_no_gap(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let (stays, _attached) = Journal::attached(registry);
@@ -154,14 +154,14 @@ pub(super) async fn detaching_while_another_thread_writes(bench: &Bench) {
     });
     for (journal, told) in journals.await {
         journal.assert_unbroken();
-        assert_eq!(journal.len(), told, "told after it was detached");
+        assert_eq!(journal.len(), told, "called after it was detached");
         assert_eq!(Arc::strong_count(&journal), 1);
     }
     stays.assert_unbroken();
     assert_eq!(stays.sets().len(), count, "who stays misses nothing");
 }
 
-pub(super) async fn attaching_while_another_thread_writes_misses_nothing(bench: &Bench) {
+pub(super) async fn attaching_beside_a_writer_misses_nothing(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let sets = many("a");

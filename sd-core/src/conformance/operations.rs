@@ -38,7 +38,7 @@ pub(super) async fn an_operation_without_changes_is_in_the_log(bench: &Bench) {
     assert_eq!((log.get(operation.id.as_str()), log.len()), (Some(operation), 1));
 }
 
-pub(super) async fn an_operation_that_is_stored_twice_is_in_the_log_once(bench: &Bench) {
+pub(super) async fn storing_an_operation_twice_logs_it_once(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let mut empty = set(vec![]);

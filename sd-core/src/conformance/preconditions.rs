@@ -107,7 +107,7 @@ pub(super) async fn live_fails_for_another_incarnation(bench: &Bench) {
     }
 }
 
-pub(super) async fn live_fails_for_what_is_gone(bench: &Bench) {
+pub(super) async fn live_fails_for_a_deleted_entity(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, stand) = (subject.registry(), Stand::new());
     for (key, incarnation) in &stand.entities {
@@ -165,11 +165,11 @@ pub(super) async fn at_fails_after_the_entity_has_changed(bench: &Bench) {
 /// Something that only one entity may have.
 struct Uniqueness {
     key: UniqueKey,
-    /// What is there before.
+    /// Changes that the set relies on.
     before: Vec<Change>,
     take: Vec<Change>,
     release: Vec<Change>,
-    /// What is free all the time.
+    /// Keys that are free all the time.
     others: Vec<UniqueKey>,
 }
 
@@ -378,7 +378,7 @@ pub(super) async fn a_set_without_changes_is_checked(bench: &Bench) {
     assert!(registry.cell().operations().is_empty());
 }
 
-pub(super) async fn a_set_without_changes_is_told_to_nobody(bench: &Bench) {
+pub(super) async fn a_set_without_changes_notifies_nobody(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, stand) = (subject.registry(), Stand::new());
     commit(registry, set(stand.changes())).await;
@@ -390,7 +390,7 @@ pub(super) async fn a_set_without_changes_is_told_to_nobody(bench: &Bench) {
         commit(registry, relying(vec![lives], vec![])).await;
     }
     assert_eq!(state(registry).revision(), before, "the revision has grown");
-    assert_eq!(journal.len(), 1, "an observer was told");
+    assert_eq!(journal.len(), 1, "the set reached an observer");
     assert_eq!(waiter.rung(), 0, "a waiter was woken");
     assert!(registry.cell().operations().is_empty());
 }
@@ -435,7 +435,7 @@ pub(super) async fn a_refused_set_logs_no_operation(bench: &Bench) {
     }
 }
 
-pub(super) async fn a_refused_set_is_told_to_nobody(bench: &Bench) {
+pub(super) async fn a_refused_set_notifies_nobody(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, stand) = (subject.registry(), Stand::new());
     commit(registry, set(stand.changes())).await;
@@ -445,7 +445,7 @@ pub(super) async fn a_refused_set_is_told_to_nobody(bench: &Bench) {
     for precondition in unmet(&stand) {
         refused(registry, relying(vec![precondition], vec![put_namespace(&namespace("new"))])).await;
     }
-    assert_eq!(journal.len(), 1, "an observer was told");
+    assert_eq!(journal.len(), 1, "the set reached an observer");
     assert_eq!(waiter.rung(), 0, "a waiter was woken");
     assert!(waiter.ask().is_none());
 }

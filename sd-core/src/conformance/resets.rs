@@ -55,7 +55,7 @@ pub(super) async fn a_reset_deletes_everything_in_its_scope(bench: &Bench) {
     let shown = state(registry);
     assert_eq!((here(&shown).namespaces().count(), here(&shown).services_after(None).count()), (0, 0));
     assert!(shown.revision() > before);
-    // All of it can be created again, and nothing of what was in it comes back.
+    // All of it can be created again, without its former children.
     let name = Precondition::Free(UniqueKey::HttpName("app".into()));
     let id = Precondition::Free(UniqueKey::Id(instance_key(&tree.service, "a")));
     let again = again(&tree);
@@ -145,7 +145,7 @@ pub(super) async fn a_reset_comes_before_the_changes_of_its_set(bench: &Bench) {
     assert!(journal.sets().iter().all(|set| has(&set.new, &next)));
 }
 
-pub(super) async fn a_reset_is_told_as_deletions(bench: &Bench) {
+pub(super) async fn observers_see_a_reset_as_deletions(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     filled(registry).await;
@@ -171,7 +171,7 @@ pub(super) async fn a_reset_that_is_refused_changes_nothing(bench: &Bench) {
     assert_eq!(registry.cell().operations().len(), 1);
 }
 
-pub(super) async fn a_reset_is_there_on_every_handle(bench: &Bench) {
+pub(super) async fn a_reset_applies_to_every_handle(bench: &Bench) {
     let subject = bench.fresh().await;
     let (one, two) = (subject.registry(), subject.another().await);
     let tree = filled(one).await;
@@ -232,7 +232,7 @@ pub(super) async fn the_instances_revision_grows_over_a_reset(bench: &Bench) {
     assert!(revision() > before);
 }
 
-pub(super) async fn the_engine_starts_over(bench: &Bench) {
+pub(super) async fn cloud_map_reset_empties_every_scope(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let cloud_map = CloudMap::new(Arc::clone(registry));

@@ -56,7 +56,7 @@ pub(super) async fn scopes_do_not_touch_each_other(bench: &Bench) {
     assert_eq!(here(&state(registry)).namespaces().count(), 1);
 }
 
-pub(super) async fn observers_are_told_the_scope(bench: &Bench) {
+pub(super) async fn observers_get_the_scope(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (subject.registry(), Tree::new());
     let (journal, _attached) = Journal::attached(registry);

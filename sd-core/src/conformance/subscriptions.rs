@@ -1,4 +1,4 @@
-//! Who waits is told that there is something new, and misses nothing.
+//! Waiting for a change: no change is missed.
 
 use std::sync::{Arc, Barrier};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::state::State;
 
-pub(super) async fn several_changes_are_told_as_one_and_none_is_lost(bench: &Bench) {
+pub(super) async fn a_subscription_merges_changes_and_loses_none(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let (mut patient, mut waiting) = (Waiter::new(registry), Waiter::new(registry));
@@ -26,7 +26,7 @@ pub(super) async fn several_changes_are_told_as_one_and_none_is_lost(bench: &Ben
     }
 }
 
-pub(super) async fn a_subscription_starts_with_what_it_saw(bench: &Bench) {
+pub(super) async fn a_subscription_starts_with_the_current_state(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     commit(registry, set(vec![put_namespace(&namespace("a"))])).await;
@@ -35,7 +35,7 @@ pub(super) async fn a_subscription_starts_with_what_it_saw(bench: &Bench) {
     let next = namespace("b");
     commit(registry, set(vec![put_namespace(&next)])).await;
     assert!(waiter.ask().is_some_and(|state| has(&state, &next)));
-    // A subscription that is gone is woken no more.
+    // A dropped subscription is not woken.
     assert!(waiter.ask().is_none());
     drop(waiter);
     commit(registry, set(vec![put_namespace(&namespace("c"))])).await;

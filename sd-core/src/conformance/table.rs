@@ -9,17 +9,17 @@ macro_rules! __conformance_rules {
             $arguments
             every visibility::a_commit_is_in_the_cell_when_it_returns
                 "The cell shows every change of a set when `commit` returns.";
-            every visibility::a_commit_is_told_to_observers_before_it_returns
-                "Observers have been told of a set when `commit` returns.";
+            every visibility::a_commit_reaches_observers_before_it_returns
+                "Observers have received a set when `commit` returns.";
             every visibility::a_commit_wakes_subscriptions_before_it_returns
-                "Whoever waits for a change has been woken when `commit` returns, and is given the new state.";
+                "Tasks that wait for a change have been woken when `commit` returns, and get the new state.";
             every visibility::no_reader_sees_half_of_a_set
-                "Whoever reads the cell, at whatever moment, sees all of a set or nothing of it.";
+                "A reader of the cell sees all of a set or nothing of it, at every moment.";
             every visibility::no_observer_sees_half_of_a_set
-                "An observer is told of a set as one, and the states it is shown have all of a set or nothing of it.";
+                "An observer gets a set in one call, with states that have all of it or nothing of it.";
             every visibility::a_large_set_is_one_change
                 "A set of hundreds of changes is published as one, like any other.";
-            every visibility::a_state_that_is_held_does_not_change
+            every visibility::a_held_state_does_not_change
                 "A state that was read stays what it was, whatever is committed.";
             every visibility::the_state_does_not_change_without_a_commit
                 "Reading, attaching and subscribing change nothing.";
@@ -28,7 +28,7 @@ macro_rules! __conformance_rules {
                 "`Live` holds for an entity with its incarnation.";
             every preconditions::live_fails_for_another_incarnation
                 "`Live` fails for an entity that was deleted and created again under its id.";
-            every preconditions::live_fails_for_what_is_gone
+            every preconditions::live_fails_for_a_deleted_entity
                 "`Live` fails for an entity that was deleted or never was.";
             every preconditions::at_holds_until_the_entity_changes
                 "`At` holds for an entity whatever happens to others.";
@@ -60,49 +60,49 @@ macro_rules! __conformance_rules {
                 "A refused set leaves the state as it is, whatever its precondition.";
             every preconditions::a_refused_set_logs_no_operation
                 "The operation of a refused set is not in the log.";
-            every preconditions::a_refused_set_is_told_to_nobody
-                "Observers are not told of a refused set, and nobody is woken.";
+            every preconditions::a_refused_set_notifies_nobody
+                "A refused set reaches no observer and wakes no task.";
 
-            every preconditions::a_set_without_changes_is_told_to_nobody
+            every preconditions::a_set_without_changes_notifies_nobody
                 "A set without changes and without an operation is checked, and nothing else comes of it.";
 
             every handles::a_registration_is_refused_after_its_service_has_changed
                 "A registration that relies on its service is refused after another handle has changed the service, and the cell shows the change.";
-            every handles::a_repeated_request_is_refused_after_its_service_is_gone
+            every handles::a_repeated_request_is_refused_after_its_service_is_deleted
                 "A set without changes is refused after another handle has deleted what it relies on, and the cell shows it.";
             every handles::a_finished_operation_is_found_by_every_handle
                 "After a refresh that names it, an operation that another handle has finished is in the log.";
-            every handles::a_namespace_that_is_being_deleted_takes_no_service
+            every handles::a_namespace_under_deletion_takes_no_service
                 "A namespace whose deletion is under way takes no service from another handle.";
             every handles::a_write_to_a_due_target_keeps_the_effect
-                "What is stored upon the target of an operation that is due keeps the effect and the operation, on every handle.";
+                "A write to the target of a due operation keeps the effect and the operation, on every handle.";
             every handles::a_refresh_shows_what_another_handle_has_stored
                 "After a refresh the cell shows what another handle has stored of the facts that it names.";
-            every handles::a_refusal_is_looked_at_again
-                "No request is refused over something that another handle has changed before it was sent.";
+            every handles::a_refusal_is_checked_in_the_store
+                "Before a request is refused, the handle looks for what other handles have stored.";
             every handles::an_answer_without_changes_is_checked
-                "A repeated request, or a report of what is so already, is answered from the store.";
+                "A repeated request, or a report that changes nothing, is answered from the store.";
 
-            every conflicts::a_conflict_shows_what_has_taken_a_key
-                "After a conflict over `Free`, the cell of the handle shows what another handle has put there.";
-            every conflicts::a_conflict_shows_what_is_gone
-                "After a conflict over `Live`, the cell of the handle shows that the entity is gone.";
-            every conflicts::a_conflict_shows_what_has_changed
+            every conflicts::a_conflict_shows_the_owner_of_the_key
+                "After a conflict over `Free`, the cell of the handle shows the entity that has the key.";
+            every conflicts::a_conflict_shows_the_deletion
+                "After a conflict over `Live`, the cell of the handle does not show the entity.";
+            every conflicts::a_conflict_shows_the_change
                 "After a conflict over `At`, the cell of the handle shows the change, and planning from it succeeds.";
             every conflicts::a_conflict_shows_the_child
                 "After a conflict over `Childless`, the cell of the handle shows the child.";
             every conflicts::handles_on_one_registry_see_each_other
                 "A handle can rely on what another one has stored, and then shows it.";
             every conflicts::handles_that_write_in_turns_lose_nothing
-                "What two handles write in turns is all there, on both.";
+                "Both handles show everything that the two write in turns.";
             every conflicts::registrations_into_one_service_do_not_conflict
                 "Two registrations that were planned from the same state are both stored.";
             every conflicts::threads_that_register_into_one_service_do_not_conflict
                 "Registrations of several threads are all stored, none is refused.";
-            every conflicts::of_racing_sets_one_is_stored
+            every conflicts::one_of_two_racing_sets_is_stored
                 "Of two sets that need the same free name, one is stored, and the other is refused after it is visible.";
-            every conflicts::of_racing_threads_one_is_stored
-                "The same between threads, again and again.";
+            every conflicts::one_of_two_racing_threads_succeeds
+                "The same holds between threads, again and again.";
 
             every changes::changes_are_applied_in_order
                 "Of several changes to one entity in a set, the last one counts.";
@@ -118,10 +118,10 @@ macro_rules! __conformance_rules {
                 "An instance that is put again has the new value and health, and is there once.";
             every changes::put_health_changes_the_health_only
                 "Health is changed without touching the instance.";
-            every changes::what_is_gone_can_be_deleted_again
-                "To delete what does not exist succeeds and changes nothing else.";
-            every changes::what_cannot_be_leaves_a_legal_prefix
-                "A set that leads to an impossible state is rejected, and what is published of it is a prefix.";
+            every changes::deleting_twice_succeeds
+                "Deleting an entity that does not exist succeeds and changes nothing else.";
+            every changes::an_impossible_set_leaves_a_legal_prefix
+                "A set that leads to an impossible state is rejected, and only a prefix of it is published.";
             every changes::every_published_state_is_legal
                 "Children have their parents, indexes agree with entities, in every state that is published.";
 
@@ -132,18 +132,18 @@ macro_rules! __conformance_rules {
             every revisions::the_instances_revision_does_not_grow_with_health
                 "A change of health, or of another service, leaves the instances revision alone.";
             every revisions::the_instances_revision_grows_over_a_service_that_comes_back
-                "A service that is deleted and created again goes on above its last instances revision.";
+                "A service that is deleted and created again continues above its last instances revision.";
 
             every operations::an_operation_is_in_the_log_once
                 "The operation of a set is in the log after `commit`, once.";
             every operations::an_operation_without_changes_is_in_the_log
-                "So is that of a set without changes.";
-            every operations::an_operation_that_is_stored_twice_is_in_the_log_once
+                "The operation of a set without changes is in the log as well.";
+            every operations::storing_an_operation_twice_logs_it_once
                 "An operation whose set is committed twice is in the log once.";
             every operations::observers_find_the_operation_in_the_log
-                "When observers are told of a set, its operation is in the log.";
+                "When observers get a set, its operation is in the log.";
             every operations::a_set_without_an_operation_logs_none
-                "Nothing else is in the log.";
+                "A set without an operation logs none.";
 
             every resets::a_reset_deletes_everything_in_its_scope
                 "After a set with a reset the cell shows nothing in the scope, and all of it can be created again.";
@@ -155,90 +155,110 @@ macro_rules! __conformance_rules {
                 "Entities and operations of other scopes survive a reset.";
             every resets::a_reset_comes_before_the_changes_of_its_set
                 "What a set with a reset changes is there after it, with its operation, and both are seen as one.";
-            every resets::a_reset_is_told_as_deletions
-                "Observers see a reset once, as the deletions that it causes.";
+            every resets::observers_see_a_reset_as_deletions
+                "Observers get a reset in one call, as the deletions that it causes.";
             every resets::a_reset_that_is_refused_changes_nothing
                 "A reset whose precondition does not hold leaves entities and operations as they are.";
-            every resets::a_reset_is_there_on_every_handle
+            every resets::a_reset_applies_to_every_handle
                 "Another handle shows and remembers nothing from before a reset, nor does one that is opened later.";
             every resets::a_reset_forgets_operations_that_other_handles_know
                 "After a reset no handle finds an operation from before, whichever handle has finished it.";
             every resets::the_instances_revision_grows_over_a_reset
-                "A service that is created again after a reset goes on above its last instances revision.";
-            every resets::the_engine_starts_over
+                "A service that is created again after a reset continues above its last instances revision.";
+            every resets::cloud_map_reset_empties_every_scope
                 "After `CloudMap::reset` nothing is left in any scope, and operations from before are not found.";
 
-            every delays::an_operation_that_is_under_way_holds_its_keys
+            every delays::an_operation_under_way_holds_its_keys
                 "`Free` fails for what an operation that is under way claims, and holds again when it has ended.";
             every delays::pending_holds_while_an_operation_is_under_way
                 "`Pending` holds exactly while the operation is under way.";
             every delays::an_operation_ends_at_its_moment
-                "Until it is due, the effect of an operation is not to be seen; then it is, with its operation.";
-            every delays::the_end_of_an_operation_is_told
-                "Observers are told what an operation comes to, and waiters are woken, when it is due.";
+                "The effect of an operation appears when it is due, with the operation, and not before.";
+            every delays::the_end_of_an_operation_reaches_observers
+                "When an operation is due, observers get its effect, and tasks that wait are woken.";
             every delays::a_service_is_not_childless_while_a_registration_is_under_way
                 "A service that an instance is being registered in has a child.";
             every delays::a_service_is_not_childless_while_it_is_updated
                 "A service whose update is under way cannot be deleted.";
-            every delays::what_changes_during_an_update_is_not_lost
+            every delays::changes_during_an_update_are_kept
                 "Tags that are changed, and instances that are registered, while an update is under way are kept.";
-            every delays::what_is_due_is_due_on_every_handle
+            every delays::an_operation_ends_at_the_same_moment_on_every_handle
                 "A handle that reads what another one has begun ends it at the same moment.";
 
             every observers::an_observer_is_rebuilt_when_it_is_attached
                 "Attaching an observer rebuilds it from the current state, once.";
-            every observers::an_observer_is_told_every_change_once_and_in_order
-                "Observers are told exactly the changes of each set, in order, with the states before and after.";
-            every observers::an_observer_that_panics_is_rebuilt_and_the_others_are_told
-                "A panic in an observer is its own: `commit` succeeds, it is rebuilt, the others are told.";
-            every observers::an_observer_that_panics_in_a_rebuild_hurts_nobody
-                "Even a panic in a rebuild is caught, and the observer is told what comes next.";
-            every observers::a_detached_observer_is_told_nothing_more
-                "An observer is told until it is detached, and then let go of.";
-            every observers::detaching_while_another_thread_writes
+            every observers::an_observer_gets_every_change_once_and_in_order
+                "Observers get exactly the changes of each set, in order, with the states before and after.";
+            every observers::a_panicking_observer_is_rebuilt_and_the_others_are_notified
+                "A panic in an observer affects nobody else: `commit` succeeds, it is rebuilt, the others get the changes.";
+            every observers::a_panic_in_a_rebuild_affects_nobody_else
+                "A panic in a rebuild is caught, and the observer gets the next changes.";
+            every observers::a_detached_observer_gets_nothing_more
+                "An observer gets changes until it is detached, and is dropped then.";
+            every observers::detaching_beside_a_writer_leaves_no_gap
                 "Detaching beside a writer ends the changes without a gap, and nothing comes later.";
-            every observers::attaching_while_another_thread_writes_misses_nothing
+            every observers::attaching_beside_a_writer_misses_nothing
                 "An observer that is attached beside a writer knows every state from there on.";
 
-            every subscriptions::several_changes_are_told_as_one_and_none_is_lost
+            every subscriptions::a_subscription_merges_changes_and_loses_none
                 "A subscription that was not asked for a while is given the newest state, once.";
-            every subscriptions::a_subscription_starts_with_what_it_saw
-                "What was there before a subscription is no change.";
+            every subscriptions::a_subscription_starts_with_the_current_state
+                "The state at the time of subscribing is not a change.";
             every subscriptions::a_waiter_and_a_writer_never_miss_each_other
-                "Whoever asks beside a writer is given the new state or is woken.";
+                "A task that asks while another thread writes gets the new state or is woken.";
 
-            every dropping::a_commit_that_is_dropped_leaves_all_or_nothing
+            every dropping::a_dropped_commit_leaves_all_or_nothing
                 "Dropping the future of `commit`, polled or not, leaves all of a set or nothing, with its operation.";
             every dropping::a_registry_goes_on_after_a_drop
                 "After a dropped `commit` the same set can be committed, and others.";
 
             every scopes::scopes_do_not_touch_each_other
                 "The same ids and names in two scopes are two entities.";
-            every scopes::observers_are_told_the_scope
-                "Observers are told the scope of each set.";
+            every scopes::observers_get_the_scope
+                "Observers get the scope of each set.";
 
             every engines::a_conflict_is_planned_again
-                "A request that another one got ahead of is decided anew.";
-            every engines::a_commit_without_a_word_is_found
+                "A request that met another one is planned again.";
+            every engines::a_commit_without_an_answer_is_found
                 "A request whose `commit` was `Ambiguous` and stored is not stored again.";
-            every engines::a_commit_that_was_lost_is_repeated
+            every engines::a_lost_commit_is_repeated
                 "A request whose `commit` was `Ambiguous` and lost is stored once.";
-            every engines::what_is_written_is_read_at_once
+            every engines::a_write_is_read_at_once
                 "After each request its effect is in the next answer.";
 
-            immediate immediate::a_commit_is_done_when_it_is_first_polled
+            immediate immediate::a_commit_is_done_at_its_first_poll
                 "Stored, refused or empty, `commit` is ready at its first poll.";
-            immediate immediate::a_look_and_a_pause_are_done_when_they_are_first_polled
+            immediate immediate::refresh_and_pause_are_done_at_their_first_poll
                 "`refresh` and `pause` are ready at their first poll.";
             immediate immediate::requests_work_without_a_runtime
                 "The life of a service works through `SyncCloudMap`.";
 
+            faults faults::after_a_crash_a_prefix_of_the_set_is_stored
+                "After a crash at any write of a set, every handle shows the same prefix of it, its operation only with the whole set, and can store it.";
+            faults faults::a_write_without_an_answer_is_not_a_conflict
+                "A commit of which any write has no answer succeeds, or is `Unavailable` or `Ambiguous`, and the set can be stored afterwards.";
+            faults faults::a_failed_commit_shows_what_is_stored
+                "After `Unavailable` the cell shows the prefix that is stored; after `Ambiguous` it shows no more than that.";
+            faults faults::a_request_without_an_answer_is_done_once
+                "A request of which any write has no answer is done once, with one operation, however often it is sent again.";
+            faults faults::a_repeated_request_is_answered_as_before_after_a_crash
+                "After a crash a request with a token is answered with what is stored of it, on every handle.";
+            faults faults::after_a_crash_everything_can_be_deleted_and_created
+                "After a crash of any request, everything can be deleted and created again.";
+            faults faults::a_late_write_does_not_undo_later_requests
+                "A write that arrives after its request was answered changes nothing.";
+            faults faults::requests_that_exclude_each_other_do_not_both_succeed
+                "Of a registration and the deletion of its service, or a creation and the deletion of its parent, one succeeds while the other waits for any answer.";
+
+            no_faults immediate::a_backend_without_faults_waits_for_nothing
+                "A backend that says that its store cannot fail has none: `commit` is done at its first poll, and no faults are offered.";
+
             fork forks::a_fork_starts_with_the_state_and_the_operations
                 "A fork shows what the original showed.";
             fork forks::forks_do_not_see_each_other
-                "What is written to one is not in the other.";
+                "A fork and its original do not see each other's writes.";
             fork forks::observers_stay_with_the_original
-                "Observers and subscriptions of the original are told nothing of a fork.";
+                "Observers and subscriptions of the original get nothing of a fork.";
         }
     };
 }
@@ -246,22 +266,23 @@ macro_rules! __conformance_rules {
 /// Makes one `#[test]` for each rule of [`conformance`](crate::conformance), in the module where it stands.
 ///
 /// `fresh` is a [`Factory`](crate::conformance::Factory), `block_on` a [`BlockOn`](crate::conformance::BlockOn). Then
-/// follow, if they apply, `immediate` for a registry that is marked [`Immediate`](crate::Immediate) and `fork` for one
-/// that can be forked.
+/// follows `faults` for a backend whose factory offers [`Faults`](crate::conformance::Faults), or `no_faults` for one that
+/// does no I/O; and, if they apply, `immediate` for a registry that is marked [`Immediate`](crate::Immediate) and `fork`
+/// for one that can be forked.
 #[macro_export]
 macro_rules! conformance_tests {
-    (fresh: $fresh:expr, block_on: $block_on:expr $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {}) }
+    (fresh: $fresh:expr, block_on: $block_on:expr, $faults:ident $(, $group:ident)* $(,)?) => {
+        $crate::__conformance_groups! { $faults $($group)* }
+        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, [$faults $($group)*]) }
     };
-    (fresh: $fresh:expr, block_on: $block_on:expr, immediate $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {immediate}) }
-    };
-    (fresh: $fresh:expr, block_on: $block_on:expr, fork $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {fork}) }
-    };
-    (fresh: $fresh:expr, block_on: $block_on:expr, immediate, fork $(,)?) => {
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, {immediate fork}) }
-    };
+}
+
+/// First how the store fails, then what else the backend is.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_groups {
+    (faults $(immediate)? $(fork)?) => {};
+    (no_faults $(immediate)? $(fork)?) => {};
 }
 
 #[doc(hidden)]
@@ -283,11 +304,17 @@ macro_rules! __conformance_test {
             $crate::conformance::rule(stringify!($name)).check($fresh, $block_on);
         }
     };
-    (immediate ($fresh:expr, $block_on:expr, {immediate $($fork:ident)?}) $name:ident $claim:literal) => {
-        $crate::__conformance_test! { every ($fresh, $block_on, {}) $name $claim }
+    (faults ($fresh:expr, $block_on:expr, [faults $($more:ident)*]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
     };
-    (fork ($fresh:expr, $block_on:expr, {$(immediate)? fork}) $name:ident $claim:literal) => {
-        $crate::__conformance_test! { every ($fresh, $block_on, {}) $name $claim }
+    (no_faults ($fresh:expr, $block_on:expr, [no_faults $($more:ident)*]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
+    };
+    (immediate ($fresh:expr, $block_on:expr, [$faults:ident immediate $($fork:ident)?]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
+    };
+    (fork ($fresh:expr, $block_on:expr, [$faults:ident $(immediate)? fork]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
     };
     ($group:ident $arguments:tt $name:ident $claim:literal) => {};
 }

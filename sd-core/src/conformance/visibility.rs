@@ -1,4 +1,4 @@
-//! What is committed is seen, at once and as a whole.
+//! A committed set is visible at once and as a whole.
 
 use std::{
     sync::{
@@ -34,7 +34,7 @@ pub(super) async fn a_commit_is_in_the_cell_when_it_returns(bench: &Bench) {
     assert_eq!(ids(&state(registry), &tree.service), ["a", "c"]);
 }
 
-pub(super) async fn a_commit_is_told_to_observers_before_it_returns(bench: &Bench) {
+pub(super) async fn a_commit_reaches_observers_before_it_returns(bench: &Bench) {
     let subject = bench.fresh().await;
     let registry = subject.registry();
     let (journal, _attached) = Journal::attached(registry);
@@ -42,7 +42,10 @@ pub(super) async fn a_commit_is_told_to_observers_before_it_returns(bench: &Benc
         let namespace = namespace(name);
         commit(registry, set(vec![put_namespace(&namespace)])).await;
         let sets = journal.sets();
-        assert!(sets.last().is_some_and(|set| has(&set.new, &namespace)), "{name} was not told");
+        assert!(
+            sets.last().is_some_and(|set| has(&set.new, &namespace)),
+            "{name} did not reach the observer"
+        );
     }
 }
 
@@ -111,7 +114,7 @@ pub(super) async fn no_observer_sees_half_of_a_set(bench: &Bench) {
     }
     let sets = journal.sets();
     assert!(sets.iter().all(|set| is_whole(&set.old) && is_whole(&set.new) && is_whole(&set.shown)));
-    assert_eq!(sets.len(), pairs.len(), "each set is told as one");
+    assert_eq!(sets.len(), pairs.len(), "each set is one call");
 }
 
 pub(super) async fn a_large_set_is_one_change(bench: &Bench) {
@@ -128,7 +131,7 @@ pub(super) async fn a_large_set_is_one_change(bench: &Bench) {
     assert_eq!(ids(&state(registry), &tree.service).len(), COUNT);
 }
 
-pub(super) async fn a_state_that_is_held_does_not_change(bench: &Bench) {
+pub(super) async fn a_held_state_does_not_change(bench: &Bench) {
     let subject = bench.fresh().await;
     let (registry, tree) = (subject.registry(), Tree::new());
     commit(registry, set(tree.changes())).await;

@@ -1,4 +1,4 @@
-//! Who looks on: observers that write down what they are told, wakers that count, and the check of a state.
+//! Witnesses: observers that record their calls, wakers that count, and the check of a state.
 
 use std::{
     fmt,
@@ -41,14 +41,14 @@ pub(super) async fn refused(registry: &Arc<dyn Registry>, set: ChangeSet) {
     assert!(matches!(result, Err(CommitError::Conflict)), "{result:?} for {shown}");
 }
 
-/// What an observer was told.
+/// A call of an observer.
 #[derive(Clone)]
 pub(super) enum Told {
     Rebuilt(State),
     Changed(Set),
 }
 
-/// A set of changes, as an observer is told it.
+/// A set of changes, as an observer gets it.
 #[derive(Clone)]
 pub(super) struct Set {
     pub(super) old: State,
@@ -61,7 +61,7 @@ pub(super) struct Set {
     pub(super) logged: bool,
 }
 
-/// An observer that writes down what it is told, and panics on demand.
+/// An observer that records its calls, and panics on demand.
 #[derive(Default)]
 pub(super) struct Journal {
     told: Mutex<Vec<Told>>,
@@ -89,12 +89,12 @@ impl Journal {
         self.operation.get_or_init(|| operation.clone());
     }
 
-    /// All that it was told.
+    /// All calls.
     pub(super) fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
     }
 
-    /// How often it was told anything.
+    /// The number of calls.
     pub(super) fn len(&self) -> usize {
         self.told.lock().unwrap().len()
     }
@@ -115,7 +115,7 @@ impl Journal {
         let mut last = start.revision();
         for told in told {
             let Told::Changed(set) = told else { panic!("it is rebuilt once") };
-            assert_eq!(set.old.revision(), last, "the state before is the last one it was told");
+            assert_eq!(set.old.revision(), last, "the state before is the last one that it got");
             assert!(set.new.revision() > last, "the state after is newer");
             assert_eq!(set.shown.revision(), set.new.revision(), "the cell shows the state after");
             last = set.new.revision();
@@ -123,7 +123,7 @@ impl Journal {
     }
 }
 
-// A panic here would be caught by the cell, so that what is told is judged later.
+// The cell would catch a panic, so the calls are recorded and checked later.
 impl Observer for Journal {
     fn changed(&self, old: &State, new: &State, scope: &Scope, changes: &[Change]) {
         let cell = self.cell.get().expect("set when it is attached");

@@ -1,4 +1,4 @@
-//! The finished operations, the newest ones.
+//! The log of the newest finished operations.
 
 use std::{
     borrow::Borrow,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::model::{Age, Operation, Scope};
 
-/// A bounded log of finished operations. When it is full, the one that was logged first leaves.
+/// A bounded log of finished operations. When it is full, the one that was logged first is dropped.
 pub struct OperationLog {
     capacity: usize,
     log: RwLock<Log>,
@@ -18,14 +18,14 @@ pub struct OperationLog {
 
 #[derive(Clone, Default)]
 struct Log {
-    /// In the order in which they were logged. May hold operations that were forgotten.
+    /// In the order in which they were logged. May hold forgotten operations.
     by_end: VecDeque<Arc<Operation>>,
-    /// Those of each scope in order of age. Most finish in this order, so that they are added at the end or close to it.
+    /// By scope, in order of age. Most operations finish in this order, so they are added at the end or close to it.
     by_age: HashMap<Scope, VecDeque<(Age, Arc<Operation>)>>,
     by_id: HashSet<ById>,
 }
 
-/// An operation that is found by its id, and its age in the log.
+/// An operation, hashed by its id, and its age in the log.
 #[derive(Clone)]
 struct ById(Arc<Operation>, Age);
 
@@ -49,19 +49,19 @@ impl PartialEq for ById {
 
 impl Eq for ById {}
 
-/// How many are not after this age.
+/// The number of operations up to this age.
 fn until(by_age: &VecDeque<(Age, Arc<Operation>)>, age: Age) -> usize {
     by_age.partition_point(|(found, _)| *found <= age)
 }
 
-/// Adds an operation at its age, or at the next one that is vacant: an operation that changed nothing has the revision of the
-/// change before it, and comes after that.
+/// Adds an operation at its age, or at the next vacant one: an operation without changes has the revision of the change
+/// before it, and follows that.
 fn add(by_age: &mut VecDeque<(Age, Arc<Operation>)>, mut age: Age, operation: Arc<Operation>) -> Age {
     if let Some((newest, _)) = by_age.back()
         && age <= *newest
         && newest.to_parts()[0] == age.to_parts()[0]
     {
-        // Many of one moment are added one after the other.
+        // Avoids a search for each of many operations of one moment.
         age = newest.next();
     }
     let mut place = until(by_age, age);
@@ -78,7 +78,7 @@ impl Log {
         let is_kept = |operation: &Arc<Operation>| {
             self.by_id.get(operation.id.as_str()).is_some_and(|ById(kept, _)| Arc::ptr_eq(kept, operation))
         };
-        // Those before it were forgotten.
+        // The entries before it are forgotten operations.
         let Some(place) = self.by_end.iter().position(is_kept) else { return };
         let oldest = self.by_end.drain(..=place).next_back();
         let Some(ById(oldest, age)) = oldest.and_then(|oldest| self.by_id.take(oldest.id.as_str())) else {
@@ -106,7 +106,7 @@ impl OperationLog {
         Self { capacity: capacity.max(1), log: RwLock::default() }
     }
 
-    /// The operation of this id, if it is among the newest.
+    /// The operation with this id, if the log still has it.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Operation>> {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
@@ -117,12 +117,12 @@ impl OperationLog {
         let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let log = &mut *guard;
         if log.by_id.contains(operation.id.as_str()) {
-            // Stored twice by a backend that did not know of the first time.
+            // A backend may store a set twice, after a commit without an answer.
             return;
         }
         if log.by_id.len() == self.capacity {
             if log.by_end.front().is_some_and(|oldest| operation.updated < oldest.updated) {
-                // It has left already, or would be the next one to leave.
+                // It is older than everything in the full log.
                 return;
             }
             log.remove_oldest();

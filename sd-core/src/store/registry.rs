@@ -44,6 +44,8 @@ use crate::{
 /// - Dropping the future of `commit` may leave the changes stored or not, and never half published.
 /// - After [`CommitError::Ambiguous`] the engine plans again, and looks for the operation or the entities of the set in the
 ///   cell. What the cell shows is taken as stored, so a change that this handle may yet have to take back is not in it.
+/// - Before a handle checks the next set about an entity, it finds out what has become of a write to it that is in doubt: the
+///   set may be the same request, sent again by its client.
 ///
 /// # Waiting between attempts
 /// The engine plans and commits a request up to 16 times. It has no timer: before it plans again after a conflict, or without

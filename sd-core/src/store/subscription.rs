@@ -12,15 +12,15 @@ use crate::{
     waiting::Ticket,
 };
 
-/// Tells that the state has changed since it was last asked: a level, not a stream of events.
+/// Waits until the state differs from the last one returned. It is a level, not a stream of events.
 ///
-/// Several changes may be told as one, and none is lost: what [`changed`](Self::changed) returns is the newest state.
+/// Several changes may be merged into one, and none is lost: [`changed`](Self::changed) returns the newest state.
 ///
-/// What happens by itself is a change from the moment at which the state is [brought](StateCell::advance) to it: by the next
-/// call of any `CloudMap` over the cell, or by [`keep_time`](crate::CloudMap::keep_time).
+/// An effect that is due counts as a change once the state is [advanced](StateCell::advance) to it: by the next call of any
+/// `CloudMap` over the cell, or by [`keep_time`](crate::CloudMap::keep_time).
 ///
-/// What lies between two of them is an [`Observer`](crate::Observer)'s business; what they differ in,
-/// [`State::diff`](crate::State::diff) tells.
+/// [`State::diff`](crate::State::diff) lists the changes between two states. An [`Observer`](crate::Observer) gets every
+/// state in between.
 ///
 /// ```
 /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
@@ -55,7 +55,7 @@ impl Subscription {
         Self { cell, seen, ticket: None }
     }
 
-    /// The newest state, once it is another than the last one returned, or than the one at the time of subscribing.
+    /// Waits for a state other than the last one returned, or than the one at the time of subscribing. Returns the newest.
     ///
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> StateRef {
@@ -68,7 +68,7 @@ impl Subscription {
             return Poll::Ready(state);
         }
         self.cell.waiting().register(&mut self.ticket, context.waker());
-        // A change between the look and the registration has woken nobody.
+        // A change between the check and the registration has woken no task.
         match self.newer() {
             Some(state) => Poll::Ready(state),
             None => Poll::Pending,

@@ -1,10 +1,10 @@
-//! The suite, in fair weather and in foul.
+//! The conformance suite, with and without faults and lagging watches.
 
 use std::sync::Arc;
 
 use sd_core::{
     Registry,
-    conformance::{BoxFuture, Subject},
+    conformance::{BoxFuture, Faults, Strike, Subject},
 };
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     world::{Watch, Weather, World},
 };
 
-/// Polls until it is done: nothing here waits for anything but others' turns.
+/// Polls until it is done: a future here only waits for its turn.
 fn block_on(mut future: BoxFuture<'static, ()>) {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     while future.as_mut().poll(&mut context).is_pending() {
@@ -22,15 +22,45 @@ fn block_on(mut future: BoxFuture<'static, ()>) {
 
 const SEED: u64 = 1;
 
+/// The faults of the first replica's requests.
+struct Striking {
+    world: Arc<World>,
+    replica: u32,
+}
+
+impl Faults for Striking {
+    fn arm(&self, strike: Strike) {
+        self.world.arm(self.replica, strike);
+    }
+
+    fn has_struck(&self) -> bool {
+        self.world.has_struck()
+    }
+
+    fn mend(&self) {
+        self.world.mend();
+    }
+
+    fn reopen(&self) -> BoxFuture<'static, Arc<dyn Registry>> {
+        let opened: Arc<dyn Registry> = KubernetesLike::open(&self.world);
+        Box::pin(async { opened })
+    }
+}
+
+fn subject(world: &Arc<World>) -> Subject {
+    let first = KubernetesLike::open(world);
+    let faults = Striking { world: Arc::clone(world), replica: first.core().number };
+    Subject::new(first).with_faults(Arc::new(faults))
+}
+
 async fn one(weather: Weather) -> Subject {
-    Subject::new(KubernetesLike::open(&World::new(SEED, weather)))
+    subject(&World::new(SEED, weather))
 }
 
 /// Each further handle is another replica.
 async fn several(weather: Weather) -> Subject {
     let world = World::new(SEED, weather);
-    let first = KubernetesLike::open(&world);
-    Subject::new(first).opened_by(move || {
+    subject(&world).opened_by(move || {
         let another: Arc<dyn Registry> = KubernetesLike::open(&world);
         async { another }
     })
@@ -40,7 +70,7 @@ fn watched(watch: Watch) -> Weather {
     Weather { watch, ..Weather::default() }
 }
 
-/// Every third request or so fails or is not answered; none is given up.
+/// About every third request fails or has no answer; no replica gives up.
 fn faulty(watch: Watch) -> Weather {
     Weather { faults: 30, in_a_row: 3, watch }
 }
@@ -51,7 +81,7 @@ macro_rules! suites {
             mod $name {
                 use super::*;
 
-                sd_core::conformance_tests! { fresh: || $open($weather), block_on: block_on }
+                sd_core::conformance_tests! { fresh: || $open($weather), block_on: block_on, faults }
             }
         )*
     };

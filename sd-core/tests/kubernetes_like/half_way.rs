@@ -91,7 +91,7 @@ fn a_set_that_fails_half_way_leaves_a_legal_prefix() {
             }
             let core = Arc::clone(registry.core());
             finish(async move { core.settle().await.unwrap() });
-            // What was in doubt may have been stored; nobody else sees another thing, and the same set can be stored.
+            // A write in doubt may have been stored. Every replica shows the same, and the same set can be stored.
             let found = registry.cell().load().clone();
             assert!(prefix(&set, &found) >= Some(left), "{case}");
             let newcomer = KubernetesLike::open(&world);

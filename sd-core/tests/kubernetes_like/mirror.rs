@@ -1,181 +1,167 @@
 //! What a replica knows of the store, and the state that this comes to.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use sd_core::{
     Change, ChangeSet, Scope, State, StateCell, Timestamp,
-    model::{Health, Incarnation, InstanceId, Namespace, Operation, OperationId, Service, ServiceId},
-    state::PendingOperation,
+    model::{Health, InstanceId, NamespaceId, Operation, OperationId, ServiceId},
 };
 
 use crate::{
-    objects::{Directory, Kind, Name, Nonce, Payload, Slot, Value, ValueOf},
+    objects::{Entity, Kind, Name, Nonce, Spec, namespace_name, resets_name, service_name},
     store::{Event, Object},
 };
 
+/// An object that was read, and its version.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) version: u64,
+    pub(crate) spec: Arc<Spec>,
+}
+
+impl Seen {
+    pub(crate) fn of(object: &Object) -> Self {
+        Self { version: object.version, spec: Arc::new(Spec::from_bytes(&object.bytes)) }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
-    /// What is shown of each scope.
-    known: BTreeMap<Scope, Known>,
-    /// The newest directories, of which some values may be on their way.
-    seen: BTreeMap<Scope, (u64, Arc<Directory>)>,
-    values: BTreeMap<Name, Value>,
     /// With the revision as of which each is so.
-    slots: BTreeMap<Name, (u64, Option<Arc<Slot>>)>,
-    /// Writes to slots of which this replica does not know whether they count, and what it shows in their place.
-    unconfirmed: BTreeMap<Nonce, Option<Arc<Slot>>>,
+    objects: BTreeMap<Name, (u64, Option<Arc<Spec>>)>,
+    /// Writes of instances of which this replica does not know whether they count, and what it shows instead.
+    unconfirmed: BTreeMap<Nonce, Option<Arc<Spec>>>,
     /// How far it has followed each kind.
-    cursors: [u64; 3],
-    /// How often each scope has started over, as far as that is shown.
+    cursors: [u64; Kind::ALL.len()],
+    /// How many resets of each scope are shown.
     resets: BTreeMap<Scope, u64>,
     /// The latest moment of all writes.
     pub(crate) at: Timestamp,
     /// A set is being stored: the watch waits.
     pub(crate) writing: bool,
+    /// Something has changed since it was shown.
+    pub(crate) is_new: bool,
 }
 
-/// A directory and what it is about.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
-    /// `None` before the first write.
-    pub(crate) version: Option<u64>,
-    pub(crate) directory: Arc<Directory>,
-    pub(crate) namespaces: Vec<(Name, Arc<Namespace>)>,
-    pub(crate) services: Vec<(Name, Arc<Service>)>,
-    pub(crate) operations: Vec<(Name, Arc<PendingOperation>)>,
-}
-
-impl Known {
-    fn new(version: u64, directory: &Arc<Directory>, values: &BTreeMap<Name, Value>) -> Option<Self> {
-        let mut known = Self { version: Some(version), directory: Arc::clone(directory), ..Self::default() };
-        for name in directory.values() {
-            let found = values.get(name)?;
-            match &found.of {
-                ValueOf::Namespace(value) => known.namespaces.push((name.clone(), Arc::clone(value))),
-                ValueOf::Service(value) => known.services.push((name.clone(), Arc::clone(value))),
-                ValueOf::Operation(value) => known.operations.push((name.clone(), Arc::clone(value))),
-            }
-        }
-        Some(known)
-    }
+/// The namespaces and services that count, by name.
+struct Counting<'a> {
+    namespaces: BTreeMap<&'a Name, &'a Arc<Spec>>,
+    services: BTreeMap<&'a Name, &'a Arc<Spec>>,
 }
 
 impl Mirror {
-    pub(crate) fn known(&self, scope: &Scope) -> Known {
-        let empty = || {
-            let directory = Arc::new(Directory { scope: scope.clone(), ..Directory::default() });
-            Known { directory, ..Known::default() }
-        };
-        self.known.get(scope).cloned().unwrap_or_else(empty)
+    /// An object, if it exists.
+    pub(crate) fn object(&self, name: &str) -> Option<Seen> {
+        let (version, spec) = self.objects.get(name)?;
+        spec.as_ref().map(|spec| Seen { version: *version, spec: Arc::clone(spec) })
     }
 
-    /// The incarnation of a service that is shown.
-    pub(crate) fn incarnation(&self, scope: &Scope, service: &ServiceId) -> Option<Incarnation> {
-        let known = self.known.get(scope)?;
-        known.directory.services.get(service).map(|(incarnation, _)| *incarnation)
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Name, u64, &Arc<Spec>)> {
+        let objects = self.objects.iter().filter(move |(name, _)| Kind::of(name) == kind);
+        objects.filter_map(|(name, (version, spec))| Some((name, *version, spec.as_ref()?)))
     }
 
-    /// The version of a slot, if it exists, and what was last written to it.
-    pub(crate) fn slot(&self, name: &str) -> Option<(u64, &Arc<Slot>)> {
-        let (version, slot) = self.slots.get(name)?;
-        slot.as_ref().map(|slot| (*version, slot))
+    /// A namespace, if it was not deleted.
+    pub(crate) fn namespace(&self, scope: &Scope, id: &NamespaceId) -> Option<Seen> {
+        self.object(&namespace_name(scope, id)).filter(|seen| seen.spec.counts())
     }
 
-    /// What is shown of a slot.
-    pub(crate) fn shown(&self, name: &str) -> Option<&Arc<Slot>> {
-        let (_, slot) = self.slot(name)?;
-        let replaced = slot.recent.last().and_then(|nonce| self.unconfirmed.get(nonce));
-        replaced.map_or(Some(slot), Option::as_ref)
+    /// A service, if it was not deleted.
+    pub(crate) fn service(&self, scope: &Scope, id: &ServiceId) -> Option<Seen> {
+        self.object(&service_name(scope, id)).filter(|seen| seen.spec.counts())
     }
 
-    /// The place of the instance that an operation under way is about.
-    pub(crate) fn place_of_pending(&self, id: &OperationId) -> Option<(ServiceId, InstanceId)> {
-        let slots = self.slots.values().filter_map(|(_, slot)| slot.as_ref());
-        let mut pending = slots.filter_map(|slot| Some((slot, slot.pending.as_ref()?)));
-        let found = pending.find(|(_, pending)| pending.operation.id == *id);
-        found.map(|(slot, _)| (slot.service.clone(), slot.id.clone()))
+    /// How many resets of a scope there were.
+    pub(crate) fn resets(&self, scope: &Scope) -> u64 {
+        self.object(&resets_name(scope)).map_or(0, |seen| seen.spec.resets)
     }
 
-    /// The object that has the value of a service that is shown.
-    pub(crate) fn value_of(&self, scope: &Scope, service: &ServiceId) -> Option<Name> {
-        let known = self.known.get(scope)?;
-        known.directory.services.get(service).map(|(_, name)| name.clone())
+    /// What is shown of an instance.
+    pub(crate) fn shown(&self, name: &str) -> Option<&Arc<Spec>> {
+        let spec = self.objects.get(name)?.1.as_ref()?;
+        let replaced = spec.recent.last().and_then(|nonce| self.unconfirmed.get(nonce));
+        replaced.map_or(Some(spec), Option::as_ref)
+    }
+
+    /// The object with an operation that is under way.
+    pub(crate) fn place_of_pending(&self, id: &OperationId) -> Option<Name> {
+        let mut objects = self.objects.iter().filter_map(|(name, (_, spec))| Some((name, spec.as_ref()?)));
+        let found = objects
+            .find(|(_, spec)| spec.pending.as_ref().is_some_and(|pending| pending.operation.id == *id));
+        found.map(|(name, _)| name.clone())
     }
 
     /// From now on this write is not shown, but what was there before.
     pub(crate) fn doubt(&mut self, nonce: &Nonce, name: &str) {
         let before = self.shown(name).cloned();
+        self.is_new = true;
         self.unconfirmed.insert(nonce.clone(), before);
     }
 
     pub(crate) fn confirm(&mut self, nonce: &Nonce) {
-        self.unconfirmed.remove(nonce);
+        self.is_new |= self.unconfirmed.remove(nonce).is_some();
     }
 
-    /// The slots whose last write is in doubt.
-    pub(crate) fn doubtful(&self) -> Vec<(Nonce, Arc<Slot>)> {
-        let slots = self.slots.values().filter_map(|(_, slot)| slot.as_ref());
-        let last = slots.filter_map(|slot| Some((slot.recent.last()?.clone(), Arc::clone(slot))));
+    /// The instances whose last write is in doubt.
+    pub(crate) fn doubtful(&self) -> Vec<(Nonce, Arc<Spec>)> {
+        let last = self
+            .of_kind(Kind::Instance)
+            .filter_map(|(_, _, spec)| Some((spec.recent.last()?.clone(), Arc::clone(spec))));
         last.filter(|(nonce, _)| self.unconfirmed.contains_key(nonce)).collect()
     }
 
-    /// The values of a directory that are not here yet.
-    pub(crate) fn missing(&self, directory: &Directory) -> Vec<Name> {
-        directory.values().filter(|name| !self.values.contains_key(*name)).cloned().collect()
-    }
-
-    pub(crate) fn put(&mut self, object: &Object) {
-        match &object.payload {
-            Payload::Directory(directory) => {
-                let newest = self.seen.get(&directory.scope).map_or(0, |(version, _)| *version);
-                if newest < object.version {
-                    let seen = (object.version, Arc::clone(directory));
-                    self.seen.insert(directory.scope.clone(), seen);
-                }
+    /// Reads an object. A version that is known is not parsed again.
+    pub(crate) fn read(&mut self, object: &Object) -> Seen {
+        match self.objects.get(&object.name) {
+            Some((version, Some(spec))) if *version == object.version => {
+                Seen { version: *version, spec: Arc::clone(spec) }
             }
-            Payload::Value(value) => drop(self.values.insert(object.name.clone(), value.clone())),
-            Payload::Slot(slot) => {
-                self.put_slot(&object.name, object.version, Some(slot));
+            _ => {
+                let seen = Seen::of(object);
+                self.put(&object.name, &seen);
+                seen
             }
         }
-        self.resolve();
     }
 
-    fn put_slot(&mut self, name: &Name, revision: u64, slot: Option<&Arc<Slot>>) {
-        match self.slots.entry(name.clone()) {
-            Entry::Occupied(known) if known.get().0 >= revision => {}
-            Entry::Occupied(mut known) => drop(known.insert((revision, slot.cloned()))),
-            Entry::Vacant(unknown) => drop(unknown.insert((revision, slot.cloned()))),
-        }
+    pub(crate) fn put(&mut self, name: &str, seen: &Seen) {
+        self.set(name, seen.version, Some(&seen.spec));
     }
 
     /// As of this revision there is no such object.
-    pub(crate) fn remove(&mut self, kind: Kind, name: &Name, revision: u64) {
-        match kind {
-            // A directory stays for ever.
-            Kind::Directory => {}
-            Kind::Value => drop(self.values.remove(name)),
-            Kind::Slot => self.put_slot(name, revision, None),
+    pub(crate) fn remove(&mut self, name: &str, revision: u64) {
+        self.set(name, revision, None);
+    }
+
+    fn set(&mut self, name: &str, revision: u64, spec: Option<&Arc<Spec>>) {
+        if self.objects.get(name).is_none_or(|(known, _)| *known < revision) {
+            let before = self.objects.insert(name.to_owned(), (revision, spec.cloned()));
+            // No claim is shown.
+            let was_there = before.is_some_and(|(_, spec)| spec.is_some());
+            self.is_new |= Kind::of(name) != Kind::Claim && (was_there || spec.is_some());
         }
     }
 
     /// All objects of a kind whose name begins so, as of a revision.
-    pub(crate) fn listed(&mut self, kind: Kind, prefix: &str, objects: &[Object], revision: u64) {
-        for object in objects {
-            self.put(object);
+    pub(crate) fn listed(
+        &mut self,
+        kind: Kind,
+        prefix: &str,
+        objects: &[Object],
+        revision: u64,
+    ) -> Vec<(Name, Seen)> {
+        let found = objects.iter().map(|object| (object.name.clone(), self.read(object))).collect();
+        let listed: BTreeSet<_> = objects.iter().map(|object| &object.name).collect();
+        let gone = self.of_kind(kind).filter(|(name, version, _)| {
+            *version <= revision && name.starts_with(prefix) && !listed.contains(name)
+        });
+        for name in gone.map(|(name, ..)| name.clone()).collect::<Vec<_>>() {
+            self.remove(&name, revision);
         }
-        if kind == Kind::Slot {
-            let gone = self.slots.iter().filter(|(name, (known, slot))| {
-                let listed = || objects.iter().any(|object| object.name == **name);
-                slot.is_some() && *known <= revision && name.starts_with(prefix) && !listed()
-            });
-            for name in gone.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-                self.put_slot(&name, revision, None);
-            }
-        }
+        found
     }
 
     pub(crate) fn cursor(&mut self, kind: Kind) -> &mut u64 {
@@ -183,78 +169,125 @@ impl Mirror {
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
-        *self.cursor(event.kind) = event.revision;
+        *self.cursor(Kind::of(&event.name)) = event.revision;
         match &event.object {
-            Some(object) => self.put(object),
-            None => self.remove(event.kind, &event.name, event.revision),
+            Some(object) => drop(self.read(object)),
+            None => self.remove(&event.name, event.revision),
         }
     }
 
-    /// The scopes that have started over since they were shown.
+    /// The scopes that were reset since they were shown.
     pub(crate) fn started_over(&self) -> Vec<Scope> {
         let shown = |scope: &Scope| self.resets.get(scope).copied().unwrap_or_default();
-        let known = self.known.iter().filter(|(scope, known)| known.directory.resets > shown(scope));
-        known.map(|(scope, _)| scope.clone()).collect()
+        let markers = self.of_kind(Kind::Resets).map(|(_, _, spec)| spec);
+        markers.filter(|spec| spec.resets > shown(&spec.scope)).map(|spec| spec.scope.clone()).collect()
     }
 
     /// Shows what is known of the resets of a scope.
     pub(crate) fn shows_resets(&mut self, scope: &Scope) {
-        let resets = self.known(scope).directory.resets;
+        let resets = self.resets(scope);
         self.resets.insert(scope.clone(), resets);
     }
 
-    /// Shows each directory of which all is here.
-    fn resolve(&mut self) {
-        for (scope, (version, directory)) in &self.seen {
-            let shown = self.known.get(scope).and_then(|known| known.version);
-            if shown.is_none_or(|shown| shown < *version)
-                && let Some(known) = Known::new(*version, directory, &self.values)
-            {
-                self.at = self.at.max(directory.at);
-                self.known.insert(scope.clone(), known);
+    /// Kinds lag independently. Parents that have not arrived hide their children, and of two namespaces with one key the
+    /// newer one counts.
+    fn counting(&self) -> Counting<'_> {
+        let mut namespaces: Vec<_> =
+            self.of_kind(Kind::Namespace).filter(|(_, _, spec)| spec.counts()).collect();
+        namespaces.sort_by_key(|(_, version, _)| std::cmp::Reverse(*version));
+        let mut taken = BTreeSet::new();
+        namespaces.retain(|(_, _, spec)| {
+            let is_created = spec.entity != Entity::None;
+            let mut keys =
+                spec.keys.iter().filter(|key| !(is_created && spec.in_creation.as_ref() == Some(key)));
+            let is_first = keys.clone().all(|key| !taken.contains(key));
+            if is_first {
+                taken.extend(keys.by_ref());
             }
-        }
+            is_first
+        });
+        let namespaces: BTreeMap<_, _> = namespaces.into_iter().map(|(name, _, spec)| (name, spec)).collect();
+        let has_parent = |spec: &Spec| {
+            let parent = spec.parent.as_ref().and_then(|link| Some((link, namespaces.get(&link.name)?)));
+            parent.is_some_and(|(link, parent)| {
+                // A service of a namespace that is being deleted has been deleted before.
+                let goes = parent.pending.as_ref().is_some_and(|pending| {
+                    pending.effect.iter().any(|change| matches!(change, Change::DeleteNamespace(_)))
+                });
+                parent.life == link.life && parent.entity != Entity::None && !goes
+            })
+        };
+        let services = self.of_kind(Kind::Service).filter(|(_, _, spec)| spec.counts() && has_parent(spec));
+        let services = services.map(|(name, _, spec)| (name, spec)).collect();
+        Counting { namespaces, services }
     }
 
     /// The state that the facts come to, before anything in it is due, and the finished operations that the log does not
     /// have.
     pub(crate) fn state(&mut self, cell: &StateCell) -> (State, Vec<Arc<Operation>>) {
-        let mut slots: BTreeMap<&Scope, Vec<&Arc<Slot>>> = BTreeMap::new();
-        for slot in self.slots.keys().filter_map(|name| self.shown(name)) {
-            if self.known.get(&slot.scope).is_some_and(|known| known.directory.has(slot)) {
-                slots.entry(&slot.scope).or_default().push(slot);
+        let (mut sets, mut latest) = (BTreeMap::<&Scope, ChangeSet>::new(), self.at);
+        let counting = self.counting();
+        let mut add = |spec: &'_ Arc<Spec>, scope, change: Change| {
+            latest = latest.max(spec.at);
+            let set = sets.entry(scope).or_insert_with(|| ChangeSet::new(spec.scope.clone(), self.at));
+            set.changes.push(change);
+        };
+        let begin = |spec: &Arc<Spec>| spec.pending.as_ref().map(|it| Change::BeginOperation(Arc::clone(it)));
+        for spec in counting.namespaces.values() {
+            if let Entity::Namespace(namespace) = &spec.entity {
+                add(spec, &spec.scope, Change::PutNamespace(Arc::clone(namespace)));
             }
         }
-        let (mut state, mut finished) = (State::new(), Vec::new());
-        let mut latest = self.at;
-        for (scope, known) in &self.known {
-            let mut set = ChangeSet::new(scope.clone(), self.at);
-            finished.extend(known.directory.recent.finished());
-            set.changes.extend(known.namespaces.iter().map(|(_, value)| Change::PutNamespace(value.clone())));
-            set.changes.extend(known.services.iter().map(|(_, value)| Change::PutService(value.clone())));
-            let begin = |pending: &Arc<PendingOperation>| Change::BeginOperation(Arc::clone(pending));
-            for slot in slots.remove(scope).unwrap_or_default() {
-                latest = latest.max(slot.at);
-                finished.extend(slot.recent.finished());
-                if let Some((instance, health)) = &slot.instance {
-                    let checked = known.services.iter().find(|(_, service)| service.id == slot.service);
-                    let health = match checked {
-                        Some((_, service)) if known.directory.checks(&slot.service) != slot.checks => {
-                            Health::initial(&service.health_check, instance.endpoint.initial_health)
-                        }
-                        _ => *health,
-                    };
-                    let (service, instance) = (slot.service.clone(), Arc::clone(instance));
-                    set.changes.push(Change::PutInstance { service, instance, health });
-                }
-                set.changes.extend(slot.pending.iter().map(begin));
+        for spec in counting.services.values() {
+            if let Entity::Service(service) = &spec.entity {
+                add(spec, &spec.scope, Change::PutService(Arc::clone(service)));
             }
-            set.changes.extend(known.operations.iter().map(|(_, value)| begin(value)));
-            state = state.apply(&set).expect("a directory and its slots are a legal state");
         }
+        let shown: Vec<_> = self.of_kind(Kind::Instance).filter_map(|(name, ..)| self.shown(name)).collect();
+        for spec in &shown {
+            let service = spec.parent.as_ref().and_then(|link| {
+                counting.services.get(&link.name).filter(|service| service.life == link.life)
+            });
+            let (Some(service), Some((service_id, _))) = (service, &spec.slot) else { continue };
+            let Entity::Service(checked) = &service.entity else { continue };
+            if let Entity::Instance(instance, health) = &spec.entity {
+                let health = if service.checks == spec.checks {
+                    *health
+                } else {
+                    Health::initial(&checked.health_check, instance.endpoint.initial_health)
+                };
+                let (service, instance) = (service_id.clone(), Arc::clone(instance));
+                add(spec, &spec.scope, Change::PutInstance { service, instance, health });
+            }
+            if let Some(begin) = begin(spec) {
+                add(spec, &spec.scope, begin);
+            }
+        }
+        let alone = self.of_kind(Kind::Operation).map(|(_, _, spec)| spec).filter(|spec| spec.counts());
+        let others =
+            counting.namespaces.values().copied().chain(counting.services.values().copied()).chain(alone);
+        for spec in others {
+            if let Some(begin) = begin(spec) {
+                add(spec, &spec.scope, begin);
+            }
+        }
+        let mut state = State::new();
+        for set in sets.values() {
+            state = state.apply(set).expect("what counts is a legal state");
+        }
+        let parents = [Kind::Namespace, Kind::Service, Kind::Operation];
+        let parents = parents.into_iter().flat_map(|kind| self.of_kind(kind)).map(|(_, _, spec)| spec);
+        let finished =
+            parents.chain(shown.iter().copied()).filter(|spec| spec.resets >= self.resets(&spec.scope));
+        let finished = finished.flat_map(|spec| spec.finished());
         let unknown = |operation: &&Arc<Operation>| cell.operations().get(operation.id.as_str()).is_none();
-        let finished = finished.into_iter().filter(unknown).cloned().collect();
+        let finished = finished.filter(unknown).cloned().collect();
         self.at = latest;
         (state, finished)
+    }
+
+    /// The name of the object of an instance that is shown or was.
+    pub(crate) fn slot_name(&self, scope: &Scope, service: &ServiceId, id: &InstanceId) -> Option<Name> {
+        self.service(scope, service).map(|seen| crate::objects::slot_name(scope, seen.spec.life, id))
     }
 }

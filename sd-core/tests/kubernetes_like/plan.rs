@@ -5,144 +5,174 @@ use std::sync::Arc;
 use sd_core::{
     Change, ChangeSet, Scope, State, StateCell, Timestamp,
     model::{
-        EntityKey, HealthCheck, InstanceId, Operation, OperationId, OperationTargets, Service, ServiceId,
-        UniqueKey,
+        EntityKey, HealthCheck, InstanceId, Namespace, NamespaceId, Operation, OperationId, OperationTargets,
+        Service, ServiceId, UniqueKey,
     },
-    state::{NamespaceEntry, PendingOperation, Precondition, ServiceEntry},
+    state::{PendingOperation, Precondition},
 };
 
 use crate::{
-    mirror::{Known, Mirror},
-    objects::{Directory, Name, Nonce, Slot, Value, ValueOf},
+    mirror::Mirror,
+    objects::{Entity, Kind, Name, Nonce, Spec, claim_name},
 };
 
-/// Changes that one write stores.
+/// The object that a change is stored in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    Directory,
+    Namespace(NamespaceId),
+    Service(ServiceId),
     Slot(ServiceId, InstanceId),
+    /// An object of its own: an operation without an entity.
+    Operation(OperationId),
+    /// None: it changes nothing.
+    Nowhere,
 }
 
-/// What has to be written so that a change is stored.
-fn place(change: &Change, mirror: &Mirror, scope: &Scope) -> Place {
+pub(crate) fn place(change: &Change, mirror: &Mirror, scope: &Scope) -> Place {
     match change {
-        Change::PutNamespace(_)
-        | Change::DeleteNamespace(_)
-        | Change::PutService(_)
-        | Change::DeleteService(_) => Place::Directory,
+        Change::PutNamespace(namespace) => Place::Namespace(namespace.id.clone()),
+        Change::DeleteNamespace(id) => Place::Namespace(id.clone()),
+        Change::PutService(service) => Place::Service(service.id.clone()),
+        Change::DeleteService(id) => Place::Service(id.clone()),
         Change::PutInstance { service, instance, .. } => Place::Slot(service.clone(), instance.id.clone()),
         Change::DeleteInstance { service, id } | Change::PutHealth { service, id, .. } => {
             Place::Slot(service.clone(), id.clone())
         }
-        Change::BeginOperation(pending) => place_of(&pending.operation),
+        Change::BeginOperation(pending) => place_of(pending, mirror, scope),
         Change::EndOperation(id) => {
-            let known = mirror.known(scope);
-            let pending = known.operations.iter().find(|(_, pending)| pending.operation.id == *id);
-            pending.map_or(Place::Directory, |(_, pending)| place_of(&pending.operation))
+            let found = mirror.place_of_pending(id).and_then(|name| mirror.object(&name));
+            let pending = found.and_then(|seen| seen.spec.pending.clone());
+            pending.map_or(Place::Nowhere, |pending| place_of(&pending, mirror, scope))
         }
     }
 }
 
-fn place_of(operation: &Operation) -> Place {
-    match &operation.targets {
+fn place_of(pending: &PendingOperation, mirror: &Mirror, scope: &Scope) -> Place {
+    match &pending.operation.targets {
         OperationTargets::Instance(service, id) => Place::Slot(service.clone(), id.clone()),
-        OperationTargets::Namespace(_) | OperationTargets::Service(_) => Place::Directory,
-    }
-}
-
-/// The first changes of a set that one write stores, and how many they are.
-pub(crate) fn first_place(set: &ChangeSet, mirror: &Mirror) -> (Place, usize) {
-    let mut places = set.changes.iter().map(|change| place(change, mirror, &set.scope));
-    if set.reset {
-        // The directory that names nothing else, and what is in it.
-        return (Place::Directory, places.take_while(|place| *place == Place::Directory).count());
-    }
-    match places.next() {
-        // A set without changes is kept for its operation.
-        None | Some(Place::Directory) => {
-            let more = places.take_while(|place| *place == Place::Directory).count();
-            (Place::Directory, set.changes.len().min(1 + more))
+        OperationTargets::Service(id) => Place::Service(id.clone()),
+        OperationTargets::Namespace(id) => {
+            let is_there = created(pending).is_some() || mirror.namespace(scope, id).is_some();
+            if is_there {
+                Place::Namespace(id.clone())
+            } else {
+                Place::Operation(pending.operation.id.clone())
+            }
         }
-        Some(slot) => (slot, 1),
     }
 }
 
-/// What a set relies on and changes, as far as it has to be looked at before it is decided upon.
+/// The namespace that an operation puts.
+pub(crate) fn created(pending: &PendingOperation) -> Option<&Arc<Namespace>> {
+    pending.effect.iter().find_map(|change| match change {
+        Change::PutNamespace(namespace) => Some(namespace),
+        _ => None,
+    })
+}
+
+/// Whether a change deletes a namespace or service, now or when its operation is due.
+pub(crate) fn deletes(change: &Change) -> bool {
+    match change {
+        Change::DeleteNamespace(_) | Change::DeleteService(_) => true,
+        Change::BeginOperation(pending) => pending.effect.iter().any(deletes),
+        _ => false,
+    }
+}
+
+/// What a set relies on and changes, as far as it has to be read before it is decided upon.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
+    pub(crate) namespaces: Vec<NamespaceId>,
+    pub(crate) services: Vec<ServiceId>,
     pub(crate) slots: Vec<(ServiceId, InstanceId)>,
-    /// The services of which all slots count.
-    pub(crate) children: Vec<ServiceId>,
-    /// Whether an operation has to be looked for in every slot.
+    pub(crate) claims: Vec<Name>,
+    /// The entities of which all children count.
+    pub(crate) parents: Vec<EntityKey>,
+    /// Whether an operation has to be looked for everywhere.
     pub(crate) everything: bool,
 }
 
-pub(crate) fn reads(set: &ChangeSet, mirror: &Mirror) -> Reads {
-    let mut reads = Reads::default();
-    for precondition in &set.preconditions {
-        match precondition {
-            Precondition::Live(key, _)
-            | Precondition::At(key, _)
-            | Precondition::Free(UniqueKey::Id(key) | UniqueKey::Target(key)) => {
-                if let EntityKey::Instance(service, id) = key {
-                    reads.slots.push((service.clone(), id.clone()));
+impl Reads {
+    pub(crate) fn of(set: &ChangeSet, mirror: &Mirror) -> Self {
+        let mut reads = Self::default();
+        for precondition in &set.preconditions {
+            match precondition {
+                Precondition::Live(key, _)
+                | Precondition::At(key, _)
+                | Precondition::Free(UniqueKey::Id(key) | UniqueKey::Target(key)) => reads.entity(key),
+                Precondition::Free(UniqueKey::ServiceName(namespace, _)) => {
+                    reads.parents.push(EntityKey::Namespace(namespace.clone()));
                 }
+                Precondition::Free(key) => reads.claims.push(claim_name(&set.scope, key)),
+                Precondition::Pending(id) => match mirror.place_of_pending(id) {
+                    Some(name) => reads.claims.push(name),
+                    None => reads.everything = true,
+                },
+                Precondition::Childless(key) => reads.parents.push(key.clone()),
             }
-            Precondition::Pending(id) => {
-                let known = mirror.place_of_pending(id);
-                reads.everything |= known.is_none();
-                reads.slots.extend(known);
+        }
+        for change in &set.changes {
+            let place = place(change, mirror, &set.scope);
+            match (&place, deletes(change)) {
+                (Place::Namespace(id), true) => reads.parents.push(EntityKey::Namespace(id.clone())),
+                (Place::Service(id), true) => reads.parents.push(EntityKey::Service(id.clone())),
+                _ => {}
             }
-            Precondition::Free(_) | Precondition::Childless(_) => {}
+            match (place, change) {
+                (Place::Service(id), Change::PutService(service)) => {
+                    reads.namespaces.push(service.namespace_id.clone());
+                    reads.services.push(id);
+                }
+                (Place::Namespace(id), _) => reads.namespaces.push(id),
+                (Place::Service(id), _) => reads.services.push(id),
+                (Place::Slot(service, id), _) => reads.slots.push((service, id)),
+                (Place::Operation(_) | Place::Nowhere, _) => {}
+            }
+        }
+        reads
+    }
+
+    pub(crate) fn entity(&mut self, key: &EntityKey) {
+        match key {
+            EntityKey::Namespace(id) => self.namespaces.push(id.clone()),
+            EntityKey::Service(id) => self.services.push(id.clone()),
+            EntityKey::Instance(service, id) => self.slots.push((service.clone(), id.clone())),
         }
     }
-    for change in &set.changes {
-        if let Place::Slot(service, id) = place(change, mirror, &set.scope) {
-            reads.slots.push((service, id));
-        }
-    }
-    let relied = set.preconditions.iter().filter_map(|precondition| match precondition {
-        Precondition::Childless(EntityKey::Service(id)) => Some(id.clone()),
-        _ => None,
-    });
-    let deleted = set.changes.iter().filter_map(|change| match change {
-        Change::DeleteService(id) => Some(id.clone()),
-        _ => None,
-    });
-    reads.children = relied.chain(deleted).collect();
-    reads
 }
 
-/// The slots that a set without changes relies on.
+/// The instances that a set without changes relies on.
 pub(crate) fn relied_on(set: &ChangeSet, mirror: &Mirror) -> Vec<(ServiceId, InstanceId)> {
     let slots = set.preconditions.iter().filter_map(|precondition| match precondition {
         Precondition::Live(EntityKey::Instance(service, id), _)
         | Precondition::At(EntityKey::Instance(service, id), _) => Some((service.clone(), id.clone())),
-        Precondition::Pending(id) => mirror.place_of_pending(id),
+        Precondition::Pending(id) => {
+            let name = mirror.place_of_pending(id).filter(|name| Kind::of(name) == Kind::Instance)?;
+            mirror.object(&name)?.spec.slot.clone()
+        }
         _ => None,
     });
     slots.collect()
 }
 
-/// Whether the set relies on a revision of this service.
-pub(crate) fn is_at(set: &ChangeSet, service: &ServiceId) -> bool {
-    set.preconditions.iter().any(
-        |precondition| matches!(precondition, Precondition::At(EntityKey::Service(id), _) if id == service),
-    )
+/// Whether a set relies on the revision of an entity.
+pub(crate) fn is_at(set: &ChangeSet, key: &EntityKey) -> bool {
+    set.preconditions
+        .iter()
+        .any(|precondition| matches!(precondition, Precondition::At(found, _) if found == key))
 }
 
-/// Whether the writes themselves find out if what the set relies on does not hold: it changes one slot and relies on that
-/// slot, whose version is compared, and on its service, which is looked at after the write.
+/// Whether the writes themselves find out if what the set relies on does not hold: it changes one instance and relies on
+/// that one, whose version is compared, and on its service, which is looked at after the write.
 pub(crate) fn is_guarded(set: &ChangeSet, mirror: &Mirror) -> bool {
-    let mut slots = set.changes.iter().map(|change| place(change, mirror, &set.scope));
-    let Some(Place::Slot(service, id)) = slots.next() else { return false };
+    let mut places = set.changes.iter().map(|change| place(change, mirror, &set.scope));
+    let Some(Place::Slot(service, id)) = places.next() else { return false };
     let own = EntityKey::Instance(service.clone(), id);
     let parent = EntityKey::Service(service);
     !set.reset
-        && slots.next().is_none()
+        && places.next().is_none()
         && set.preconditions.iter().all(|precondition| match precondition {
-            Precondition::Live(key, _) => *key == own || *key == parent,
-            Precondition::At(key, _) => *key == own,
+            Precondition::Live(key, _) | Precondition::At(key, _) => *key == own || *key == parent,
             Precondition::Free(UniqueKey::Target(key) | UniqueKey::Id(key)) => *key == own,
             Precondition::Free(_) | Precondition::Pending(_) | Precondition::Childless(_) => false,
         })
@@ -154,8 +184,9 @@ fn ended(pending: &PendingOperation, cell: &StateCell, at: Timestamp) -> Option<
     logged.or_else(|| (pending.due <= at).then(|| Arc::new(pending.at(pending.due))))
 }
 
-/// Whether a slot keeps its service from being deleted at this moment.
-pub(crate) fn is_in_use(slot: &Slot, cell: &StateCell, at: Timestamp) -> bool {
+/// Whether an instance keeps its service from being deleted at this moment.
+pub(crate) fn is_in_use(slot: &Spec, cell: &StateCell, at: Timestamp) -> bool {
+    let is_registered = slot.entity != Entity::None;
     match &slot.pending {
         Some(pending) if ended(pending, cell, at).is_some() => {
             let last = pending.effect.iter().rev().find_map(|change| match change {
@@ -163,165 +194,101 @@ pub(crate) fn is_in_use(slot: &Slot, cell: &StateCell, at: Timestamp) -> bool {
                 Change::DeleteInstance { .. } => Some(false),
                 _ => None,
             });
-            last.unwrap_or(slot.instance.is_some())
+            last.unwrap_or(is_registered)
         }
         Some(_) => true,
-        None => slot.instance.is_some(),
+        None => is_registered,
     }
 }
 
 /// How often a service begins or ceases to be checked.
-fn turns(id: &ServiceId, before: Option<&Service>, changes: &[&Change]) -> u64 {
+fn turns(before: &Service, changes: &[&Change]) -> u64 {
     let is_checked = |service: &Service| service.health_check != HealthCheck::None;
-    let (mut last, mut turns) = (before.map(is_checked), 0);
+    let (mut last, mut turns) = (is_checked(before), 0);
     for change in changes {
-        if let Change::PutService(service) = change
-            && service.id == *id
-        {
-            let now = Some(is_checked(service));
-            turns += u64::from(last.is_some() && last != now);
+        if let Change::PutService(service) = change {
+            let now = is_checked(service);
+            turns += u64::from(last != now);
             last = now;
         }
     }
     turns
 }
 
-/// Whether the directory still has an operation on a service that is over: then it is written before the slots are.
-pub(crate) fn is_behind(known: &Known, service: &ServiceId, cell: &StateCell, at: Timestamp) -> bool {
-    known.operations.iter().any(|(_, pending)| {
-        matches!(&pending.operation.targets, OperationTargets::Service(target) if target == service)
-            && ended(pending, cell, at).is_some()
-    })
-}
-
-fn begun(changes: &[Change]) -> impl Iterator<Item = &Arc<PendingOperation>> {
-    changes.iter().filter_map(|change| match change {
-        Change::BeginOperation(pending) => Some(pending),
-        _ => None,
-    })
-}
-
-fn is_over(changes: &[Change], id: &OperationId) -> bool {
-    changes.iter().any(|change| matches!(change, Change::EndOperation(ended) if ended == id))
-}
-
-/// Changes of a set that one write stores.
+/// One change of a set, or the operation of a set that has no more changes.
 pub(crate) struct Part<'a> {
-    pub(crate) changes: &'a [Change],
-    /// Whether the scope starts over before them.
-    pub(crate) reset: bool,
-    /// The state after them.
-    pub(crate) after: &'a State,
+    pub(crate) scope: &'a Scope,
     pub(crate) at: Timestamp,
-    /// The operation that they finish.
+    pub(crate) change: Option<&'a Change>,
+    /// The state after it.
+    pub(crate) after: &'a State,
+    /// The operation that it finishes.
     pub(crate) operation: Option<&'a Arc<Operation>>,
     pub(crate) cell: &'a StateCell,
 }
 
 impl Part<'_> {
-    /// The directory of the state after, and the values that it needs and that are not stored yet.
-    pub(crate) fn directory(
-        &self,
-        known: &Known,
-        mut name: impl FnMut() -> Nonce,
-    ) -> (Directory, Vec<(Name, Value)>) {
-        let scope = &known.directory.scope;
-        let here = self.after.scope(scope);
-        let mut new = Vec::new();
-        let mut keep = |of: ValueOf| {
-            let name = format!("v/{}", name());
-            new.push((name.clone(), Value { scope: scope.clone(), base: known.version.unwrap_or(0), of }));
-            name
+    pub(crate) fn begun(&self) -> Option<&Arc<PendingOperation>> {
+        match self.change {
+            Some(Change::BeginOperation(pending)) => Some(pending),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn finished(&self) -> Vec<Arc<Operation>> {
+        self.operation.cloned().into_iter().collect()
+    }
+
+    /// An entity as it is after the part.
+    fn entity(&self, key: &EntityKey) -> Entity {
+        let here = self.after.scope(self.scope);
+        let found = match key {
+            EntityKey::Namespace(id) => {
+                here.namespace(id.as_str()).map(|entry| Entity::Namespace(Arc::clone(entry.namespace())))
+            }
+            EntityKey::Service(id) => {
+                here.service(id.as_str()).map(|entry| Entity::Service(Arc::clone(entry.service())))
+            }
+            EntityKey::Instance(service, id) => {
+                let entry =
+                    here.service(service.as_str()).and_then(|entry| entry.instances().get(id.as_str()));
+                entry.map(|entry| Entity::Instance(Arc::clone(entry.instance()), entry.health()))
+            }
         };
-        let resets = known.directory.resets + u64::from(self.reset);
-        let mut directory = Directory { scope: scope.clone(), at: self.at, resets, ..Directory::default() };
-        for value in here.namespaces().map(NamespaceEntry::namespace) {
-            let before = known.namespaces.iter().find(|(_, before)| before == value);
-            let name =
-                before.map_or_else(|| keep(ValueOf::Namespace(Arc::clone(value))), |(name, _)| name.clone());
-            directory.namespaces.insert(value.id.clone(), name);
-        }
-        let services = here.namespaces().flat_map(|entry| here.services_of(entry));
-        for value in services.map(ServiceEntry::service) {
-            let before = known.services.iter().find(|(_, before)| before == value);
-            let name =
-                before.map_or_else(|| keep(ValueOf::Service(Arc::clone(value))), |(name, _)| name.clone());
-            directory.services.insert(value.id.clone(), (value.incarnation, name));
-        }
-        let effects =
-            known.operations.iter().filter(|(_, pending)| ended(pending, self.cell, self.at).is_some());
-        let effects = effects.flat_map(|(_, pending)| &pending.effect);
-        let changes: Vec<_> = effects.chain(self.changes).collect();
-        for id in directory.services.keys() {
-            let before = known.services.iter().find(|(_, service)| service.id == *id);
-            let checks =
-                known.directory.checks(id) + turns(id, before.map(|(_, service)| &**service), &changes);
-            if checks > 0 {
-                directory.checks.insert(id.clone(), checks);
-            }
-        }
-        let mut finished = Vec::new();
-        let under_way = known.operations.iter().filter(|_| !self.reset);
-        for (name, pending) in under_way {
-            let id = &pending.operation.id;
-            match ended(pending, self.cell, self.at) {
-                Some(operation) => finished.push(operation),
-                None if is_over(self.changes, id) => {}
-                None => drop(directory.operations.insert(id.clone(), name.clone())),
-            }
-        }
-        for pending in begun(self.changes) {
-            let name = keep(ValueOf::Operation(Arc::clone(pending)));
-            directory.operations.insert(pending.operation.id.clone(), name);
-        }
-        finished.extend(self.operation.cloned());
-        directory.recent = known.directory.recent.clone();
-        if self.reset {
-            directory.recent.forget();
-        }
-        directory.recent.push(name_of_write(&mut name), finished);
-        (directory, new)
+        found.unwrap_or(Entity::None)
     }
 
-    /// The slot of the state after; `None` if nothing changes.
-    pub(crate) fn slot(
-        &self,
-        (scope, service, id): (&Scope, &ServiceId, &InstanceId),
-        mirror: &Mirror,
-        mut name: impl FnMut() -> Nonce,
-    ) -> Option<(Name, Slot)> {
-        let entry = self.after.scope(scope).service(service.as_str())?;
-        let incarnation = entry.service().incarnation;
-        let slot = Slot::name(scope, incarnation, id);
-        let instance =
-            entry.instances().get(id.as_str()).map(|entry| (Arc::clone(entry.instance()), entry.health()));
-        let shown = mirror.shown(&slot);
+    /// The object after the part. What is due is stored in the place of its operation, with the operation as finished.
+    pub(crate) fn write(&self, before: &Spec, key: &EntityKey, nonce: Nonce) -> Spec {
+        let mut spec = before.clone();
         let mut finished = Vec::new();
-        let mut pending = None;
-        if let Some(before) = shown.and_then(|shown| shown.pending.as_ref()) {
-            match ended(before, self.cell, self.at) {
-                Some(operation) => finished.push(operation),
-                None if is_over(self.changes, &before.operation.id) => {}
-                None => pending = Some(Arc::clone(before)),
+        let mut changes = Vec::new();
+        spec.at = self.at;
+        spec.entity = self.entity(key);
+        if let Some(pending) = spec.pending.take() {
+            match (ended(&pending, self.cell, self.at), self.change) {
+                (Some(operation), _) => {
+                    finished.push(operation);
+                    changes.extend(pending.effect.clone());
+                    spec.version += 1;
+                }
+                (None, Some(Change::EndOperation(id))) if *id == pending.operation.id => {}
+                (None, _) => spec.pending = Some(pending),
             }
         }
-        pending = begun(self.changes).next().cloned().or(pending);
-        finished.extend(self.operation.cloned());
-        let absent = instance.is_none() && pending.is_none();
-        let was_absent = shown.is_none_or(|shown| !shown.is_in_use());
-        if absent && was_absent && finished.is_empty() {
-            return None;
+        match self.change {
+            Some(Change::BeginOperation(pending)) => spec.pending = Some(Arc::clone(pending)),
+            Some(Change::EndOperation(_)) | None => {}
+            Some(change) => {
+                changes.push(change.clone());
+                spec.version += 1;
+            }
         }
-        let mut recent = mirror.slot(&slot).map(|(_, slot)| slot.recent.clone()).unwrap_or_default();
-        recent.push(name_of_write(&mut name), finished);
-        let checks = mirror.known(scope).directory.checks(service);
-        let (scope, service, id) = (scope.clone(), service.clone(), id.clone());
-        let settled = false;
-        let at = self.at;
-        Some((slot, Slot { scope, at, service, incarnation, id, instance, checks, pending, settled, recent }))
+        if let Entity::Service(service) = &before.entity {
+            spec.checks += turns(service, &changes.iter().collect::<Vec<_>>());
+        }
+        finished.extend(self.operation.cloned());
+        spec.recent.push(nonce, finished);
+        spec
     }
-}
-
-fn name_of_write(name: &mut impl FnMut() -> Nonce) -> Nonce {
-    name()
 }

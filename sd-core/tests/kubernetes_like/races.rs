@@ -17,11 +17,12 @@ use sd_core::{
 };
 
 use crate::{
-    objects::{Directory, Kind, Payload, Slot},
-    replica::KubernetesLike,
-    stress::{SeededIds, finish, poll, service_request},
+    mirror::Seen,
+    objects::{Entity, Kind, service_name, slot_name},
+    replica::{Core, KubernetesLike},
+    stress::{finish, poll, service_request},
     witness::illegal,
-    world::{Outage, Watch, Weather, World},
+    world::{Outage, SeededIds, Watch, Weather, World},
 };
 
 /// How many schedules by chance there are.
@@ -29,7 +30,7 @@ const SEEDS: u64 = 80;
 
 /// Who is polled when.
 #[derive(Clone, Copy, Debug)]
-enum Schedule {
+pub(crate) enum Schedule {
     /// One of the two, so many times; then the other one, so many times; then the first to its end, and the other one.
     Turns { first: usize, polls: [usize; 2] },
     /// By chance, with faults.
@@ -37,7 +38,7 @@ enum Schedule {
 }
 
 /// Every schedule with at most two changes before one of the two is done, and some by chance.
-fn schedules() -> impl Iterator<Item = (u64, Schedule)> {
+pub(crate) fn schedules() -> impl Iterator<Item = (u64, Schedule)> {
     let turns = (0..2).flat_map(|first| {
         (0..28).flat_map(move |one| (1..9).map(move |other| Schedule::Turns { first, polls: [one, other] }))
     });
@@ -46,19 +47,20 @@ fn schedules() -> impl Iterator<Item = (u64, Schedule)> {
     turns.map(|turns| (0, turns)).chain(chance)
 }
 
-type Answer = Result<(), ErrorCode>;
+pub(crate) type Answer = Result<(), ErrorCode>;
 type Committed = Result<(), CommitError>;
-type Request = Box<dyn Fn(ScopedCloudMap, Stage) -> BoxFuture<'static, Result<(), Error>>>;
+pub(crate) type Request = Box<dyn Fn(ScopedCloudMap, Stage) -> BoxFuture<'static, Result<(), Error>>>;
 
 /// Namespace `app` with service `web`, by their ids, and the first replica's engine.
 #[derive(Clone)]
-struct Stage {
+pub(crate) struct Stage {
     cloud_map: CloudMap,
-    namespace: String,
-    service: Arc<Service>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) namespace: String,
+    pub(crate) service: Arc<Service>,
 }
 
-fn request<F>(act: impl Fn(ScopedCloudMap, Stage) -> F + 'static) -> Request
+pub(crate) fn request<F>(act: impl Fn(ScopedCloudMap, Stage) -> F + 'static) -> Request
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
@@ -66,7 +68,7 @@ where
 }
 
 /// What an operation comes to.
-fn outcome(api: &ScopedCloudMap, started: &OperationStarted) -> Result<(), Error> {
+pub(crate) fn outcome(api: &ScopedCloudMap, started: &OperationStarted) -> Result<(), Error> {
     let request = GetOperationRequest::new(&started.operation_id);
     let operation = api.get_operation(&request)?;
     let failed = operation.status == OperationStatus::Fail;
@@ -90,19 +92,20 @@ impl Meeting {
         let engines = [engine(0), engine(1)];
         let apis = engines.each_ref().map(|engine| engine.at(Scope::default()));
         let [cloud_map, _] = engines;
+        let core = Arc::clone(registries[0].core());
         let (api, cell) = (apis[0].clone(), registries[0].cell().clone());
         let stage = finish(async move {
             api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
             let first = cell.load().scope(&Scope::default()).namespaces().next().unwrap().namespace().clone();
             let created = api.create_service(service_request("web", first.id.as_str(), false)).await.unwrap();
-            Stage { cloud_map, namespace: first.id.to_string(), service: created.service }
+            Stage { cloud_map, core, namespace: first.id.to_string(), service: created.service }
         });
         let meeting = Self { registries, apis, stage };
         meeting.follow();
         meeting
     }
 
-    /// Both are told everything.
+    /// Both follow their watches to the end.
     fn follow(&self) {
         for registry in &self.registries {
             for kind in Kind::ALL {
@@ -113,11 +116,21 @@ impl Meeting {
 }
 
 /// One run: the answers, and the state that both replicas come to.
-fn race(seed: u64, schedule: Schedule, requests: [&Request; 2]) -> ([Answer; 2], State) {
+pub(crate) fn race(
+    seed: u64,
+    schedule: Schedule,
+    before: Option<&Request>,
+    requests: [&Request; 2],
+) -> ([Answer; 2], State) {
     let weather = |faults| Weather { faults, in_a_row: 2, watch: Watch::Lags };
     let world = World::new(seed, weather(0));
     let meeting = Meeting::new(&world, seed);
     let Meeting { registries, apis, stage } = &meeting;
+    if let Some(before) = before {
+        let asked = before(apis[0].clone(), stage.clone());
+        finish(async move { asked.await.unwrap() });
+        meeting.follow();
+    }
     if let Schedule::Chance { faults } = schedule {
         world.set_weather(weather(faults));
     }
@@ -169,7 +182,7 @@ fn race(seed: u64, schedule: Schedule, requests: [&Request; 2]) -> ([Answer; 2],
 fn both_ways(requests: &[Request; 2], loser: [ErrorCode; 2], check: impl Fn(&State, usize) -> bool) {
     let mut won = [0, 0];
     for (seed, schedule) in schedules() {
-        let (answers, state) = race(seed, schedule, [&requests[0], &requests[1]]);
+        let (answers, state) = race(seed, schedule, None, [&requests[0], &requests[1]]);
         let winner = match &answers {
             [Ok(()), Err(code)] if *code == loser[1] => 0,
             [Err(code), Ok(())] if *code == loser[0] => 1,
@@ -267,7 +280,7 @@ fn registrations_do_not_meet() {
         })
     };
     for (seed, schedule) in schedules() {
-        let (answers, state) = race(seed, schedule, [&register("i-1"), &register("i-2")]);
+        let (answers, state) = race(seed, schedule, None, [&register("i-1"), &register("i-2")]);
         assert_eq!(answers, [Ok(()), Ok(())], "seed {seed}, {schedule:?}");
         let here = state.scope(&Scope::default());
         let service = here.namespaces().flat_map(|entry| here.services_of(entry)).next().unwrap();
@@ -284,7 +297,7 @@ fn a_reset_takes_what_is_registered_beside_it() {
     });
     let mut first = [0, 0];
     for (seed, schedule) in schedules() {
-        let (answers, state) = race(seed, schedule, [&reset, &register]);
+        let (answers, state) = race(seed, schedule, None, [&reset, &register]);
         match answers {
             [Ok(()), Ok(())] => first[1] += 1,
             [Ok(()), Err(ErrorCode::ServiceNotFound)] => first[0] += 1,
@@ -338,18 +351,15 @@ fn a_registration_is_older_than_an_update_of_its_service_or_yields() {
         let [updated, registered] = answers.map(|answer| answer.lock().unwrap().take().unwrap());
         let case = format!("{schedule:?}: {updated:?}, {registered:?}");
         assert!(updated.is_ok(), "{case}");
-        let (directory, slot) = {
+        let (parent, slot) = {
             let store = world.store.lock().unwrap();
-            let directory = store.get(&Directory::name(&Scope::default())).unwrap().version;
-            let slot = store.get(&Slot::name(&Scope::default(), service.incarnation, &id)).cloned();
-            (directory, slot)
+            let parent = Seen::of(store.get(&service_name(&Scope::default(), &service.id)).unwrap());
+            let slot = store.get(&slot_name(&Scope::default(), parent.spec.life, &id)).map(Seen::of);
+            (parent.version, slot)
         };
-        let is_there = slot.as_ref().is_some_and(|object| match &object.payload {
-            Payload::Slot(slot) => slot.is_in_use(),
-            Payload::Directory(_) | Payload::Value(_) => false,
-        });
+        let is_there = slot.as_ref().is_some_and(|slot| slot.spec.entity != Entity::None);
         match registered {
-            Ok(()) => assert!(is_there && slot.is_some_and(|slot| slot.version < directory), "{case}"),
+            Ok(()) => assert!(is_there && slot.is_some_and(|slot| slot.version < parent), "{case}"),
             Err(CommitError::Conflict) => {
                 assert!(!is_there, "{case}");
                 let shown = meeting.registries[1].cell().load().clone();
@@ -458,7 +468,7 @@ fn fork(meeting: &Meeting) -> SyncCloudMap {
     SyncCloudMap::new(MemoryRegistry::fork(meeting.registries[0].cell()))
 }
 
-/// The registration's slot is stored, then its replica cannot read the directory any more, and is not told either.
+/// The registration is stored, then its replica can read nothing any more.
 #[test]
 fn a_registration_that_cannot_look_for_its_service_is_not_acknowledged() {
     let mut doubted = 0;

@@ -1,49 +1,48 @@
 //! A replica: a handle on the store with a cell of its own. This is the protocol.
 //!
-//! **Objects.** A *slot* for each instance, named by the service's incarnation and the instance's id: the instance with its
-//! health, the operation on it that is under way, and the last operations that ended. A *value* for each namespace, service
-//! and operation on a namespace: written once under a fresh name, never changed. One *directory* for each scope: which
-//! values count. What the directory does not name does not exist, slots of its services included.
+//! **Objects.** One for each entity; none grows with its scope. A namespace or service is named by its id, an instance by the
+//! *life* of its service and its own id, a *claim* by the unique key of a namespace that it stands for. A life is a number
+//! that the write chooses which creates the entity. Children and claims name the life of their parent, so nothing of a
+//! predecessor counts. Every object has the entity's record, the operation on it that is under way, and the last writes with
+//! the operations that they finished. An operation without an entity has an object of its own, and each scope has a marker
+//! that counts its resets.
 //!
-//! **Namespaces and services.** Read the directory and the values that are new in it, decide, write new values, replace the
-//! directory by its version. That one write is the commit: it takes all changes or none, and what must be unique needs no
-//! object of its own. A value that no directory came to name is swept once the directory has left the version that the
-//! value was written for, since only that one could have named it.
+//! **Writes** are compare-and-set on one object, and leave a nonce in it. A write without an answer is repeated: if it was
+//! done, its object has another version, and its last writes name the nonce.
 //!
-//! **Instances.** Replace the slot by its version. No other instance's write is met, so registrations do not conflict.
-//! A deregistration leaves a tombstone, which tells the operation to others, and is swept when no request can be on its way.
+//! **Creating a namespace or service** takes two writes. *Creating* is shown to nobody. A namespace takes its claims in their
+//! order, a service looks at its namespace, and then becomes *active*, which is the commit. A replica that meets something half-way
+//! finishes it. What cannot be finished is given up: its object loses its life, so that the same write, late, creates nothing.
 //!
-//! **A service may only go without instances.** To delete: mark it *closing* in the directory; list its slots; if one is in
-//! use, unmark and refuse, otherwise replace the directory *of the mark's version*. To register: write the slot, then read
-//! the directory; service gone: refuse; closing: unmark it, which makes the deletion fail; neither: done. If the slot came
-//! after the list, the read comes after the mark, so one of the two sees the other. A mark that a crash has left is taken
-//! off by the next who meets it.
+//! **Deleting one** takes a mark, a list and a write. *Closing* hides nothing. If the list of children, made after the mark,
+//! shows none in use, the object becomes *gone*, guarded by the version of the mark; otherwise the mark is taken off. A
+//! replica that writes a child looks at the parent after the write and takes the mark off, so one of the two always fails.
 //!
-//! **A registration relies on the value of its service.** The same read after the slot tells whether the directory still names
-//! that value. If it names another one, the slot is replaced, by its version, by what was there before, and the registration
-//! is refused. If others have written upon the slot by then, it counts.
+//! **Instances.** Replace the object by its version, then look at the service. No other instance's write is met. If the
+//! service does not have the life any more, the write counts for nobody. If the set relies on the service and that has
+//! another version, the object is replaced, by its version, by what was there before; if others have written upon it by
+//! then, it counts. A deregistration leaves a tombstone.
 //!
-//! **An answer without changes** rests on a slot that its writer may yet take back. It marks the slot as *settled*, which makes
-//! the taking back fail, and then reads the directory as after a registration.
+//! **An answer without changes** rests on an instance that its writer may yet take back. It marks the object as *settled*,
+//! which makes the taking back fail, and looks at the service after that.
 //!
-//! **Starting over.** The directory names nothing any more and counts the resets. That one write is the
-//! commit. A registration that was written beside it does not find its service after. A replica that meets a
-//! higher count forgets the operations of the scope, which the directory and the slots that it named have
-//! forgotten as well.
+//! **Reset.** The marker is raised first. Then each namespace is marked, its services go, and it goes itself. Every object
+//! says how many resets were before it; operations of earlier ones are forgotten. A creation reads the marker between its two
+//! writes, so the reset finds it, or it belongs to what comes after.
 //!
-//! **Doubt.** A write that was not answered is repeated: if it was done its object has another version, and says in `recent`
-//! who wrote it. A slot that was written, and whose service could not be read after, is *unconfirmed*: this replica shows
-//! what was there before, because a request that is found in the cell is answered with success.
+//! **Doubt.** An instance that was written, and whose service could not be looked at, is *unconfirmed*: this replica shows
+//! what was there before, because a request that is found in the cell is answered with success. Before anything else is
+//! written there, the look is made up for.
 //!
 //! **Time.** Objects hold facts with their moments, so an operation that is due takes effect everywhere without a write.
-//! Whoever writes the directory or the slot next stores the effect in place of the operation; that of an operation on a
-//! service before a slot in it. A service that begins or ceases to be checked starts the health of its instances anew: the
-//! directory counts how often, and a slot's health counts for the number that it was written under.
+//! The next writer of the object stores the effect in place of the operation; that of an operation on a parent before a
+//! write of a child. A service that begins or ceases to be checked starts the health of its instances anew: it counts how
+//! often, and an instance's health counts for the number that it was written under.
 //!
-//! **The cell** shows the newest directory of which all values are here, and the slots of its services. Own writes are
-//! laid over it at the end of a set, all at once; a set of several writes that fails leaves the prefix that was stored. A
-//! set goes on when its caller is gone, as on a task of its own. Sets of a replica are stored one after the other here;
-//! those that write one slot each could be stored beside each other if the watch of a slot waits for its own writer.
+//! **The cell** shows what counts, by what has arrived of each kind. Own writes are laid over it at the end of a set, all at
+//! once; a set of several writes that fails leaves the prefix that was stored. A set continues when its caller is dropped, as on a
+//! task of its own. Sets of a replica are stored one after the other here; those on different objects could be stored beside
+//! each other if the watch of an object waits for its own writer.
 
 use std::{
     collections::VecDeque,
@@ -70,7 +69,7 @@ use crate::{
 
 pub(crate) struct KubernetesLike {
     core: Arc<Core>,
-    /// Sets that are being stored, one after the other. Whoever waits for one drives all before it.
+    /// Sets that are being stored, one after the other. A task that waits for one drives all before it.
     jobs: Mutex<VecDeque<BoxFuture<'static, ()>>>,
 }
 
@@ -79,7 +78,7 @@ pub(crate) struct Core {
     pub(crate) world: Arc<World>,
     pub(crate) writer: StateWriter,
     mirror: Mutex<Mirror>,
-    number: u32,
+    pub(crate) number: u32,
     names: AtomicU64,
 }
 
@@ -178,13 +177,21 @@ impl Core {
         self.mirror.lock().unwrap()
     }
 
-    /// A name that nothing has had before.
+    /// A mark that no write has had before.
     pub(crate) fn fresh(&self) -> Nonce {
         format!("{}-{}", self.number, self.names.fetch_add(1, Ordering::SeqCst))
     }
 
+    /// A number that no life has had before.
+    pub(crate) fn life(&self) -> u64 {
+        (u64::from(self.number + 1) << 32) + self.names.fetch_add(1, Ordering::SeqCst)
+    }
+
     /// Publishes what the mirror has come to.
     pub(crate) fn show(&self, mirror: &mut Mirror) {
+        if !std::mem::take(&mut mirror.is_new) {
+            return;
+        }
         for scope in mirror.started_over() {
             let (state, _) = mirror.state(self.writer.cell());
             let mut found = ChangeSet::new(scope.clone(), mirror.at);
@@ -198,7 +205,7 @@ impl Core {
         self.writer.reconcile(&state, mirror.at, &finished).expect("what is stored is legal");
     }
 
-    /// Is told the next events of a kind, unless a set is being stored.
+    /// Applies the next events of a kind, unless a set is being stored.
     pub(crate) fn follow(&self, kind: Kind, count: usize) {
         let mut mirror = self.mirror();
         if mirror.writing || count == 0 {

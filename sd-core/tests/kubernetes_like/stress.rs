@@ -19,35 +19,20 @@ use sd_core::{
         UpdateInstanceCustomHealthStatusRequest,
     },
     response::OperationStarted,
-    settings::{IdSource, SeededRandom},
+    settings::SeededRandom,
     state::{InstanceEntry, ServiceEntry},
 };
 
 use crate::{
     history::{History, Left},
-    objects::{Kind, Payload},
+    mirror::Seen,
+    objects::{Kind, Phase},
     replica::KubernetesLike,
     witness::{Witness, illegal},
-    world::{Watch, Weather, World},
+    world::{SeededIds, Watch, Weather, World},
 };
 
 const START: u64 = 1_700_000_000_000;
-
-/// Identifiers that follow from a seed, without a pattern.
-#[derive(Debug)]
-pub(crate) struct SeededIds(Mutex<fastrand::Rng>);
-
-impl SeededIds {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
-    }
-}
-
-impl IdSource for SeededIds {
-    fn fill(&self, bytes: &mut [u8]) {
-        self.0.lock().unwrap().fill(bytes);
-    }
-}
 
 /// How a run goes.
 #[derive(Clone, Copy, Debug)]
@@ -159,12 +144,12 @@ impl Run {
                 }
             }
             600..=799 => {
-                let kind = Kind::ALL[self.dice.usize(..3)];
+                let kind = Kind::ALL[self.dice.usize(..Kind::ALL.len())];
                 let count = self.dice.usize(1..4);
                 self.replicas[index].registry.core().follow(kind, count);
             }
             800..=829 => {
-                let kind = Kind::ALL[self.dice.usize(..3)];
+                let kind = Kind::ALL[self.dice.usize(..Kind::ALL.len())];
                 self.replicas[index].registry.core().relist(kind);
             }
             830..=949 => {
@@ -213,7 +198,7 @@ impl Run {
         }
     }
 
-    /// The faults end, what is on its way arrives, and everybody is told everything.
+    /// Ends the faults, lets late writes arrive, and brings every replica up to date.
     fn calm(&mut self) {
         self.world.set_weather(Weather { watch: Watch::Never, ..Weather::default() });
         self.world.land_all();
@@ -304,21 +289,27 @@ impl Run {
         };
         finish(again).map_err(|error| format!("it cannot be started again: {error:?}"))?;
         let store = self.world.store.lock().unwrap();
-        let expected = [(Kind::Directory, 1), (Kind::Value, 2 * (NAMES.len() + 1)), (Kind::Slot, 0)];
+        let namespaces = NAMES.len() + 1;
+        let expected = [
+            (Kind::Namespace, namespaces),
+            (Kind::Service, namespaces),
+            (Kind::Instance, 0),
+            // Each namespace has an `HttpName`, and the name of an HTTP namespace or of a zone.
+            (Kind::Claim, 2 * namespaces),
+            (Kind::Operation, 0),
+            (Kind::Resets, 0),
+        ];
         for (kind, count) in expected {
             let found = store.list(kind, "");
-            if found.len() != count {
-                let names: Vec<_> = found.iter().map(|object| &object.name).collect();
-                return Err(format!("{count} objects of {kind:?} are expected, not {names:?}"));
+            let is_tidy = |object| {
+                let spec = Seen::of(object).spec;
+                spec.phase == Phase::Active && spec.pending.is_none()
+            };
+            if found.len() != count || !found.iter().all(is_tidy) {
+                return Err(format!("{count} objects of {kind:?} are expected, not {found:#?}"));
             }
         }
-        let marked = store.list(Kind::Directory, "").iter().any(|object| match &object.payload {
-            Payload::Directory(directory) => {
-                !directory.closing.is_empty() || !directory.operations.is_empty()
-            }
-            Payload::Value(_) | Payload::Slot(_) => false,
-        });
-        if marked { Err("the directory is not tidy".to_owned()) } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -429,7 +420,7 @@ impl Client {
         }
     }
 
-    /// Whoever was given the id of an operation finds it.
+    /// An operation is found by the id of the answer.
     fn operation(&self, started: &OperationStarted) -> Arc<Operation> {
         let request = GetOperationRequest::new(&started.operation_id);
         self.api.get_operation(&request).expect("an operation that was started")
@@ -547,7 +538,7 @@ pub(crate) fn run(plan: Plan) -> usize {
     let _named = Named(plan);
     let mut run = Run::new(plan);
     let mut steps = 0;
-    while steps < 40_000 && run.replicas.iter().any(|replica| !replica.clients.is_empty()) {
+    while steps < 200_000 && run.replicas.iter().any(|replica| !replica.clients.is_empty()) {
         run.step();
         steps += 1;
     }

@@ -1,5 +1,5 @@
-//! Everything between the replicas and the store: requests that fail, answers that are lost, watches that lag. What
-//! happens follows from a seed.
+//! Everything between the replicas and the store: requests that fail, answers that are lost, watches that lag. A seed
+//! decides what happens.
 
 use std::{
     fmt,
@@ -11,33 +11,38 @@ use std::{
     task::Poll,
 };
 
+use sd_core::{
+    conformance::{StoreFault, Strike},
+    settings::IdSource,
+};
+
 use crate::{
     objects::{Kind, Name},
     replica::Core,
     store::{Object, Stale, Store, Write},
 };
 
-/// How bad it is.
+/// How many requests fail, and how watches lag.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
-    /// Of a hundred requests, so many fail or are not answered.
+    /// The percentage of requests that fail or have no answer.
     pub(crate) faults: u8,
-    /// How many in a row, at most.
+    /// The most faults in a row.
     pub(crate) in_a_row: u8,
     pub(crate) watch: Watch,
 }
 
-/// When replicas are told what has changed.
+/// When replicas get the events of their watches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Watch {
     /// After each request.
     #[default]
     AtOnce,
-    /// After some requests, some of it.
+    /// After some requests, some of them.
     Lags,
-    /// As before, and from time to time by a listing of everything.
+    /// As `Lags`, and from time to time a listing of everything.
     Relists,
-    /// Only when they ask.
+    /// Only on demand.
     Never,
 }
 
@@ -45,7 +50,7 @@ pub(crate) enum Watch {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outage {
     Refused,
-    /// The first one is done, but not told.
+    /// The first one is done without an answer, the others are lost.
     Unanswered,
     Lost,
 }
@@ -65,11 +70,24 @@ pub(crate) enum Refusal {
 enum Fault {
     None,
     Refused,
-    /// Done, but not told.
+    /// Done, without an answer.
     Unanswered,
     Lost,
-    /// Done when so many others are.
+    /// Done after this number of other requests.
     Late(u64),
+    /// Done, and answered when the store is mended.
+    Held,
+}
+
+/// A fault for a rule of the conformance suite.
+struct Struck {
+    /// The replica whose writes are counted.
+    replica: u32,
+    strike: Strike,
+    /// How many writes it has sent.
+    writes: usize,
+    has_struck: bool,
+    is_mended: bool,
 }
 
 pub(crate) struct World {
@@ -89,6 +107,9 @@ struct Luck {
     late: Vec<(u64, Write)>,
     /// From this request on.
     outage: Option<(u64, Outage)>,
+    struck: Option<Struck>,
+    /// Replicas whose process has ended.
+    crashed: Vec<u32>,
 }
 
 impl fmt::Debug for World {
@@ -100,7 +121,16 @@ impl fmt::Debug for World {
 impl World {
     pub(crate) fn new(seed: u64, weather: Weather) -> Arc<Self> {
         let dice = fastrand::Rng::with_seed(seed);
-        let luck = Luck { dice, weather, row: 0, requests: 0, late: Vec::new(), outage: None };
+        let luck = Luck {
+            dice,
+            weather,
+            row: 0,
+            requests: 0,
+            late: Vec::new(),
+            outage: None,
+            struck: None,
+            crashed: Vec::new(),
+        };
         Arc::new(Self {
             seed,
             store: Mutex::default(),
@@ -127,14 +157,36 @@ impl World {
         self.luck().weather = weather;
     }
 
-    /// Nothing can be reached after so many requests more.
+    /// After this number of requests the store cannot be reached.
     pub(crate) fn fail_after(&self, requests: u64, outage: Outage) {
         let mut luck = self.luck();
         luck.outage = Some((luck.requests + requests, outage));
     }
 
+    /// Ends an outage and a fault; what is on its way arrives.
     pub(crate) fn mend(&self) {
-        self.luck().outage = None;
+        {
+            let mut luck = self.luck();
+            luck.outage = None;
+            if let Some(struck) = &mut luck.struck {
+                struck.is_mended = true;
+            }
+        }
+        self.land_all();
+    }
+
+    /// Lets a fault strike a write of this replica.
+    pub(crate) fn arm(&self, replica: u32, strike: Strike) {
+        let struck = Struck { replica, strike, writes: 0, has_struck: false, is_mended: false };
+        self.luck().struck = Some(struck);
+    }
+
+    pub(crate) fn has_struck(&self) -> bool {
+        self.luck().struck.as_ref().is_some_and(|struck| struck.has_struck)
+    }
+
+    fn is_mended(&self) -> bool {
+        self.luck().struck.as_ref().is_none_or(|struck| struck.is_mended)
     }
 
     /// A number below this one.
@@ -143,36 +195,47 @@ impl World {
     }
 
     /// Writes one object, and says its version.
-    pub(crate) async fn write(&self, write: &Write) -> Result<u64, Refusal> {
-        let done = self.request(|| self.store.lock().unwrap().write(write), Some(write)).await?;
+    pub(crate) async fn write(&self, from: u32, write: &Write) -> Result<u64, Refusal> {
+        let done = self.request(from, || self.store.lock().unwrap().write(write), Some(write)).await?;
         done.map_err(|Stale| Refusal::Stale)
     }
 
     /// The object as it is now, or that there is none as of a revision. Kubernetes says the revision only in a listing, so
     /// there this is a listing of one name.
-    pub(crate) async fn get(&self, name: &str) -> Result<(Option<Object>, u64), Refusal> {
+    pub(crate) async fn get(&self, from: u32, name: &str) -> Result<(Option<Object>, u64), Refusal> {
         let get = || {
             let store = self.store.lock().unwrap();
             (store.get(name).cloned(), store.revision())
         };
-        self.request(get, None).await
+        self.request(from, get, None).await
     }
 
     /// The objects as they are now.
-    pub(crate) async fn list(&self, kind: Kind, prefix: &Name) -> Result<(Vec<Object>, u64), Refusal> {
+    pub(crate) async fn list(
+        &self,
+        from: u32,
+        kind: Kind,
+        prefix: &Name,
+    ) -> Result<(Vec<Object>, u64), Refusal> {
         let list = || {
             let store = self.store.lock().unwrap();
             (store.list(kind, prefix), store.revision())
         };
-        self.request(list, None).await
+        self.request(from, list, None).await
     }
 
-    /// Others have their turn before and after each request: whoever is dropped in between has crashed there.
-    async fn request<T>(&self, act: impl Fn() -> T + Send, write: Option<&Write>) -> Result<T, Refusal> {
+    /// Others have their turn before and after each request, so a future that is dropped in between has crashed there.
+    async fn request<T>(
+        &self,
+        from: u32,
+        act: impl Fn() -> T + Send,
+        write: Option<&Write>,
+    ) -> Result<T, Refusal> {
         pause().await;
-        let fault = self.luck().next_fault();
+        let fault = self.luck().next_fault(from, write.is_some());
+        let is_held = matches!(fault, Fault::Held);
         let answer = match fault {
-            Fault::None => Ok(act()),
+            Fault::None | Fault::Held => Ok(act()),
             Fault::Refused => Err(Refusal::Unavailable),
             Fault::Lost => Err(Refusal::Timeout),
             Fault::Unanswered => {
@@ -181,13 +244,16 @@ impl World {
             }
             Fault::Late(requests) => {
                 let mut luck = self.luck();
-                let due = luck.requests + requests;
+                let due = luck.requests.saturating_add(requests);
                 luck.late.extend(write.map(|write| (due, write.clone())));
                 Err(Refusal::Timeout)
             }
         };
         self.turn();
         pause().await;
+        while is_held && !self.is_mended() {
+            pause().await;
+        }
         answer
     }
 
@@ -225,12 +291,12 @@ impl World {
 
     fn land(&self, late: Vec<(u64, Write)>) {
         for (_, write) in late {
-            // What is stale by now is refused, and nobody hears of it.
+            // A stale write is refused, and nobody gets the answer.
             let _ = self.store.lock().unwrap().write(&write);
         }
     }
 
-    /// Everything that is on its way arrives.
+    /// All late writes arrive.
     pub(crate) fn land_all(&self) {
         let late = std::mem::take(&mut self.luck().late);
         self.land(late);
@@ -242,7 +308,13 @@ impl World {
 }
 
 impl Luck {
-    fn next_fault(&mut self) -> Fault {
+    fn next_fault(&mut self, from: u32, is_write: bool) -> Fault {
+        if self.crashed.contains(&from) {
+            return Fault::Refused;
+        }
+        if let Some(fault) = self.struck(from, is_write) {
+            return fault;
+        }
         if let Some((from, outage)) = self.outage
             && self.requests >= from
         {
@@ -264,6 +336,47 @@ impl Luck {
             2 => Fault::Lost,
             _ => Fault::Late(self.dice.u64(1..24)),
         }
+    }
+}
+
+impl Luck {
+    /// The fault for a rule, if it strikes this request.
+    fn struck(&mut self, from: u32, is_write: bool) -> Option<Fault> {
+        let struck = self.struck.as_mut().filter(|struck| struck.replica == from)?;
+        if struck.has_struck {
+            return (struck.strike.outage && !struck.is_mended).then_some(Fault::Lost);
+        }
+        struck.writes += usize::from(is_write);
+        if !is_write || struck.writes < struck.strike.write {
+            return None;
+        }
+        struck.has_struck = true;
+        Some(match struck.strike.fault {
+            StoreFault::Crash => {
+                self.crashed.push(from);
+                Fault::Unanswered
+            }
+            StoreFault::Unanswered => Fault::Unanswered,
+            StoreFault::Lost => Fault::Lost,
+            StoreFault::ArrivesLate => Fault::Late(u64::MAX),
+            StoreFault::AnsweredLate => Fault::Held,
+        })
+    }
+}
+
+/// Identifiers that follow from a seed, without a pattern.
+#[derive(Debug)]
+pub(crate) struct SeededIds(Mutex<fastrand::Rng>);
+
+impl SeededIds {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
+    }
+}
+
+impl IdSource for SeededIds {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap().fill(bytes);
     }
 }
 
