@@ -109,6 +109,12 @@ impl<'s> Check<'s> {
         self.service
     }
 
+    /// The service's namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &'s Arc<Namespace> {
+        self.namespace
+    }
+
     /// The settings of the check.
     #[must_use]
     pub fn config(&self) -> &'s HealthCheckConfig {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    future::pending,
+    future::{Future, pending},
+    pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -21,6 +22,7 @@ use super::{
     entry::{Ask, Counted, Entry, Key},
     probe::{Probed, probe},
     schedule::{Lane, Schedule},
+    timer::Timer,
 };
 
 /// A probe that has no result after this time does not take a place among the quick ones any more.
@@ -99,13 +101,14 @@ impl Driver {
 
     /// Runs until the task is aborted.
     pub(super) async fn run(mut self) {
+        let mut alarm = Alarm::default();
         loop {
             if self.has_turn() {
                 self.follow().await;
                 self.begin_due();
             }
             let shared = Arc::clone(&self.shared);
-            let next = self.next_due();
+            alarm.set(&shared.setup.timer, self.next_due());
             tokio::select! {
                 told = self.told.recv() => {
                     self.hear(told);
@@ -115,7 +118,7 @@ impl Driver {
                     while self.probes.try_join_next().is_some() {}
                 }
                 () = shared.dirty.wake.notified() => {}
-                () = until(&shared, next) => {}
+                () = alarm.rings() => {}
                 () = turned(self.turn.as_mut()) => {}
             }
         }
@@ -295,10 +298,28 @@ async fn pause(looked_at: &mut usize) {
     }
 }
 
-async fn until(shared: &Shared, moment: Option<Duration>) {
-    match moment {
-        Some(moment) => shared.setup.timer.sleep_until(moment).await,
-        None => pending().await,
+/// Wakes the driver when a probe is due. It hears of many results meanwhile, and most leave that moment as it is.
+#[derive(Default)]
+struct Alarm {
+    moment: Option<Duration>,
+    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Alarm {
+    fn set(&mut self, timer: &Arc<dyn Timer>, moment: Option<Duration>) {
+        if self.moment != moment {
+            let timer = Arc::clone(timer);
+            let sleep = |moment| Box::pin(async move { timer.sleep_until(moment).await }) as Pin<Box<_>>;
+            (self.moment, self.sleep) = (moment, moment.map(sleep));
+        }
+    }
+
+    async fn rings(&mut self) {
+        match &mut self.sleep {
+            Some(sleep) => sleep.await,
+            None => pending().await,
+        }
+        *self = Self::default();
     }
 }
 
@@ -323,7 +344,7 @@ struct Place {
 /// Probes an instance once, and stores the status that this leads to.
 async fn run_probe(shared: Arc<Shared>, entry: Arc<Entry>, mut place: Place, mut guard: Guard) {
     let ask = entry.ask(&shared.cloud_map.state());
-    let Some(ask) = ask else {
+    let Some((ask, is_first)) = ask else {
         // Not checked any more. If it is gone, the driver has been told, or will be.
         guard.next = Next::Never;
         return;
@@ -347,7 +368,7 @@ async fn run_probe(shared: Arc<Shared>, entry: Arc<Entry>, mut place: Place, mut
     };
     // The second probe comes earlier by chance, so that what was registered together is not probed together for ever.
     let interval = shared.interval;
-    let wait = if ask.is_first { interval.mul_f64(fastrand::f64().mul_add(0.9, 0.1)) } else { interval };
+    let wait = if is_first { interval.mul_f64(fastrand::f64().mul_add(0.9, 0.1)) } else { interval };
     guard.next = Next::In(lane, wait);
     let counted = entry.count(&ask, probed, &shared.cloud_map.state(), shared.cloud_map.now());
     shared.count(probed, &counted);
@@ -372,12 +393,12 @@ async fn probe_in_place(
     place: &mut Place,
     tell: &mpsc::UnboundedSender<Told>,
 ) -> Option<std::io::Result<Probed>> {
-    let probe = probe(&ask.target, &ask.reference, &shared.setup);
     if place.lane == Lane::Slow {
-        return Some(probe.await);
+        return Some(probe(&ask.target, &ask.request, &shared.setup, None).await);
     }
-    tokio::pin!(probe);
     let grace = shared.setup.timer.now().saturating_add(GRACE);
+    let probe = probe(&ask.target, &ask.request, &shared.setup, Some(grace));
+    tokio::pin!(probe);
     tokio::select! {
         biased;
         outcome = &mut probe => return Some(outcome),

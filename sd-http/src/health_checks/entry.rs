@@ -1,17 +1,17 @@
 //! What a prober knows of one instance.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sd_core::{
     Scope, State, Timestamp,
     health_check::{Check, CheckTarget, NotChecked, Subject, Tally},
-    model::{CustomHealthStatus, InstanceId, ServiceId},
+    model::{CustomHealthStatus, Instance, InstanceId, Namespace, Service, ServiceId},
 };
 use uuid::Uuid;
 
 use super::{
     history::{CheckResult, History},
-    probe::Probed,
+    probe::{Probed, request},
 };
 
 /// The name of an instance.
@@ -44,6 +44,24 @@ pub(super) struct Known {
     pub(super) tally: Tally,
     pub(super) history: History,
     pub(super) target: Result<CheckTarget, NotChecked>,
+    prepared: Option<Prepared>,
+}
+
+/// A probe, and what it was made from.
+#[derive(Debug)]
+struct Prepared {
+    service: Arc<Service>,
+    namespace: Arc<Namespace>,
+    instance: Arc<Instance>,
+    ask: Arc<Ask>,
+}
+
+impl Prepared {
+    fn is_of(&self, check: &Check<'_>) -> bool {
+        Arc::ptr_eq(&self.instance, check.instance())
+            && Arc::ptr_eq(&self.service, check.service())
+            && Arc::ptr_eq(&self.namespace, check.namespace())
+    }
 }
 
 impl Known {
@@ -53,18 +71,17 @@ impl Known {
             tally: Tally::new(check.health()),
             history: History::default(),
             target: check.target(),
+            prepared: None,
         }
     }
 }
 
 /// What one probe is about.
+#[derive(Debug)]
 pub(super) struct Ask {
     pub(super) subject: Subject,
     pub(super) target: CheckTarget,
-    /// The id of the check, which targets see.
-    pub(super) reference: String,
-    /// Whether it has no result yet.
-    pub(super) is_first: bool,
+    pub(super) request: String,
 }
 
 /// The meaning of a result.
@@ -96,21 +113,32 @@ impl Entry {
         is_new
     }
 
-    /// What to ask now; `None` if the instance is not checked any more.
-    pub(super) fn ask(&self, state: &State) -> Option<Ask> {
+    /// What to ask now, and whether there is no result yet; `None` if the instance is not checked any more.
+    pub(super) fn ask(&self, state: &State) -> Option<(Arc<Ask>, bool)> {
         let check = self.key.check(state)?;
-        self.follow(&check);
-        // The service's name in DNS, and so the target, can change with the namespace.
-        let target = check.target();
-        let (service, instance) = (check.service().incarnation, check.instance().incarnation);
         let mut known = self.known();
-        known.target.clone_from(&target);
-        Some(Ask {
-            subject: known.subject.clone(),
-            target: target.ok()?,
-            reference: Uuid::from_u64_pair(service.0, instance.0).to_string(),
-            is_first: known.history.last().is_none(),
-        })
+        if let Some(prepared) = known.prepared.as_ref().filter(|prepared| prepared.is_of(&check)) {
+            return Some((Arc::clone(&prepared.ask), known.history.last().is_none()));
+        }
+        if !check.is_about(&known.subject) {
+            *known = Known::new(&check);
+        }
+        known.prepared = None;
+        // The service's name in DNS, and so the target, can change with the namespace.
+        known.target = check.target();
+        let target = known.target.clone().ok()?;
+        // The id of the check, which targets see.
+        let (service, instance) = (check.service().incarnation, check.instance().incarnation);
+        let reference = Uuid::from_u64_pair(service.0, instance.0).to_string();
+        let request = request(&target, &reference);
+        let ask = Arc::new(Ask { subject: known.subject.clone(), target, request });
+        known.prepared = Some(Prepared {
+            service: Arc::clone(check.service()),
+            namespace: Arc::clone(check.namespace()),
+            instance: Arc::clone(check.instance()),
+            ask: Arc::clone(&ask),
+        });
+        Some((ask, known.history.last().is_none()))
     }
 
     /// Counts a result.

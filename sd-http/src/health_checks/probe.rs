@@ -1,6 +1,14 @@
 //! One probe: connect, handshake, ask, read the head of the response.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use sd_core::{
     health_check::{CheckTarget, HTTP_CONNECT, HTTP_STATUS, TCP_CONNECT, is_healthy_status},
@@ -8,7 +16,7 @@ use sd_core::{
 };
 use serde::Serialize;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
@@ -56,14 +64,35 @@ pub struct Probed {
     pub phases: Phases,
 }
 
-/// Probes a target once. `reference` is the id of the check, which the target sees.
+/// The octets that are read at a time.
+const READ: usize = 2048;
+
+/// The request of a probe; none for TCP. `reference` is the id of the check, which the target sees.
+pub(super) fn request(target: &CheckTarget, reference: &str) -> String {
+    match target.kind {
+        HealthCheckType::Tcp => String::new(),
+        HealthCheckType::Http | HealthCheckType::Https => format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nUser-Agent: Amazon-Route53-Health-Check-Service (ref \
+             {reference}; report http://amzn.to/1vsZADi)\r\nAccept: */*\r\nAccept-Encoding: *\r\n\r\n",
+            target.path, target.host,
+        ),
+    }
+}
+
+/// Probes a target once. If the caller polls the future at `polled_at` in any case, no timers are made before.
 ///
 /// # Errors
 /// This machine cannot probe, such as without free sockets. Nothing is known of the target.
-pub(super) async fn probe(target: &CheckTarget, reference: &str, setup: &Setup) -> Result<Probed, io::Error> {
-    let mut clock = Stopwatch { timer: &*setup.timer, last: setup.timer.now() };
+pub(super) async fn probe(
+    target: &CheckTarget,
+    request: &str,
+    setup: &Setup,
+    polled_at: Option<Duration>,
+) -> Result<Probed, io::Error> {
+    let now = setup.timer.now();
+    let mut clock = Stopwatch { timer: &*setup.timer, polled_at: polled_at.unwrap_or(now), last: now };
     let mut phases = Phases::default();
-    let result = match ask(target, reference, setup, &mut clock, &mut phases).await {
+    let result = match ask(target, request, setup, &mut clock, &mut phases).await {
         Ok(0) => Ok(0),
         Ok(status) if is_healthy_status(status) => Ok(status),
         Ok(status) => Err(Failure::Status(status)),
@@ -75,22 +104,48 @@ pub(super) async fn probe(target: &CheckTarget, reference: &str, setup: &Setup) 
 
 struct Stopwatch<'a> {
     timer: &'a dyn Timer,
+    polled_at: Duration,
     last: Duration,
 }
 
-impl Stopwatch<'_> {
+impl<'a> Stopwatch<'a> {
     /// The microseconds since the last lap.
     fn lap(&mut self) -> Option<u32> {
         let (before, now) = (self.last, self.timer.now());
         self.last = now;
         Some(u32::try_from(now.saturating_sub(before).as_micros()).unwrap_or(u32::MAX))
     }
+
+    /// What the future comes to, or a failure at this moment. The future may use the stopwatch.
+    fn before<F: Future>(
+        &self,
+        moment: Duration,
+        failure: Failure,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, Fault>> + use<'a, F> {
+        let (timer, polled_at) = (self.timer, self.polled_at);
+        async move {
+            let mut future = pin!(future);
+            let mut sleep = None;
+            poll_fn(|context| {
+                if let Poll::Ready(output) = future.as_mut().poll(context) {
+                    return Poll::Ready(Ok(output));
+                }
+                if sleep.is_none() && timer.now() < polled_at {
+                    return Poll::Pending;
+                }
+                let sleep = sleep.get_or_insert_with(|| timer.sleep_until(moment));
+                sleep.as_mut().poll(context).map(|()| Err(Fault::Target(failure)))
+            })
+            .await
+        }
+    }
 }
 
 /// The status of the target's response; 0 for TCP.
 async fn ask(
     target: &CheckTarget,
-    reference: &str,
+    request: &str,
     setup: &Setup,
     clock: &mut Stopwatch<'_>,
     phases: &mut Phases,
@@ -98,13 +153,12 @@ async fn ask(
     if target.is_link_local() && !setup.link_local {
         return Err(Fault::Target(Failure::ForbiddenAddress));
     }
-    let timer = &*setup.timer;
     let connect_by = clock.last.saturating_add(match target.kind {
         HealthCheckType::Tcp => TCP_CONNECT,
         HealthCheckType::Http | HealthCheckType::Https => HTTP_CONNECT,
     });
     let connecting = TcpStream::connect(target.address);
-    let stream = before(timer, connect_by, Failure::ConnectTimeout, connecting).await?.map_err(Fault::of)?;
+    let stream = clock.before(connect_by, Failure::ConnectTimeout, connecting).await?.map_err(Fault::of)?;
     // A connection to a free port of this machine can connect to itself, if that port is drawn as its own.
     if stream.local_addr().is_ok_and(|local| local == target.address) {
         return Err(Fault::Target(Failure::Refused));
@@ -112,16 +166,20 @@ async fn ask(
     phases.connect = clock.lap();
     match target.kind {
         HealthCheckType::Tcp => Ok(0),
-        HealthCheckType::Http => exchange(stream, target, reference, clock, phases).await,
+        HealthCheckType::Http => exchange(stream, request, clock, phases).await,
+        // In a box, so that the others are small.
         HealthCheckType::Https => {
-            let name =
-                target.server_name.as_deref().and_then(|name| ServerName::try_from(name.to_owned()).ok());
-            let name = name.unwrap_or_else(|| ServerName::from(target.address.ip()));
-            let handshake = setup.tls.connect(name, stream);
-            let stream = before(timer, connect_by, Failure::ConnectTimeout, handshake).await?;
-            let stream = stream.map_err(|_| Fault::Target(Failure::Tls))?;
-            phases.tls = clock.lap();
-            exchange(stream, target, reference, clock, phases).await
+            Box::pin(async {
+                let name =
+                    target.server_name.as_deref().and_then(|name| ServerName::try_from(name.to_owned()).ok());
+                let name = name.unwrap_or_else(|| ServerName::from(target.address.ip()));
+                let handshake = setup.tls.connect(name, stream);
+                let stream = clock.before(connect_by, Failure::ConnectTimeout, handshake).await?;
+                let stream = stream.map_err(|_| Fault::Target(Failure::Tls))?;
+                phases.tls = clock.lap();
+                exchange(stream, request, clock, phases).await
+            })
+            .await
         }
     }
 }
@@ -129,49 +187,49 @@ async fn ask(
 /// Sends the request and reads the head of the response.
 async fn exchange(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    target: &CheckTarget,
-    reference: &str,
+    request: &str,
     clock: &mut Stopwatch<'_>,
     phases: &mut Phases,
 ) -> Result<u16, Fault> {
-    let (timer, status_by) = (clock.timer, clock.last.saturating_add(HTTP_STATUS));
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nUser-Agent: Amazon-Route53-Health-Check-Service (ref \
-         {reference}; report http://amzn.to/1vsZADi)\r\nAccept: */*\r\nAccept-Encoding: *\r\n\r\n",
-        target.path, target.host,
-    );
+    let status_by = clock.last.saturating_add(HTTP_STATUS);
+    let watch = Stopwatch { ..*clock };
     let exchange = async {
         // A target may answer and close before it has read the request.
         let sent = stream.write_all(request.as_bytes()).await;
-        let (mut head, mut buffer) = (Head::default(), [0; 2048]);
+        let mut head = Head::default();
         loop {
-            let count = match stream.read(&mut buffer).await {
-                Ok(0) => return Err(Fault::Target(Failure::Closed)),
-                Ok(count) => count,
+            let is_first = head.is_empty();
+            let received = match receive(&mut stream, &mut head).await {
+                Ok(None) => return Err(Fault::Target(Failure::Closed)),
+                Ok(Some(received)) => received,
                 Err(error) => return Err(Fault::of(sent.err().unwrap_or(error))),
             };
-            if head.is_empty() {
+            if is_first {
                 phases.first_byte = clock.lap();
             }
-            if let Some(status) = head.receive(&buffer[..count]).map_err(Fault::Target)? {
+            if let Some(status) = received.map_err(Fault::Target)? {
                 phases.status = clock.lap();
                 return Ok(status);
             }
         }
     };
-    before(timer, status_by, Failure::StatusTimeout, exchange).await?
+    watch.before(status_by, Failure::StatusTimeout, exchange).await?
 }
 
-/// What the future comes to, or a failure at this moment.
-async fn before<F: Future>(
-    timer: &dyn Timer,
-    moment: Duration,
-    failure: Failure,
-    future: F,
-) -> Result<F::Output, Fault> {
-    tokio::select! {
-        biased;
-        output = future => Ok(output),
-        () = timer.sleep_until(moment) => Err(Fault::Target(failure)),
-    }
+/// Reads once, and returns what that makes of the head; `None` at the end of the stream. The buffer is not part of the
+/// future, so that probes under way are small.
+async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+    head: &mut Head,
+) -> io::Result<Option<Result<Option<u16>, Failure>>> {
+    poll_fn(|context| {
+        let mut buffer = [MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(match buffer.filled() {
+            [] => None,
+            octets => Some(head.receive(octets)),
+        }))
+    })
+    .await
 }

@@ -14,7 +14,7 @@ use super::{
     entry::{Entry, Key},
     failure::Failure,
     history::CheckResult,
-    probe::{Phases, probe},
+    probe::{Phases, probe, request},
 };
 
 /// How many probes may be under way that somebody asks for.
@@ -226,7 +226,7 @@ impl Asked {
         };
         match self.target {
             Ok(target) => {
-                let probed = probe(&target, "on-request", setup).await?;
+                let probed = probe(&target, &request(&target, "on-request"), setup, None).await?;
                 told.target = Some(target.address);
                 told.host = Some(target.host.into()).filter(|host: &String| !host.is_empty());
                 told.path = Some(target.path.into()).filter(|path: &String| !path.is_empty());

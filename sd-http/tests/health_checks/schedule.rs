@@ -9,7 +9,7 @@ use sd_core::{
     model::{CustomHealthStatus, DnsName, HealthCheckType::Http, HealthStart, RecordType},
     request::{
         DeregisterInstanceRequest, DiscoverInstancesRequest, DnsConfigChange, HealthCheckConfigInput,
-        ServiceChange, UpdateServiceRequest,
+        RegisterInstanceRequest, ServiceChange, UpdateServiceRequest,
     },
 };
 use sd_http::health_checks::{Prober, SpawnError};
@@ -115,6 +115,33 @@ async fn with_the_start_unhealthy_nothing_is_healthy_before_its_first_success() 
         setting.until(|| setting.prober().counters().instances == 1).await;
         assert_eq!(results_until(&setting, &service, "HEALTHY").await, 1, "{start:?}");
     }
+}
+
+#[tokio::test]
+async fn the_address_that_is_asked_follows_the_records_of_the_service() {
+    let setting = Setting::new();
+    let check = || HealthCheckConfigInput::new(Http).with_failure_threshold(3);
+    let service = setting.service_with(check()).await;
+    let ipv4 = Target::new(Behaviour::status(OK)).await;
+    let request = RegisterInstanceRequest::new(&service, "a")
+        .with_attribute("AWS_INSTANCE_IPV4", "127.0.0.1")
+        .with_attribute("AWS_INSTANCE_IPV6", "::1")
+        .with_attribute("AWS_INSTANCE_PORT", ipv4.address.port().to_string());
+    setting.api().register_instance(request).await.unwrap();
+    setting.until(|| setting.prober().counters().instances == 1).await;
+    setting.advance(INTERVAL).await;
+    setting.probes(1).await;
+    // With AAAA records only, the IPv6 address decides. Nothing listens there.
+    let only_ipv6 = ServiceChange::default()
+        .with_dns_config(DnsConfigChange::new([(RecordType::Aaaa, 60)]))
+        .with_health_check_config(check());
+    setting.api().update_service(UpdateServiceRequest::new(&service).with_service(only_ipv6)).await.unwrap();
+    setting.advance(INTERVAL).await;
+    setting.probes(2).await;
+    let checks = setting.checks(&service, "a").unwrap();
+    assert_eq!(checks.target.map(|target| target.is_ipv6()), Some(true));
+    assert_eq!(checks.results.len(), 2, "the count goes on");
+    assert_eq!(ipv4.connections(), 1);
 }
 
 #[tokio::test]

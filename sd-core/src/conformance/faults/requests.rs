@@ -178,7 +178,7 @@ impl Act {
             Self::RegisterInEmpty => instance(&stage.empty, "b").is_some(),
             Self::Deregister => instance(&stage.web, "a").is_none(),
             Self::Report => {
-                instance(&stage.web, "a").is_some_and(|found| !found.health().status().is_routable())
+                instance(&stage.web, "a").is_some_and(|found| !found.health().is_routable())
             }
             Self::DeleteService => service(&stage.empty).is_none(),
             Self::DeleteNamespace => here.namespace(&stage.bare).is_none(),
