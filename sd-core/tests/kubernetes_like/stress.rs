@@ -159,7 +159,8 @@ impl Run {
             950..=955 => self.weather(self.plan.faults),
             956..=969 => self.clock.advance(Duration::from_millis(self.dice.u64(1..2000))),
             970..=979 => self.world.store.lock().unwrap().compact(),
-            980..=989 => {
+            // A collector does not start before the last one has ended, or they would take all turns.
+            980..=989 if self.replicas[index].clients.len() < 3 => {
                 let core = Arc::clone(self.replicas[index].registry.core());
                 let sweep: BoxFuture<'static, ()> = Box::pin(async move {
                     // What it cannot reach it sweeps another time.
