@@ -20,8 +20,8 @@
 //! ```
 //! # use sd_backend_memory::MemoryRegistry;
 //! use sd_core::{
-//!     Blueprint, Scope, SyncCloudMap,
-//!     health_check::{Check, NotChecked},
+//!     Scope, SyncCloudMap,
+//!     health_check::Check,
 //!     model::HealthCheckType,
 //! # request::*,
 //! };
@@ -33,7 +33,7 @@
 //! #     .with_namespace_id(app.namespace_id)
 //! #     .with_dns_config(DnsConfigInput::new([(sd_core::model::RecordType::A, 60)]))
 //! #     .with_health_check_config(HealthCheckConfigInput::new(HealthCheckType::Http).with_resource_path("health"));
-//! # let web = api.create_service(web)?.id;
+//! # let web = api.create_service(web)?.id.clone();
 //! # let instance = RegisterInstanceRequest::new(&web, "web-1");
 //! # let instance = instance.with_attribute("AWS_INSTANCE_IPV4", "10.0.0.1").with_attribute("AWS_INSTANCE_PORT", "8080");
 //! # api.register_instance(instance)?;
