@@ -111,9 +111,9 @@ impl Driver {
             alarm.set(&shared.setup.timer, self.next_due());
             tokio::select! {
                 told = self.told.recv() => {
-                    self.hear(told);
+                    self.hear(told.as_ref());
                     while let Ok(told) = self.told.try_recv() {
-                        self.hear(Some(told));
+                        self.hear(Some(&told));
                     }
                     while self.probes.try_join_next().is_some() {}
                 }
@@ -240,8 +240,8 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self, told: Option<Told>) {
-        let Some(Told::Over(id, next)) = told else { return };
+    fn hear(&mut self, told: Option<&Told>) {
+        let Some(&Told::Over(id, next)) = told else { return };
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.is_probed = false;
         match next {
@@ -331,7 +331,7 @@ async fn turned(turn: Option<&mut watch::Receiver<bool>>) {
     };
     // Without a sender the turn stays where it is.
     if !has_changed {
-        pending().await
+        pending::<()>().await;
     }
 }
 

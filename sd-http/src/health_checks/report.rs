@@ -274,7 +274,8 @@ fn find(state: &State, scope: &Scope, text: &str) -> Result<ServiceId, ProbeErro
     let is_meant = |entry: &&sd_core::state::ServiceEntry| {
         let service = entry.service();
         let name = service.name.as_str();
-        let namespace = here.namespace(service.namespace_id.as_str()).map(|entry| entry.namespace());
+        let namespace =
+            here.namespace(service.namespace_id.as_str()).map(sd_core::state::NamespaceEntry::namespace);
         let folds = namespace.is_some_and(|namespace| namespace.kind.namespace_type() != NamespaceType::Http);
         let equal = |a: &str, b: &str| if folds { a.eq_ignore_ascii_case(b) } else { a == b };
         let in_namespace = || {

@@ -25,7 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 DISCOVER = '{"NamespaceName":"app.local","ServiceName":"web"}'
 WARM_UP = 3
-"""Seconds until a prober that has got the turn has probed every target, and spread them over the interval."""
+"""Seconds until a prober that has got the turn has probed every target, and has spread the probes over the interval."""
 WARM_UP_BESIDE_BLACK_HOLES = 15
 QUERIES = 10_000
 """DNS queries per second. A fixed rate, because the CPU time of a query depends on how many arrive together."""
@@ -103,13 +103,22 @@ class Serving(Process):
         self.counters("off")
 
     def probe(self, seconds: float) -> tuple[Work, Lateness]:
-        before, cpu, started = self.counters(), self.cpu(), time.monotonic()
+        finish = self.measure()
         time.sleep(seconds)
-        after, cpu, took = self.counters(), self.cpu() - cpu, time.monotonic() - started
-        if after["not_made"] != before["not_made"]:
-            sys.exit(f"probes could not be made: {after}")
-        done = sum(after["failed"].values()) + after["healthy"] - sum(before["failed"].values()) - before["healthy"]
-        return Work(took, cpu, done), Lateness(before["lateness"], after["lateness"])
+        return finish()
+
+    def measure(self) -> Callable[[], tuple[Work, Lateness]]:
+        """Begins to measure. The function that it returns ends it."""
+        before, cpu, started = self.counters(), self.cpu(), time.monotonic()
+
+        def finish() -> tuple[Work, Lateness]:
+            after, used, took = self.counters(), self.cpu() - cpu, time.monotonic() - started
+            if after["not_made"] != before["not_made"]:
+                sys.exit(f"probes could not be made: {after}")
+            done = sum(after["failed"].values()) + after["healthy"] - sum(before["failed"].values()) - before["healthy"]
+            return Work(took, used, done), Lateness(before["lateness"], after["lateness"])
+
+        return finish
 
 
 class Lateness:
@@ -238,18 +247,22 @@ def print_lateness(name: str, late: list[Lateness]) -> None:
 
 
 def beside_black_holes(options, directory: Path) -> None:
-    """Whether targets are probed later if as many others are black holes."""
+    """Whether targets are probed later if as many others are black holes. Two probers are measured at the same time, because
+    what else the machine does makes probes later than anything here."""
     half = options.targets // 2
     targets = Targets(options.binary, directory, half, half // 2, half - half // 2)
-    alone, beside = Serving(options.binary, targets.living), Serving(options.binary, targets.every)
+    servings = {"alone": Serving(options.binary, targets.living), "beside": Serving(options.binary, targets.every)}
     try:
-        late: dict[str, list[Lateness]] = {"alone": [], "beside": []}
-        rates: dict[str, list[float]] = {"alone": [], "beside": []}
+        late: dict[str, list[Lateness]] = {name: [] for name in servings}
+        rates: dict[str, list[float]] = {name: [] for name in servings}
+        for serving in servings.values():
+            serving.start(0)
+        time.sleep(WARM_UP_BESIDE_BLACK_HOLES)
         for _ in range(options.rounds):
-            for name, serving, warm_up in (("alone", alone, WARM_UP), ("beside", beside, WARM_UP_BESIDE_BLACK_HOLES)):
-                serving.start(warm_up)
-                work, lateness = serving.probe(options.seconds)
-                serving.pause()
+            ends = {name: serving.measure() for name, serving in servings.items()}
+            time.sleep(options.seconds)
+            for name, end in ends.items():
+                work, lateness = end()
                 late[name].append(lateness)
                 rates[name].append(work.rate)
         print(f"\n{half:,} targets alone, and beside {half:,} that accept and say nothing, or whose backlog is full")
@@ -259,7 +272,7 @@ def beside_black_holes(options, directory: Path) -> None:
             print(f"ratio of {what:11}{spread([getattr(b, what) / getattr(a, what) for a, b in zip(late['alone'], late['beside'])])}")
         print("results per second  " + "   ".join(f"{name} {spread(values, 0)}" for name, values in rates.items()), flush=True)
     finally:
-        for process in (targets, alone, beside):
+        for process in (targets, *servings.values()):
             process.stop()
 
 
