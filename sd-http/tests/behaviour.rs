@@ -50,7 +50,7 @@ struct Described {
 
 fn operations() -> BTreeMap<Action, Described> {
     let mut operations = BTreeMap::new();
-    for row in rows("| operation |") {
+    for row in rows("| operation | takes |") {
         let [link, takes, answers, errors] = row[..] else { panic!("{row:?}") };
         let (name, url) = link.trim_matches(['[', ')']).split_once("](").unwrap();
         assert_eq!(url, format!("https://docs.aws.amazon.com/cloud-map/latest/api/API_{name}.html"));

@@ -76,6 +76,9 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     turn: Option<watch::Receiver<bool>>,
     schedule: Schedule,
+    /// When the next slow probe may begin. They begin one after another, because those that begin together wait together,
+    /// and end in a burst that delays the quick ones.
+    slow_from: Duration,
     slots: HashMap<u64, Slot>,
     next_id: u64,
     tell: mpsc::UnboundedSender<Told>,
@@ -91,6 +94,7 @@ impl Driver {
             shared,
             turn,
             schedule: Schedule::default(),
+            slow_from: Duration::ZERO,
             slots: HashMap::new(),
             next_id: 0,
             tell,
@@ -258,6 +262,7 @@ impl Driver {
     fn next_due(&mut self) -> Option<Duration> {
         let quick = self.schedule.next(Lane::Quick).filter(|_| self.shared.quick.available_permits() > 0);
         let slow = self.schedule.next(Lane::Slow).filter(|_| self.shared.slow.available_permits() > 0);
+        let slow = slow.map(|due| due.max(self.slow_from));
         quick.into_iter().chain(slow).min()
     }
 
@@ -268,8 +273,13 @@ impl Driver {
                 Lane::Quick => &self.shared.quick,
                 Lane::Slow => &self.shared.slow,
             };
-            while let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            while lane == Lane::Quick || self.slow_from <= now {
+                let Ok(place) = Arc::clone(places).try_acquire_owned() else { break };
                 let Some((id, due)) = self.schedule.take_due(lane, now) else { break };
+                if lane == Lane::Slow {
+                    // A slow probe takes at least the grace, so that this leaves no place empty.
+                    self.slow_from = now + GRACE / self.shared.slow_places;
+                }
                 let Some(slot) = self.slots.get_mut(&id) else { continue };
                 slot.is_probed = true;
                 self.shared.count_lateness(lane, now.saturating_sub(due));

@@ -180,6 +180,7 @@ impl Prober {
             max_in_flight,
             quick: Arc::new(Semaphore::new(max_in_flight - slow)),
             slow: Arc::new(Semaphore::new(slow)),
+            slow_places: u32::try_from(slow).unwrap_or(u32::MAX),
             on_request: Semaphore::new(report::ON_REQUEST),
             probing: AtomicBool::new(false),
             instances: AtomicUsize::new(0),
@@ -245,6 +246,8 @@ struct Shared {
     max_in_flight: usize,
     quick: Arc<Semaphore>,
     slow: Arc<Semaphore>,
+    /// How many places `slow` has in all.
+    slow_places: u32,
     /// Places of probes that somebody asks for.
     on_request: Semaphore,
     probing: AtomicBool,
