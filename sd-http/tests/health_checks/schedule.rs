@@ -196,6 +196,27 @@ async fn only_a_new_registration_and_a_changed_check_begin_anew() {
 }
 
 #[tokio::test]
+async fn a_result_about_an_earlier_registration_does_not_count() {
+    let setting = Setting::new();
+    let service = setting.service(Http).await;
+    let silent = Target::new(Behaviour::AnswerAndStall(Vec::new())).await;
+    setting.register(&service, "a", silent.address).await;
+    setting.until(|| setting.prober().counters().instances == 1).await;
+    setting.advance(INTERVAL / 10).await;
+    setting.until(|| silent.stalled() == 1).await;
+    let target = Target::new(Behaviour::status(OK)).await;
+    setting.register(&service, "a", target.address).await;
+    // The probe of the silent target fails now.
+    setting.advance(Duration::from_secs(2)).await;
+    setting.until(|| setting.prober().counters().outdated == 1).await;
+    // The new target is asked soon, and not after an interval.
+    setting.advance(INTERVAL / 10).await;
+    let checks = setting.results(&service, "a", 1).await;
+    assert_eq!((checks.target, checks.results[0].status), (Some(target.address), Some(200)));
+    assert_eq!((checks.failures.len(), setting.prober().counters().to_unhealthy), (0, 0));
+}
+
+#[tokio::test]
 async fn a_restart_over_a_store_keeps_statuses() {
     let setting = Setting::new();
     let service = setting.service(Http).await;
@@ -270,10 +291,12 @@ async fn targets_that_stall_do_not_delay_others() {
     for number in 0..20 {
         setting.register(&service, &format!("silent-{number}"), silent.address).await;
     }
+    setting.until(|| setting.prober().counters().instances == 20).await;
+    // The silent ones are due, and leave the quick places after 250 ms, three at a time.
+    setting.advance(INTERVAL / 10).await;
     let target = Target::new(Behaviour::status(OK)).await;
     setting.register(&service, "a", target.address).await;
     setting.until(|| setting.prober().counters().instances == 21).await;
-    // All are due. The silent ones leave the quick places after 250 ms, three at a time.
     setting.advance(INTERVAL / 10).await;
     while target.connections() == 0 {
         setting.advance(Duration::from_millis(250)).await;
@@ -282,7 +305,7 @@ async fn targets_that_stall_do_not_delay_others() {
         }
         assert!(setting.prober().counters().in_flight <= 4);
     }
-    // The 20 silent ones take 2 s each in one place, so that they take 40 s.
+    // In the quick places the silent ones would take 2 s each, three at a time.
     let passed = sd_core::Clock::now(&*setting.clock).as_millis() - 1_600_000_000_000;
     assert!(passed <= 4_000, "{passed} ms");
 }
