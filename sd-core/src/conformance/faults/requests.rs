@@ -177,9 +177,7 @@ impl Act {
             Self::Register => instance(&stage.web, "b").is_some(),
             Self::RegisterInEmpty => instance(&stage.empty, "b").is_some(),
             Self::Deregister => instance(&stage.web, "a").is_none(),
-            Self::Report => {
-                instance(&stage.web, "a").is_some_and(|found| !found.health().is_routable())
-            }
+            Self::Report => instance(&stage.web, "a").is_some_and(|found| !found.health().is_routable()),
             Self::DeleteService => service(&stage.empty).is_none(),
             Self::DeleteNamespace => here.namespace(&stage.bare).is_none(),
             Self::Reset => here.namespaces().next().is_none(),
