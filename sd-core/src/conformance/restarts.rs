@@ -53,12 +53,7 @@ impl Stage {
 
     fn at(&self, scope: Scope) -> ScopedCloudMap {
         let builder = CloudMap::builder(Arc::clone(self.subject.registry()));
-        builder
-            .clock(Arc::clone(&self.clock))
-            .timing(self.timing.clone())
-            .mode(self.mode.clone())
-            .build()
-            .at(scope)
+        builder.clock(Arc::clone(&self.clock)).timing(self.timing).mode(self.mode).build().at(scope)
     }
 
     fn api(&self) -> ScopedCloudMap {
@@ -233,7 +228,7 @@ pub(super) async fn a_page_token_goes_on_after_a_restart(bench: &Bench) {
         (ids, tokens)
     };
     let (_, tokens) = pages(stage.api(), None);
-    let tokens = tokens.map(|token| token.expect("there is more").to_string());
+    let tokens = tokens.map(|token| token.expect("there is more"));
     let (rest, _) = pages(stage.api(), Some(tokens.clone()));
     assert_eq!(rest.each_ref().map(Vec::len), [3, 3, 3, 8]);
     let stage = stage.restarted().await;
@@ -260,7 +255,7 @@ pub(super) async fn a_request_token_is_replayed_after_a_restart(bench: &Bench) {
 
 /// A service in which the registration of `late` has begun, and its operation.
 async fn begun(stage: &mut Stage) -> (ServiceId, String) {
-    let slow = std::mem::replace(&mut stage.timing, Timing::instant());
+    let slow = std::mem::take(&mut stage.timing);
     let app = stage.api().create_http_namespace(CreateHttpNamespaceRequest::new("app")).await.unwrap();
     let service = create_service(&stage.api(), app.namespace_id.as_str(), "web").await;
     stage.api().register_instance(register(&service, "there")).await.unwrap();
