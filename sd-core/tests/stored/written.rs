@@ -8,9 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use sd_core::{
-    ChangeSet, Clock, CloudMap, CommitError, Immediate, ManualClock, OperationLog, Registry, Scope,
+    Change, ChangeSet, Clock, CloudMap, CommitError, Immediate, ManualClock, OperationLog, Registry, Scope,
     SequentialIds, State, StateCell, StateWriter, SyncCloudMap, SyncScopedCloudMap, Timestamp, Timing,
-    model::{CustomHealthStatus, HealthCheckType, RecordType},
+    model::{CustomHealthStatus, HealthCheck, HealthCheckType, NamespaceId, RecordType},
     request::{
         CreateHttpNamespaceRequest, CreatePrivateDnsNamespaceRequest, CreateServiceRequest,
         DeleteNamespaceRequest, DeleteServiceRequest, DeregisterInstanceRequest, DnsConfigChange,
@@ -224,6 +224,14 @@ fn histories(timing: Timing, races: bool) {
                 assert!(crashed.0.last_instances_revision <= live.0.last_instances_revision, "{what}");
                 crashed.0.last_instances_revision = live.0.last_instances_revision;
             }
+            if timing == Timing::instant() && !races {
+                assert_eq!(crashed, live, "{what}");
+                let records = registry.records();
+                for operation in &live.1 {
+                    let record = Record::Operation(Box::new(operation.clone()));
+                    assert_eq!(records[&record.key()], serde_json::to_string(&record).unwrap(), "{what}");
+                }
+            }
             assert_eq!(without_places(crashed), without_places(live.clone()), "{what}");
             if !is_flushed {
                 continue;
@@ -281,4 +289,36 @@ fn the_writes_of_a_registration_do_not_grow_with_the_service() {
         // The counters, the service, the instance and the operation.
         assert_eq!(*registry.writes.lock().unwrap(), 4);
     }
+}
+
+#[test]
+fn a_set_that_replaces_a_name_or_switches_a_check_is_stored() {
+    let registry = Arc::new(Mapped::open(Records::new()));
+    let api = SyncCloudMap::new(Arc::clone(&registry)).at(Scope::default());
+    let app = api.create_http_namespace(CreateHttpNamespaceRequest::new("app")).unwrap().namespace_id;
+    let request = CreateServiceRequest::new("web").with_namespace_id(&app);
+    let request = request.with_health_check_custom_config(HealthCheckCustomConfigInput::default());
+    let web = api.create_service(request).unwrap().id.clone();
+    api.register_instance(RegisterInstanceRequest::new(&web, "a").with_attribute("version", "1")).unwrap();
+    let status = CustomHealthStatus::Unhealthy;
+    api.update_instance_custom_health_status(UpdateInstanceCustomHealthStatusRequest::new(&web, "a", status))
+        .unwrap();
+    let commit = |changes: Vec<Change>, reset| {
+        let mut set = ChangeSet::new(Scope::default(), Timestamp::default());
+        (set.changes, set.reset) = (changes, reset);
+        at_once(registry.commit(set)).unwrap();
+        let live = shown(registry.cell(), Timestamp::default());
+        assert_eq!(shown(read(&registry.records()).cell(), Timestamp::default()), live);
+    };
+    let state = registry.cell().load().clone();
+    let here = state.scope(&Scope::default());
+    // An instance forgets its health while its service is not checked.
+    let custom = here.service(web.as_str()).unwrap().service().clone();
+    let mut unchecked = (*custom).clone();
+    unchecked.health_check = HealthCheck::None;
+    commit(vec![Change::PutService(Arc::new(unchecked))], false);
+    commit(vec![Change::PutService(custom)], false);
+    let mut again = (**here.namespace(app.as_str()).unwrap().namespace()).clone();
+    again.id = NamespaceId::parse("ns-aaaaaaaa").unwrap();
+    commit(vec![Change::PutNamespace(Arc::new(again))], true);
 }
