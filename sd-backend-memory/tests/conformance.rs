@@ -14,7 +14,7 @@ async fn fresh() -> Subject {
     Subject::immediate(registry).forked_by(move || Arc::new(MemoryRegistry::fork(original.cell())))
 }
 
-sd_core::conformance_tests! { fresh: fresh, block_on: block_on, no_faults, immediate, fork }
+sd_core::conformance_tests! { fresh: fresh, block_on: block_on, no_faults, no_restart, immediate, fork }
 
 /// `Arc<dyn Immediate>` is a registry too.
 mod shared {
@@ -27,6 +27,7 @@ mod shared {
         },
         block_on: block_on,
         no_faults,
+        no_restart,
         immediate,
     }
 }
@@ -42,5 +43,6 @@ mod unknown {
         },
         block_on: block_on,
         no_faults,
+        no_restart,
     }
 }

@@ -10,6 +10,7 @@ mod handles;
 mod refusals;
 mod registries;
 mod resets;
+mod restarts;
 mod sets;
 
 use std::{
@@ -87,7 +88,7 @@ fn every_rule_has_a_unique_name_and_a_claim() {
 
 #[test]
 fn a_correct_registry_breaks_no_rule() {
-    let all = [Group::Every, Group::Immediate, Group::Fork, Group::NoFaults];
+    let all = [Group::Every, Group::Immediate, Group::Fork, Group::NoFaults, Group::NoRestart];
     assert_eq!(broken_rules(&all, memory), BTreeSet::new());
 }
 

@@ -25,7 +25,8 @@
 //! sd_core::conformance_tests! {
 //!     fresh: || async { Subject::new(Arc::new(MemoryRegistry::new())) },
 //!     block_on: block_on,
-//!     no_faults, // it does no I/O; a backend with a store says `faults`
+//!     no_faults,  // it does no I/O; a backend with a store says `faults`
+//!     no_restart, // nothing is left of it when it is dropped; a backend with a store says `restart`
 //! }
 //! # fn main() {
 //! # for rule in sd_core::conformance::RULES.iter().filter(|rule| rule.group() == sd_core::conformance::Group::Every) {
@@ -38,6 +39,12 @@
 //! A backend with a store says `faults`, and its factory says [`Subject::with_faults`]: the rules of this group let a write
 //! of a commit crash, go without an answer, or arrive late, and look at what is left. A backend without I/O says
 //! `no_faults`, which is a rule of its own: its commits wait for nothing, and its factory offers no faults.
+//!
+//! # Restart
+//! A backend with a store says `restart`, and its factory says [`Subject::reopened_by`]: the rules of this group drop every
+//! handle, open the store again, and look for what was there. A backend without a store says `no_restart`, and so
+//! does one whose store does not keep every fact, such as places in lists. That is a rule of its own: its factory offers no
+//! restart.
 //!
 //! The rules are data as well: [`RULES`] lists them, and [`Rule::check`] tries one. Any release may add rules that follow
 //! from the contract of [`Registry`].
@@ -63,6 +70,7 @@ mod observers;
 mod operations;
 mod preconditions;
 mod resets;
+mod restarts;
 mod revisions;
 mod scopes;
 mod subscriptions;
@@ -93,6 +101,7 @@ pub struct Subject {
     open: Option<Open>,
     fork: Option<Fork>,
     faults: Option<Arc<dyn Faults>>,
+    reopen: Option<Open>,
     /// Dropped last.
     _guard: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -102,7 +111,7 @@ impl Subject {
     /// open one.
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>) -> Self {
-        Self { registry, immediate: None, open: None, fork: None, faults: None, _guard: None }
+        Self { registry, immediate: None, open: None, fork: None, faults: None, reopen: None, _guard: None }
     }
 
     /// A registry that claims to wait for nothing. The group `immediate` needs this.
@@ -135,6 +144,20 @@ impl Subject {
         self
     }
 
+    /// Says how the store is opened again after every handle on it is dropped, as by the next process. The group `restart`
+    /// needs this.
+    ///
+    /// The closure keeps what is left of the store, such as a directory, and no handle. The closure of
+    /// [`forked_by`](Self::forked_by) is dropped before.
+    #[must_use]
+    pub fn reopened_by<F>(mut self, reopen: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Arc<dyn Registry>> + Send + 'static,
+    {
+        self.reopen = Some(Box::new(move || Box::pin(reopen())));
+        self
+    }
+
     /// Something that is dropped when the rule is done, after the registry: a directory, a server.
     #[must_use]
     pub fn guarded_by(mut self, guard: impl Any + Send + Sync) -> Self {
@@ -145,6 +168,15 @@ impl Subject {
     /// The registry.
     fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
+    }
+
+    /// Drops every handle and opens the store again. The rule has dropped its own handles.
+    async fn restarted(self) -> Self {
+        let Self { registry, immediate, open, fork, faults, reopen, _guard } = self;
+        drop((registry, immediate, fork));
+        let reopen = reopen.expect("the factory says `Subject::reopened_by`");
+        let registry = reopen().await;
+        Self { registry, immediate: None, open, fork: None, faults, reopen: Some(reopen), _guard }
     }
 
     /// Another handle on the same store.
@@ -204,6 +236,10 @@ pub enum Group {
     Faults,
     /// Those that have no store that can fail, because they do no I/O.
     NoFaults,
+    /// Those with a store that can be opened again, by [`Subject::reopened_by`].
+    Restart,
+    /// Those that do not keep every fact over a restart, because they have no store or one that leaves something out.
+    NoRestart,
 }
 
 /// One rule.
@@ -288,6 +324,12 @@ macro_rules! group {
     };
     (no_faults) => {
         Group::NoFaults
+    };
+    (restart) => {
+        Group::Restart
+    };
+    (no_restart) => {
+        Group::NoRestart
     };
 }
 

@@ -253,6 +253,28 @@ macro_rules! __conformance_rules {
             no_faults immediate::a_backend_without_faults_waits_for_nothing
                 "A backend that says that its store cannot fail has none: `commit` is done at its first poll, and no faults are offered.";
 
+            restart restarts::facts_and_operations_are_the_same_after_a_restart
+                "The facts and the finished operations are the same after every restart, and nothing refused is among them.";
+            restart restarts::a_page_token_goes_on_after_a_restart
+                "A page token from before a restart continues the list: nothing is missing, and nothing comes twice.";
+            restart restarts::a_request_token_is_replayed_after_a_restart
+                "A request with a token from before a restart is answered with the same operation, which is found.";
+            restart restarts::an_operation_ends_at_its_moment_after_a_restart
+                "An operation that was under way at a restart ends at its moment and not before, also while the store is closed.";
+            restart restarts::an_operation_ends_once_over_a_restart
+                "What was done to the target of an operation after its end is not undone by a restart.";
+            restart restarts::a_report_takes_effect_at_its_moment_after_a_restart
+                "A report of health that waited at a restart takes effect at its moment and not before.";
+            restart restarts::the_instances_revision_grows_over_a_restart
+                "After a restart the instances revision grows beyond the last one, of deleted services and emptied scopes too.";
+            restart restarts::a_reset_stays_after_a_restart
+                "Nothing from before a reset comes back by a restart, nor is anything lost that was made after it.";
+            restart restarts::former_http_names_stay_after_a_restart
+                "The `HttpName` of a namespace that was deleted before a restart is not given to another one.";
+
+            no_restart restarts::a_backend_without_a_restart_offers_none
+                "A backend that says that it does not keep every fact over a restart offers none.";
+
             fork forks::a_fork_starts_with_the_state_and_the_operations
                 "A fork shows what the original showed.";
             fork forks::forks_do_not_see_each_other
@@ -267,22 +289,25 @@ macro_rules! __conformance_rules {
 ///
 /// `fresh` is a [`Factory`](crate::conformance::Factory), `block_on` a [`BlockOn`](crate::conformance::BlockOn). Then
 /// follows `faults` for a backend whose factory offers [`Faults`](crate::conformance::Faults), or `no_faults` for one that
-/// does no I/O; and, if they apply, `immediate` for a registry that is marked [`Immediate`](crate::Immediate) and `fork`
+/// does no I/O; then `restart` for a backend whose factory says
+/// [`reopened_by`](crate::conformance::Subject::reopened_by), or `no_restart` for one that does not keep every fact; and, if they apply, `immediate` for a registry that is marked [`Immediate`](crate::Immediate) and `fork`
 /// for one that can be forked.
 #[macro_export]
 macro_rules! conformance_tests {
-    (fresh: $fresh:expr, block_on: $block_on:expr, $faults:ident $(, $group:ident)* $(,)?) => {
-        $crate::__conformance_groups! { $faults $($group)* }
-        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, [$faults $($group)*]) }
+    (fresh: $fresh:expr, block_on: $block_on:expr, $faults:ident, $restart:ident $(, $group:ident)* $(,)?) => {
+        $crate::__conformance_groups! { $faults $restart $($group)* }
+        $crate::__conformance_rules! { [$crate::__conformance_tests] ($fresh, $block_on, [$faults $restart $($group)*]) }
     };
 }
 
-/// First how the store fails, then what else the backend is.
+/// First how the store fails, then whether it is opened again, then what else the backend is.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_groups {
-    (faults $(immediate)? $(fork)?) => {};
-    (no_faults $(immediate)? $(fork)?) => {};
+    (faults restart $(immediate)? $(fork)?) => {};
+    (faults no_restart $(immediate)? $(fork)?) => {};
+    (no_faults restart $(immediate)? $(fork)?) => {};
+    (no_faults no_restart $(immediate)? $(fork)?) => {};
 }
 
 #[doc(hidden)]
@@ -310,10 +335,16 @@ macro_rules! __conformance_test {
     (no_faults ($fresh:expr, $block_on:expr, [no_faults $($more:ident)*]) $name:ident $claim:literal) => {
         $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
     };
-    (immediate ($fresh:expr, $block_on:expr, [$faults:ident immediate $($fork:ident)?]) $name:ident $claim:literal) => {
+    (restart ($fresh:expr, $block_on:expr, [$faults:ident restart $($more:ident)*]) $name:ident $claim:literal) => {
         $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
     };
-    (fork ($fresh:expr, $block_on:expr, [$faults:ident $(immediate)? fork]) $name:ident $claim:literal) => {
+    (no_restart ($fresh:expr, $block_on:expr, [$faults:ident no_restart $($more:ident)*]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
+    };
+    (immediate ($fresh:expr, $block_on:expr, [$faults:ident $restart:ident immediate $($fork:ident)?]) $name:ident $claim:literal) => {
+        $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
+    };
+    (fork ($fresh:expr, $block_on:expr, [$faults:ident $restart:ident $(immediate)? fork]) $name:ident $claim:literal) => {
         $crate::__conformance_test! { every ($fresh, $block_on, []) $name $claim }
     };
     ($group:ident $arguments:tt $name:ident $claim:literal) => {};

@@ -26,7 +26,9 @@ pub enum Unmet {
 }
 
 impl State {
-    /// The state after these changes, if their preconditions hold in this state.
+    /// The state after these changes, if their preconditions hold in this state. The revision grows by one, unless nothing
+    /// is changed: a set without changes gives the same state, as [`StateWriter::publish`](crate::StateWriter::publish)
+    /// publishes nothing for it.
     ///
     /// # Errors
     /// The first precondition that does not hold, or the entity that would make the new state illegal.

@@ -16,7 +16,7 @@ pub enum Change {
     /// The namespace, which has no services, does not exist.
     DeleteNamespace(NamespaceId),
     /// The service exists, with this value. Its namespace exists. If it was checked before and is not now, or the other way
-    /// round, the health of its instances is what [`Health::under`] says.
+    /// round, the health of its instances is what [`Health::under`] says: one change that a store has to write in many records.
     PutService(Arc<Service>),
     /// The service, which has no instances, does not exist.
     DeleteService(ServiceId),

@@ -134,6 +134,11 @@ impl State {
         self.scopes.get(scope).map_or(&EMPTY, |state| &**state)
     }
 
+    /// Whether the scope has a namespace or an operation under way.
+    pub(crate) fn has_scope(&self, scope: &Scope) -> bool {
+        self.scopes.contains_key(scope)
+    }
+
     /// Whether a deleted namespace of the scope had this `HttpName`. The state keeps the newest 1,000 names of a scope and the
     /// newest 10,000 of all scopes.
     pub(crate) fn was_http_name(&self, scope: &Scope, name: &str) -> bool {

@@ -70,20 +70,21 @@ impl State {
             }
         }
         for record in facts.instances {
-            let scope = record.scope()?;
+            let (scope, revision) = (record.scope()?, Revision::from_u64(record.place));
             let (service, instance, health) = record.restore()?;
             let here = scopes.entry(scope).or_default();
-            let wrong = |member, reason: String| contradiction("instance", &instance.id, member, reason);
+            let named = format!("{} of service {service}", instance.id);
+            let wrong = |member, reason: String| contradiction("instance", &named, member, reason);
             let Some(entry) = here.services.get_mut(&service) else {
                 return Err(wrong("service_id", format!("service {service} does not exist")));
             };
             if entry.instances.get(instance.id.as_str()).is_some() {
-                return Err(wrong("id", format!("it is stored twice in service {service}")));
+                return Err(wrong("id", "it is stored twice".to_owned()));
             }
             let entry = Arc::make_mut(entry);
             let health = health.under(&entry.service.health_check, instance.endpoint.initial_health);
             let id = instance.id.clone();
-            entry.instances.put(Arc::new(instance), health, Revision::from_u64(record.place));
+            entry.instances.put(Arc::new(instance), health, revision);
             here.move_health_deadline(&service, &id, None, Some(health));
         }
         for record in facts.pending {

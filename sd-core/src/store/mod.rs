@@ -40,9 +40,11 @@ mod publish;
 pub(crate) mod registry;
 mod restored;
 pub(crate) mod subscription;
+mod written;
 
 pub use cell::{Attached, Observer, StateCell, StateRef, StateWriter};
 pub use operation_log::OperationLog;
 pub use publish::Checked;
 pub use registry::{CommitError, Immediate, Lookup, Registry};
 pub use subscription::Subscription;
+pub use written::{Writes, Written};

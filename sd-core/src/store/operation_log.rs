@@ -54,9 +54,9 @@ fn until(by_age: &VecDeque<(Age, Arc<Operation>)>, age: Age) -> usize {
     by_age.partition_point(|(found, _)| *found <= age)
 }
 
-/// Adds an operation at its age, or at the next vacant one: an operation without changes has the revision of the change
-/// before it, and follows that.
-fn add(by_age: &mut VecDeque<(Age, Arc<Operation>)>, mut age: Age, operation: Arc<Operation>) -> Age {
+/// This age, or the next vacant one, and where it belongs: an operation without changes has the revision of the change before
+/// it, and follows that.
+fn vacant(by_age: &VecDeque<(Age, Arc<Operation>)>, mut age: Age) -> (Age, usize) {
     if let Some((newest, _)) = by_age.back()
         && age <= *newest
         && newest.to_parts()[0] == age.to_parts()[0]
@@ -69,8 +69,7 @@ fn add(by_age: &mut VecDeque<(Age, Arc<Operation>)>, mut age: Age, operation: Ar
         age = age.next();
         place = until(by_age, age);
     }
-    by_age.insert(place, (age, operation));
-    age
+    (age, place)
 }
 
 impl Log {
@@ -113,6 +112,18 @@ impl OperationLog {
         log.by_id.get(id).map(|ById(operation, _)| Arc::clone(operation))
     }
 
+    /// The age of the operation with this id, if the log still has it.
+    pub(super) fn age(&self, id: &str) -> Option<Age> {
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        log.by_id.get(id).map(|ById(_, age)| *age)
+    }
+
+    /// The age that an operation of this scope gets if it is added with this one.
+    pub(super) fn vacant(&self, scope: &Scope, age: Age) -> Age {
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        log.by_age.get(scope).map_or(age, |by_age| vacant(by_age, age).0)
+    }
+
     pub(crate) fn push(&self, operation: Arc<Operation>, age: Age) {
         let mut guard = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let log = &mut *guard;
@@ -132,7 +143,8 @@ impl OperationLog {
             Some(by_age) => by_age,
             None => log.by_age.entry(operation.scope.clone()).or_default(),
         };
-        let age = add(by_age, age, Arc::clone(&operation));
+        let (age, place) = vacant(by_age, age);
+        by_age.insert(place, (age, Arc::clone(&operation)));
         log.by_id.insert(ById(operation, age));
     }
 

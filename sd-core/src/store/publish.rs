@@ -228,7 +228,7 @@ impl Comparison {
 
 impl StateCell {
     /// The last moment at which something happened by itself.
-    fn passed(&self) -> Timestamp {
+    pub(super) fn passed(&self) -> Timestamp {
         Timestamp::from_millis(self.shared.passed.load(Ordering::Acquire))
     }
 }
@@ -239,10 +239,13 @@ impl StateCell {
 /// [`publish_prefix`](Self::publish_prefix); if nothing is stored, it is dropped. Publishing does not check again, and
 /// cannot fail: what happens by itself in between, or is published in between, does not turn a stored set into a conflict.
 ///
-/// The set takes its place before what happened since it was checked. If the namespace that it tags was due to be deleted
+/// The set counts as made before what happened since it was checked. Its revision, and with it the places of what it creates,
+/// is known only when it is published: it is above that of whatever was published in between. If the namespace that it tags was due to be deleted
 /// in the meantime, the namespace is not shown again. If something else was published in between of an entity that the set
 /// puts, that counts as stored later, and stays. A backend therefore stores sets about one entity one after the other, from
 /// the check to the publication, and keeps back what its watch tells of that entity.
+///
+/// [`Written`](crate::store::Written) tells the records that the set leads to.
 ///
 /// ```
 /// # use sd_core::{ChangeSet, CommitError, StateWriter, store::Checked};
@@ -274,6 +277,10 @@ impl Checked<'_> {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.base
+    }
+
+    pub(super) fn cell(&self) -> &StateCell {
+        &self.writer.cell
     }
 
     /// Publishes the set, which is stored. Returns the revision of the state that has the changes.

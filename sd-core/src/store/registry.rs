@@ -22,7 +22,8 @@ use crate::{
 ///
 /// - A backend whose cell is all that it has calls [`StateWriter::publish`](crate::StateWriter::publish).
 /// - A backend that is the only writer of its store calls [`StateWriter::check`](crate::StateWriter::check), stores the set,
-///   and calls [`Checked::publish`](crate::store::Checked::publish). Nothing that happens in between turns a stored set into a conflict.
+///   and calls [`Checked::publish`](crate::store::Checked::publish). What it stores of the set, and how it reads that again, is
+///   in [Writing a store](crate::stored#writing-a-store). Nothing that happens in between turns a stored set into a conflict.
 /// - A backend whose store others write to checks the preconditions in the store as well.
 ///
 /// Preconditions are checked as of [`ChangeSet::at`]: an operation that ended before it claims nothing any more. `publish`
@@ -62,8 +63,9 @@ use crate::{
 /// # Time
 /// Operations that take time, and reports of health that wait, are stored as facts with their moments. Every handle comes to
 /// the same effect at the same moment, without a write. The effect is stored by the next writer of the object that holds the
-/// fact, in the same write, with the operation that has ended; otherwise by the backend in its own time. A write to a target
-/// that is due never loses the effect.
+/// fact, in the same write, with the operation that has ended; otherwise by the backend in its own time, or not at all: what is
+/// restored without it comes to the same. A write to a target that is due never loses the effect. The only writer of a store
+/// leaves this to [`Written`](crate::store::Written).
 ///
 /// # Several handles on one store
 /// - A store that others write to is followed: what is found there becomes changes on the current state, published without
@@ -80,6 +82,10 @@ use crate::{
 /// # For callers
 /// Writes go through [`CloudMap`](crate::CloudMap), which plans, commits, and plans again after a conflict. Reads look at the
 /// cell and do not wait for writers: what is due and cannot be published at once is computed for the answer.
+///
+/// # Implementing
+/// Implementations carry [`#[async_trait]`](https://docs.rs/async-trait) and have `async fn`s, as the example of
+/// [`store`](crate::store) has. The crate `async-trait` is a dependency of theirs.
 ///
 /// # Wrappers
 /// A registry around another one forwards every method, those with a default as well.
@@ -178,7 +184,8 @@ impl<R: Immediate + ?Sized> Immediate for Arc<R> {}
 /// A registry that waits for nothing: [`commit`](Registry::commit), [`refresh`](Registry::refresh) and
 /// [`pause`](Registry::pause) are done when their futures are first polled.
 ///
-/// Such a registry can be used without a runtime, through [`SyncCloudMap`](crate::SyncCloudMap).
+/// Such a registry can be used without a runtime, through [`SyncCloudMap`](crate::SyncCloudMap). It may block the thread, on a
+/// disk for example, if its callers can bear that: those of an asynchronous [`CloudMap`](crate::CloudMap) block their runtime.
 pub trait Immediate: Registry {}
 
 /// The ways in which storing can fail.

@@ -23,8 +23,9 @@ impl StateWriter {
     ) -> Result<Self, RestoreError> {
         let mut all = Vec::new();
         for record in finished {
+            let revision = Revision::from_u64(record.place);
             let operation = record.restore()?;
-            let age = Age::new(operation.created, Revision::from_u64(record.place));
+            let age = Age::new(operation.created, revision);
             all.push((operation, age));
         }
         // The log keeps what is added last.

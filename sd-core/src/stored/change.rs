@@ -8,7 +8,9 @@ use crate::{
 
 /// A change of a registry.
 ///
-/// The places of entities in it, and the counters of services, are 0: what stores the change decides them.
+/// The places of entities in it, and the counters of services, are 0: the state that has the change
+/// decides them. The records of that state are what a store keeps of a change that has been made; this record is for changes
+/// that are to come, as in [`PendingOperation::effect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "stored", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "stored", serde(rename_all = "camelCase", rename_all_fields = "camelCase"))]

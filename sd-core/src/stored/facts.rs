@@ -61,16 +61,10 @@ impl Facts {
             state.scopes().map(|(scope, _)| scope).chain(state.remembered_scopes()).collect();
         for scope in scopes {
             let here = state.scope(scope);
-            facts.scopes.push(Scope {
-                version: VERSION,
-                account: scope.account().to_string(),
-                region: scope.region().to_string(),
-                last_instances_revision: here.last_instances_revision().as_u64(),
-                former_names: state.former_names(scope).map(str::to_owned).collect(),
-            });
-            facts.namespaces.extend(here.namespaces().map(Namespace::from));
+            facts.scopes.extend(Scope::of(state, scope));
+            facts.namespaces.extend(here.namespaces().map(Namespace::of_entry));
             for service in here.services() {
-                facts.services.push(service.into());
+                facts.services.push(Service::of_entry(service));
                 let id = &service.service().id;
                 let mut instances: Vec<_> = service.instances().iter().collect();
                 instances.sort_unstable_by_key(|entry| &entry.instance().id);
@@ -97,6 +91,19 @@ impl Facts {
 }
 
 impl Scope {
+    /// What a scope keeps in this state; `None` if it has nothing and keeps nothing.
+    #[must_use]
+    pub fn of(state: &State, scope: &model::Scope) -> Option<Self> {
+        let record = Self {
+            version: VERSION,
+            account: scope.account().to_string(),
+            region: scope.region().to_string(),
+            last_instances_revision: state.scope(scope).last_instances_revision().as_u64(),
+            former_names: state.former_names(scope).map(str::to_owned).collect(),
+        };
+        (state.has_scope(scope) || !record.former_names.is_empty()).then_some(record)
+    }
+
     /// The scope and the names.
     pub(crate) fn restore(&self) -> Result<(model::Scope, Vec<NamespaceName>), RestoreError> {
         let reading = Reading::of("scope", &self.account, self.version)?;

@@ -105,15 +105,19 @@ impl Instance {
 
     /// The scope of its service.
     pub(crate) fn scope(&self) -> Result<model::Scope, RestoreError> {
-        Reading::of("instance", &self.id, self.version)?.scope(&self.account, &self.region)
+        self.reading()?.scope(&self.account, &self.region)
+    }
+
+    fn reading(&self) -> Result<Reading<'_>, RestoreError> {
+        Reading::of_instance(&self.service_id, &self.id, self.version)
     }
 
     /// The service, the instance and its health.
     ///
     /// # Errors
     /// The member that cannot be read.
-    pub fn restore(&self) -> Result<(ServiceId, model::Instance, model::Health), RestoreError> {
-        let reading = Reading::of("instance", &self.id, self.version)?;
+    pub fn restore(self) -> Result<(ServiceId, model::Instance, model::Health), RestoreError> {
+        let reading = self.reading()?;
         reading.pairs("attributes", &self.attributes, (constraint::ATTR_KEY, constraint::ATTR_VALUE))?;
         let endpoint = Endpoint::of(&self.attributes).map_err(|error| reading.wrong("attributes", error))?;
         let pairs = self.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));

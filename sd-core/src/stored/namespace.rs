@@ -126,6 +126,12 @@ impl Namespace {
         }
     }
 
+    /// The record of a namespace.
+    #[must_use]
+    pub fn of_entry(entry: &NamespaceEntry) -> Self {
+        Self::of(entry.namespace(), entry.place())
+    }
+
     /// The namespace of this record.
     ///
     /// # Errors
@@ -183,12 +189,6 @@ impl Namespace {
             tags: reading.tags(self.tags)?,
             zone_name: Default::default(),
         })
-    }
-}
-
-impl From<&NamespaceEntry> for Namespace {
-    fn from(entry: &NamespaceEntry) -> Self {
-        Self::of(entry.namespace(), entry.place())
     }
 }
 

@@ -38,7 +38,8 @@ record! {
         pub created: u64,
         /// When its status changed last, in milliseconds.
         pub updated: u64,
-        /// Its place in lists.
+        /// Its [place](crate::stored#places) in lists: the revision of the set that began it, or that finished it if none began
+        /// it, or the next vacant one.
         pub place: u64,
     }
 }
@@ -123,7 +124,7 @@ impl Operation {
     ///
     /// # Errors
     /// The member that cannot be read.
-    pub fn restore(&self) -> Result<model::Operation, RestoreError> {
+    pub fn restore(self) -> Result<model::Operation, RestoreError> {
         let reading = Reading::of("operation", &self.id, self.version)?;
         let error = self.error.as_ref().map(|failure| {
             let code = reading.one_of(
@@ -183,8 +184,9 @@ impl PendingOperation {
     /// # Errors
     /// The member that cannot be read.
     pub fn restore(self) -> Result<change::PendingOperation, RestoreError> {
+        let id = self.operation.id.clone();
         let operation = self.operation.restore()?;
-        let reading = Reading::of("pending operation", &self.operation.id, self.version)?;
+        let reading = Reading::of("pending operation", &id, self.version)?;
         let action = Action::parse(&self.action)
             .filter(|action| action.starts_operation())
             .ok_or_else(|| reading.wrong("action", format_args!("{:?} starts no operation", self.action)))?;

@@ -13,7 +13,7 @@ use crate::model::{
 #[error("cannot restore {entity}: {member}: {reason}")]
 #[non_exhaustive]
 pub struct RestoreError {
-    /// The record, such as `namespace ns-ylexjili4cdxy3xm`.
+    /// The record, such as `namespace ns-ylexjili4cdxy3xm` or `instance a of service srv-ylexjili4cdxy3xm`.
     pub entity: String,
     /// The member that cannot be read, in the spelling of the record's fields.
     pub member: &'static str,
@@ -26,22 +26,42 @@ pub struct RestoreError {
 pub(super) struct Reading<'r> {
     kind: &'static str,
     id: &'r str,
+    /// The service of an instance.
+    service: Option<&'r str>,
 }
 
 impl<'r> Reading<'r> {
     /// Begins to read a record of this kind and id.
     pub(super) fn of(kind: &'static str, id: &'r str, version: u16) -> Result<Self, RestoreError> {
-        let reading = Self { kind, id };
+        Self { kind, id, service: None }.in_version(version)
+    }
+
+    /// Begins to read the record of an instance.
+    pub(super) fn of_instance(service: &'r str, id: &'r str, version: u16) -> Result<Self, RestoreError> {
+        Self { kind: "instance", id, service: Some(service) }.in_version(version)
+    }
+
+    fn in_version(self, version: u16) -> Result<Self, RestoreError> {
         match version {
-            1..=VERSION => Ok(reading),
-            _ => Err(reading.wrong("version", format_args!("{version} is not one of 1-{VERSION}"))),
+            0 => Err(self.wrong("version", "0 is not a version")),
+            1..=VERSION => Ok(self),
+            _ => {
+                let reason = format_args!(
+                    "{version} is newer than {VERSION}, the newest that this release of sd-core reads"
+                );
+                Err(self.wrong("version", reason))
+            }
         }
     }
 
     /// The error that this member is wrong.
     pub(super) fn wrong(self, member: &'static str, reason: impl fmt::Display) -> RestoreError {
-        let Self { kind, id } = self;
-        let entity = format!("{kind} {}", constraint::shortened(id));
+        let Self { kind, id, service } = self;
+        let mut entity = format!("{kind} {}", constraint::shortened(id));
+        if let Some(service) = service {
+            entity.push_str(" of service ");
+            entity.push_str(&constraint::shortened(service));
+        }
         RestoreError { entity, member, reason: reason.to_string() }
     }
 

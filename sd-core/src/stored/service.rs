@@ -133,6 +133,12 @@ impl Service {
         }
     }
 
+    /// The record of a service.
+    #[must_use]
+    pub fn of_entry(entry: &ServiceEntry) -> Self {
+        Self::of(entry.service(), entry.instances_revision().as_u64(), entry.place())
+    }
+
     /// The service of this record.
     ///
     /// # Errors
@@ -164,12 +170,6 @@ impl Service {
             attributes: ServiceAttributes::new(self.attributes),
             dns_name: Default::default(),
         })
-    }
-}
-
-impl From<&ServiceEntry> for Service {
-    fn from(entry: &ServiceEntry) -> Self {
-        Self::of(entry.service(), entry.instances_revision().as_u64(), entry.place())
     }
 }
 

@@ -75,13 +75,14 @@ fn faulty(watch: Watch) -> Weather {
     Weather { faults: 30, in_a_row: 3, watch }
 }
 
+/// `no_restart`: places in lists, counters of instances and former names are not stored.
 macro_rules! suites {
     ($($name:ident: $open:ident($weather:expr);)*) => {
         $(
             mod $name {
                 use super::*;
 
-                sd_core::conformance_tests! { fresh: || $open($weather), block_on: block_on, faults }
+                sd_core::conformance_tests! { fresh: || $open($weather), block_on: block_on, faults, no_restart }
             }
         )*
     };

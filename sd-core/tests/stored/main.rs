@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
+mod written;
+
 use std::{sync::Arc, time::Duration};
 
 use sd_backend_memory::MemoryRegistry;
@@ -197,11 +199,22 @@ fn an_error_names_the_entity_and_the_member() {
     };
     let stored: Stored = serde_json::from_str(VERSION_1).unwrap();
     let (namespace, service) = (&stored.0.namespaces[0].id, &stored.0.services[0].id);
-    let cases: [Case<'_>; 11] = [
+    let instance = &stored.0.instances[0];
+    let cases: [Case<'_>; 12] = [
         (
             "a later version",
             &|(facts, _)| facts.namespaces[0].version = 2,
-            format!("namespace {namespace}: version: 2 is not one of 1-1"),
+            format!(
+                "namespace {namespace}: version: 2 is newer than 1, the newest that this release of sd-core reads"
+            ),
+        ),
+        (
+            "no version",
+            &|(facts, _)| facts.instances[0].version = 0,
+            format!(
+                "instance {} of service {}: version: 0 is not a version",
+                instance.id, instance.service_id
+            ),
         ),
         (
             "no account",
@@ -221,7 +234,7 @@ fn an_error_names_the_entity_and_the_member() {
         (
             "no service",
             &|(facts, _)| facts.instances[0].service_id = "srv-none".into(),
-            "service_id: service srv-none does not exist".into(),
+            "of service srv-none: service_id: service srv-none does not exist".into(),
         ),
         (
             "a port",
