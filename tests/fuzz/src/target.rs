@@ -76,13 +76,9 @@ impl Target {
                 floor: 150,
                 free: 128,
             },
-            "health" => Self {
-                check: sd_http::fuzzing::head,
-                work: read_head,
-                pieces: HEADS,
-                floor: 100,
-                free: 128,
-            },
+            "health" => {
+                Self { check: sd_http::fuzzing::head, work: read_head, pieces: HEADS, floor: 100, free: 128 }
+            }
             _ => return None,
         })
     }
