@@ -9,8 +9,8 @@
 //! 1. [`set_health`](crate::ScopedCloudMap::set_health) takes effect at once, whatever the health check. A pending report is
 //!    dropped, and results count from zero.
 //! 2. A custom report (UpdateInstanceCustomHealthStatus), only with a custom check, takes effect after its delay.
-//! 3. Results of a Route 53 check, only with such a check, take effect when as many contradict the status in a row as its
-//!    threshold says.
+//! 3. Results of a Route 53 check, only with such a check, take effect when as many consecutive ones
+//!    contradict the status as its threshold says.
 //!
 //! A service has either a custom or a Route 53 check, so 2 and 3 never meet.
 //!
@@ -56,8 +56,8 @@ use std::{
 use crate::{
     dns::service_name,
     model::{
-        CustomHealthStatus, Health, HealthCheck, HealthCheckConfig, HealthCheckType, HealthEvent, Instance,
-        InstanceId, Namespace, OperationId, RecordType, Scope, Service, ServiceId, Timestamp,
+        CustomHealthStatus, Health, HealthCheckConfig, HealthCheckType, HealthEvent, Instance, InstanceId,
+        Namespace, OperationId, RecordType, Scope, Service, ServiceId, Timestamp,
     },
     state::{InstanceEntry, State},
 };
@@ -91,7 +91,7 @@ impl<'s> Check<'s> {
         let here = state.scope(scope);
         let service_entry = here.service(service)?;
         let service = service_entry.service();
-        let HealthCheck::Route53(config) = &service.health_check else { return None };
+        let config = service.health_check.route53()?;
         let namespace = here.namespace(service.namespace_id.as_str())?.namespace();
         let entry = service_entry.instances().get(instance)?;
         Some(Self { service, namespace, entry, config })
@@ -127,7 +127,7 @@ impl<'s> Check<'s> {
         self.entry.health()
     }
 
-    /// What results in a row are about.
+    /// What consecutive results are about.
     #[must_use]
     pub fn subject(&self) -> Subject {
         let (service, instance) = (self.service, self.entry.instance());
@@ -158,8 +158,8 @@ impl<'s> Check<'s> {
     }
 }
 
-/// What results in a row are about: an instance as it was registered, and a check. A registration or another check begins
-/// anew.
+/// What consecutive results are about: an instance as it was registered, and its check. A new registration or another check
+/// starts over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subject {
@@ -325,7 +325,7 @@ impl Tally {
         Self { stored, counted: stored }
     }
 
-    /// Counts a result. `stored` is the health that the state has now; if somebody else has changed it, the count begins anew.
+    /// Counts a result. `stored` is the health that the state has now; if another caller has changed it, counting starts over.
     /// Returns the status to store, if the result changes it. Until that is stored, each such result returns it again.
     #[must_use = "a change of the status is to be stored"]
     pub fn count(
@@ -347,7 +347,7 @@ impl Tally {
         Some(result)
     }
 
-    /// How many results in a row contradict the status.
+    /// How many consecutive results contradict the status.
     #[must_use]
     pub fn contrary(&self) -> u8 {
         self.counted.contrary_results().unwrap_or_default()
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_somebody_sets_starts_the_count_anew() {
+    fn setting_a_status_restarts_the_count() {
         let mut tally = Tally::new(healthy());
         let unhealthy = healthy().on(HealthEvent::Set(BAD), Timestamp::from_millis(0));
         for _ in 0..2 {

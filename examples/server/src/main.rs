@@ -189,7 +189,6 @@ async fn run(settings: &Settings) -> Result<End, StartError> {
     readiness.draining();
     tracing::info!("draining");
     timer.abort();
-    drop(prober);
     let deadline = Instant::now() + DRAIN;
     // Leaves time for the admin port, which drains last.
     let earlier = deadline - DRAIN / 16;

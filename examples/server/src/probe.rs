@@ -15,14 +15,14 @@ use tokio::net::TcpStream;
 
 use crate::listen::Listen;
 
-/// The most octets of an answer: 1,000 instances have less.
+/// The most octets of an answer: those of the most instances have less.
 const ANSWER_LIMIT: usize = 1 << 20;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Probe {
     /// The service: an id, an ARN, NAME.NAMESPACE, or a name that only one service has.
     service: String,
-    /// The instance's id. Without it, every instance of the service is probed, at most 1000.
+    /// The instance's id. Without it, the first 100 instances of the service are probed, in the order of their ids.
     instance: Option<String>,
     /// Address of the server's admin port.
     #[arg(long, env = "SD_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:5374")]
@@ -85,7 +85,7 @@ impl Probe {
 
     fn uri(&self) -> Result<Uri, hyper::http::Error> {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("service", &self.service).append_pair("limit", "1000");
+        query.append_pair("service", &self.service).append_pair("limit", "100");
         if let Some(instance) = &self.instance {
             query.append_pair("instance", instance);
         }

@@ -41,7 +41,7 @@ fn member<'a>(json: &'a str, name: &str) -> &'a str {
     from.split_once('"').unwrap().0
 }
 
-/// A server with the service `web` in `app`, of which each failure changes the status, and its instance `a`.
+/// A server with the service `web` in `app`, whose status changes after one failure, and its instance `a`.
 fn serve(flags: &[&str], target: SocketAddr) -> (Child, String, String) {
     let mut child = server().args(ANY_PORTS).args(flags).spawn().unwrap();
     let banner = banner(&mut child);

@@ -11,8 +11,8 @@ use std::{
 use crate::{
     choice::Permutation,
     model::{
-        DnsConfig, DnsName, DnsNameError, Endpoint, HealthCheck, Instance, Namespace, NamespaceId,
-        NamespaceKind, NamespaceType, RecordType, RoutingPolicy, Scope, Service, ServiceName, VpcId,
+        DnsConfig, DnsName, DnsNameError, Endpoint, Instance, Namespace, NamespaceId, NamespaceKind,
+        NamespaceType, RecordType, RoutingPolicy, Scope, Service, ServiceName, VpcId,
     },
     settings::random::RandomSource,
     state::{InstanceEntry, NamespaceEntry, ScopeState, ServiceEntry, State},
@@ -180,9 +180,8 @@ pub fn select(policy: RoutingPolicy, healthy: usize, all: usize) -> Selection {
 /// always do: the check is not associated with them (API Reference, RegisterInstance).
 #[must_use]
 pub fn is_routable(entry: &InstanceEntry, service: &Service) -> bool {
-    let is_unattached = || {
-        entry.instance().endpoint.alias.is_some() && matches!(service.health_check, HealthCheck::Route53(_))
-    };
+    let is_unattached =
+        || entry.instance().endpoint.alias.is_some() && service.health_check.route53().is_some();
     entry.health().is_routable() || is_unattached()
 }
 

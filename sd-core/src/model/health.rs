@@ -21,6 +21,17 @@ pub enum HealthCheck {
     Route53(HealthCheckConfig),
 }
 
+impl HealthCheck {
+    /// The settings of the Route 53 health check, if it is one.
+    #[must_use]
+    pub fn route53(&self) -> Option<&HealthCheckConfig> {
+        match self {
+            Self::Route53(config) => Some(config),
+            Self::None | Self::Custom => None,
+        }
+    }
+}
+
 /// Settings of a Route 53 health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -208,8 +219,10 @@ impl Health {
         Self { status, pending: Pending::Nothing }
     }
 
-    /// The health of a checked instance that waits for its first result. That result decides the status, whatever the
-    /// threshold; after it, the threshold counts. Until then the instance is not routable.
+    /// The health of an instance whose Route 53 check has no result yet.
+    ///
+    /// If it does not start as HEALTHY, the instance is not routable until the first result, which decides the status
+    /// whatever the threshold.
     #[must_use]
     pub fn before_first_result(start: HealthStart) -> Self {
         match start {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use crate::{
     api::error::{Error, rule},
     model::{
-        Attributes, Endpoint, HealthCheck, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
+        Attributes, Endpoint, Namespace, NamespaceType, RecordType, RoutingPolicy, Service,
         constraint::{self, Text, shortened},
         endpoint::reserved::{self, ALIAS, CNAME, EC2, INIT_HEALTH, IPV4, IPV6, PORT},
     },
@@ -173,7 +173,7 @@ fn check_required(endpoint: &Endpoint, service: &Service) -> Result<(), Error> {
     if (srv || a && aaaa) && endpoint.ipv4.is_none() && endpoint.ipv6.is_none() {
         return Err(rule("attributes", format!("At least one of {IPV4} {IPV6} is required.")));
     }
-    if matches!(service.health_check, HealthCheck::Route53(_)) && endpoint.port.is_none() {
+    if service.health_check.route53().is_some() && endpoint.port.is_none() {
         return Err(rule("attributes", "A port must be supplied in order to register this instance."));
     }
     Ok(())
@@ -185,7 +185,7 @@ fn check_routable(endpoint: &Endpoint, service: &Service, mode: Mode) -> Result<
     let forbidden = |address: &Ipv4Addr| address.is_private() || address.is_documentation();
     match endpoint.ipv4.filter(forbidden) {
         Some(address)
-            if matches!(service.health_check, HealthCheck::Route53(_))
+            if service.health_check.route53().is_some()
                 && !mode.allows(Leniency::PrivateAddressInCheckedService) =>
         {
             Err(rule("attributes", format!("IPv4 address {address} is forbidden for healthChecks")))

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// What a backend has written to its store, of which it is the only writer. It knows the writes that come next.
+/// What a backend has written to its store, as its only writer. It derives the next writes.
 ///
 /// See [Writing a store](crate::stored#writing-a-store).
 #[derive(Clone, Debug)]

@@ -6,10 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use sd_core::{
-    Change, Observer, Scope, State,
-    model::{HealthCheck, ServiceId},
-};
+use sd_core::{Change, Observer, Scope, State, model::ServiceId};
 use tokio::sync::Notify;
 
 use super::entry::Key;
@@ -59,7 +56,7 @@ impl Observer for Dirty {
         let is_checked = |service: &ServiceId| {
             [old, new].iter().any(|state| {
                 let entry = state.scope(scope).service(service.as_str());
-                entry.is_some_and(|entry| matches!(entry.service().health_check, HealthCheck::Route53(_)))
+                entry.is_some_and(|entry| entry.service().health_check.route53().is_some())
             })
         };
         for change in changes {

@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sd_core::{
-    State,
-    model::{CustomHealthStatus, HealthCheck, HealthCheckConfig},
-};
+use sd_core::{State, model::CustomHealthStatus};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
     task::JoinSet,
@@ -19,15 +16,15 @@ use tokio::{
 
 use super::{
     Shared,
-    entry::{Ask, Counted, Entry, Key},
+    entry::{Counted, Entry, Key, Plan},
     probe::{Probed, probe},
     schedule::{Lane, Schedule},
     timer::Timer,
 };
 
-/// A probe that has no result after this time does not take a place among the quick ones any more.
+/// A probe that has no result after this time leaves the quick lane.
 const GRACE: Duration = Duration::from_millis(250);
-/// How many instances are looked at before other tasks get their turn.
+/// How many instances are examined between two looks at what is due.
 const BATCH: usize = 256;
 
 /// When an entry is probed next.
@@ -35,31 +32,31 @@ const BATCH: usize = 256;
 enum Next {
     /// After this time.
     In(Lane, Duration),
-    /// Now, since the instance or its check has changed.
+    /// Soon, because the instance or its check has changed.
     Anew,
     /// Not before the instance changes.
     Never,
 }
 
-/// What the tasks of probes tell the driver.
-#[derive(Debug)]
-enum Told {
+/// A message of a probe's task to the driver.
+#[derive(Clone, Copy, Debug)]
+enum Message {
     /// A probe is over.
     Over(u64, Next),
     /// A place among the quick ones is free.
     Room,
 }
 
-/// Tells the driver that a probe is over, also if its task panics.
+/// Reports the end of a probe to the driver, even if its task panics.
 struct Guard {
     entry: u64,
     next: Next,
-    tell: mpsc::UnboundedSender<Told>,
+    sender: mpsc::UnboundedSender<Message>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = self.tell.send(Told::Over(self.entry, self.next));
+        let _ = self.sender.send(Message::Over(self.entry, self.next));
     }
 }
 
@@ -81,15 +78,15 @@ pub(super) struct Driver {
     slow_from: Duration,
     slots: HashMap<u64, Slot>,
     next_id: u64,
-    tell: mpsc::UnboundedSender<Told>,
-    /// Every probe under way tells at most two things, so that its size is bounded by theirs.
-    told: mpsc::UnboundedReceiver<Told>,
+    sender: mpsc::UnboundedSender<Message>,
+    /// A probe sends at most two messages, so the number of probes in flight bounds the queue.
+    messages: mpsc::UnboundedReceiver<Message>,
     probes: JoinSet<()>,
 }
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, turn: Option<watch::Receiver<bool>>) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
+        let (sender, messages) = mpsc::unbounded_channel();
         Self {
             shared,
             turn,
@@ -97,8 +94,8 @@ impl Driver {
             slow_from: Duration::ZERO,
             slots: HashMap::new(),
             next_id: 0,
-            tell,
-            told,
+            sender,
+            messages,
             probes: JoinSet::new(),
         }
     }
@@ -114,12 +111,9 @@ impl Driver {
             let shared = Arc::clone(&self.shared);
             alarm.set(&shared.setup.timer, self.next_due());
             tokio::select! {
-                told = self.told.recv() => {
-                    self.hear(told.as_ref());
-                    while let Ok(told) = self.told.try_recv() {
-                        self.hear(Some(&told));
-                    }
-                    while self.probes.try_join_next().is_some() {}
+                Some(message) = self.messages.recv() => {
+                    self.handle(message);
+                    self.handle_messages();
                 }
                 () = shared.dirty.wake.notified() => {}
                 () = alarm.rings() => {}
@@ -128,7 +122,7 @@ impl Driver {
         }
     }
 
-    /// Whether this prober has the turn. Without it nothing is kept; with it everything is looked at.
+    /// Whether this prober has the turn. When it loses the turn, it forgets everything; when it gets it, it examines everything.
     fn has_turn(&mut self) -> bool {
         let has = self.turn.as_mut().is_none_or(|turn| *turn.borrow_and_update());
         if self.shared.probing.swap(has, Relaxed) != has {
@@ -145,27 +139,27 @@ impl Driver {
         has
     }
 
-    /// Looks at what has changed.
+    /// Examines what has changed.
     async fn follow(&mut self) {
         let keys = self.shared.dirty.take();
-        let mut looked_at = 0;
+        let mut examined = 0;
         if keys.all {
             // A state is a value, and cheap to keep for this long.
             let state = State::clone(&self.shared.cloud_map.state());
             for key in self.shared.table.keys() {
-                self.look(&key, &state);
-                pause(&mut looked_at).await;
+                self.examine(&key, &state);
+                self.pause(&mut examined).await;
             }
             for (scope, here) in state.scopes() {
                 for service in here.services() {
                     let of = (scope.clone(), service.service().id.clone());
-                    let Some(config) = route53(&service.service().health_check) else { continue };
+                    let Some(config) = service.service().health_check.route53() else { continue };
                     self.shared.table.has_check(&of, Some(config));
                     for instance in service.instances().iter() {
                         let (scope, service) = of.clone();
                         let instance = instance.instance().id.clone();
-                        self.look(&Key { scope, service, instance }, &state);
-                        pause(&mut looked_at).await;
+                        self.examine(&Key { scope, service, instance }, &state);
+                        self.pause(&mut examined).await;
                     }
                 }
             }
@@ -177,7 +171,7 @@ impl Driver {
         let state = State::clone(&self.shared.cloud_map.state());
         for of in keys.services {
             let service = state.scope(&of.0).service(of.1.as_str());
-            let config = service.and_then(|entry| route53(&entry.service().health_check));
+            let config = service.and_then(|entry| entry.service().health_check.route53());
             if self.shared.table.has_check(&of, config) {
                 continue;
             }
@@ -187,18 +181,29 @@ impl Driver {
             let registered =
                 registered.map(|instance| Key { scope: scope.clone(), service: service.clone(), instance });
             for key in registered.chain(self.shared.table.keys_of(&of)).collect::<Vec<_>>() {
-                self.look(&key, &state);
-                pause(&mut looked_at).await;
+                self.examine(&key, &state);
+                self.pause(&mut examined).await;
             }
         }
         for key in keys.instances {
-            self.look(&key, &state);
-            pause(&mut looked_at).await;
+            self.examine(&key, &state);
+            self.pause(&mut examined).await;
         }
     }
 
-    /// Looks at one instance: it is new, has changed, or is gone.
-    fn look(&mut self, key: &Key, state: &State) {
+    /// Between two instances: now and then begins what is due meanwhile, so that a large service delays no probe of others,
+    /// and lets other tasks run.
+    async fn pause(&mut self, examined: &mut usize) {
+        *examined += 1;
+        if examined.is_multiple_of(BATCH) {
+            self.handle_messages();
+            self.begin_due();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Examines one instance, which may be new, changed or deregistered.
+    fn examine(&mut self, key: &Key, state: &State) {
         match (self.shared.table.get(key), key.check(state)) {
             (None, None) => {}
             (Some(entry), None) => self.forget(&entry),
@@ -244,8 +249,16 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self, told: Option<&Told>) {
-        let Some(&Told::Over(id, next)) = told else { return };
+    /// Handles the messages that have arrived.
+    fn handle_messages(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            self.handle(message);
+        }
+        while self.probes.try_join_next().is_some() {}
+    }
+
+    fn handle(&mut self, message: Message) {
+        let Message::Over(id, next) = message else { return };
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.is_probed = false;
         match next {
@@ -286,29 +299,14 @@ impl Driver {
                 let shared = Arc::clone(&self.shared);
                 let entry = Arc::clone(&slot.entry);
                 let next = Next::In(lane, shared.interval);
-                let guard = Guard { entry: id, next, tell: self.tell.clone() };
+                let guard = Guard { entry: id, next, sender: self.sender.clone() };
                 self.probes.spawn(run_probe(shared, entry, Place { lane, _place: place }, guard));
             }
         }
     }
 }
 
-fn route53(check: &HealthCheck) -> Option<&HealthCheckConfig> {
-    match check {
-        HealthCheck::Route53(config) => Some(config),
-        HealthCheck::None | HealthCheck::Custom => None,
-    }
-}
-
-/// Lets other tasks run now and then.
-async fn pause(looked_at: &mut usize) {
-    *looked_at += 1;
-    if looked_at.is_multiple_of(BATCH) {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Wakes the driver when a probe is due. It hears of many results meanwhile, and most leave that moment as it is.
+/// Wakes the driver when a probe is due. Most messages leave that moment as it is, so the timer is kept between them.
 #[derive(Default)]
 struct Alarm {
     moment: Option<Duration>,
@@ -333,7 +331,7 @@ impl Alarm {
     }
 }
 
-/// Waits until somebody else may have the turn.
+/// Waits until the turn may have changed hands.
 async fn turned(turn: Option<&mut watch::Receiver<bool>>) {
     let has_changed = match turn {
         Some(turn) => turn.changed().await.is_ok(),
@@ -353,14 +351,14 @@ struct Place {
 
 /// Probes an instance once, and stores the status that this leads to.
 async fn run_probe(shared: Arc<Shared>, entry: Arc<Entry>, mut place: Place, mut guard: Guard) {
-    let ask = entry.ask(&shared.cloud_map.state());
-    let Some((ask, is_first)) = ask else {
-        // Not checked any more. If it is gone, the driver has been told, or will be.
+    let plan = entry.plan(&shared.cloud_map.state());
+    let Some((plan, is_first)) = plan else {
+        // It is not checked any more. The observer notifies the driver of every change.
         guard.next = Next::Never;
         return;
     };
     let begun = shared.setup.timer.now();
-    let Some(outcome) = probe_in_place(&shared, &ask, &mut place, &guard.tell).await else {
+    let Some(outcome) = probe_in_place(&shared, &plan, &mut place, &guard.sender).await else {
         guard.next = Next::In(Lane::Slow, Duration::ZERO);
         return;
     };
@@ -376,19 +374,19 @@ async fn run_probe(shared: Arc<Shared>, entry: Arc<Entry>, mut place: Place, mut
         true => Lane::Slow,
         false => Lane::Quick,
     };
-    // The second probe comes earlier by chance, so that what was registered together is not probed together for ever.
+    // The second probe comes at a random time, to spread instances that were registered together over the interval.
     let interval = shared.interval;
     let wait = if is_first { interval.mul_f64(fastrand::f64().mul_add(0.9, 0.1)) } else { interval };
     guard.next = Next::In(lane, wait);
-    let counted = entry.count(&ask, probed, &shared.cloud_map.state(), shared.cloud_map.now());
+    let counted = entry.count(&plan, probed, &shared.cloud_map.state(), shared.cloud_map.now());
     shared.count(probed, &counted);
     match counted {
         Counted::Same => {}
         Counted::Outdated => guard.next = Next::Anew,
         Counted::Changed(status) => {
-            // From here, so that a slow store does not shift the next probe.
+            // The interval counts from the response, so a slow store does not postpone the next probe.
             let stored_from = shared.setup.timer.now();
-            store(&shared, &entry, &ask, status, probed).await;
+            store(&shared, &entry, &plan, status, probed).await;
             let spent = shared.setup.timer.now().saturating_sub(stored_from);
             guard.next = Next::In(lane, wait.saturating_sub(spent));
         }
@@ -399,15 +397,15 @@ async fn run_probe(shared: Arc<Shared>, entry: Arc<Entry>, mut place: Place, mut
 /// in its turn among the slow ones.
 async fn probe_in_place(
     shared: &Shared,
-    ask: &Ask,
+    plan: &Plan,
     place: &mut Place,
-    tell: &mpsc::UnboundedSender<Told>,
+    sender: &mpsc::UnboundedSender<Message>,
 ) -> Option<std::io::Result<Probed>> {
     if place.lane == Lane::Slow {
-        return Some(probe(&ask.target, &ask.request, &shared.setup, None).await);
+        return Some(probe(&plan.target, &plan.request, &shared.setup, None).await);
     }
     let grace = shared.setup.timer.now().saturating_add(GRACE);
-    let probe = probe(&ask.target, &ask.request, &shared.setup, Some(grace));
+    let probe = probe(&plan.target, &plan.request, &shared.setup, Some(grace));
     tokio::pin!(probe);
     tokio::select! {
         biased;
@@ -416,28 +414,28 @@ async fn probe_in_place(
     }
     let slow = Arc::clone(&shared.slow).try_acquire_owned().ok()?;
     *place = Place { lane: Lane::Slow, _place: slow };
-    let _ = tell.send(Told::Room);
+    let _ = sender.send(Message::Room);
     Some(probe.await)
 }
 
 /// Stores a status.
-async fn store(shared: &Shared, entry: &Entry, ask: &Ask, status: CustomHealthStatus, probed: Probed) {
+async fn store(shared: &Shared, entry: &Entry, plan: &Plan, status: CustomHealthStatus, probed: Probed) {
     if !shared.probing.load(Relaxed) {
         return;
     }
     let Key { scope, service, instance } = &entry.key;
-    match shared.cloud_map.at(scope.clone()).put_checked_health(&ask.subject, status).await {
-        // The instance or its check has changed, of which the driver is told.
+    match shared.cloud_map.at(scope.clone()).put_checked_health(&plan.subject, status).await {
+        // The instance or its check has changed, and the observer has notified the driver.
         Ok(false) => {}
         Ok(true) => {
             shared.count_transition(status);
             let results = entry.known().history.in_a_row();
             match probed.result {
                 Ok(_) => tracing::info!(
-                    %scope, %service, %instance, target = %ask.target.address, results, "instance is healthy"
+                    %scope, %service, %instance, target = %plan.target.address, results, "instance is healthy"
                 ),
                 Err(failure) => tracing::warn!(
-                    %scope, %service, %instance, target = %ask.target.address, %failure, results,
+                    %scope, %service, %instance, target = %plan.target.address, %failure, results,
                     "instance is unhealthy"
                 ),
             }

@@ -47,13 +47,13 @@ pub(super) struct Known {
     prepared: Option<Prepared>,
 }
 
-/// A probe, and what it was made from.
+/// A plan, and the entities that it was made from. Each change of an entity is a new `Arc`.
 #[derive(Debug)]
 struct Prepared {
     service: Arc<Service>,
     namespace: Arc<Namespace>,
     instance: Arc<Instance>,
-    ask: Arc<Ask>,
+    plan: Arc<Plan>,
 }
 
 impl Prepared {
@@ -76,9 +76,9 @@ impl Known {
     }
 }
 
-/// What one probe is about.
+/// What one probe asks, and of which instance.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct Plan {
     pub(super) subject: Subject,
     pub(super) target: CheckTarget,
     pub(super) request: String,
@@ -103,7 +103,7 @@ impl Entry {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of the instance's check as it is now. Returns whether it begins anew.
+    /// Updates what is known from the instance's current check. Returns whether it starts over.
     pub(super) fn follow(&self, check: &Check<'_>) -> bool {
         let mut known = self.known();
         let is_new = !check.is_about(&known.subject);
@@ -113,12 +113,12 @@ impl Entry {
         is_new
     }
 
-    /// What to ask now, and whether there is no result yet; `None` if the instance is not checked any more.
-    pub(super) fn ask(&self, state: &State) -> Option<(Arc<Ask>, bool)> {
+    /// The plan of a probe now, and whether there is no result yet; `None` if the instance is not checked any more.
+    pub(super) fn plan(&self, state: &State) -> Option<(Arc<Plan>, bool)> {
         let check = self.key.check(state)?;
         let mut known = self.known();
         if let Some(prepared) = known.prepared.as_ref().filter(|prepared| prepared.is_of(&check)) {
-            return Some((Arc::clone(&prepared.ask), known.history.last().is_none()));
+            return Some((Arc::clone(&prepared.plan), known.history.last().is_none()));
         }
         if !check.is_about(&known.subject) {
             *known = Known::new(&check);
@@ -131,23 +131,23 @@ impl Entry {
         let (service, instance) = (check.service().incarnation, check.instance().incarnation);
         let reference = Uuid::from_u64_pair(service.0, instance.0).to_string();
         let request = request(&target, &reference);
-        let ask = Arc::new(Ask { subject: known.subject.clone(), target, request });
+        let plan = Arc::new(Plan { subject: known.subject.clone(), target, request });
         known.prepared = Some(Prepared {
             service: Arc::clone(check.service()),
             namespace: Arc::clone(check.namespace()),
             instance: Arc::clone(check.instance()),
-            ask: Arc::clone(&ask),
+            plan: Arc::clone(&plan),
         });
-        Some((ask, known.history.last().is_none()))
+        Some((plan, known.history.last().is_none()))
     }
 
     /// Counts a result.
-    pub(super) fn count(&self, ask: &Ask, probed: Probed, state: &State, now: Timestamp) -> Counted {
-        let Some(check) = self.key.check(state).filter(|check| check.is_about(&ask.subject)) else {
+    pub(super) fn count(&self, plan: &Plan, probed: Probed, state: &State, now: Timestamp) -> Counted {
+        let Some(check) = self.key.check(state).filter(|check| check.is_about(&plan.subject)) else {
             return Counted::Outdated;
         };
         let mut known = self.known();
-        if known.subject != ask.subject {
+        if known.subject != plan.subject {
             return Counted::Outdated;
         }
         let result = match probed.result {
@@ -155,7 +155,7 @@ impl Entry {
             Err(_) => CustomHealthStatus::Unhealthy,
         };
         known.history.add(CheckResult::new(now, probed));
-        match known.tally.count(check.health(), result, ask.subject.config.failure_threshold) {
+        match known.tally.count(check.health(), result, plan.subject.config.failure_threshold) {
             Some(status) => Counted::Changed(status),
             None => Counted::Same,
         }

@@ -27,7 +27,7 @@
 //! - A registration again and a change of the check begin anew. Nothing else does: not other registrations, not an
 //!   UpdateService that leaves the check as it is, not a restart over a store, which has the statuses.
 //! - At most [`with_max_in_flight`](Prober::with_max_in_flight) sockets are open. Targets that let the prober wait have a
-//!   quarter of them, so that they delay each other and nobody else.
+//!   quarter of them, so they delay only each other.
 //! - Only the registered address is asked, never where a redirect points. Link-local addresses are not asked
 //!   ([`Failure::ForbiddenAddress`]) unless that is [allowed](Prober::with_link_local).
 //!
@@ -248,11 +248,11 @@ struct Shared {
     slow: Arc<Semaphore>,
     /// How many places `slow` has in all.
     slow_places: u32,
-    /// Places of probes that somebody asks for.
+    /// Permits of probes on request.
     on_request: Semaphore,
     probing: AtomicBool,
     instances: AtomicUsize,
-    /// When a warning about this machine or the store was logged last, in seconds of the timer plus one.
+    /// When the last warning about this machine or the store was logged: seconds of the timer, plus one. 0: never.
     warned: AtomicU64,
     /// Held to count.
     counters: Mutex<ProberCounters>,

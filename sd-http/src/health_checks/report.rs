@@ -1,24 +1,25 @@
-//! What a prober tells of the checks of a service, and probes that somebody asks for.
+//! Reports on the checks of a service, and probes on request.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use sd_core::{
     Scope, State,
-    health_check::{Check, NotChecked},
-    model::{HealthStatus, NamespaceType, ServiceId},
+    health_check::{Check, CheckTarget, NotChecked},
+    model::{HealthCheckConfig, HealthStatus, ServiceId},
 };
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use super::{
     ProberHandle,
     entry::{Entry, Key},
     failure::Failure,
     history::CheckResult,
-    probe::{Phases, probe, request},
+    probe::{Phases, Setup, probe, request},
 };
 
-/// How many probes may be under way that somebody asks for.
-pub(super) const ON_REQUEST: usize = 8;
+/// How many probes on request may be in flight.
+pub(super) const ON_REQUEST: usize = 64;
 
 /// The checks of a service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,7 +33,7 @@ pub struct ServiceChecks {
     /// The path that is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_path: Option<String>,
-    /// How many results in a row change a status.
+    /// How many consecutive results change a status.
     pub failure_threshold: u8,
     /// The instances in the order of their ids.
     pub instances: Vec<InstanceChecks>,
@@ -54,7 +55,7 @@ pub struct InstanceChecks {
     /// Why nothing is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_checked: Option<String>,
-    /// How many results in a row contradict the status.
+    /// How many consecutive results contradict the status.
     pub contrary: u8,
     /// The last results, at most 20, the newest first.
     pub results: Vec<CheckResult>,
@@ -62,7 +63,7 @@ pub struct InstanceChecks {
     pub failures: Vec<CheckResult>,
 }
 
-/// One probe that somebody asked for. Displays as text for people, a line for each phase.
+/// One probe on request. Displays as text for people, a line for each phase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Probe {
@@ -131,13 +132,14 @@ impl ProberHandle {
         let state = shared.cloud_map.state();
         let id = find(&state, scope, service)?;
         let config = config(&state, scope, &id)?;
-        let mut entries = shared.table.entries_of(&(scope.clone(), id.clone()));
-        if let Some(instance) = instance {
-            entries.retain(|entry| entry.key.instance.as_str() == instance);
-            if entries.is_empty() {
-                return Err(ProbeError::NoInstance(id.to_string(), instance.to_owned()));
+        let mut entries = match instance {
+            None => shared.table.entries_of(&(scope.clone(), id.clone())),
+            Some(instance) => {
+                let key = key(&state, scope, &id, instance)?;
+                // An instance that was registered just now has no entry yet.
+                shared.table.get(&key).into_iter().collect()
             }
-        }
+        };
         let all = entries.len();
         let by_id = |entry: &Arc<Entry>| entry.key.instance.clone();
         if limit < all {
@@ -157,7 +159,7 @@ impl ProberHandle {
     }
 
     /// Probes the instances of a service, or one of them, now, and counts nothing: at most `limit` instances, in the order of
-    /// their ids. At most 8 such probes are under way at a time.
+    /// their ids. At most 64 of these probes are in flight at a time, in all calls together.
     ///
     /// # Errors
     /// Those of [`report`](Self::report), and this machine cannot probe.
@@ -169,41 +171,55 @@ impl ProberHandle {
         limit: usize,
     ) -> Result<Vec<Probe>, ProbeError> {
         let shared = &self.running.shared;
-        let (id, instances) = {
+        let keys = {
             let state = shared.cloud_map.state();
             let id = find(&state, scope, service)?;
             config(&state, scope, &id)?;
-            let entry = state.scope(scope).service(id.as_str());
-            let instances = entry.into_iter().flat_map(|entry| entry.instances().iter());
-            let mut instances: Vec<_> = instances.map(|entry| entry.instance().id.clone()).collect();
-            if let Some(instance) = instance {
-                instances.retain(|id| id.as_str() == instance);
-                if instances.is_empty() {
-                    return Err(ProbeError::NoInstance(id.to_string(), instance.to_owned()));
+            match instance {
+                Some(instance) => vec![key(&state, scope, &id, instance)?],
+                None => {
+                    let entry = state.scope(scope).service(id.as_str());
+                    let instances = entry.into_iter().flat_map(|entry| entry.instances().iter());
+                    let mut instances: Vec<_> = instances.map(|entry| entry.instance().id.clone()).collect();
+                    instances.sort_unstable();
+                    instances.truncate(limit);
+                    let key = |instance| Key { scope: scope.clone(), service: id.clone(), instance };
+                    instances.into_iter().map(key).collect()
                 }
             }
-            instances.sort_unstable();
-            instances.truncate(limit);
-            (id, instances)
         };
-        let mut probes = Vec::new();
-        for instance in instances {
-            let Ok(_place) = shared.on_request.acquire().await else { break };
-            let key = Key { scope: scope.clone(), service: id.clone(), instance };
-            // It may have been deregistered meanwhile.
-            let Some(asked) = key.check(&shared.cloud_map.state()).map(|check| Asked::of(&check)) else {
-                continue;
-            };
-            probes.push(asked.probe(&key, &shared.setup).await?);
+        let mut tasks = JoinSet::new();
+        for (place, key) in keys.into_iter().enumerate() {
+            let shared = Arc::clone(shared);
+            tasks.spawn(async move {
+                let _permit = shared.on_request.acquire().await.ok()?;
+                // It may have been deregistered meanwhile.
+                let asked = key.check(&shared.cloud_map.state()).map(|check| Asked::of(&check))?;
+                Some(asked.probe(&key, &shared.setup).await.map(|probe| (place, probe)))
+            });
         }
-        Ok(probes)
+        let mut probes = Vec::new();
+        while let Some(ended) = tasks.join_next().await {
+            probes.extend(ended.map_err(io::Error::other)?.transpose()?);
+        }
+        probes.sort_unstable_by_key(|(place, _)| *place);
+        Ok(probes.into_iter().map(|(_, probe)| probe).collect())
     }
+}
+
+/// The key of an instance that exists.
+fn key(state: &State, scope: &Scope, service: &ServiceId, instance: &str) -> Result<Key, ProbeError> {
+    let entry =
+        state.scope(scope).service(service.as_str()).and_then(|entry| entry.instances().get(instance));
+    let entry = entry.ok_or_else(|| ProbeError::NoInstance(service.to_string(), instance.to_owned()))?;
+    let instance = entry.instance().id.clone();
+    Ok(Key { scope: scope.clone(), service: service.clone(), instance })
 }
 
 /// What a probe on request asks.
 struct Asked {
     kind: &'static str,
-    target: Result<sd_core::health_check::CheckTarget, NotChecked>,
+    target: Result<CheckTarget, NotChecked>,
 }
 
 impl Asked {
@@ -211,8 +227,8 @@ impl Asked {
         Self { kind: check.config().kind.as_str(), target: check.target() }
     }
 
-    async fn probe(self, key: &Key, setup: &super::probe::Setup) -> Result<Probe, io::Error> {
-        let mut told = Probe {
+    async fn probe(self, key: &Key, setup: &Setup) -> Result<Probe, io::Error> {
+        let mut answer = Probe {
             service: key.service.to_string(),
             instance: key.instance.to_string(),
             target: None,
@@ -227,15 +243,15 @@ impl Asked {
         match self.target {
             Ok(target) => {
                 let probed = probe(&target, &request(&target, "on-request"), setup, None).await?;
-                told.target = Some(target.address);
-                told.host = Some(target.host.into()).filter(|host: &String| !host.is_empty());
-                told.path = Some(target.path.into()).filter(|path: &String| !path.is_empty());
-                (told.status, told.failure, told.phases) =
+                answer.target = Some(target.address);
+                answer.host = Some(target.host.into()).filter(|host: &String| !host.is_empty());
+                answer.path = Some(target.path.into()).filter(|path: &String| !path.is_empty());
+                (answer.status, answer.failure, answer.phases) =
                     (probed.result.ok(), probed.result.err(), probed.phases);
             }
-            Err(reason) => told.not_checked = Some(reason.to_string()),
+            Err(reason) => answer.not_checked = Some(reason.to_string()),
         }
-        Ok(told)
+        Ok(answer)
     }
 }
 
@@ -253,40 +269,31 @@ fn instance_checks(entry: &Entry, state: &State) -> Option<InstanceChecks> {
     })
 }
 
-fn config<'s>(
-    state: &'s State,
-    scope: &Scope,
-    id: &ServiceId,
-) -> Result<&'s sd_core::model::HealthCheckConfig, ProbeError> {
-    match state.scope(scope).service(id.as_str()).map(|entry| &entry.service().health_check) {
-        Some(sd_core::model::HealthCheck::Route53(config)) => Ok(config),
-        _ => Err(ProbeError::NoHealthCheck(id.to_string())),
-    }
+fn config<'s>(state: &'s State, scope: &Scope, id: &ServiceId) -> Result<&'s HealthCheckConfig, ProbeError> {
+    let entry = state.scope(scope).service(id.as_str());
+    let config = entry.and_then(|entry| entry.service().health_check.route53());
+    config.ok_or_else(|| ProbeError::NoHealthCheck(id.to_string()))
 }
 
-/// The service that is meant.
+/// The service with this id, ARN, `NAME.NAMESPACE` or name.
 fn find(state: &State, scope: &Scope, text: &str) -> Result<ServiceId, ProbeError> {
     let here = state.scope(scope);
     let id = text.rsplit_once(":service/").map_or(text, |(_, id)| id);
     if let Some(entry) = here.service(id) {
         return Ok(entry.service().id.clone());
     }
-    let is_meant = |entry: &&sd_core::state::ServiceEntry| {
-        let service = entry.service();
-        let name = service.name.as_str();
-        let namespace =
-            here.namespace(service.namespace_id.as_str()).map(sd_core::state::NamespaceEntry::namespace);
-        let folds = namespace.is_some_and(|namespace| namespace.kind.namespace_type() != NamespaceType::Http);
-        let equal = |a: &str, b: &str| if folds { a.eq_ignore_ascii_case(b) } else { a == b };
+    let full_name = text.trim_end_matches('.');
+    let mut found = here.namespaces().filter_map(|entry| {
+        let namespace = entry.namespace().name.as_str().trim_end_matches('.');
         let in_namespace = || {
-            let (name, namespace) =
-                (name.trim_end_matches('.'), namespace?.name.as_str().trim_end_matches('.'));
-            Some(equal(text.trim_end_matches('.'), &format!("{name}.{namespace}")))
+            let at = full_name.len().checked_sub(namespace.len())?;
+            let (name, end) = (full_name.get(..at)?, full_name.get(at..)?);
+            let name = name.strip_suffix('.').filter(|_| end.eq_ignore_ascii_case(namespace))?;
+            here.service_by_name(entry, name)
         };
-        equal(text, name) || in_namespace().unwrap_or_default()
-    };
-    let mut meant = here.services().filter(is_meant);
-    match (meant.next(), meant.next()) {
+        here.service_by_name(entry, text).or_else(in_namespace)
+    });
+    match (found.next(), found.next()) {
         (Some(entry), None) => Ok(entry.service().id.clone()),
         _ => Err(ProbeError::NoService(text.to_owned())),
     }

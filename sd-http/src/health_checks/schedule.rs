@@ -1,7 +1,7 @@
 //! What is due when: one ordered set for all instances, in two lanes.
 //!
-//! Targets that let the prober wait have a lane and sockets of their own, so that they delay each other and
-//! nobody else.
+//! Targets that let the prober wait have a lane and sockets of their own, so they delay only each
+//! other.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,6 +1,6 @@
 //! When targets are asked, and when statuses change.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{
@@ -12,7 +12,7 @@ use sd_core::{
         RegisterInstanceRequest, ServiceChange, UpdateServiceRequest,
     },
 };
-use sd_http::health_checks::{Prober, SpawnError};
+use sd_http::health_checks::{Failure, Prober, SpawnError};
 use tokio::sync::watch;
 
 use crate::{
@@ -336,6 +336,24 @@ async fn an_interval_below_100_ms_is_refused() {
 }
 
 #[tokio::test]
+async fn probes_on_request_wait_for_silent_targets_at_the_same_time() {
+    let setting = Setting::new();
+    let service = setting.service(Http).await;
+    let silent = Target::new(Behaviour::AnswerAndStall(Vec::new())).await;
+    for number in 10..30 {
+        setting.register(&service, &format!("a-{number}"), silent.address).await;
+    }
+    let prober = setting.prober().clone();
+    let probes = tokio::spawn(async move { prober.probe(&Scope::default(), "web", None, 15).await });
+    setting.until(|| silent.stalled() == 15).await;
+    setting.advance(Duration::from_secs(2)).await;
+    let probes = probes.await.unwrap().unwrap();
+    let ids: Vec<_> = probes.iter().map(|probe| probe.instance.clone()).collect();
+    assert_eq!(ids, (10..25).map(|number| format!("a-{number}")).collect::<Vec<_>>());
+    assert!(probes.iter().all(|probe| probe.failure == Some(Failure::StatusTimeout)));
+}
+
+#[tokio::test]
 async fn a_probe_on_request_counts_nothing() {
     let setting = Setting::new();
     let service = setting.service(Http).await;
@@ -357,5 +375,4 @@ async fn a_probe_on_request_counts_nothing() {
         let error = setting.prober().probe(&scope, name, instance, 10).await.unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
     }
-    let _ = Arc::clone(&setting.clock);
 }

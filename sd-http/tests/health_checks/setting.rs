@@ -46,7 +46,7 @@ impl Setting {
         self.cloud_map.at(Scope::default())
     }
 
-    /// A service `web` in `app.local` with this check, of which one result changes the status.
+    /// A service `web` in `app.local` with this check, whose status changes after one result.
     pub(crate) async fn service(&self, kind: HealthCheckType) -> String {
         self.service_with(HealthCheckConfigInput::new(kind).with_failure_threshold(1)).await
     }
@@ -87,7 +87,7 @@ impl Setting {
         }
     }
 
-    /// Waits until so many results of an instance are in.
+    /// Waits until an instance has this many results.
     pub(crate) async fn results(&self, service: &str, instance: &str, count: usize) -> InstanceChecks {
         loop {
             match self.checks(service, instance) {

@@ -1,6 +1,6 @@
 //! What `tests/bench/health/bench.py` measures:
 //!
-//!   sd-bench-health targets LIVING SILENT FULL   so many targets; prints the address of each
+//!   sd-bench-health targets LIVING SILENT FULL   serves this many targets; prints the address of each
 //!   sd-bench-health serve FILE                   probes the targets in the file once a second, beside DNS and HTTP
 //!   sd-bench-health bare FILE RATE               asks the targets in the file RATE times a second, and does nothing else
 //!
