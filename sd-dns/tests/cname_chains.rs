@@ -140,6 +140,14 @@ async fn a_cname_chain_comes_back_from_an_upstream() {
     };
     let (answer, ()) = tokio::join!(served.ask("c.app.local"), further);
     assert_eq!(data(&answer), ["192.0.2.1", "back.org.", "d.app.local.", "there.org."]);
+    // A SERVFAIL response has no records of an upstream, whatever led to it.
+    let before = served.server.counters().forwarded;
+    let further = async {
+        upstream.lead(ResponseCode::NXDomain, &["d.app.local"]).await;
+        upstream.respond(ResponseCode::Refused).await;
+    };
+    assert_servfail(&tokio::join!(served.ask("c.app.local"), further).0);
+    assert_eq!(served.server.counters().forwarded, before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,11 @@ fn env_prints_exports_only() {
     ] {
         assert!(out.contains(export), "{out}");
     }
+    // Only an address that is no destination is replaced.
+    for (http, url) in [("192.0.2.1:80", "http://192.0.2.1:80"), ("0.0.0.0:80", "http://localhost:80")] {
+        let (_, out, _) = run(&["env", "--http", http]);
+        assert!(out.contains(&format!("AWS_ENDPOINT_URL_SERVICEDISCOVERY={url}\n")), "{out}");
+    }
 }
 
 #[test]
@@ -303,6 +308,8 @@ fn operations_finish_in_dns_without_calls_of_the_api() {
     dns.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     const REFUSED: u8 = 5;
     assert_eq!(rcode(&dns), REFUSED);
+    let report = send(address(&banner, "admin"), "GET /_sd/dns", "\r\n");
+    assert!(report.contains(r#""answers":{"udp":1,"#), "{report}");
     let answer = create_namespace(address(&banner, "API"), "app.local", "vpc-1");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     // A call of the API would bring the state up to date, so none is made.
@@ -362,6 +369,50 @@ fn a_draining_server_answers_requests_in_progress_and_is_alive_but_not_ready() {
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("OperationId"), "{answer}");
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
+}
+
+#[test]
+fn a_draining_server_answers_dns_queries_in_progress() {
+    let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let forward = upstream.local_addr().unwrap().to_string();
+    let mut child = server().args(ANY_PORTS).args(["--forward", &forward]).spawn().unwrap();
+    let banner = banner(&mut child);
+    let admin = address(&banner, "admin");
+    let mut dns = TcpStream::connect(address(&banner, "DNS")).unwrap();
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01";
+    let length = u16::try_from(query.len()).unwrap();
+    dns.write_all(&[&length.to_be_bytes()[..], query].concat()).unwrap();
+    let mut received = [0; 1500];
+    // The server also asks for a name of its own, to find out whether it forwards to itself.
+    let source = loop {
+        let (length, source) = upstream.recv_from(&mut received).unwrap();
+        if received[..length].windows(7).any(|text| text == b"example") {
+            break source;
+        }
+    };
+    signal(&child, "TERM");
+    // The query in progress keeps the server alive.
+    while send(admin, "GET /_sd/ready", "\r\n").starts_with("HTTP/1.1 200 ") {}
+    // The query without its OPT record, as an NXDOMAIN response.
+    const NXDOMAIN: u8 = 3;
+    let mut response = received[..query.len()].to_vec();
+    response[2..12].copy_from_slice(&[0x81, 0x80 | NXDOMAIN, 0, 1, 0, 0, 0, 0, 0, 0]);
+    upstream.send_to(&response, source).unwrap();
+    let mut answer = Vec::new();
+    dns.read_to_end(&mut answer).unwrap();
+    assert!(answer.len() > 2 + 4 && answer[2..4] == query[..2], "{answer:02x?}");
+    assert_eq!(answer[5] & 0xF, NXDOMAIN);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_on_one_loopback_address_is_not_tried_again() {
+    // A machine without IPv6 listens on one address only.
+    let Ok(taken) = UdpSocket::bind("[::1]:0") else { return };
+    let port = taken.local_addr().unwrap().port();
+    let (code, out, err) = run(&with("--dns", &format!("localhost:{port}")));
+    assert_eq!((code, out.as_str(), err.lines().count()), (Some(2), "", 1), "{err}");
+    assert!(err.contains(&format!(":{port} ")), "{err}");
 }
 
 #[test]

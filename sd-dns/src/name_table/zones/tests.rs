@@ -162,3 +162,38 @@ fn hidden_zones_are_logged_as_a_warning_once_for_each_name() {
         assert_eq!(counted(), [1, 0], "a summary");
     });
 }
+
+/// Candidates of one name, in the order of their precedence.
+fn candidates() -> [ZoneCandidate; 2] {
+    let older = crate::name_table::tests::prototypes().namespace;
+    let mut newer = older.clone();
+    newer.created = newer.created.after(std::time::Duration::from_secs(1));
+    newer.id = NamespaceId::parse("ns-newer").unwrap();
+    [(older, 1), (newer, 2)].map(|(namespace, key)| ZoneCandidate { namespace: Arc::new(namespace), key })
+}
+
+#[test]
+fn the_zone_without_precedence_is_hidden_whichever_is_added_first() {
+    let name = DnsName::parse("app.local").unwrap();
+    let [older, newer] = candidates();
+    for [first, second] in [[&older, &newer], [&newer, &older]] {
+        let mut zones = Zones::default();
+        assert_eq!(zones.add(name.clone(), first), None);
+        assert_eq!(zones.add(name.clone(), second), Some(HiddenZone::new(&name, &newer, &older)));
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_zone_that_is_removed() {
+    let [zone, _] = candidates();
+    let label = "a".repeat(63);
+    let names = ["a".to_owned(), "app.local".to_owned(), label.clone(), [&*label; 3].join(".")];
+    for name in names.map(|name| DnsName::parse(&name).unwrap()) {
+        let mut zones = Zones::default();
+        zones.add(name.clone(), &zone);
+        assert_ne!(zones.lengths, NameLengths::default());
+        zones.remove(name, &zone);
+        assert_eq!(zones.dump(), Zones::default().dump());
+        assert_eq!(zones.lengths, NameLengths::default());
+    }
+}
