@@ -218,7 +218,7 @@ fn create(
 ) -> Result<Plan<OperationStarted>, Error> {
     context.check_quota(Quota::Namespaces, || context.here().expected_namespaces())?;
     let id = context.fresh.namespace_id();
-    let http_name = free_http_name(&common.name, &id, context);
+    let (http_name, holder) = free_http_name(&common.name, &id, context);
     let starting = Starting {
         action,
         kind: OperationType::CreateNamespace,
@@ -252,17 +252,31 @@ fn create(
         .requiring(Precondition::Free(UniqueKey::HttpName(http_name.as_str().into())))
         .changing(Change::PutNamespace(Arc::new(namespace)));
     changes.preconditions.extend(free.map(Precondition::Free));
+    // Without the holder, the namespace would get the plain name.
+    changes.preconditions.extend(holder.map(namespace_lives));
     Ok(context.conclude(starting, changes))
 }
 
 /// The name itself, or the name with a hash if another namespace has or had the plain name (API Reference,
-/// HttpProperties).
-fn free_http_name(name: &NamespaceName, id: &NamespaceId, context: &WriteContext<'_>) -> NamespaceName {
+/// HttpProperties); and the namespace that has it.
+fn free_http_name<'s>(
+    name: &NamespaceName,
+    id: &NamespaceId,
+    context: &'s WriteContext<'_>,
+) -> (NamespaceName, Option<&'s Namespace>) {
     let is_former = !context.mode.allows(Leniency::HttpNameOfDeletedNamespace)
         && context.state.was_http_name(context.scope, name.as_str());
-    if !is_former && context.here().namespace_by_http_name(name.as_str()).is_none() {
-        return name.clone();
+    let holder = context.here().namespace_by_http_name(name.as_str());
+    match holder.map(|holder| &**holder.namespace()) {
+        // It is a former name, whatever becomes of the holder.
+        _ if is_former => (hashed(name, id), None),
+        Some(holder) => (hashed(name, id), Some(holder)),
+        None => (name.clone(), None),
     }
+}
+
+/// The name with a hash of the id.
+fn hashed(name: &NamespaceName, id: &NamespaceId) -> NamespaceName {
     let hash = name_hash(id);
     let room = 1024 - hash.len() - 1;
     let plain = name.as_str();

@@ -130,3 +130,13 @@ fn a_creation_fails_only_while_a_conflicting_zone_exists() {
     ];
     holds(Timing::instant(), &steps);
 }
+
+#[test]
+fn a_hashed_http_name_relies_on_the_namespace_that_has_the_plain_name() {
+    let other = Act::CreatePrivate { name: "app.local", vpc: "vpc-2", token: None, soa_ttl: None };
+    let steps = [
+        once(private("app.local")),
+        Step::Race(other, vec![Act::DeleteNamespace(NamespaceRef::Pick(0)), private("app")]),
+    ];
+    holds(Timing::instant(), &steps);
+}
