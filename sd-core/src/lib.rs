@@ -55,6 +55,7 @@
 //! | control time, randomness and limits | [`settings`] |
 //! | learn what DNS answers, and why | [`dns`] |
 //! | check the health of instances | [`health_check`] |
+//! | emulate ECS | [`ecs`] |
 //! | write a backend | [`store`], [`stored`], `conformance` |
 
 #![forbid(unsafe_code)]
@@ -75,6 +76,7 @@ mod cloud_map;
 mod testing;
 
 pub mod blueprint;
+pub mod ecs;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -13,7 +13,7 @@ use crate::{
     },
     health_check::Subject,
     model::{CustomHealthStatus, OperationId},
-    ops::{Plan, WriteContext, find_service, instance_health, instances::Host, sync},
+    ops::{find_service, instance_health, instances::Host, sync},
 };
 
 /// An instance that a host wants to be registered.
@@ -148,18 +148,13 @@ impl ScopedCloudMap {
         // Deregistrations first, so that traffic to those instances ends early.
         for id in self.owned(service, &owner)? {
             if !ids.contains(&id) {
-                let request = DeregisterInstanceRequest::new(service, id.as_str());
-                let plan = |context: &WriteContext<'_>| sync::remove(&request, &owner, context);
-                let step = self.step(&mut stopped, plan).await;
+                let step = step(&mut stopped, self.remove_instance(service, &id, &owner)).await;
                 keep(&mut synced.deregistered, &mut synced.refused, id, step);
             }
         }
-        for DesiredInstance { id, attributes, health } in wanted {
-            let mut request = RegisterInstanceRequest::new(service, id.as_str());
-            request.attributes = Some(attributes);
-            let host = Host { owner: &owner, health };
-            let plan = |context: &WriteContext<'_>| sync::put(&request, host, context);
-            let step = self.step(&mut stopped, plan).await;
+        for instance in wanted {
+            let id = instance.id.clone();
+            let step = step(&mut stopped, self.put_instance(service, &owner, instance)).await;
             keep(&mut synced.registered, &mut synced.refused, id, step);
         }
         match stopped {
@@ -168,20 +163,38 @@ impl ScopedCloudMap {
         }
     }
 
-    /// Brings one instance in step, unless an error before concerns it as well.
-    async fn step(
+    /// Brings one instance of the owner in step.
+    pub(crate) async fn put_instance(
         &self,
-        stopped: &mut Option<Error>,
-        plan: impl Fn(&WriteContext<'_>) -> Result<Plan<Option<OperationId>>, Error> + Send,
+        service: &str,
+        owner: &Arc<str>,
+        DesiredInstance { id, attributes, health }: DesiredInstance,
     ) -> Result<Option<OperationId>, Error> {
-        if let Some(error) = stopped {
-            return Err(error.clone());
-        }
-        let step = self.planned(plan).await;
-        if let Err(error @ (Error::ServiceNotFound(_) | Error::Unavailable { .. })) = &step {
-            *stopped = Some(error.clone());
-        }
-        step
+        let mut request = RegisterInstanceRequest::new(service, id);
+        request.attributes = Some(attributes);
+        let host = Host { owner, health };
+        self.planned(|context| sync::put(&request, host, context)).await
+    }
+
+    /// Deregisters an instance of the owner, if there is one.
+    pub(crate) async fn remove_instance(
+        &self,
+        service: &str,
+        id: &str,
+        owner: &str,
+    ) -> Result<Option<OperationId>, Error> {
+        let request = DeregisterInstanceRequest::new(service, id);
+        self.planned(|context| sync::remove(&request, owner, context)).await
+    }
+
+    /// Reports the health of an instance, as by UpdateInstanceCustomHealthStatus. Does nothing without a custom check.
+    pub(crate) async fn report_health(
+        &self,
+        service: &str,
+        id: &str,
+        status: CustomHealthStatus,
+    ) -> Result<(), Error> {
+        self.planned(|context| instance_health::report((service, id), status, context)).await
     }
 
     fn owned(&self, service: &str, owner: &str) -> Result<Vec<String>, Error> {
@@ -255,6 +268,21 @@ impl SyncScopedCloudMap {
     pub fn put_checked_health(&self, subject: &Subject, status: CustomHealthStatus) -> Result<bool, Error> {
         at_once(self.scoped.put_checked_health(subject, status))
     }
+}
+
+/// Brings one instance in step, unless an error before concerns it as well.
+async fn step(
+    stopped: &mut Option<Error>,
+    doing: impl Future<Output = Result<Option<OperationId>, Error>> + Send,
+) -> Result<Option<OperationId>, Error> {
+    if let Some(error) = stopped {
+        return Err(error.clone());
+    }
+    let step = doing.await;
+    if let Err(error @ (Error::ServiceNotFound(_) | Error::Unavailable { .. })) = &step {
+        *stopped = Some(error.clone());
+    }
+    step
 }
 
 /// Notes what became of an instance.

@@ -18,8 +18,9 @@ use crate::{
     health_check::{self, CheckTarget, Subject},
     model::{
         CustomHealthStatus, EntityKey, Health, HealthCheck, HealthEvent, HealthStart, Instance, Namespace,
-        Service, constraint,
+        Service, Timestamp, constraint,
     },
+    settings::timing::Timing,
     state::{
         InstanceEntry, ServiceEntry,
         change::{Change, Precondition},
@@ -61,6 +62,36 @@ pub(crate) fn set(
     }
     let instance = find_instance(entry, id)?;
     Ok(happened(HealthEvent::Set(status), entry, instance, context))
+}
+
+/// The health after a report, if it changes anything. Only an instance of a service with a custom check is reported.
+pub(crate) fn after_report(
+    entry: &ServiceEntry,
+    instance: &InstanceEntry,
+    status: CustomHealthStatus,
+    now: Timestamp,
+    timing: &Timing,
+) -> Option<Health> {
+    let event = HealthEvent::Reported { status, delay: timing.custom_health() };
+    let after = instance.health().on(event, now);
+    (entry.service().health_check == HealthCheck::Custom && after != instance.health()).then_some(after)
+}
+
+/// Reports the status of an instance for a host, as by UpdateInstanceCustomHealthStatus. Does nothing if there is no such
+/// instance, or if its service has no custom check.
+pub(crate) fn report(
+    (service, id): (&str, &str),
+    status: CustomHealthStatus,
+    context: &WriteContext<'_>,
+) -> Result<Plan<()>, Error> {
+    let entry = find_service(context.here(), context.scope, service)?;
+    match entry.instances().get(id) {
+        Some(instance) if entry.service().health_check == HealthCheck::Custom => {
+            let event = HealthEvent::Reported { status, delay: context.timing.custom_health() };
+            Ok(happened(event, entry, instance, context))
+        }
+        _ => Ok(Plan::nothing(())),
+    }
 }
 
 /// The health of an instance at its registration.

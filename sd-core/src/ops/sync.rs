@@ -1,6 +1,9 @@
 //! Keeps a service's instances in step with what a host runs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Plan, WriteContext, find_service, instance_attributes, instance_health, instance_stays,
@@ -32,6 +35,79 @@ pub(crate) fn owned(here: &ScopeState, entry: &ServiceEntry, owner: &str) -> BTr
     let arriving = arriving.map(|(_, instance)| instance);
     let owned = instances.chain(arriving).filter(|instance| instance.owner.as_deref() == Some(owner));
     owned.map(|instance| instance.id.clone()).collect()
+}
+
+/// Where an instance that a host wants stands.
+pub(crate) enum Standing<'s> {
+    /// It is registered as the host wants it.
+    InStep(&'s InstanceEntry),
+    /// An operation registers it so.
+    Arriving,
+    /// Something is to be done, or refused.
+    Differs,
+}
+
+/// Where an instance stands, by a look at the state that is not confirmed by the registry.
+pub(crate) fn standing<'s>(
+    here: &ScopeState,
+    entry: &'s ServiceEntry,
+    (id, attributes): (&str, &BTreeMap<String, String>),
+    owner: &str,
+) -> Standing<'s> {
+    let has_wanted = |found: &Instance| {
+        let mut pairs = found.attributes.iter().zip(attributes);
+        found.attributes.len() == attributes.len()
+            && pairs.all(|((key, value), wanted)| (key, value) == (wanted.0.as_str(), wanted.1.as_str()))
+    };
+    let is_wanted = |found: &Instance| found.owner.as_deref() == Some(owner) && has_wanted(found);
+    if let Some(other) = under_way(here, entry, id) {
+        let mut arriving = other.effect.iter().filter_map(put_instance);
+        return match arriving.any(|(_, instance)| is_wanted(instance)) {
+            true => Standing::Arriving,
+            false => Standing::Differs,
+        };
+    }
+    match entry.instances().get(id) {
+        Some(found) if is_wanted(found.instance()) => Standing::InStep(found),
+        _ => Standing::Differs,
+    }
+}
+
+/// Whether the owner has the instance, by a look at the state: it is registered or being registered, and not being
+/// deregistered.
+pub(crate) fn has(here: &ScopeState, entry: &ServiceEntry, id: &str, owner: &str) -> bool {
+    let is_own = |instance: &Instance| instance.owner.as_deref() == Some(owner);
+    match under_way(here, entry, id) {
+        Some(other) => other.effect.iter().filter_map(put_instance).any(|(_, instance)| is_own(instance)),
+        None => entry.instances().get(id).is_some_and(|found| is_own(found.instance())),
+    }
+}
+
+/// The registered instances of the owner in the scope, with their services.
+pub(crate) fn registered_by<'s>(
+    here: &'s ScopeState,
+    owner: &'s str,
+) -> impl Iterator<Item = (&'s ServiceEntry, &'s InstanceEntry)> {
+    let registered =
+        here.services().flat_map(|entry| entry.instances().iter().map(move |found| (entry, found)));
+    registered.filter(move |(_, found)| found.instance().owner.as_deref() == Some(owner))
+}
+
+/// The instances of the owner in the scope that are being registered, with their services.
+pub(crate) fn arriving_for<'s>(
+    here: &'s ScopeState,
+    owner: &'s str,
+) -> impl Iterator<Item = (&'s ServiceId, &'s InstanceId)> {
+    let arriving =
+        here.all_in_flight().flat_map(|under_way| &under_way.pending.effect).filter_map(put_instance);
+    let owned = arriving.filter(move |(_, instance)| instance.owner.as_deref() == Some(owner));
+    owned.map(|(service, instance)| (service, &instance.id))
+}
+
+/// The operation under way on an instance.
+fn under_way<'s>(here: &'s ScopeState, entry: &ServiceEntry, id: &str) -> Option<&'s PendingOperation> {
+    here.all_in_flight().next()?;
+    here.claimed_by(&UniqueKey::Target(instance_key(entry, &InstanceId::parse(id).ok()?)))
 }
 
 /// Registers an instance for a host, unless it is already registered as requested or such a registration is under way. Sets

@@ -27,6 +27,8 @@ pub enum Leniency {
     HttpNameOfDeletedNamespace,
     /// Two instances with one address in a service with A or AAAA records.
     SharedAddress,
+    /// The port of an ECS service registry whose Cloud Map service has no SRV records.
+    RegistryPortWithoutSrv,
 }
 
 /// A difference between the modes.
@@ -80,6 +82,12 @@ pub const DIFFERENCES: &[Difference] = &[
         strict: "the operation ends FAIL with INVALID_CHANGE_BATCH",
         lenient: "registered; DNS answers the address once",
         source: "reported by an AWS engineer for IPv4; AAAA records are our choice",
+    },
+    Difference {
+        leniency: Leniency::RegistryPortWithoutSrv,
+        strict: "InvalidParameterException of ECS",
+        lenient: "accepted with a warning; tasks are registered with the port, for health checks",
+        source: "seen on AWS",
     },
 ];
 
