@@ -1,25 +1,25 @@
-//! What was asked for, when, and with which answer; and whether the end can come of it.
+//! The requests of a run with their times and answers, and whether they explain the final state.
 
 use std::collections::BTreeMap;
 
-/// What a write leaves.
+/// What is stored after a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     Nothing,
     This(String),
-    /// Something that no answer has named.
+    /// An entity whose id no answer has told.
     Something,
 }
 
 #[derive(Clone, Debug)]
 struct Write {
     from: u64,
-    /// `None` if there was no answer, or one that leaves it open: then it may happen at any time.
+    /// `None` if there was no answer, or an ambiguous one: the write may then happen at any time.
     to: Option<u64>,
     left: Left,
 }
 
-/// The writes to each entity, in a time that is the same for all.
+/// The writes to each entity, with times from one clock.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     now: u64,
@@ -45,7 +45,7 @@ impl History {
         self.writes.entry(key.to_owned()).or_default().push(Write { from, to, left });
     }
 
-    /// Something was there at this moment; if nobody has said to have written it, its writer had no answer.
+    /// Notes that an entity existed at this moment. If no answer tells of it, its writer got no answer.
     pub(crate) fn seen(&mut self, key: &str, at: u64, value: &str) {
         let left = Left::This(value.to_owned());
         let writes = self.writes.entry(key.to_owned()).or_default();
@@ -54,7 +54,7 @@ impl History {
         }
     }
 
-    /// The keys of which `end` is not what some write left that no other write has surely followed.
+    /// The keys whose value in `end` does not come from a possible last write.
     pub(crate) fn impossible(&self, end: &BTreeMap<String, String>) -> Vec<String> {
         let start = Write { from: 0, to: Some(0), left: Left::Nothing };
         let explains = |write: &Write, all: &[Write], found: Option<&String>| {

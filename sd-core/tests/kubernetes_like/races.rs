@@ -1,4 +1,4 @@
-//! Two requests at the same time on two replicas, in hundreds of interleavings: one of them yields, and says so.
+//! Two requests at the same time on two replicas, in hundreds of interleavings: one of the two is refused, with the right error.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,15 +25,15 @@ use crate::{
     world::{Outage, SeededIds, Watch, Weather, World},
 };
 
-/// How many schedules by chance there are.
+/// The number of random schedules.
 const SEEDS: u64 = 80;
 
-/// Who is polled when.
+/// The order in which the two requests are polled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Schedule {
-    /// One of the two, so many times; then the other one, so many times; then the first to its end, and the other one.
+    /// Polls one request this often, then the other one this often, then the first to its end, then the other.
     Turns { first: usize, polls: [usize; 2] },
-    /// By chance, with faults.
+    /// A random order, with faults.
     Chance { faults: u8 },
 }
 
@@ -67,7 +67,7 @@ where
     Box::new(move |api, stage| Box::pin(act(api, stage)))
 }
 
-/// What an operation comes to.
+/// The result of an operation.
 pub(crate) fn outcome(api: &ScopedCloudMap, started: &OperationStarted) -> Result<(), Error> {
     let request = GetOperationRequest::new(&started.operation_id);
     let operation = api.get_operation(&request)?;
@@ -75,7 +75,7 @@ pub(crate) fn outcome(api: &ScopedCloudMap, started: &OperationStarted) -> Resul
     if failed { Err(Error::OperationNotFound(operation.id.to_string())) } else { Ok(()) }
 }
 
-/// Two replicas that show the same.
+/// Two replicas that show the same state.
 struct Meeting {
     registries: [Arc<KubernetesLike>; 2],
     apis: [ScopedCloudMap; 2],
@@ -115,7 +115,7 @@ impl Meeting {
     }
 }
 
-/// One run: the answers, and the state that both replicas come to.
+/// The result of a run: the answers, and the final state of both replicas.
 pub(crate) fn race(
     seed: u64,
     schedule: Schedule,
@@ -159,7 +159,7 @@ pub(crate) fn race(
             turn(first, usize::MAX);
         }
         Schedule::Chance { .. } => {
-            // One may be quicker than the other.
+            // Either may finish first.
             let quick = world.below(9);
             while !is_done(0) && !is_done(1) {
                 turn(usize::from(world.below(8) >= quick), 1);
@@ -178,7 +178,7 @@ pub(crate) fn race(
     (answers, states[0].clone())
 }
 
-/// Runs a race with every seed; each must come out one way or the other, and each way must be seen.
+/// Runs a race with every seed. Each run must have one of the expected results, and each result must occur.
 fn both_ways(requests: &[Request; 2], loser: [ErrorCode; 2], check: impl Fn(&State, usize) -> bool) {
     let mut won = [0, 0];
     for (seed, schedule) in schedules() {
@@ -266,7 +266,7 @@ fn a_zone_is_created_once() {
             outcome(&api, &started)
         })
     };
-    // The loser's operation fails, as `outcome` says in its way.
+    // The loser's operation fails. `outcome` has its error.
     let loser = [ErrorCode::OperationNotFound; 2];
     both_ways(&[create("new.local"), create("New.local")], loser, |state, _| namespaces(state) == 2);
 }
@@ -308,7 +308,7 @@ fn a_reset_takes_what_is_registered_beside_it() {
     assert!(first.iter().all(|first| *first > 0), "always the same: {first:?}");
 }
 
-/// A registration relies on its service as it is when the slot is stored, not only when it is planned.
+/// A registration requires that its service is unchanged when the slot is stored, not only when it is planned.
 #[test]
 fn a_registration_is_older_than_an_update_of_its_service_or_yields() {
     let mut outcomes = [0, 0];
@@ -468,7 +468,7 @@ fn fork(meeting: &Meeting) -> SyncCloudMap {
     SyncCloudMap::new(MemoryRegistry::fork(meeting.registries[0].cell()))
 }
 
-/// The registration is stored, then its replica can read nothing any more.
+/// The registration is stored, and its replica cannot read anything afterwards.
 #[test]
 fn a_registration_that_cannot_look_for_its_service_is_not_acknowledged() {
     let mut doubted = 0;

@@ -1,5 +1,5 @@
-//! Replicas that do anything at any time, from a seed: requests, crashes, watches that lag, faults. At the end all show the
-//! same, and it is what the answers said.
+//! Random runs of several replicas, from a seed: requests, crashes, lagging watches, faults. At the end, all replicas show the
+//! same state, and it agrees with the answers.
 
 use std::{
     collections::BTreeMap,
@@ -34,12 +34,12 @@ use crate::{
 
 const START: u64 = 1_700_000_000_000;
 
-/// How a run goes.
+/// The settings of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) replicas: usize,
-    /// Of a hundred requests to the store, so many go wrong.
+    /// The percentage of requests to the store that fail.
     pub(crate) faults: u8,
     /// Whether replicas crash and clients give up.
     pub(crate) crashes: bool,
@@ -153,17 +153,17 @@ impl Run {
                 self.replicas[index].registry.core().relist(kind);
             }
             830..=949 => {
-                // As a task of its own would.
+                // A real replica does this in a task of its own.
                 self.replicas[index].registry.drive(&mut Context::from_waker(Waker::noop()));
             }
             950..=955 => self.weather(self.plan.faults),
             956..=969 => self.clock.advance(Duration::from_millis(self.dice.u64(1..2000))),
             970..=979 => self.world.store.lock().unwrap().compact(),
-            // A collector does not start before the last one has ended, or they would take all turns.
+            // One collector at a time: otherwise collectors would take all turns.
             980..=989 if self.replicas[index].clients.len() < 3 => {
                 let core = Arc::clone(self.replicas[index].registry.core());
                 let sweep: BoxFuture<'static, ()> = Box::pin(async move {
-                    // What it cannot reach it sweeps another time.
+                    // The next sweep finds what this one cannot reach.
                     let _ = core.sweep(200).await;
                     let _ = core.settle().await;
                 });
@@ -171,7 +171,7 @@ impl Run {
             }
             990..=993 if self.plan.crashes => self.crash(index),
             994..=996 if self.plan.crashes => self.give_up(index),
-            // For a while hardly anything gets through; then requests are given up.
+            // Hardly any request succeeds for a while, so that clients give up.
             997.. if self.plan.faults > 0 => self.weather(95),
             _ => {}
         }
@@ -181,7 +181,7 @@ impl Run {
         self.world.set_weather(Weather { faults, in_a_row: 100, watch: Watch::Never });
     }
 
-    /// A process ends wherever it is; another one is started in its place.
+    /// Ends a process at any point, and starts another one in its place.
     fn crash(&mut self, index: usize) {
         let mut replica = self.open();
         let clients = self.replicas[index].clients.len().min(2);
@@ -203,7 +203,7 @@ impl Run {
     fn calm(&mut self) {
         self.world.set_weather(Weather { watch: Watch::Never, ..Weather::default() });
         self.world.land_all();
-        // Longer than anything takes.
+        // Longer than any operation takes.
         self.clock.advance(Duration::from_secs(3600));
         let mut context = Context::from_waker(Waker::noop());
         for round in 0..2 {
@@ -251,7 +251,7 @@ impl Run {
         complaints
     }
 
-    /// What is left over is in nobody's way: everything can be deleted and created again, and then nothing else is there.
+    /// Checks that leftover objects block nothing: every entity can be deleted and created again, and nothing else is there then.
     fn start_again(&mut self) -> Result<(), String> {
         let newcomer = self.replicas.last().expect("there is one");
         let (api, cloud_map) = (newcomer.cloud_map.at(Scope::default()), newcomer.cloud_map.clone());
@@ -382,14 +382,14 @@ impl Client {
         self.history.lock().unwrap().tick()
     }
 
-    /// Before the answer, since it may never come.
+    /// Called before the answer, which may never come.
     fn open(&self, key: &str, left: Left) -> u64 {
         let from = self.tick();
         self.history.lock().unwrap().opened(key, from, left);
         from
     }
 
-    /// What a write has left, by its answer.
+    /// What a write has stored, according to its answer.
     fn close<T>(&self, key: &str, from: u64, left: Left, answer: &Result<T, Error>) {
         let mut history = self.history.lock().unwrap();
         if answer.is_ok() {
@@ -517,12 +517,12 @@ impl Client {
         let Some((service, id)) = self.choose(&self.instances()) else { return };
         let status = self.choose(&["HEALTHY", "UNHEALTHY"]).unwrap_or("HEALTHY");
         let request = UpdateInstanceCustomHealthStatusRequest::new(service, id, status);
-        // That all agree in the end is all that is asked of it.
+        // The only requirement: all replicas agree at the end.
         let _ = self.api.update_instance_custom_health_status(request).await;
     }
 }
 
-/// Says which plan it was if a run ends in a panic.
+/// Prints the plan if a run panics.
 struct Named(Plan);
 
 impl Drop for Named {
@@ -534,7 +534,7 @@ impl Drop for Named {
     }
 }
 
-/// Runs a plan; what is wrong, and how many writes were acknowledged.
+/// Runs a plan. Returns the complaints, and the number of acknowledged writes.
 pub(crate) fn run(plan: Plan) -> usize {
     let _named = Named(plan);
     let mut run = Run::new(plan);
@@ -551,7 +551,7 @@ pub(crate) fn run(plan: Plan) -> usize {
     history.acknowledged
 }
 
-/// `SD_SEEDS` says how many, for more than a few seconds.
+/// `SD_SEEDS` sets the number of seeds. The default takes a few seconds.
 fn seeds() -> u64 {
     std::env::var("SD_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(30)
 }

@@ -11,7 +11,7 @@ use sd_core::{
     state::{NamespaceEntry, ServiceEntry},
 };
 
-/// An observer that writes down what must not be. A panic would be caught by the cell.
+/// An observer that collects violations. It does not panic, because the cell catches panics of observers.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     last: Mutex<Option<Revision>>,
@@ -34,7 +34,7 @@ impl Observer for Witness {
     fn changed(&self, old: &State, new: &State, scope: &Scope, changes: &[Change]) {
         let last = self.last.lock().unwrap().replace(new.revision());
         let mut complaints = self.complaints.lock().unwrap();
-        // What passes by itself in several scopes is told to each with the same states.
+        // Effects that are due in several scopes are reported once for each scope, with the same two states.
         if last.is_some_and(|last| last != old.revision() && last != new.revision()) {
             complaints.push(format!("a gap before {:?}", new.revision()));
         }
@@ -46,7 +46,7 @@ impl Observer for Witness {
     }
 }
 
-/// What must not be in a state.
+/// The violations in a state.
 pub(crate) fn illegal(state: &State, scope: &Scope) -> Option<String> {
     let here = state.scope(scope);
     let (mut names, mut services) = (BTreeSet::new(), BTreeSet::new());
