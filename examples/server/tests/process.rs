@@ -407,8 +407,8 @@ fn a_draining_server_answers_dns_queries_in_progress() {
 
 #[test]
 fn a_port_that_is_taken_on_one_loopback_address_is_not_tried_again() {
-    // A machine without IPv6 listens on one address only.
-    let Ok(taken) = UdpSocket::bind("[::1]:0") else { return };
+    // The second address, or the only one of a machine without IPv6.
+    let taken = UdpSocket::bind("[::1]:0").or_else(|_| UdpSocket::bind("127.0.0.1:0")).unwrap();
     let port = taken.local_addr().unwrap().port();
     let (code, out, err) = run(&with("--dns", &format!("localhost:{port}")));
     assert_eq!((code, out.as_str(), err.lines().count()), (Some(2), "", 1), "{err}");
