@@ -136,7 +136,7 @@ fn a_task_is_registered_from_activating_until_deactivating() {
 }
 
 #[test]
-fn what_is_older_than_what_was_told_before_does_not_count() {
+fn an_older_change_and_an_older_listing_do_nothing() {
     let host = Host::new(Timing::instant());
     host.changed(5, &task("t-1", &host.web, Stopped));
     assert!(!host.changed(3, &task("t-1", &host.web, Running)).is_registered);
@@ -293,6 +293,15 @@ fn an_instance_of_others_is_not_touched() {
 }
 
 #[test]
+fn an_owner_without_a_name_is_refused() {
+    let host = Host::new(Timing::instant());
+    let nameless = discovery(&host.engine).with_owner("");
+    let answer = now(nameless.changed(1, task("t-1", &host.web, Activating)));
+    assert!(!answer.is_registered && answer.refusals[0].to_string().contains("owner"), "{answer:?}");
+    assert!(host.listed(&host.web).is_empty());
+}
+
+#[test]
 fn a_registry_that_fails_is_tried_again() {
     let host = Host::new(Timing::instant());
     let unavailable = |_: &Shared, _| {
@@ -365,7 +374,7 @@ fn draining_waits_for_the_deregistration_and_the_ttl() {
         assert_eq!(answer.may_stop_at, Some(since.after(Duration::from_secs(seconds))), "{drain:?}");
         host.advance(3);
         assert!(host.listed(&host.web).is_empty());
-        // It does not begin anew with what is told later.
+        // A later change does not restart the wait.
         let again = host.changed(3, &task("t-1", &host.web, TaskStatus::Stopping));
         assert_eq!(again.may_stop_at, answer.may_stop_at, "{drain:?}");
     }
@@ -384,20 +393,20 @@ fn stopped_tasks_are_remembered_for_a_bounded_number() {
     for number in 0..10_001 {
         host.changed(number, &task(&format!("t-{number}"), &host.web, Stopped));
     }
-    // The oldest is forgotten, and what is told of it late is still old.
+    // The oldest is forgotten, and a late change of it is still ignored.
     assert!(host.discovery.status("t-0").is_none() && host.discovery.status("t-1").is_some());
     host.changed(0, &task("t-0", &host.web, Running));
     assert!(host.listed(&host.web).is_empty());
 }
 
-/// What a host tells, or what happens to it.
+/// What a host does.
 #[derive(Clone, Debug)]
 enum Act {
-    /// A task goes on in its life; a stopped task is followed by another one. Returns to being told about later.
+    /// A task enters its next status. A stopped task is replaced by another one.
     Progress(usize),
-    /// A change that happened before is told, perhaps again.
+    /// An earlier change is delivered, perhaps again.
     Tell(usize),
-    /// All tasks are listed, as of some changes ago.
+    /// All tasks are listed, as they were some changes ago.
     List(usize),
     Restart,
 }
@@ -444,10 +453,10 @@ fn progress(host: &Host, before: &Truth, number: usize) -> (Truth, String) {
 }
 
 proptest! {
-    /// Changes come doubled, late and not at all, listings late, and the host restarts. The naive model: the newest moment that
-    /// was told of a task decides, and a listing tells of all tasks.
+    /// Changes are repeated, late or lost, listings are late, and the host restarts. The naive model: for each task the newest
+    /// moment wins, and a listing is about all tasks.
     #[test]
-    fn the_newest_that_was_told_of_each_task_decides(acts in prop::collection::vec(act(), 1..80)) {
+    fn the_newest_moment_of_each_task_wins(acts in prop::collection::vec(act(), 1..80)) {
         let mut host = Host::new(Timing::instant());
         // The truth at each moment, and the task that changed then.
         let mut history: Vec<(Truth, String)> = vec![(Truth::new(), String::new())];

@@ -132,9 +132,7 @@ impl ScopedCloudMap {
         desired: impl IntoIterator<Item = DesiredInstance> + Send,
     ) -> Result<SyncedInstances, Error> {
         let service = service.as_ref();
-        if !(1..=255).contains(&owner.chars().count()) {
-            return Err(rule("owner", "An owner has a name of 1-255 characters."));
-        }
+        check_owner(owner)?;
         let (owner, mut ids, mut wanted) = (Arc::<str>::from(owner), BTreeSet::new(), Vec::new());
         for instance in desired {
             if !ids.insert(instance.id.clone()) {
@@ -170,6 +168,7 @@ impl ScopedCloudMap {
         owner: &Arc<str>,
         DesiredInstance { id, attributes, health }: DesiredInstance,
     ) -> Result<Option<OperationId>, Error> {
+        check_owner(owner)?;
         let mut request = RegisterInstanceRequest::new(service, id);
         request.attributes = Some(attributes);
         let host = Host { owner, health };
@@ -268,6 +267,13 @@ impl SyncScopedCloudMap {
     pub fn put_checked_health(&self, subject: &Subject, status: CustomHealthStatus) -> Result<bool, Error> {
         at_once(self.scoped.put_checked_health(subject, status))
     }
+}
+
+fn check_owner(owner: &str) -> Result<(), Error> {
+    if (1..=255).contains(&owner.chars().count()) {
+        return Ok(());
+    }
+    Err(rule("owner", "An owner has a name of 1-255 characters."))
 }
 
 /// Brings one instance in step, unless an error before concerns it as well.

@@ -22,29 +22,28 @@ use crate::{
     state::State,
 };
 
-/// A task needs at most this many steps after one another: to register it, to report its health, to see that it is done.
+/// The most passes for one state of a task: one registers it, one reports its health, one confirms that nothing is left.
 const PASSES: usize = 3;
 
-/// How long a task is to go on after it was deregistered, before it gets SIGTERM.
+/// How long a task keeps running after its deregistration, before it gets SIGTERM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Drain {
-    /// It is not to wait, as at AWS. Clients that have its address in a cache fail. The default.
+    /// Not at all, as at AWS. Clients that have its address in a cache fail. The default.
     #[default]
     None,
-    /// It waits until the deregistration has ended and the longest TTL of its records has passed.
+    /// Until the deregistration has ended and then the longest TTL of its records has passed.
     RecordTtl,
-    /// It waits until the deregistration has ended and this time has passed.
+    /// Until the deregistration has ended and then this time has passed.
     For(Duration),
 }
 
 /// Keeps the instances of a host's tasks in step with the tasks, in one account and Region.
 ///
-/// The host tells it what happens: [`changed`](Self::changed) when a task changes, and [`listed`](Self::listed) with all tasks
-/// when it starts and from time to time. It may tell these doubled, in any order, and lose some changes. Each has a
-/// *moment*: a number that grows with every change of any task, such as a counter, or a revision of the host's store. What is
-/// older than what was told of a task before does not count. After each listing, exactly the listed tasks are registered that
-/// are ACTIVATING or RUNNING.
+/// The host calls [`changed`](Self::changed) when a task changes, and [`listed`](Self::listed) with all tasks when it starts and
+/// from time to time. Calls may be repeated, reordered or lost. Each carries a *moment*: a number that grows with every change of
+/// any task, such as a counter or the revision of the host's store. For each task, the newest moment wins. After a listing,
+/// exactly those listed tasks are registered that are ACTIVATING or RUNNING.
 ///
 /// | status | what happens |
 /// |---|---|
@@ -52,8 +51,8 @@ pub enum Drain {
 /// | RUNNING | the health of its containers is reported if the service has a custom health check, with the delay of [`Timing`](crate::Timing) |
 /// | DEACTIVATING | it is deregistered. It gets SIGTERM at [`may_stop_at`](TaskDiscovery::may_stop_at) |
 ///
-/// What cannot be done now, since the registry refuses it or an operation is under way, is in the answer and is tried again by
-/// [`retry`](Self::retry), by the next change of the task and by the next listing. Nothing here has a timer.
+/// If the registry refuses a step, or an operation is under way, the answer says so. [`retry`](Self::retry), the next change of
+/// the task and the next listing try again. There is no timer.
 ///
 /// A task is registered again if its instance was deregistered by others, and if its Cloud Map service was deleted and created
 /// again under the same id. (AWS leaves tasks unregistered in the second case.) Instances of others are never touched.
@@ -110,9 +109,9 @@ pub struct TaskDiscovery {
     /// Whether clients find it, in DNS too: it is registered, and it is healthy or has no health check. A host that replaces
     /// tasks without a gap ends the old ones only then; AWS does not wait for it.
     pub is_discoverable: bool,
-    /// From when on it can get SIGTERM. `None` as long as it is to be registered.
+    /// The earliest time for SIGTERM, once the task is DEACTIVATING or later. `None` before.
     pub may_stop_at: Option<Timestamp>,
-    /// Why it is not in step, if it is refused.
+    /// The steps that were refused, and why.
     pub refusals: Vec<Refusal>,
     /// Whether nothing is left to do. Otherwise see [`EcsDiscovery::retry`].
     pub is_settled: bool,
@@ -166,15 +165,15 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a listing led to.
+/// The result of a listing.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Listed {
-    /// The ids of the tasks that were not in step, with what was done.
+    /// The tasks that were not known to be in step, by id, and where they stand now.
     pub changed: Vec<(String, TaskDiscovery)>,
     /// How many instances of tasks that do not exist were deregistered.
     pub orphans: usize,
-    /// Why others were not.
+    /// The instances of such tasks that could not be deregistered, and why.
     pub refusals: Vec<Refusal>,
 }
 
@@ -198,17 +197,19 @@ impl EcsDiscovery {
         Self { drain, ..self }
     }
 
-    /// Tells that a task is like this, and brings it in step. Costs at most one commit for each registry and change.
+    /// Reports the current state of a task, and brings its instances in step. Costs a commit for each registry where something
+    /// changes; a task that is healthy when it is first reported costs a second one for its health.
     pub async fn changed(&self, moment: u64, task: impl Into<Arc<Task>>) -> TaskDiscovery {
         let task = task.into();
-        if self.lock().can_be_new(moment, &task.id) {
+        if self.lock().can_be_current(moment, &task.id) {
             self.note(moment, Arc::clone(&task), None);
         }
         self.bring_in_step(&task.id).await
     }
 
-    /// Tells all tasks of the host, at the moment at which they were listed, and brings them in step. Instances of other tasks
-    /// are deregistered. A listing that changes nothing costs no commit. One that is older than another one does nothing.
+    /// Reports all tasks of the host, as of the moment when they were listed, and brings their instances in step. Deregisters
+    /// the instances of tasks that are not listed. A listing without a change costs no commit, but a look at each instance of
+    /// the account and Region. A listing that is older than another one does nothing.
     pub async fn listed(&self, moment: u64, tasks: impl IntoIterator<Item = impl Into<Arc<Task>>>) -> Listed {
         let Some(listing) = self.lock().begin_listing(moment) else { return Listed::default() };
         for task in tasks {
@@ -232,8 +233,8 @@ impl EcsDiscovery {
         result
     }
 
-    /// Tries again what was left to do, as far as is known. Costs a look at each task with something left. A host whose tasks
-    /// are not all settled calls it about once a second.
+    /// Tries again what was refused or had to wait. Costs a look at each task that is not settled. Call it about once a second
+    /// while there are such tasks.
     pub async fn retry(&self) -> Vec<(String, TaskDiscovery)> {
         let unsettled: Vec<_> = self.lock().unsettled.iter().cloned().collect();
         let mut tried = Vec::with_capacity(unsettled.len());
@@ -263,7 +264,7 @@ impl EcsDiscovery {
         }
     }
 
-    /// When a task that is deregistered now may be stopped.
+    /// The earliest time for SIGTERM to a task that is deregistered now.
     fn may_stop_at(&self, known: &Known) -> Timestamp {
         let (map, state) = (self.cloud_map.cloud_map(), self.cloud_map.cloud_map().state());
         let view = self.view(&state);
@@ -275,8 +276,8 @@ impl EcsDiscovery {
             Duration::from_secs(ttls.max().unwrap_or(0).into())
         };
         let drain = match self.drain {
-            _ if places.is_empty() => return view.now,
             Drain::None => return view.now,
+            _ if places.is_empty() => return view.now,
             Drain::For(time) => time,
             Drain::RecordTtl => longest_ttl(),
         };
@@ -285,7 +286,13 @@ impl EcsDiscovery {
 
     fn survey(&self) -> Survey {
         let state = self.cloud_map.cloud_map().state();
-        self.lock().survey(state.scope(self.cloud_map.scope()), &self.owner)
+        let here = state.scope(self.cloud_map.scope());
+        // Collected without the lock: others choose how many instances there are.
+        let registered: Vec<_> = sync::registered_by(here, &self.owner).collect();
+        let arriving =
+            sync::arriving_for(here, &self.owner).map(|(service, id)| (service.clone(), id.clone()));
+        let arriving = arriving.collect();
+        self.lock().survey(&registered, arriving)
     }
 
     /// Does what is left to do for a task.
@@ -308,14 +315,14 @@ impl EcsDiscovery {
             passes += 1;
             let mut tasks = self.lock();
             match tasks.known.get(id).map(|known| known.generation) {
-                // It has changed meanwhile, so what was done may be wrong by now.
+                // The task has changed meanwhile, so the steps may be wrong by now.
                 Some(generation) if generation != known.generation => passes = 0,
                 Some(_) if is_done || is_refused => {
                     let is_settled =
                         look.steps.is_empty() && is_done && look.refusals.is_empty() && !look.is_waiting;
                     tasks.end(id, is_settled, &look);
                     drop(tasks);
-                    // The steps have changed where it stands.
+                    // The steps have changed the state.
                     let refusals = std::mem::take(&mut look.refusals);
                     let look = if is_done { look } else { self.look(&known) };
                     return TaskDiscovery { refusals, is_settled, ..TaskDiscovery::of(&known, &look) };
@@ -326,7 +333,7 @@ impl EcsDiscovery {
         }
     }
 
-    /// Where an unknown task stands.
+    /// The answer for an unknown task.
     fn ended(&self) -> TaskDiscovery {
         let now = self.cloud_map.cloud_map().now();
         TaskDiscovery { may_stop_at: Some(now), is_settled: true, ..TaskDiscovery::default() }
@@ -361,7 +368,7 @@ impl EcsDiscovery {
         }
     }
 
-    /// Those of the strangers that no task has come to, and that are not being deregistered.
+    /// The strangers that still belong to no task and are not being deregistered.
     fn orphans(&self, mut strangers: Vec<(ServiceId, InstanceId)>) -> Vec<(ServiceId, InstanceId)> {
         let state = self.cloud_map.cloud_map().state();
         let here = state.scope(self.cloud_map.scope());

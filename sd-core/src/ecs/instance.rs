@@ -24,8 +24,8 @@ use crate::{
 /// Source: Developer Guide, "Service discovery"; the last row was seen on AWS.
 ///
 /// # Errors
-/// Those of [`validate_service_registries`](super::validate_service_registries) that concern the ARN, if the service was
-/// deleted for instance. A host port that the container has not got yet.
+/// Those of [`validate_service_registries`](super::validate_service_registries) that concern the ARN, such as a service that was
+/// deleted. A container of a `bridge` task that has no host port yet.
 pub fn instance_of(
     task: &Task,
     registry: &ServiceRegistry,
@@ -69,7 +69,7 @@ pub(super) fn instance_in(
     Ok(instance)
 }
 
-/// The port that the registry says, if it says one.
+/// The port of the instance, if the registry names one.
 fn port_of(task: &Task, registry: &ServiceRegistry) -> Result<Option<i32>, EcsError> {
     let (Some(name), Some(port)) = (registry.container_name.as_deref(), registry.container_port) else {
         return Ok(registry.port);
@@ -81,8 +81,7 @@ fn port_of(task: &Task, registry: &ServiceRegistry) -> Result<Option<i32>, EcsEr
     let fixed =
         || mappings().iter().find(|mapping| is(mapping.container_port))?.host_port.filter(|port| *port > 0);
     match task.definition.network_mode {
-        NetworkMode::Awsvpc | NetworkMode::None => Ok(Some(port)),
-        NetworkMode::Host => Ok(Some(port)),
+        NetworkMode::Awsvpc | NetworkMode::Host | NetworkMode::None => Ok(Some(port)),
         NetworkMode::Bridge => match bound.map(|(_, host)| *host).or_else(fixed) {
             Some(host) => Ok(Some(i32::from(host))),
             None => Err(EcsError::invalid_parameter(format!(

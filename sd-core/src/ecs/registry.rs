@@ -7,6 +7,9 @@ use crate::{
     state::State,
 };
 
+const PORT_OR_CONTAINER: &str =
+    "Specify a value for either 'port' or the 'containerName' and 'containerPort' combination, but not both";
+
 /// The service registry of an ECS service, unchecked, with the members of the API's `ServiceRegistry`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,10 +42,6 @@ impl ServiceRegistry {
     pub fn with_container(self, name: impl Into<String>, port: i32) -> Self {
         Self { container_name: Some(name.into()), container_port: Some(port), ..self }
     }
-
-    fn has_container(&self) -> bool {
-        self.container_name.is_some() || self.container_port.is_some()
-    }
 }
 
 /// A refusal in ECS's words. The HTTP status of all is 400.
@@ -66,7 +65,7 @@ impl EcsError {
     }
 }
 
-/// Something in a registry that AWS refuses and [`Mode::Lenient`] accepts. Displays a sentence for the user.
+/// A member of a registry that AWS refuses and [`Mode::Lenient`] accepts. Displays a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "service registry {registry_arn} has no SRV records, so AWS refuses its {member}; lenient mode registers the port"
@@ -80,7 +79,7 @@ pub struct RegistryWarning {
 }
 
 /// Checks the `serviceRegistries` of CreateService, UpdateService or CreateTaskSet in a scope, as ECS does before it accepts
-/// the request. What is returned concerns the user but not the request: log it.
+/// the request. Returns warnings for the user, to be logged.
 ///
 /// # Errors
 /// The refusal in ECS's words. `tests/cases/ecs/registries.json` has a row for each, with its source: some texts were seen on
@@ -114,16 +113,13 @@ pub(super) fn service_of<'s>(
     scope: &Scope,
 ) -> Result<&'s Service, EcsError> {
     let arn = &registry.registry_arn;
-    let reference = ResourceRef::parse(arn, "service");
-    let Some(((account, region), id)) =
-        reference.and_then(|reference| Some((reference.owner?, reference.id)))
-    else {
-        return Err(EcsError::invalid_parameter(format!(
+    let reference = ResourceRef::parse(arn, "service").filter(|reference| reference.owner.is_some());
+    let reference = reference.ok_or_else(|| {
+        EcsError::invalid_parameter(format!(
             "The format of the supplied service registry ARN is invalid: {arn}."
-        )));
-    };
-    let is_here = (account, region) == (scope.account().as_str(), scope.region().as_str());
-    let entry = is_here.then(|| state.scope(scope).service(id)).flatten();
+        ))
+    })?;
+    let entry = reference.is_in(scope).then(|| state.scope(scope).service(reference.id)).flatten();
     entry.map(|entry| &**entry.service()).ok_or_else(|| {
         EcsError::client(r#"The service registry could not be validated. Route 53 error: "ServiceNotFound.""#)
     })
@@ -157,38 +153,34 @@ impl Validation<'_> {
     }
 
     fn check_awsvpc(&self) -> Result<Vec<RegistryWarning>, EcsError> {
-        let ServiceRegistry { port, container_name, container_port, .. } = self.registry;
-        let has_pair = container_name.is_some() && container_port.is_some();
-        let needs_port = match &self.service.kind {
-            ServiceKind::DnsHttp(config) => Some(config.ttl(RecordType::Srv).is_some()),
-            // DiscoverInstances finds instances with a port and without one.
-            ServiceKind::Http => None,
-        };
-        if needs_port == Some(false) {
-            let unneeded = [
-                (container_port.is_some(), "containerPort"),
-                (container_name.is_some(), "containerName"),
-                (port.is_some(), "port"),
-            ];
-            if let Some((_, member)) = unneeded.into_iter().find(|(given, _)| *given)
-                && !self.mode.allows(Leniency::RegistryPortWithoutSrv)
-            {
-                return Err(self.not_needed(member));
+        let (needs_port, takes_port) = match &self.service.kind {
+            ServiceKind::DnsHttp(config) => {
+                let has_srv = config.ttl(RecordType::Srv).is_some();
+                (has_srv, has_srv)
             }
+            // DiscoverInstances finds instances with a port and without one.
+            ServiceKind::Http => (false, true),
+        };
+        let ServiceRegistry { registry_arn, port, container_name, container_port } = self.registry;
+        let given = [
+            (container_port.is_some(), "containerPort"),
+            (container_name.is_some(), "containerName"),
+            (port.is_some(), "port"),
+        ];
+        let unneeded = given.into_iter().find(|(is_given, _)| *is_given && !takes_port);
+        if let Some((_, member)) = unneeded
+            && !self.mode.allows(Leniency::RegistryPortWithoutSrv)
+        {
+            return Err(self.not_needed(member));
         }
-        let is_whole =
-            port.is_some() != self.registry.has_container() && has_pair == self.registry.has_container();
-        let is_nothing = port.is_none() && !self.registry.has_container();
-        if !(is_whole || is_nothing && needs_port != Some(true)) {
-            return Err(EcsError::invalid_parameter(
-                "Specify a value for either 'port' or the 'containerName' and 'containerPort' combination, but not both",
-            ));
+        match (port, container_name, container_port) {
+            (None, None, None) if !needs_port => {}
+            (Some(_), None, None) | (None, Some(_), Some(_)) => {}
+            _ => return Err(EcsError::invalid_parameter(PORT_OR_CONTAINER)),
         }
-        let unneeded = (needs_port == Some(false) && !is_nothing).then(|| RegistryWarning {
-            registry_arn: self.registry.registry_arn.clone(),
-            member: if port.is_some() { "port" } else { "containerPort" },
-        });
-        Ok(unneeded.into_iter().collect())
+        let warning =
+            unneeded.map(|(_, member)| RegistryWarning { registry_arn: registry_arn.clone(), member });
+        Ok(warning.into_iter().collect())
     }
 
     fn not_needed(&self, member: &str) -> EcsError {
@@ -212,9 +204,7 @@ impl Validation<'_> {
             ));
         }
         if port.is_some() {
-            return Err(EcsError::invalid_parameter(
-                "Specify a value for either 'port' or the 'containerName' and 'containerPort' combination, but not both",
-            ));
+            return Err(EcsError::invalid_parameter(PORT_OR_CONTAINER));
         }
         let records = self.service.dns_config().map_or(&[][..], |config| &config.records);
         if records.iter().any(|record| record.kind != RecordType::Srv) {

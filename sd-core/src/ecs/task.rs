@@ -163,7 +163,7 @@ pub struct PortMapping {
 pub enum TaskStatus {
     /// Its network interface is made.
     Provisioning,
-    /// It waits for its container instance.
+    /// It is waiting for resources.
     Pending,
     /// Its containers run. It is registered with discovery and load balancers.
     Activating,
@@ -171,7 +171,7 @@ pub enum TaskStatus {
     Running,
     /// It is deregistered from discovery and load balancers. Its containers run.
     Deactivating,
-    /// Its containers are told to end.
+    /// Its containers are being stopped.
     Stopping,
     /// Its network interface is deleted.
     Deprovisioning,

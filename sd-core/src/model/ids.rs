@@ -214,6 +214,11 @@ impl<'a> ResourceRef<'a> {
         (service == "servicediscovery" && found == kind)
             .then_some(Self { owner: Some((account, region)), id })
     }
+
+    /// Whether the resource is in this scope: a plain id is in the caller's.
+    pub(crate) fn is_in(&self, scope: &Scope) -> bool {
+        self.owner.is_none_or(|owner| owner == (scope.account().as_str(), scope.region().as_str()))
+    }
 }
 
 /// A random number that an entity gets at its creation. It distinguishes the entity from one created later with the same

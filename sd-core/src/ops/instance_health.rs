@@ -45,8 +45,7 @@ pub(crate) fn update(
         return Err(Error::CustomHealthNotFound(service.id.clone()));
     }
     let instance = find_instance(entry, id)?;
-    let event = HealthEvent::Reported { status, delay: context.timing.custom_health() };
-    Ok(happened(event, entry, instance, context))
+    Ok(happened(reported(status, &context.timing), entry, instance, context))
 }
 
 /// Sets the status of an instance at once, whatever its health check: for hosts, which know it. Refused for a service
@@ -64,17 +63,21 @@ pub(crate) fn set(
     Ok(happened(HealthEvent::Set(status), entry, instance, context))
 }
 
-/// The health after a report, if it changes anything. Only an instance of a service with a custom check is reported.
-pub(crate) fn after_report(
+/// The event that a status is reported.
+fn reported(status: CustomHealthStatus, timing: &Timing) -> HealthEvent {
+    HealthEvent::Reported { status, delay: timing.custom_health() }
+}
+
+/// Whether a report would change the health of an instance. Only a custom check takes reports.
+pub(crate) fn would_change(
     entry: &ServiceEntry,
     instance: &InstanceEntry,
     status: CustomHealthStatus,
     now: Timestamp,
     timing: &Timing,
-) -> Option<Health> {
-    let event = HealthEvent::Reported { status, delay: timing.custom_health() };
-    let after = instance.health().on(event, now);
-    (entry.service().health_check == HealthCheck::Custom && after != instance.health()).then_some(after)
+) -> bool {
+    entry.service().health_check == HealthCheck::Custom
+        && instance.health().on(reported(status, timing), now) != instance.health()
 }
 
 /// Reports the status of an instance for a host, as by UpdateInstanceCustomHealthStatus. Does nothing if there is no such
@@ -87,8 +90,7 @@ pub(crate) fn report(
     let entry = find_service(context.here(), context.scope, service)?;
     match entry.instances().get(id) {
         Some(instance) if entry.service().health_check == HealthCheck::Custom => {
-            let event = HealthEvent::Reported { status, delay: context.timing.custom_health() };
-            Ok(happened(event, entry, instance, context))
+            Ok(happened(reported(status, &context.timing), entry, instance, context))
         }
         _ => Ok(Plan::nothing(())),
     }

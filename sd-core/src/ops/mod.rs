@@ -242,9 +242,5 @@ pub(crate) fn find_service<'s>(
 /// The id in a reference to a resource of this scope. Nothing is shared, so another owner's resource is not there.
 pub(crate) fn own_id<'t>(scope: &Scope, text: &'t str, kind: &str) -> Option<&'t str> {
     let reference = ResourceRef::parse(text, kind)?;
-    let own = match reference.owner {
-        Some((account, region)) => account == scope.account().as_str() && region == scope.region().as_str(),
-        None => true,
-    };
-    own.then_some(reference.id)
+    reference.is_in(scope).then_some(reference.id)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Plan, WriteContext, find_service, instance_attributes, instance_health, instance_stays,
+    Plan, WriteContext, find_service, instance_health, instance_stays,
     instances::{Host, deregister, register_for},
     service_lives,
 };
@@ -28,28 +28,24 @@ type Step = Option<OperationId>;
 
 /// The ids of a service's instances that an owner has registered or is registering.
 pub(crate) fn owned(here: &ScopeState, entry: &ServiceEntry, owner: &str) -> BTreeSet<InstanceId> {
-    let instances = entry.instances().iter().map(InstanceEntry::instance);
-    let of_service = |id: &ServiceId| *id == entry.service().id;
-    let arriving = here.all_in_flight().flat_map(|under_way| &under_way.pending.effect);
-    let arriving = arriving.filter_map(put_instance).filter(|(service, _)| of_service(service));
-    let arriving = arriving.map(|(_, instance)| instance);
-    let owned = instances.chain(arriving).filter(|instance| instance.owner.as_deref() == Some(owner));
-    owned.map(|instance| instance.id.clone()).collect()
+    let registered = of_owner(entry, owner).map(|found| &found.instance().id);
+    let arriving = arriving_for(here, owner).filter(|(service, _)| **service == entry.service().id);
+    registered.chain(arriving.map(|(_, id)| id)).cloned().collect()
 }
 
 /// Where an instance that a host wants stands.
 pub(crate) enum Standing<'s> {
     /// It is registered as the host wants it.
     InStep(&'s InstanceEntry),
-    /// An operation registers it so.
-    Arriving,
+    /// This operation registers it so.
+    Arriving(&'s PendingOperation),
     /// Something is to be done, or refused.
     Differs,
 }
 
-/// Where an instance stands, by a look at the state that is not confirmed by the registry.
+/// Where an instance stands in a state, which may be older than what the registry has stored.
 pub(crate) fn standing<'s>(
-    here: &ScopeState,
+    here: &'s ScopeState,
     entry: &'s ServiceEntry,
     (id, attributes): (&str, &BTreeMap<String, String>),
     owner: &str,
@@ -63,7 +59,7 @@ pub(crate) fn standing<'s>(
     if let Some(other) = under_way(here, entry, id) {
         let mut arriving = other.effect.iter().filter_map(put_instance);
         return match arriving.any(|(_, instance)| is_wanted(instance)) {
-            true => Standing::Arriving,
+            true => Standing::Arriving(other),
             false => Standing::Differs,
         };
     }
@@ -73,8 +69,7 @@ pub(crate) fn standing<'s>(
     }
 }
 
-/// Whether the owner has the instance, by a look at the state: it is registered or being registered, and not being
-/// deregistered.
+/// Whether the owner has the instance in a state: it is registered or being registered, and not being deregistered.
 pub(crate) fn has(here: &ScopeState, entry: &ServiceEntry, id: &str, owner: &str) -> bool {
     let is_own = |instance: &Instance| instance.owner.as_deref() == Some(owner);
     match under_way(here, entry, id) {
@@ -88,9 +83,11 @@ pub(crate) fn registered_by<'s>(
     here: &'s ScopeState,
     owner: &'s str,
 ) -> impl Iterator<Item = (&'s ServiceEntry, &'s InstanceEntry)> {
-    let registered =
-        here.services().flat_map(|entry| entry.instances().iter().map(move |found| (entry, found)));
-    registered.filter(move |(_, found)| found.instance().owner.as_deref() == Some(owner))
+    here.services().flat_map(move |entry| of_owner(entry, owner).map(move |found| (entry, found)))
+}
+
+fn of_owner<'s>(entry: &'s ServiceEntry, owner: &'s str) -> impl Iterator<Item = &'s InstanceEntry> {
+    entry.instances().iter().filter(move |found| found.instance().owner.as_deref() == Some(owner))
 }
 
 /// The instances of the owner in the scope that are being registered, with their services.
@@ -140,36 +137,21 @@ fn in_step(
 ) -> Result<Option<ChangeSet>, Error> {
     let here = context.here();
     let entry = find_service(here, context.scope, request.service_id.as_deref().unwrap_or_default())?;
-    let service = entry.service();
     // The registration itself reports an invalid request.
-    let id = request.instance_id.as_deref().and_then(|id| InstanceId::parse(id).ok());
-    let namespace = here.namespace(service.namespace_id.as_str());
-    let (Some(id), Some(attributes), Some(namespace)) = (id, &request.attributes, namespace) else {
+    let (Some(id), Some(attributes)) = (request.instance_id.as_deref(), &request.attributes) else {
         return Ok(None);
     };
-    let Ok((attributes, _)) =
-        instance_attributes::parse(attributes, service, namespace.namespace(), context.mode)
-    else {
-        return Ok(None);
-    };
-    let as_wanted = |found: &Instance| found.attributes == attributes && found.owner.as_ref() == Some(owner);
-    if let Some(other) = here.claimed_by(&UniqueKey::Target(instance_key(entry, &id))) {
-        let is_arriving =
-            other.effect.iter().filter_map(put_instance).any(|(_, instance)| as_wanted(instance));
-        return Ok(is_arriving.then(|| pending(other, entry, context)));
+    match standing(here, entry, (id, attributes), owner) {
+        Standing::Arriving(other) => Ok(Some(pending(other, entry, context))),
+        Standing::InStep(found) => Ok(Some(context.changes().requiring_all(instance_stays(entry, found)))),
+        Standing::Differs if under_way(here, entry, id).is_some() => Ok(None),
+        Standing::Differs => match entry.instances().get(id) {
+            Some(found) if found.instance().owner.as_ref() != Some(owner) => {
+                Err(rule("instanceId", format!("The instance {id} was not registered by the owner {owner}.")))
+            }
+            _ => Ok(None),
+        },
     }
-    let Some(found) = entry.instances().get(id.as_str()) else {
-        return Ok(None);
-    };
-    let relying = context.changes().requiring_all(instance_stays(entry, found));
-    let found = found.instance();
-    if found.owner.as_ref() != Some(owner) {
-        return Err(rule(
-            "instanceId",
-            format!("The instance {id} was not registered by the owner {owner}."),
-        ));
-    }
-    Ok(as_wanted(found).then_some(relying))
 }
 
 /// Deregisters an instance of the owner. Does nothing if the instance does not exist, is being deregistered, or has another

@@ -1,4 +1,4 @@
-//! What a host told of its tasks, and how they were found.
+//! The tasks that a host has reported.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -9,35 +9,33 @@ use super::{Refusal, view::Look};
 use crate::{
     ecs::{Task, TaskStatus},
     model::{Health, Instance, InstanceId, ServiceId, Timestamp},
-    ops::sync,
-    state::{InstanceEntry, ScopeState},
+    state::{InstanceEntry, ServiceEntry},
 };
 
-/// How many stopped tasks are remembered, so that what is told of them late does not register them again. Beyond them, the
-/// oldest is forgotten.
+/// The most stopped tasks that are remembered between two listings. A late change cannot register them again.
 const STOPPED: usize = 10_000;
 
-/// What was told of tasks.
+/// The tasks that a host has reported.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     pub(super) known: HashMap<String, Known>,
-    /// Those that are not in step as far as is known.
+    /// Tasks that may not be in step.
     pub(super) unsettled: BTreeSet<String>,
-    /// Those that have ended, the oldest first.
-    pub(super) stopped: VecDeque<String>,
-    /// The newest moment of a listing. What is told of an unknown task before it is old: the task has ended.
-    pub(super) past: Option<u64>,
+    /// Tasks that have ended, the oldest first.
+    stopped: VecDeque<String>,
+    /// The moment of the newest listing. A change of an unknown task up to this moment is outdated: the task has ended.
+    past: Option<u64>,
     /// The number of listings.
-    pub(super) listings: u64,
+    listings: u64,
     /// The number of surveys.
     surveys: u64,
 }
 
-/// What is known of a task.
+/// A task as it was reported last, and what was done for it.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) task: Arc<Task>,
-    /// When this was so.
+    /// The moment of the newest report.
     pub(super) moment: u64,
     /// Grows with each change.
     pub(super) generation: u64,
@@ -45,20 +43,18 @@ pub(super) struct Known {
     pub(super) places: Vec<ServiceId>,
     /// When it may be stopped, once it is not registered any more.
     pub(super) may_stop_at: Option<Timestamp>,
-    /// How it was when it was last found in step.
+    /// Its instances when it was last found in step.
     pub(super) in_step: Vec<InStep>,
     /// The number of the newest listing that has it.
     pub(super) listing: u64,
-    /// The number of the newest survey that has met it, and how many of its instances.
+    /// The number of the newest survey that found one of its instances, and how many it found unchanged.
     met: (u64, usize),
-    /// Whether it had ended before its last change.
-    pub(super) was_stopped: bool,
-    /// A listing did not have it.
+    /// Whether a listing left it out.
     pub(super) is_gone: bool,
     pub(super) refusals: Vec<Refusal>,
 }
 
-/// An instance that is as its task wants it.
+/// An instance that is registered as its task requires.
 #[derive(Clone, Debug)]
 pub(super) struct InStep {
     pub(super) service: ServiceId,
@@ -68,19 +64,19 @@ pub(super) struct InStep {
 
 /// How tasks and instances differ.
 pub(super) struct Survey {
-    /// The ids of tasks that are not in step as far as is known.
+    /// The ids of tasks that may not be in step.
     pub(super) out_of_step: Vec<String>,
-    /// Instances of the owner that no task is known to have.
+    /// Instances of the owner that belong to no known task.
     pub(super) strangers: Vec<(ServiceId, InstanceId)>,
 }
 
 impl Tasks {
-    /// Whether a change at this moment can be news: the task is known, or has begun after the newest listing.
-    pub(super) fn can_be_new(&self, moment: u64, id: &str) -> bool {
+    /// Whether a change at this moment can be current: the task is known, or began after the newest listing.
+    pub(super) fn can_be_current(&self, moment: u64, id: &str) -> bool {
         self.known.contains_key(id) || Some(moment) > self.past
     }
 
-    /// The number of a listing. `None` if it is older than another one.
+    /// Begins a listing. Returns its number, or `None` if another listing is newer.
     pub(super) fn begin_listing(&mut self, moment: u64) -> Option<u64> {
         if Some(moment) < self.past {
             return None;
@@ -90,9 +86,9 @@ impl Tasks {
         Some(self.listings)
     }
 
-    /// Notes what a task is like, unless something newer is known, and that a listing has it. Returns the task if it has just
-    /// begun to stop.
+    /// Stores a report of a task, unless a newer one is known. Returns the task if it has just begun to stop.
     pub(super) fn note(&mut self, moment: u64, task: Arc<Task>, listing: Option<u64>) -> Option<Known> {
+        let mut was_stopped = false;
         let known = match self.known.get_mut(&task.id) {
             Some(known) => {
                 known.listing = listing.unwrap_or(known.listing);
@@ -105,7 +101,7 @@ impl Tasks {
                 }
                 known.generation += 1;
                 known.is_gone = false;
-                known.was_stopped = known.task.last_status == TaskStatus::Stopped;
+                was_stopped = known.task.last_status == TaskStatus::Stopped;
                 known.task = task;
                 known
             }
@@ -119,14 +115,14 @@ impl Tasks {
             self.unsettled.insert(known.task.id.clone());
         }
         let stopping = (known.stops() && known.may_stop_at.is_none()).then(|| known.clone());
-        if known.task.last_status == TaskStatus::Stopped && !known.was_stopped {
+        if known.task.last_status == TaskStatus::Stopped && !was_stopped {
             self.stopped.push_back(known.task.id.clone());
             self.bound_stopped();
         }
         stopping
     }
 
-    pub(super) fn bound_stopped(&mut self) {
+    fn bound_stopped(&mut self) {
         while self.stopped.len() > STOPPED {
             let Some(id) = self.stopped.pop_front() else { return };
             if let Some(known) = self.known.remove(&id) {
@@ -136,10 +132,10 @@ impl Tasks {
         }
     }
 
-    /// Notes that tasks which are not in the listing are gone, unless they were told of later.
+    /// Marks the tasks that a listing left out as gone, unless a newer report has them.
     pub(super) fn leave_out(&mut self, moment: u64, listing: u64) {
         for known in self.known.values_mut() {
-            // Two listings may overlap.
+            // A newer listing may run at the same time.
             if known.moment <= moment && known.listing < listing && !known.is_gone {
                 known.is_gone = true;
                 known.generation += 1;
@@ -147,22 +143,25 @@ impl Tasks {
         }
     }
 
-    /// Compares the tasks with the owner's instances. Costs a look at each instance of the scope and at each task.
-    pub(super) fn survey(&mut self, here: &ScopeState, owner: &str) -> Survey {
+    /// Compares the tasks with the owner's registered and arriving instances.
+    pub(super) fn survey(
+        &mut self,
+        registered: &[(&ServiceEntry, &InstanceEntry)],
+        arriving: Vec<(ServiceId, InstanceId)>,
+    ) -> Survey {
         self.surveys += 1;
         let Self { known, surveys, .. } = self;
-        let mut strangers = Vec::new();
-        for (entry, found) in sync::registered_by(here, owner) {
+        let mut strangers = arriving;
+        for (entry, found) in registered {
             let id = &found.instance().id;
             match known.get_mut(id.as_str()) {
                 Some(known) if known.places.contains(&entry.service().id) => known.meet(found, *surveys),
                 _ => strangers.push((entry.service().id.clone(), id.clone())),
             }
         }
-        strangers.extend(sync::arriving_for(here, owner).map(|(service, id)| (service.clone(), id.clone())));
         let out_of_step = known.iter().filter(|(_, known)| !known.is_in_step(*surveys));
         let mut out_of_step: Vec<_> = out_of_step.map(|(id, _)| id.clone()).collect();
-        // In a fixed order, so that a host's runs are alike.
+        // A fixed order makes runs repeatable.
         out_of_step.sort_unstable();
         Survey { out_of_step, strangers }
     }
@@ -182,14 +181,14 @@ impl Tasks {
         stopped.retain(|id| known.contains_key(id));
     }
 
-    /// A copy of what is known. Until it ends, the task is not settled, also if the caller is dropped.
+    /// Begins to bring a task in step. Until [`end`](Self::end), the task counts as unsettled, even if the caller is dropped.
     pub(super) fn begin(&mut self, id: &str) -> Option<Known> {
         let known = self.known.get(id)?.clone();
         self.unsettled.insert(id.to_owned());
         Some(known)
     }
 
-    /// Notes that the task may get an instance in these services.
+    /// Stores that the task may get an instance in these services.
     pub(super) fn expect_in<'a>(&mut self, id: &str, services: impl Iterator<Item = &'a ServiceId>) {
         let Some(known) = self.known.get_mut(id) else { return };
         for service in services {
@@ -199,6 +198,7 @@ impl Tasks {
         }
     }
 
+    /// Stores the result of bringing a task in step.
     pub(super) fn end(&mut self, id: &str, is_settled: bool, look: &Look) {
         let Some(known) = self.known.get_mut(id) else { return };
         known.refusals.clone_from(&look.refusals);
@@ -213,7 +213,7 @@ impl Tasks {
 }
 
 impl Known {
-    pub(super) fn new(moment: u64, task: Arc<Task>) -> Self {
+    fn new(moment: u64, task: Arc<Task>) -> Self {
         Self {
             task,
             moment,
@@ -223,7 +223,6 @@ impl Known {
             in_step: Vec::new(),
             listing: 0,
             met: (0, 0),
-            was_stopped: false,
             is_gone: false,
             refusals: Vec::new(),
         }
@@ -238,7 +237,7 @@ impl Known {
         self.task.last_status.is_registered() && !self.is_gone
     }
 
-    /// Notes that a survey has met an instance, if it is as it was when the task was found in step.
+    /// Counts an instance that a survey found, if it is unchanged since the task was found in step.
     fn meet(&mut self, found: &InstanceEntry, survey: u64) {
         let is_as_before = self
             .in_step
@@ -250,7 +249,7 @@ impl Known {
         self.met.1 += usize::from(is_as_before);
     }
 
-    /// Whether a survey has met all instances of the task as they were when it was found in step, and no others.
+    /// Whether a survey found exactly the instances that the task requires, all of them unchanged.
     fn is_in_step(&self, survey: u64) -> bool {
         let wanted = if self.is_wanted() { self.task.registries.len() } else { 0 };
         let met = if self.met.0 == survey { self.met.1 } else { 0 };

@@ -35,7 +35,7 @@ pub(super) struct Look {
     pub(super) is_waiting: bool,
 }
 
-/// A state, as one host looks at it.
+/// A state, and what decides how a host's tasks stand in it.
 pub(super) struct View<'a> {
     pub(super) state: &'a State,
     pub(super) scope: &'a Scope,
@@ -67,8 +67,8 @@ impl View<'_> {
         look
     }
 
-    /// The services in which the task has an instance: those where it was registered, and those of its registries, since the
-    /// host may have been started anew.
+    /// The services in which the task has an instance. The services of its registries are included, because the host may have
+    /// restarted and forgotten where it registered the task.
     pub(super) fn places(&self, known: &Known) -> BTreeSet<ServiceId> {
         let here = self.state.scope(self.scope);
         let registries = known.task.registries.iter();
@@ -86,12 +86,12 @@ impl View<'_> {
     pub(super) fn look_at(&self, look: &mut Look, service: &Service, mut instance: DesiredInstance) {
         let here = self.state.scope(self.scope);
         let Some(entry) = here.service(service.id.as_str()) else { return };
-        // Reported after the registration, with the delay of reports.
+        // A report follows the registration, so that it takes effect after the delay of reports.
         let health = instance.health.take();
         match sync::standing(here, entry, (&instance.id, &instance.attributes), self.owner) {
             Standing::InStep(found) => {
                 let report = health.filter(|status| {
-                    instance_health::after_report(entry, found, *status, self.now, &self.timing).is_some()
+                    instance_health::would_change(entry, found, *status, self.now, &self.timing)
                 });
                 if let Some(status) = report {
                     look.steps.push((service.id.clone(), Step::Report(status)));
@@ -102,7 +102,7 @@ impl View<'_> {
                     health: found.health(),
                 });
             }
-            Standing::Arriving => look.is_waiting = true,
+            Standing::Arriving(_) => look.is_waiting = true,
             Standing::Differs => look.steps.push((service.id.clone(), Step::Register(instance))),
         }
     }
