@@ -14,7 +14,9 @@ use sd_core::{
     Error, Mode, Scope, SyncCloudMap, SyncScopedCloudMap,
     ecs::{
         Container, ContainerDefinition, EcsError, LaunchType, NetworkMode, ServiceRegistry, Task,
-        TaskDefinition, health_of, instance_of, validate_service_registries,
+        TaskDefinition, health_of, instance_of,
+        service_connect::{ClientAlias, ServiceConnect, ServiceConnectService, validate_service_connect},
+        validate_service_registries,
     },
     model::{HealthCheckType, HealthStatus, RecordType},
     request::{
@@ -313,6 +315,89 @@ fn a_task_has_the_health_of_the_table() {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConnectRow {
+    title: String,
+    source: String,
+    network_mode: Option<String>,
+    /// `app` if the row does not say, and none if it says null.
+    #[serde(default = "app")]
+    namespace: Option<String>,
+    services: Vec<ConnectServiceRow>,
+    plan: Option<Vec<PlannedRow>>,
+    error: Option<Refused>,
+}
+
+fn app() -> Option<String> {
+    Some("app".to_owned())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConnectServiceRow {
+    port_name: String,
+    discovery_name: Option<String>,
+    client_aliases: Vec<AliasRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AliasRow {
+    port: i32,
+    dns_name: Option<String>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PlannedRow {
+    discovery_name: String,
+    container_name: String,
+    container_port: u16,
+}
+
+#[test]
+fn ecs_accepts_and_refuses_the_service_connect_of_the_table() {
+    let Table { rows, .. } = table::<Table<ConnectRow>>("service-connect.json");
+    let web = ContainerDefinition::new("web").with_named_port("http", 8080).with_named_port("metrics", 9090);
+    let sidecar = ContainerDefinition::new("sidecar").with_port(70, None).with_named_port("proxy", 80);
+    for row in &rows {
+        assert!(!row.source.is_empty());
+        let network_mode = NetworkMode::parse(row.network_mode.as_deref().unwrap_or("awsvpc")).unwrap();
+        let definition = TaskDefinition::new("web", network_mode, [web.clone(), sidecar.clone()]);
+        let services = row.services.iter().map(|service| {
+            let mut connect = ServiceConnectService::new(service.port_name.as_str(), 80);
+            connect.discovery_name.clone_from(&service.discovery_name);
+            let alias = |row: &AliasRow| {
+                let mut alias = ClientAlias::default();
+                alias.port = row.port;
+                alias.dns_name.clone_from(&row.dns_name);
+                alias
+            };
+            connect.client_aliases = service.client_aliases.iter().map(alias).collect();
+            connect
+        });
+        let mut config = ServiceConnect::default();
+        config.services = services.collect();
+        // The cluster's default and the service's own are alike.
+        for own in [false, true] {
+            let namespace = row.namespace.as_deref();
+            config.namespace = namespace.filter(|_| own).map(str::to_owned);
+            let default = namespace.filter(|_| !own);
+            let plan = validate_service_connect(&config, default, &definition).map_err(Refused::from);
+            assert_eq!(plan.as_ref().err(), row.error.as_ref(), "{}", row.title);
+            let Ok(plan) = plan else { continue };
+            assert_eq!(Some(plan.namespace.as_str()), namespace);
+            let planned = plan.services.into_iter().map(|planned| PlannedRow {
+                discovery_name: planned.discovery_name,
+                container_name: planned.container_name,
+                container_port: planned.container_port,
+            });
+            assert_eq!(Some(planned.collect()), row.plan, "{}", row.title);
+        }
+    }
+}
+
 #[test]
 fn no_row_says_the_same_as_another() {
     let titles = [
@@ -323,6 +408,7 @@ fn no_row_says_the_same_as_another() {
             .collect::<Vec<_>>(),
         table::<Table<InstanceRow>>("instances.json").rows.into_iter().map(|row| row.title).collect(),
         table::<Table<HealthRow>>("health.json").rows.into_iter().map(|row| row.title).collect(),
+        table::<Table<ConnectRow>>("service-connect.json").rows.into_iter().map(|row| row.title).collect(),
     ];
     for titles in titles {
         assert_eq!(titles.iter().collect::<BTreeSet<_>>().len(), titles.len());

@@ -8,6 +8,7 @@
 //! | check CreateService, UpdateService and CreateTaskSet | [`validate_service_registries`] |
 //! | know what ECS registers for a task | [`instance_of`], [`health_of`] |
 //! | keep instances in step with tasks, also after a crash of the host | [`EcsDiscovery`] |
+//! | create and remove the services of Service Connect | [`service_connect`] |
 //!
 //! Sources: "Service discovery" in the ECS Developer Guide, ServiceRegistry and Task in the ECS API Reference, and refusals that
 //! were seen on AWS. `tests/cases/ecs` has the rules as tables, each row with its source.
@@ -16,6 +17,7 @@ mod discovery;
 mod health;
 mod instance;
 mod registry;
+pub mod service_connect;
 mod task;
 
 pub use discovery::{Drain, EcsDiscovery, Listed, Refusal, RefusalReason, TaskDiscovery};

@@ -142,15 +142,24 @@ impl ContainerDefinition {
     /// Adds a port.
     #[must_use]
     pub fn with_port(mut self, container_port: u16, host_port: Option<u16>) -> Self {
-        self.port_mappings.push(PortMapping { container_port, host_port });
+        self.port_mappings.push(PortMapping { name: None, container_port, host_port });
+        self
+    }
+
+    /// Adds a port with a name, for [Service Connect](super::service_connect).
+    #[must_use]
+    pub fn with_named_port(mut self, name: impl Into<String>, container_port: u16) -> Self {
+        self.port_mappings.push(PortMapping { name: Some(name.into()), container_port, host_port: None });
         self
     }
 }
 
 /// A port of a container (`portMappings`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PortMapping {
+    /// Its name, unique in the task definition, for [Service Connect](super::service_connect).
+    pub name: Option<String>,
     /// The port that the container listens on, 1–65535.
     pub container_port: u16,
     /// The port of the container instance. `None` or 0: one that is chosen when the task starts.
