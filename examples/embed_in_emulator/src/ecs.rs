@@ -1,169 +1,177 @@
-//! An ECS with three operations. A task in the group `service:NAME` is an instance of the Cloud Map service NAME while it
-//! runs, like a task of an ECS service with a service registry.
+//! A small ECS, whose tasks are local processes. Its operations change what is desired; the scheduler and the drivers of tasks
+//! bring it about.
 
-use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::Response,
 };
-use sd_core::{CloudMap, DesiredInstance, Scope};
+use sd_core::{CloudMap, Scope};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::{sync::Notify, time::sleep};
+
+mod clusters;
+mod container;
+mod discovery;
+mod listeners;
+mod model;
+mod process;
+mod refusal;
+mod scheduler;
+mod services;
+mod settings;
+mod show;
+mod state;
+mod task_definitions;
+mod task_driver;
+mod tasks;
+
+pub use settings::Settings;
+
+use discovery::Discovery;
+use listeners::{Listener, Listeners};
+use refusal::Refusal;
+use settings::Clock;
+use state::State;
 
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113.";
 const BODY_LIMIT: usize = 1024 * 1024;
+/// How often listeners are told of all tasks, in seconds.
+const LISTING: u32 = 5;
 
-/// The ECS of the emulator: its running tasks.
+/// The ECS of the emulator.
 #[derive(Debug)]
 pub(crate) struct Ecs {
-    cloud_map: CloudMap,
-    /// Stays locked during updates of Cloud Map, so that these arrive in order.
-    tasks: Mutex<Tasks>,
+    state: Mutex<State>,
+    /// Wakes the scheduler.
+    changed: Notify,
+    discovery: Arc<Discovery>,
+    listeners: Listeners,
+    settings: Settings,
+    clock: Clock,
 }
-
-#[derive(Debug, Default)]
-struct Tasks {
-    started: u16,
-    running: Vec<Task>,
-}
-
-#[derive(Debug)]
-struct Task {
-    scope: Scope,
-    arn: String,
-    family: String,
-    address: Ipv4Addr,
-    /// The id of the Cloud Map service that the task is registered in.
-    registry: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RunTask {
-    task_definition: String,
-    group: Option<String>,
-    count: Option<u16>,
-}
-
-#[derive(Deserialize)]
-struct StopTask {
-    task: String,
-}
-
-/// The code and the message of an error.
-type Refusal = (&'static str, String);
 
 impl Ecs {
-    pub(crate) fn new(cloud_map: CloudMap) -> Self {
-        Self { cloud_map, tasks: Mutex::default() }
+    /// Starts an ECS without tasks.
+    pub(crate) fn start(cloud_map: CloudMap, settings: Settings) -> Arc<Self> {
+        let discovery = Arc::new(Discovery::new(cloud_map));
+        let clock = Clock::new(settings.second);
+        // Target groups would be the next listener.
+        let listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&discovery) as Arc<dyn Listener>];
+        let listeners = Listeners::new(listeners, &clock);
+        let (state, changed) = (Mutex::default(), Notify::new());
+        let ecs = Arc::new(Self { state, changed, discovery, listeners, settings, clock });
+        tokio::spawn(scheduler::run(Arc::clone(&ecs)));
+        tokio::spawn(Arc::clone(&ecs).tell_all());
+        ecs
     }
 
-    pub(crate) async fn answer(&self, scope: &Scope, request: Request) -> Response {
+    /// The state. It is never locked across an `await`.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the listeners of all tasks, from time to time.
+    async fn tell_all(self: Arc<Self>) {
+        loop {
+            let (moment, tasks) = {
+                let state = self.lock();
+                (state.moment(), state.tasks.values().cloned().collect())
+            };
+            self.listeners.all(moment, &tasks).await;
+            sleep(self.clock.seconds(LISTING)).await;
+        }
+    }
+
+    pub(crate) async fn answer(self: &Arc<Self>, scope: &Scope, request: Request) -> Response {
         let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
         let operation = target.and_then(|target| target.strip_prefix(TARGET)).unwrap_or_default().to_owned();
         let answer = match to_bytes(request.into_body(), BODY_LIMIT).await {
-            Ok(body) => self.call(scope, &operation, &body).await,
-            Err(error) => Err(("InvalidParameterException", error.to_string())),
+            Ok(body) => self.call(scope, &operation, &body),
+            Err(error) => Err(Refusal::parameter(error.to_string())),
         };
         let (status, body) = match answer {
             Ok(body) => (StatusCode::OK, body),
-            Err((code, message)) => (StatusCode::BAD_REQUEST, json!({"__type": code, "message": message})),
+            Err(Refusal { code, message }) => {
+                (StatusCode::BAD_REQUEST, json!({"__type": code, "message": message}))
+            }
         };
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
+        let json = axum::http::HeaderValue::from_static("application/x-amz-json-1.1");
+        response.headers_mut().insert(CONTENT_TYPE, json);
         response
     }
 
-    async fn call(&self, scope: &Scope, operation: &str, body: &[u8]) -> Result<Value, Refusal> {
+    fn call(self: &Arc<Self>, scope: &Scope, operation: &str, body: &[u8]) -> Result<Value, Refusal> {
+        let parsed = if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(body) };
+        let value: Value =
+            parsed.map_err(|error| Refusal::new("SerializationException", error.to_string()))?;
+        if !value.is_object() {
+            return Err(Refusal::new("SerializationException", "expected an object"));
+        }
+        refusal::refuse_unsupported(operation, &value)?;
         match operation {
-            "RunTask" => self.run_task(scope, input(body)?).await,
-            "StopTask" => self.stop_task(scope, &input(body)?).await,
-            "ListTasks" => Ok(self.list_tasks(scope).await),
-            _ => Err(("UnknownOperationException", format!("This emulator has no operation {operation:?}."))),
+            "CreateCluster" => self.create_cluster(scope, &value),
+            "DeleteCluster" => self.delete_cluster(scope, &value),
+            "DescribeClusters" => self.describe_clusters(scope, &value),
+            "ListClusters" => self.list_clusters(scope, &value),
+            "RegisterTaskDefinition" => self.register_task_definition(scope, &value),
+            "DeregisterTaskDefinition" => self.deregister_task_definition(scope, &value),
+            "DescribeTaskDefinition" => self.describe_task_definition(scope, &value),
+            "ListTaskDefinitions" => self.list_task_definitions(scope, &value),
+            "CreateService" => self.create_service(scope, &value),
+            "UpdateService" => self.update_service(scope, &value),
+            "DeleteService" => self.delete_service(scope, &value),
+            "DescribeServices" => self.describe_services(scope, &value),
+            "ListServices" => self.list_services(scope, &value),
+            "RunTask" => self.run_task(scope, &value),
+            "StopTask" => self.stop_task(scope, &value),
+            "DescribeTasks" => self.describe_tasks(scope, &value),
+            "ListTasks" => self.list_tasks(scope, &value),
+            _ => {
+                let text = format!("This emulator has no operation {operation:?}.");
+                Err(Refusal::new("UnknownOperationException", text))
+            }
         }
     }
-
-    async fn run_task(&self, scope: &Scope, input: RunTask) -> Result<Value, Refusal> {
-        let group = input.group.as_deref().and_then(|group| group.strip_prefix("service:"));
-        let registry = group.and_then(|name| self.registry(scope, name));
-        let mut tasks = self.tasks.lock().await;
-        let before = tasks.running.len();
-        for _ in 0..input.count.unwrap_or(1) {
-            tasks.start(scope, &input.task_definition, registry.as_deref());
-        }
-        self.sync(&tasks, scope, registry.as_deref()).await?;
-        let started = tasks.running[before..].iter();
-        let started = started.map(|task| json!({"taskArn": task.arn, "lastStatus": "RUNNING"}));
-        Ok(json!({"tasks": started.collect::<Value>(), "failures": []}))
-    }
-
-    async fn stop_task(&self, scope: &Scope, input: &StopTask) -> Result<Value, Refusal> {
-        let mut tasks = self.tasks.lock().await;
-        let place = tasks.running.iter().position(|task| task.scope == *scope && task.arn == input.task);
-        let place = place
-            .ok_or_else(|| ("InvalidParameterException", "The referenced task was not found.".to_owned()))?;
-        let stopped = tasks.running.remove(place);
-        self.sync(&tasks, scope, stopped.registry.as_deref()).await?;
-        Ok(json!({"task": {"taskArn": stopped.arn, "lastStatus": "STOPPED"}}))
-    }
-
-    async fn list_tasks(&self, scope: &Scope) -> Value {
-        let tasks = self.tasks.lock().await;
-        let arns = tasks.running.iter().filter(|task| task.scope == *scope).map(|task| json!(task.arn));
-        json!({"taskArns": arns.collect::<Value>()})
-    }
-
-    /// The id of the first Cloud Map service with this name, in any namespace. Reads the state directly.
-    fn registry(&self, scope: &Scope, name: &str) -> Option<String> {
-        let state = self.cloud_map.state();
-        let here = state.scope(scope);
-        let found = here.namespaces().find_map(|namespace| here.service_by_name(namespace, name))?;
-        Some(found.service().id.to_string())
-    }
-
-    /// Makes the running tasks the instances of their Cloud Map service. Passes all tasks each time.
-    async fn sync(&self, tasks: &Tasks, scope: &Scope, registry: Option<&str>) -> Result<(), Refusal> {
-        let Some(registry) = registry else { return Ok(()) };
-        let desired = tasks.running.iter().filter(|task| task.registry.as_deref() == Some(registry));
-        let desired: Vec<_> = desired.map(Task::instance).collect();
-        let synced = self.cloud_map.at(scope.clone()).sync_service_instances(registry, "ecs", desired).await;
-        let error = match synced {
-            Ok(synced) => synced.refused.into_iter().next().map(|instance| instance.error),
-            Err(error) => Some(error),
-        };
-        error.map_or(Ok(()), |error| Err(("ServerException", format!("Cloud Map: {error}"))))
-    }
 }
 
-impl Tasks {
-    fn start(&mut self, scope: &Scope, family: &str, registry: Option<&str>) {
-        self.started += 1;
-        let [high, low] = self.started.to_be_bytes();
-        let (account, region) = (scope.account(), scope.region());
-        self.running.push(Task {
-            scope: scope.clone(),
-            arn: format!("arn:aws:ecs:{region}:{account}:task/default/{:032x}", self.started),
-            family: family.to_owned(),
-            address: Ipv4Addr::new(10, 0, high, low),
-            registry: registry.map(str::to_owned),
-        });
-    }
+/// The members of a request.
+fn input<T: for<'a> Deserialize<'a>>(input: &Value) -> Result<T, Refusal> {
+    T::deserialize(input).map_err(|error| Refusal::new("SerializationException", error.to_string()))
 }
 
-impl Task {
-    fn instance(&self) -> DesiredInstance {
-        let id = self.arn.rsplit('/').next().unwrap_or_default();
-        DesiredInstance::new(id)
-            .with_attribute("AWS_INSTANCE_IPV4", self.address.to_string())
-            .with_attribute("ECS_TASK_DEFINITION_FAMILY", self.family.as_str())
-            .with_attribute("REGION", self.scope.region().to_string())
-    }
+/// A member that a request needs.
+fn text<'a>(input: &'a Value, member: &str) -> Result<&'a str, Refusal> {
+    // Our text.
+    input[member].as_str().ok_or_else(|| Refusal::parameter(format!("The request must contain '{member}'.")))
 }
 
-fn input<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| ("InvalidParameterException", error.to_string()))
+/// A list of texts, which may be missing.
+fn texts(input: &Value, member: &str, most: usize) -> Result<Vec<String>, Refusal> {
+    let texts: Option<Vec<String>> = self::input(&input[member])?;
+    let texts = texts.unwrap_or_default();
+    if texts.len() > most {
+        return Err(Refusal::parameter(format!("'{member}' can have at most {most} items."))); // Our text.
+    }
+    Ok(texts)
+}
+
+/// A list, or an empty one.
+fn list(value: &Value) -> Value {
+    if value.is_array() { value.clone() } else { json!([]) }
+}
+
+fn includes_tags(input: &Value) -> bool {
+    input["include"].as_array().is_some_and(|members| members.contains(&json!("TAGS")))
+}
+
+/// Says that what a request asked for does not exist.
+fn missing(given: &str, arn: &str) -> Value {
+    json!({"arn": if given.starts_with("arn:") { given } else { arn }, "reason": "MISSING"})
 }

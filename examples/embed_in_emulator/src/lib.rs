@@ -1,7 +1,19 @@
-//! An AWS emulator with two services: a minimal ECS of its own, and Cloud Map from `sd`.
+//! An AWS emulator with two services on one port: a small ECS of its own, and Cloud Map from `sd`.
 //!
-//! This file embeds Cloud Map: [`answer`] passes Cloud Map requests on, and says which account they belong to. `ecs.rs`
-//! registers tasks, `main.rs` opens the sockets.
+//! This file embeds Cloud Map: [`answer`] passes Cloud Map requests on, and says which account they belong to.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `main.rs` | the sockets |
+//! | `ecs.rs` | the ECS: its operations, by name |
+//! | `ecs/discovery.rs` | **tasks as instances of Cloud Map: all that ECS has to do for it** |
+//! | `ecs/listeners.rs` | who is told of tasks: discovery, and target groups if there were any |
+//! | `ecs/state.rs` | clusters, task definitions, services and tasks, in memory |
+//! | `ecs/clusters.rs`, `task_definitions.rs`, `services.rs`, `tasks.rs` | the operations, which change what is desired |
+//! | `ecs/scheduler.rs` | a service: compares what is desired with the tasks, and starts and stops tasks |
+//! | `ecs/task_driver.rs` | a task: its life from PROVISIONING to STOPPED |
+//! | `ecs/container.rs`, `ecs/process.rs` | a container: a local process, and its health check |
+//! | `supervisor.rs` | what ends the processes of a killed emulator |
 
 use std::sync::Arc;
 
@@ -20,6 +32,9 @@ use sd_http::{Caller, CloudMapService};
 use tower_service::Service;
 
 mod ecs;
+pub mod supervisor;
+
+pub use ecs::Settings;
 
 /// The services of the emulator. Clones share them.
 #[derive(Clone, Debug)]
@@ -29,9 +44,9 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// An emulator with this Cloud Map and no tasks.
-    pub fn new(cloud_map: CloudMap) -> Self {
-        Self { cloud_map: CloudMapService::new(cloud_map.clone()), ecs: Arc::new(ecs::Ecs::new(cloud_map)) }
+    /// An emulator with this Cloud Map and no tasks. It runs its tasks until the tokio runtime ends.
+    pub fn new(cloud_map: CloudMap, settings: Settings) -> Self {
+        Self { cloud_map: CloudMapService::new(cloud_map.clone()), ecs: ecs::Ecs::start(cloud_map, settings) }
     }
 }
 

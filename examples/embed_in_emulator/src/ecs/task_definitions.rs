@@ -1,0 +1,342 @@
+//! Task definitions: what is registered, checked and shown.
+
+use std::sync::Arc;
+
+use sd_core::Scope;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Ecs,
+    refusal::{Refusal, is_set, page},
+    state::{Revision, arn},
+};
+
+/// A revision of a task definition.
+#[derive(Debug)]
+pub(super) struct TaskDefinition {
+    pub(super) arn: String,
+    pub(super) family: String,
+    pub(super) network_mode: String,
+    pub(super) containers: Vec<ContainerDefinition>,
+    /// As the API shows it, without its status.
+    shown: Map<String, Value>,
+    tags: Value,
+}
+
+/// A container definition. What means nothing without a container engine is only shown.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ContainerDefinition {
+    pub(super) name: String,
+    pub(super) essential: bool,
+    pub(super) entry_point: Vec<String>,
+    pub(super) command: Vec<String>,
+    pub(super) environment: Vec<Variable>,
+    pub(super) port_mappings: Vec<PortMapping>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stop_timeout: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) health_check: Option<HealthCheck>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+impl Default for ContainerDefinition {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            essential: true,
+            entry_point: Vec::new(),
+            command: Vec::new(),
+            environment: Vec::new(),
+            port_mappings: Vec::new(),
+            stop_timeout: None,
+            health_check: None,
+            others: Map::new(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Variable {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) value: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PortMapping {
+    pub(super) container_port: u16,
+    /// The port at the task's address. Nothing is between, so it is the container's.
+    #[serde(default)]
+    pub(super) host_port: u16,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+/// How a container's health is checked. Times are in seconds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HealthCheck {
+    pub(super) command: Vec<String>,
+    #[serde(default = "HealthCheck::interval")]
+    pub(super) interval: u32,
+    #[serde(default = "HealthCheck::timeout")]
+    pub(super) timeout: u32,
+    #[serde(default = "HealthCheck::retries")]
+    pub(super) retries: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) start_period: Option<u32>,
+}
+
+impl HealthCheck {
+    fn interval() -> u32 {
+        30
+    }
+
+    fn timeout() -> u32 {
+        5
+    }
+
+    fn retries() -> u32 {
+        3
+    }
+
+    /// The program and its arguments; `None` for `NONE`.
+    pub(super) fn argv(&self) -> Option<Vec<String>> {
+        let (kind, command) = self.command.split_first()?;
+        match kind.as_str() {
+            "CMD" => Some(command.to_vec()),
+            "CMD-SHELL" => Some([&["/bin/sh".to_owned(), "-c".to_owned()], command].concat()),
+            _ => None,
+        }
+    }
+}
+
+impl ContainerDefinition {
+    /// The image, which is only shown.
+    pub(super) fn image(&self) -> Option<&Value> {
+        self.others.get("image")
+    }
+
+    /// Whether its health is checked.
+    pub(super) fn is_checked(&self) -> bool {
+        self.health_check.as_ref().is_some_and(|check| check.argv().is_some())
+    }
+
+    /// The program and its arguments.
+    pub(super) fn argv(&self) -> Vec<String> {
+        [&self.entry_point[..], &self.command].concat()
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        let name = &self.name;
+        let is_valid = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
+        if name.is_empty() {
+            return Err(Refusal::client("Container.name should not be null or empty."));
+        }
+        if !name.chars().all(is_valid) || name.len() > 255 {
+            return Err(Refusal::client(format!("Invalid container name '{name}'."))); // Our text.
+        }
+        for member in
+            ["dependsOn", "secrets", "environmentFiles", "restartPolicy", "mountPoints", "volumesFrom"]
+        {
+            if self.others.get(member).is_some_and(is_set) {
+                return Err(Refusal::unsupported(&format!("{member}, as in container '{name}'")));
+            }
+        }
+        if self.argv().iter().all(String::is_empty) {
+            let what = format!("images: container '{name}' needs an entryPoint or a command");
+            return Err(Refusal::unsupported(&what));
+        }
+        self.in_range("Stop timeout", self.stop_timeout, 0, 120)?;
+        let Some(check) = &self.health_check else { return Ok(()) };
+        self.in_range("Health check interval", Some(check.interval), 5, 300)?;
+        self.in_range("Health check timeout", Some(check.timeout), 2, 60)?;
+        self.in_range("Health check retries", Some(check.retries), 1, 10)?;
+        self.in_range("Health check start period", check.start_period, 0, 300)?;
+        let is_empty = check.argv().is_some_and(|argv| argv.iter().all(String::is_empty));
+        let is_known =
+            matches!(check.command.first().map(String::as_str), Some("CMD" | "CMD-SHELL" | "NONE"));
+        if !is_known || is_empty {
+            // Our text.
+            let rule = "Health check command must be NONE, or CMD or CMD-SHELL and a command";
+            return Err(Refusal::client(format!("Create TaskDefinition: {rule} for container '{name}'")));
+        }
+        Ok(())
+    }
+
+    /// The text for too much was seen at AWS for the interval. The others are like it.
+    fn in_range(&self, what: &str, value: Option<u32>, min: u32, max: u32) -> Result<(), Refusal> {
+        let rule = match value {
+            Some(value) if value > max => format!("less than or equal to the maximum allowed value {max}"),
+            Some(value) if value < min => format!("greater than or equal to the minimum allowed value {min}"),
+            _ => return Ok(()),
+        };
+        let name = &self.name;
+        Err(Refusal::client(format!("Create TaskDefinition: {what} must be {rule} for container '{name}'")))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RegisterTaskDefinition {
+    #[serde(default)]
+    family: String,
+    #[serde(default)]
+    container_definitions: Vec<ContainerDefinition>,
+    network_mode: Option<String>,
+    #[serde(default)]
+    requires_compatibilities: Vec<String>,
+}
+
+impl Ecs {
+    pub(super) fn register_task_definition(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
+        let mut request: RegisterTaskDefinition = super::input(input)?;
+        check(&request, input)?;
+        for container in &mut request.container_definitions {
+            for (member, default) in
+                [("cpu", json!(0)), ("mountPoints", json!([])), ("volumesFrom", json!([]))]
+            {
+                container.others.entry(member).or_insert(default);
+            }
+            for port in &mut container.port_mappings {
+                port.host_port = port.container_port;
+                port.others.entry("protocol").or_insert(json!("tcp"));
+            }
+        }
+        let network_mode = request.network_mode.unwrap_or_else(|| "bridge".to_owned());
+        let mut state = self.lock();
+        let family = arn(scope, "task-definition", &request.family);
+        let revisions = state.families.entry(family.clone()).or_default();
+        let number = revisions.len() + 1;
+        let arn = format!("{family}:{number}");
+
+        let mut shown = Map::new();
+        for member in
+            ["taskRoleArn", "executionRoleArn", "cpu", "memory", "runtimePlatform", "ephemeralStorage"]
+        {
+            if let Some(value) = input.get(member) {
+                shown.insert(member.to_owned(), value.clone());
+            }
+        }
+        let more = json!({
+            "taskDefinitionArn": arn,
+            "family": request.family,
+            "revision": number,
+            "networkMode": network_mode,
+            "containerDefinitions": request.container_definitions,
+            "volumes": [],
+            "placementConstraints": [],
+            "compatibilities": if network_mode == "awsvpc" { json!(["EC2", "FARGATE"]) } else { json!(["EC2"]) },
+            "requiresCompatibilities": request.requires_compatibilities,
+            "registeredAt": self.clock.now(),
+        });
+        shown.extend(more.as_object().cloned().unwrap_or_default());
+        let definition = TaskDefinition {
+            arn,
+            family: request.family,
+            network_mode,
+            containers: request.container_definitions,
+            shown,
+            tags: super::list(&input["tags"]),
+        };
+        let revision = Revision { definition: Arc::new(definition), deregistered_at: None };
+        let output = json!({"taskDefinition": show(&revision), "tags": revision.definition.tags});
+        revisions.push(revision);
+        Ok(output)
+    }
+
+    pub(super) fn deregister_task_definition(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
+        let given = super::text(input, "taskDefinition")?;
+        if !super::state::last_part(given).contains(':') {
+            return Err(Refusal::client("The specified revision is invalid. Specify a revision.")); // Our text.
+        }
+        let mut state = self.lock();
+        let revision = state.revision(scope, given);
+        let revision =
+            revision.ok_or_else(|| Refusal::client("The specified task definition does not exist."))?;
+        revision.deregistered_at.get_or_insert(self.clock.now());
+        Ok(json!({"taskDefinition": show(revision)}))
+    }
+
+    pub(super) fn describe_task_definition(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
+        let given = super::text(input, "taskDefinition")?;
+        let mut state = self.lock();
+        let revision = state.revision(scope, given);
+        let revision = revision.ok_or_else(|| Refusal::client("Unable to describe task definition."))?;
+        let mut output = json!({"taskDefinition": show(revision)});
+        if super::includes_tags(input) {
+            output["tags"] = revision.definition.tags.clone();
+        }
+        Ok(output)
+    }
+
+    pub(super) fn list_task_definitions(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
+        let is_active = input["status"] != "INACTIVE";
+        let family = input["familyPrefix"].as_str();
+        let prefix = arn(scope, "task-definition", "");
+        let state = self.lock();
+        let families = state.families.iter().filter(|(arn, _)| arn.starts_with(&prefix));
+        let revisions = families.flat_map(|(_, revisions)| revisions);
+        let wanted = revisions
+            .filter(|revision| revision.deregistered_at.is_none() == is_active)
+            .filter(|revision| family.is_none_or(|family| revision.definition.family == family));
+        let mut arns: Vec<_> = wanted.map(|revision| revision.definition.arn.clone()).collect();
+        if input["sort"] == "DESC" {
+            arns.reverse();
+        }
+        page("taskDefinitionArns", arns.into_iter(), input)
+    }
+}
+
+fn check(request: &RegisterTaskDefinition, input: &Value) -> Result<(), Refusal> {
+    let is_valid = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
+    if request.family.is_empty() {
+        return Err(Refusal::client("Family should not be null or empty."));
+    }
+    if !request.family.chars().all(is_valid) || request.family.len() > 255 {
+        return Err(Refusal::client(
+            "Family contains invalid characters when it should only contain a-z, A-Z, 0-9, -, _.",
+        ));
+    }
+    if request.container_definitions.is_empty() {
+        return Err(Refusal::client("Container list cannot be empty."));
+    }
+    for (place, container) in request.container_definitions.iter().enumerate() {
+        container.check()?;
+        if request.container_definitions[..place].iter().any(|other| other.name == container.name) {
+            return Err(Refusal::client("Container names should be unique.")); // Our text.
+        }
+    }
+    if !request.container_definitions.iter().any(|container| container.essential) {
+        return Err(Refusal::client("At least one container must be essential.")); // Our text.
+    }
+    let mode = request.network_mode.as_deref().unwrap_or("bridge");
+    if !["awsvpc", "bridge", "host"].contains(&mode) {
+        return Err(Refusal::unsupported(&format!("the network mode {mode:?}")));
+    }
+    if request.requires_compatibilities.iter().any(|launch_type| launch_type == "FARGATE") && mode != "awsvpc"
+    {
+        return Err(Refusal::client("Fargate only supports network mode ‘awsvpc’."));
+    }
+    match ["volumes", "proxyConfiguration", "pidMode", "ipcMode"]
+        .iter()
+        .find(|member| is_set(&input[**member]))
+    {
+        Some(member) => Err(Refusal::unsupported(member)),
+        None => Ok(()),
+    }
+}
+
+fn show(revision: &Revision) -> Value {
+    let mut shown = revision.definition.shown.clone();
+    let status = if revision.deregistered_at.is_none() { "ACTIVE" } else { "INACTIVE" };
+    shown.insert("status".to_owned(), json!(status));
+    if let Some(at) = revision.deregistered_at {
+        shown.insert("deregisteredAt".to_owned(), json!(at));
+    }
+    Value::Object(shown)
+}
