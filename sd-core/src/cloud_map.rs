@@ -119,6 +119,12 @@ impl CloudMap {
         self.inner.clock.now()
     }
 
+    /// How strict requests are checked.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.inner.mode
+    }
+
     /// How long operations and reports of health take, and how often health is checked.
     #[must_use]
     pub fn timing(&self) -> Timing {

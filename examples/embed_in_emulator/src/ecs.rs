@@ -58,7 +58,7 @@ pub(crate) struct Ecs {
 impl Ecs {
     /// Starts an ECS without tasks.
     pub(crate) fn start(cloud_map: CloudMap, settings: Settings) -> Arc<Self> {
-        let discovery = Arc::new(Discovery::new(cloud_map));
+        let discovery = Arc::new(Discovery::new(cloud_map, settings.drain));
         let clock = Clock::new(settings.second);
         // Target groups would be the next listener.
         let listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&discovery) as Arc<dyn Listener>];

@@ -1,11 +1,7 @@
-//! The emulator as a program, on Linux:
+//! The emulator as a program, on Linux. For example:
 //!
-//!     embed_in_emulator [--second MILLISECONDS] [API_ADDRESS [DNS_ADDRESS]]
-//!
-//! The defaults are `127.0.0.1:4566` and `127.0.0.1:8053`. `--second` sets how long a second of ECS takes, such as those of a
-//! health check's interval. For example:
-//!
-//!     export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_DEFAULT_REGION=eu-west-1 AWS_ACCESS_KEY_ID=web AWS_SECRET_ACCESS_KEY=any
+//!     embed_in_emulator &
+//!     export AWS_ENDPOINT_URL=http://127.0.0.1:5373 AWS_DEFAULT_REGION=eu-west-1 AWS_ACCESS_KEY_ID=web AWS_SECRET_ACCESS_KEY=any
 //!     aws servicediscovery create-private-dns-namespace --name app.local --vpc vpc-1
 //!     aws servicediscovery create-service --name web --dns-config "DnsRecords=[{Type=A,TTL=60}]" \
 //!       --namespace-id "$(aws servicediscovery list-namespaces --query 'Namespaces[0].Id' --output text)"
@@ -17,44 +13,96 @@
 //!     aws ecs wait services-stable --services web
 //!     dig +short @127.0.0.1 -p 8053 web.app.local
 
-use std::{env, error::Error, sync::Arc, time::Duration};
+use std::{env, error::Error, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use clap::{Parser, Subcommand, ValueEnum};
 use embed_in_emulator::{Emulator, Settings, router, supervisor};
 use sd_backend_memory::MemoryRegistry;
-use sd_core::CloudMap;
+use sd_core::{CloudMap, Timing, ecs::Drain};
 use sd_dns::{DnsServer, NameTable};
-use tokio::net::TcpListener;
+use sd_http::health_checks::Prober;
+use tokio::{net::TcpListener, time::sleep};
+
+/// An emulator of ECS and Cloud Map on one port. Its tasks are local processes.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    settings: Arguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Arguments {
+    /// Address of the API.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5373")]
+    http: SocketAddr,
+    /// Address of DNS, UDP and TCP.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8053")]
+    dns: SocketAddr,
+    /// Directory of programs that stand for images: the image `registry/web:latest` is the program DIR/web. Without it,
+    /// each container needs a command.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Milliseconds that a task goes on after it left discovery, for clients that have its address.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    drain: u64,
+    /// Milliseconds of a second of ECS, such as those of a health check's interval.
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    second: u64,
+    /// How long Cloud Map's operations take.
+    #[arg(long, value_enum, default_value_t = Speed::Instant)]
+    timing: Speed,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Speed {
+    Instant,
+    /// As long as at AWS.
+    Aws,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command of a task. The emulator calls it.
+    #[command(hide = true)]
+    Supervise {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<String>,
+    },
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = env::args().skip(1).peekable();
-    if arguments.next_if_eq("supervise").is_some() {
-        return Ok(supervisor::run(arguments)?);
+    let Cli { settings, command } = Cli::parse();
+    match command {
+        Some(Command::Supervise { command }) => Ok(supervisor::run(command.into_iter())?),
+        None => emulate(settings),
     }
-    emulate(arguments)
 }
 
 #[tokio::main]
-async fn emulate(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
-    let mut settings = Settings::new(env::current_exe()?);
-    let mut api = arguments.next();
-    if api.as_deref() == Some("--second") {
-        let milliseconds = arguments.next().ok_or("--second: expected a number of milliseconds")?;
-        let milliseconds = milliseconds
-            .parse()
-            .map_err(|_| format!("invalid --second {milliseconds:?}: expected a number of milliseconds"))?;
-        settings = settings.with_second(Duration::from_millis(milliseconds));
-        api = arguments.next();
+async fn emulate(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let mut settings =
+        Settings::new(env::current_exe()?).with_second(Duration::from_millis(arguments.second));
+    settings.images = arguments.images;
+    if arguments.drain > 0 {
+        settings.drain = Drain::For(Duration::from_millis(arguments.drain));
     }
-    let api = api.unwrap_or_else(|| "127.0.0.1:4566".to_owned());
-    let dns = arguments.next().unwrap_or_else(|| "127.0.0.1:8053".to_owned());
-
-    let cloud_map = CloudMap::new(MemoryRegistry::new());
+    let timing = match arguments.timing {
+        Speed::Instant => Timing::instant(),
+        Speed::Aws => Timing::aws(),
+    };
+    let cloud_map = CloudMap::builder(MemoryRegistry::new()).timing(timing).build();
+    // Applies what Cloud Map does by itself after a time, even if nobody calls.
+    tokio::spawn(cloud_map.clone().keep_time(sleep));
     // DNS: a table that follows the registry, and the sockets that answer from it.
     let names = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(names.clone()));
-    let dns = DnsServer::bind(names, [dns.parse()?]).await?;
+    let dns = DnsServer::bind(names, [arguments.dns]).await?;
+    // The health checks of Cloud Map's services. Those of containers are ECS's.
+    let _prober = Prober::new(cloud_map.clone()).spawn()?;
     // The API, on the same port as the emulator's other services.
-    let listener = TcpListener::bind(api).await?;
+    let listener = TcpListener::bind(arguments.http).await?;
     println!("API {}, DNS {}", listener.local_addr()?, dns.local_addrs()[0]);
     axum::serve(listener, router(Emulator::new(cloud_map, settings))).await?;
     Ok(())

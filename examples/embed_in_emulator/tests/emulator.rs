@@ -10,7 +10,7 @@ use std::{
 
 use axum::http::StatusCode;
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{Action, CloudMap, Fault};
+use sd_core::{Action, CloudMap, Fault, ManualClock, Timing};
 use sd_dns::{Answerer, DnsServer, NameTable, Reply, Transport};
 use serde_json::{Value, json};
 use support::{CLOUD_MAP, Client, ECS, is_stable};
@@ -114,6 +114,36 @@ async fn a_task_stays_in_activating_while_discovery_refuses() {
     assert_eq!(client.create_web_again().await, arn);
     client.service_until("web", is_stable).await;
     assert_eq!(client.addresses().await, ["127.42.0.1"]);
+}
+
+#[tokio::test]
+async fn a_task_stays_in_activating_while_its_registration_is_under_way() {
+    let clock = Arc::new(ManualClock::default());
+    let cloud_map =
+        CloudMap::builder(MemoryRegistry::new()).clock(clock.clone()).timing(Timing::aws()).build();
+    let client = Client::new(&cloud_map, "web");
+    let namespace = json!({"Name": "app.local", "Vpc": "vpc-1", "CreatorRequestId": "1"});
+    client.call(CLOUD_MAP, "CreatePrivateDnsNamespace", namespace).await;
+    clock.advance(Timing::aws().operation());
+    let arn = client.create_web_again().await;
+    client.define("web", json!({"command": ["sleep", "1000"]})).await;
+    client.serve("web", 1, json!({"serviceRegistries": [{"registryArn": arn}]})).await;
+    let is_any = |listed: &Value| listed["taskArns"] != json!([]);
+    let listed = client.until("ListTasks", json!({"serviceName": "web"}), is_any).await;
+    let task = listed["taskArns"][0].clone();
+    client.task_until(&task, |task| task["lastStatus"] == "ACTIVATING").await;
+    let registrations = json!({"Filters": [{"Name": "TYPE", "Values": ["REGISTER_INSTANCE"]}]});
+    let is_under_way = async {
+        while client.call(CLOUD_MAP, "ListOperations", registrations.clone()).await["Operations"] == json!([])
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, is_under_way).await.unwrap();
+    assert_eq!(client.task_until(&task, |_| true).await["lastStatus"], "ACTIVATING");
+    clock.advance(Timing::aws().operation());
+    let service = client.service_until("web", is_stable).await;
+    assert!(!service["events"].to_string().contains("refused"), "{service}");
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ mod support;
 
 use std::{fs, net::SocketAddr, process::Stdio};
 
+use sd_backend_memory::MemoryRegistry;
+use sd_core::CloudMap;
 use serde_json::{Value, json};
 use support::{Client, ECS, PROGRAM, is_running, is_stable, marker, network, until_ended};
 use tokio::{
@@ -72,6 +74,37 @@ async fn a_program_that_does_not_exist_stops_the_task() {
     assert_eq!(task["stopCode"], "TaskFailedToStart");
     let reason = task["stoppedReason"].as_str().unwrap();
     assert!(reason.starts_with("CannotStartContainerError: cannot run \"/no/such/program\""), "{reason}");
+}
+
+#[tokio::test]
+async fn an_image_is_a_program_of_the_directory_of_images() {
+    let (images, marker) = (std::env::temp_dir().join(marker()), marker());
+    fs::create_dir(&images).unwrap();
+    std::os::unix::fs::symlink("/bin/sleep", images.join("sleeper")).unwrap();
+    let mut settings = Client::settings();
+    settings.images = Some(images.clone());
+    let client = Client::with(&CloudMap::new(MemoryRegistry::new()), settings, "web");
+    client.define("web", json!({"image": "registry.example:5000/a/sleeper:1.0", "command": [marker]})).await;
+    client.task_until(&client.run("web").await, is("RUNNING")).await;
+    assert!(is_running(&format!("{}/sleeper\0{marker}", images.display())));
+
+    client.define("none", json!({"image": "absent"})).await;
+    let task = client.task_until(&client.run("none").await, is("STOPPED")).await;
+    let reason = task["stoppedReason"].as_str().unwrap();
+    let path = images.join("absent");
+    assert_eq!(reason, format!("CannotStartContainerError: no program {path:?} for the image"));
+    // It needs no image.
+    client.define("command", json!({"image": "absent", "command": ["sleep", "1000"]})).await;
+    client.task_until(&client.run("command").await, is("RUNNING")).await;
+    fs::remove_dir_all(images).unwrap();
+}
+
+#[tokio::test]
+async fn localhost_of_a_health_check_is_the_address_of_the_task() {
+    let client = Client::fresh();
+    let check = json!({"command": ["CMD-SHELL", "test localhost = $ECS_TASK_ADDRESS"], "interval": 5});
+    client.define("web", json!({"command": ["sleep", "1000"], "healthCheck": check})).await;
+    client.task_until(&client.run("web").await, |task| task["healthStatus"] == "HEALTHY").await;
 }
 
 #[tokio::test]
@@ -258,7 +291,7 @@ async fn a_deleted_service_is_inactive_after_its_tasks() {
 /// The program, with its API.
 async fn start_program() -> (tokio::process::Child, SocketAddr) {
     let mut program = Command::new(PROGRAM)
-        .args(["--second", "20", "127.0.0.1:0", "127.0.0.1:0"])
+        .args(["--second", "20", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

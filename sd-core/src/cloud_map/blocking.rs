@@ -16,7 +16,7 @@ use crate::{
     },
     health_check::HealthReasons,
     model::{DnsName, RecordType, Scope, Timestamp},
-    settings::timing::Timing,
+    settings::{mode::Mode, timing::Timing},
     store::{
         cell::{StateCell, StateRef},
         registry::Immediate,
@@ -75,6 +75,12 @@ impl SyncCloudMap {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.cloud_map.now()
+    }
+
+    /// As [`CloudMap::mode`].
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.cloud_map.mode()
     }
 
     /// As [`CloudMap::timing`].

@@ -47,14 +47,19 @@ pub(super) async fn run(ecs: Arc<Ecs>, task: Task, reporter: Reporter, mut stop:
     let (settings, clock) = (&ecs.settings, &ecs.clock);
     let Some(definition) = task.definition.containers.get(reporter.place) else { return };
     let environment = environment(definition, &task);
-    let mut process = match Process::start(settings, &definition.argv(), &environment).await {
+    let started = match definition.argv(settings) {
+        Ok(argv) => Process::start(settings, &argv, &environment).await,
+        Err(reason) => Err(reason),
+    };
+    let mut process = match started {
         Ok(process) => process,
         Err(reason) => return reporter.say(Report::Failed(reason)).await,
     };
     reporter.say(Report::Started).await;
     let check = async {
         if let Some(check) = &definition.health_check {
-            check_health(check, settings, clock, &environment, &reporter).await;
+            let command = check.argv(&task.address.to_string());
+            check_health(check, command, settings, clock, &environment, &reporter).await;
         }
         std::future::pending::<()>().await;
     };
@@ -70,11 +75,13 @@ pub(super) async fn run(ecs: Arc<Ecs>, task: Task, reporter: Reporter, mut stop:
     reporter.say(Report::Exited(code)).await;
 }
 
-/// What the process is told: as defined, and its address.
+/// What the process is told: as defined, its address, and the host name of the task, as an Elastic Network Interface has it.
 fn environment(definition: &ContainerDefinition, task: &Task) -> Vec<(String, String)> {
     let defined = definition.environment.iter();
     let defined = defined.map(|variable| (variable.name.clone(), variable.value.clone()));
-    defined.chain([("ECS_TASK_ADDRESS".to_owned(), task.address.to_string())]).collect()
+    let address = task.address.to_string();
+    let host_name = format!("ip-{}.{}.compute.internal", address.replace('.', "-"), task.scope.region());
+    defined.chain([("ECS_TASK_ADDRESS".to_owned(), address), ("HOSTNAME".to_owned(), host_name)]).collect()
 }
 
 async fn end(mut process: Process, clock: &Clock, stop_timeout: u32) -> i32 {
@@ -91,12 +98,13 @@ async fn end(mut process: Process, clock: &Clock, stop_timeout: u32) -> i32 {
 /// Checks the health of a container as long as it runs, and reports changes.
 async fn check_health(
     check: &HealthCheck,
+    command: Option<Vec<String>>,
     settings: &Settings,
     clock: &Clock,
     environment: &[(String, String)],
     reporter: &Reporter,
 ) {
-    let Some(command) = check.argv() else { return };
+    let Some(command) = command else { return };
     let start_period = Instant::now() + clock.seconds(check.start_period.unwrap_or(0));
     let (mut known, mut failures, mut has_succeeded) = (Health::Unknown, 0, false);
     loop {

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use sd_core::{
-    CloudMap, Mode, Scope,
-    ecs::{self, EcsDiscovery, LaunchType, NetworkMode, TaskStatus, validate_service_registries},
+    CloudMap, Scope,
+    ecs::{self, Drain, EcsDiscovery, LaunchType, NetworkMode, TaskStatus, validate_service_registries},
     model::HealthStatus,
 };
 
@@ -21,17 +21,21 @@ use super::{
     task_definitions::TaskDefinition,
 };
 
+/// How often to ask whether a registration has ended.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// Keeps instances in step with tasks.
 #[derive(Debug)]
 pub(super) struct Discovery {
     cloud_map: CloudMap,
+    drain: Drain,
     /// That of each account and Region.
     scopes: Mutex<BTreeMap<Scope, Arc<EcsDiscovery>>>,
 }
 
 impl Discovery {
-    pub(super) fn new(cloud_map: CloudMap) -> Self {
-        Self { cloud_map, scopes: Mutex::default() }
+    pub(super) fn new(cloud_map: CloudMap, drain: Drain) -> Self {
+        Self { cloud_map, drain, scopes: Mutex::default() }
     }
 
     /// Checks the registries of a service.
@@ -53,7 +57,7 @@ impl Discovery {
             &definition,
             launch_type,
             (&state, scope),
-            Mode::default(),
+            self.cloud_map.mode(),
         );
         for warning in validated.map_err(|error| Refusal::new(error.code, error.message))? {
             eprintln!("warning: {warning}");
@@ -63,7 +67,7 @@ impl Discovery {
 
     fn of(&self, scope: &Scope) -> Arc<EcsDiscovery> {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(EcsDiscovery::new(self.cloud_map.at(scope.clone())));
+        let new = || Arc::new(EcsDiscovery::new(self.cloud_map.at(scope.clone())).with_drain(self.drain));
         Arc::clone(scopes.entry(scope.clone()).or_insert_with(new))
     }
 }
@@ -74,6 +78,8 @@ impl Listener for Discovery {
         let Some(told) = of_task(task) else { return Answer::GoOn };
         let found = self.of(&task.scope).changed(task.moment, told).await;
         match task.status {
+            // Its operation is under way.
+            Status::Activating if !found.is_registered && found.refusals.is_empty() => Answer::Wait(RETRY),
             Status::Activating if !found.is_registered => {
                 let refusals: Vec<_> = found.refusals.iter().map(ToString::to_string).collect();
                 Answer::Refused(refusals.join("; "))

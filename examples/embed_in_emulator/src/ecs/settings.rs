@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use sd_core::ecs::Drain;
 use tokio::time::Instant;
 
 /// Settings of the emulator.
@@ -15,12 +16,16 @@ pub struct Settings {
     pub program: PathBuf,
     /// How long a second of ECS takes, in intervals, timeouts and pauses. The default is a second.
     pub second: Duration,
+    /// A directory of programs that stand for images: `registry/web:latest` is `web`. By default there are no images.
+    pub images: Option<PathBuf>,
+    /// How long a task goes on after it left discovery.
+    pub drain: Drain,
 }
 
 impl Settings {
     /// Settings with this program.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), second: Duration::from_secs(1) }
+        Self { program: program.into(), second: Duration::from_secs(1), images: None, drain: Drain::None }
     }
 
     /// Sets how long a second of ECS takes.

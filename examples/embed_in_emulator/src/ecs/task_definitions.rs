@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Ecs,
     refusal::{Refusal, is_set, page},
+    settings::Settings,
     state::{Revision, arn},
 };
 
@@ -104,14 +105,26 @@ impl HealthCheck {
         3
     }
 
-    /// The program and its arguments; `None` for `NONE`.
-    pub(super) fn argv(&self) -> Option<Vec<String>> {
+    /// The program and its arguments; `None` for `NONE`. The local host of a container is the task's, so `localhost` and
+    /// 127.0.0.1 become the address of the task.
+    pub(super) fn argv(&self, address: &str) -> Option<Vec<String>> {
         let (kind, command) = self.command.split_first()?;
+        let mut command: Vec<_> = command
+            .iter()
+            .map(|part| part.replace("localhost", address).replace("127.0.0.1", address))
+            .collect();
         match kind.as_str() {
-            "CMD" => Some(command.to_vec()),
-            "CMD-SHELL" => Some([&["/bin/sh".to_owned(), "-c".to_owned()], command].concat()),
+            "CMD" => Some(command),
+            "CMD-SHELL" => {
+                command.splice(0..0, ["/bin/sh".to_owned(), "-c".to_owned()]);
+                Some(command)
+            }
             _ => None,
         }
+    }
+
+    fn is_off(&self) -> bool {
+        self.command.first().is_some_and(|kind| kind == "NONE")
     }
 }
 
@@ -123,15 +136,33 @@ impl ContainerDefinition {
 
     /// Whether its health is checked.
     pub(super) fn is_checked(&self) -> bool {
-        self.health_check.as_ref().is_some_and(|check| check.argv().is_some())
+        self.health_check.as_ref().is_some_and(|check| !check.is_off())
     }
 
-    /// The program and its arguments.
-    pub(super) fn argv(&self) -> Vec<String> {
-        [&self.entry_point[..], &self.command].concat()
+    /// The program and its arguments. A program that stands for the image is its entry point.
+    ///
+    /// # Errors
+    /// There is no program.
+    pub(super) fn argv(&self, settings: &Settings) -> Result<Vec<String>, String> {
+        let argv = [&self.entry_point[..], &self.command].concat();
+        let (Some(images), Some(name)) = (&settings.images, self.image_name()) else { return Ok(argv) };
+        let program = images.join(name);
+        let of_image = program.to_string_lossy().into_owned();
+        match (self.entry_point.is_empty() && program.is_file(), argv.is_empty()) {
+            (true, _) => Ok([&[of_image], &self.command[..]].concat()),
+            (false, true) => Err(format!("no program {of_image:?} for the image")),
+            (false, false) => Ok(argv),
+        }
     }
 
-    fn check(&self) -> Result<(), Refusal> {
+    /// The last part of the name of the image, without its tag and digest.
+    fn image_name(&self) -> Option<&str> {
+        let image = self.image()?.as_str()?;
+        let name = image.rsplit('/').next()?.split([':', '@']).next()?;
+        (!name.is_empty() && name != "..").then_some(name)
+    }
+
+    fn check(&self, settings: &Settings) -> Result<(), Refusal> {
         let name = &self.name;
         let is_valid = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
         if name.is_empty() {
@@ -147,7 +178,8 @@ impl ContainerDefinition {
                 return Err(Refusal::unsupported(&format!("{member}, as in container '{name}'")));
             }
         }
-        if self.argv().iter().all(String::is_empty) {
+        let has_program = !self.entry_point.is_empty() || !self.command.is_empty();
+        if !has_program && (settings.images.is_none() || self.image_name().is_none()) {
             let what = format!("images: container '{name}' needs an entryPoint or a command");
             return Err(Refusal::unsupported(&what));
         }
@@ -157,7 +189,7 @@ impl ContainerDefinition {
         self.in_range("Health check timeout", Some(check.timeout), 2, 60)?;
         self.in_range("Health check retries", Some(check.retries), 1, 10)?;
         self.in_range("Health check start period", check.start_period, 0, 300)?;
-        let is_empty = check.argv().is_some_and(|argv| argv.iter().all(String::is_empty));
+        let is_empty = !check.is_off() && check.command.iter().skip(1).all(String::is_empty);
         let is_known =
             matches!(check.command.first().map(String::as_str), Some("CMD" | "CMD-SHELL" | "NONE"));
         if !is_known || is_empty {
@@ -195,7 +227,7 @@ struct RegisterTaskDefinition {
 impl Ecs {
     pub(super) fn register_task_definition(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
         let mut request: RegisterTaskDefinition = super::input(input)?;
-        check(&request, input)?;
+        check(&request, input, &self.settings)?;
         for container in &mut request.container_definitions {
             for (member, default) in
                 [("cpu", json!(0)), ("mountPoints", json!([])), ("volumesFrom", json!([]))]
@@ -292,7 +324,7 @@ impl Ecs {
     }
 }
 
-fn check(request: &RegisterTaskDefinition, input: &Value) -> Result<(), Refusal> {
+fn check(request: &RegisterTaskDefinition, input: &Value, settings: &Settings) -> Result<(), Refusal> {
     let is_valid = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
     if request.family.is_empty() {
         return Err(Refusal::client("Family should not be null or empty."));
@@ -306,7 +338,7 @@ fn check(request: &RegisterTaskDefinition, input: &Value) -> Result<(), Refusal>
         return Err(Refusal::client("Container list cannot be empty."));
     }
     for (place, container) in request.container_definitions.iter().enumerate() {
-        container.check()?;
+        container.check(settings)?;
         if request.container_definitions[..place].iter().any(|other| other.name == container.name) {
             return Err(Refusal::client("Container names should be unique.")); // Our text.
         }

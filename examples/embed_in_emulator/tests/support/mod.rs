@@ -28,7 +28,14 @@ pub struct Client {
 
 impl Client {
     pub fn new(cloud_map: &CloudMap, access_key: &'static str) -> Self {
-        let settings = Settings::new(PROGRAM).with_second(SECOND);
+        Self::with(cloud_map, Self::settings(), access_key)
+    }
+
+    pub fn settings() -> Settings {
+        Settings::new(PROGRAM).with_second(SECOND)
+    }
+
+    pub fn with(cloud_map: &CloudMap, settings: Settings, access_key: &'static str) -> Self {
         Self { app: router(Emulator::new(cloud_map.clone(), settings)), access_key }
     }
 
