@@ -6,6 +6,7 @@
 mod entry;
 mod lookup_name;
 mod record_set;
+mod steps;
 #[cfg(test)]
 pub(crate) mod tests;
 mod zones;
@@ -37,6 +38,7 @@ use self::{
     entry::{Contribution, Data},
     lookup_name::{ancestors, key_of},
     record_set::{Labels, Terms},
+    steps::{Step, steps},
     zones::ZoneCandidate,
 };
 
@@ -48,7 +50,8 @@ use self::{
 ///
 /// # Consistency
 /// A query sees the records of one name as they are at one moment. Changes of several names become visible one name after
-/// the other, even those of one change set. An instance's own name is visible before the SRV record that points to it.
+/// the other, even those of one change set. An instance's own name is visible before the SRV record that points to it, and
+/// disappears after that record.
 ///
 /// # Time
 /// With a [`Timing`](sd_core::Timing) other than instant, operations and health reports take effect later. The registry
@@ -480,21 +483,8 @@ fn labels_below(target: &DnsName, owner: &DnsName) -> Option<Labels> {
 
 /// Replaces the contributions of one instance. All changes of one name become visible at once.
 fn replace(names: &Names, removed: Vec<(Box<[u8]>, Contribution)>, added: Vec<(Box<[u8]>, Contribution)>) {
-    let grows = !added.is_empty();
-    let tagged = |records: Vec<(Box<[u8]>, Contribution)>, add| {
-        records.into_iter().map(move |(key, contribution)| (key, add, contribution))
-    };
-    let mut steps: Vec<(Box<[u8]>, bool, Contribution)> =
-        tagged(added, true).chain(tagged(removed, false)).collect();
-    // Longer names are added first and removed last, so that an SRV record always points to a name that exists.
-    // At one name additions come first, so that the name always exists.
-    steps.sort_by(|(a, a_adds, _), (b, b_adds, _)| {
-        let by_length = a.len().cmp(&b.len());
-        let by_length = if grows { by_length.reverse() } else { by_length };
-        by_length.then_with(|| a.cmp(b)).then_with(|| b_adds.cmp(a_adds))
-    });
-    let mut steps = steps.into_iter().peekable();
-    while let Some((key, adds, first)) = steps.next() {
+    let mut steps = steps(removed, added).into_iter().peekable();
+    while let Some(Step { key, adds, contribution: first, .. }) = steps.next() {
         let had = names.get(&key).is_some_and(|entry| entry.has_records());
         if adds && !had {
             for ancestor in ancestors(&key) {
@@ -503,8 +493,8 @@ fn replace(names: &Names, removed: Vec<(Box<[u8]>, Contribution)>, added: Vec<(B
         }
         let mut entry = names.entry(key.clone()).or_default();
         apply(&mut entry, adds, first);
-        while let Some((_, adds, contribution)) = steps.next_if(|(next, ..)| *next == key) {
-            apply(&mut entry, adds, contribution);
+        while let Some(step) = steps.next_if(|next| next.key == key) {
+            apply(&mut entry, step.adds, step.contribution);
         }
         let (has, exists) = (entry.has_records(), entry.exists());
         drop(entry);

@@ -30,6 +30,15 @@ impl Listen {
             Self::Address(address) => address.port(),
         }
     }
+
+    /// The address of a server with this setting that listens on these addresses: the first of them if the system chose the
+    /// port, otherwise the setting itself.
+    pub(crate) fn bound(&self, addresses: &[SocketAddr]) -> Self {
+        match addresses.first() {
+            Some(first) if self.port() == 0 => Self::Address(*first),
+            _ => self.clone(),
+        }
+    }
 }
 
 impl FromStr for Listen {
@@ -111,6 +120,20 @@ mod tests {
         ] {
             let error = text.parse::<Listen>().map_err(|error| error.to_string());
             assert!(error.as_ref().is_err_and(|error| error.starts_with(complaint)), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_replaced_only_if_the_system_chose_the_port() {
+        let bound = ["127.0.0.1:5373", "[::1]:5373"].map(|address| address.parse().unwrap());
+        for (setting, expected) in [
+            ("localhost:5373", "localhost:5373"),
+            ("my_host.example:5373", "my_host.example:5373"),
+            ("localhost:0", "127.0.0.1:5373"),
+        ] {
+            let setting: Listen = setting.parse().unwrap();
+            assert_eq!(setting.bound(&bound).to_string(), expected);
+            assert_eq!(setting.bound(&[]), setting);
         }
     }
 }

@@ -27,7 +27,6 @@ use tokio::{
 
 use crate::{
     dns::Running,
-    listen::Listen,
     settings::{Cli, Command, Exports, Settings},
     terminal::{complain, print, start_log, unless_closed},
 };
@@ -245,11 +244,7 @@ impl fmt::Display for Banner<'_> {
             )?;
         }
         writeln!(f, "In another terminal, for the AWS CLI and SDKs:")?;
-        let bound = match http.first() {
-            Some(first) if settings.http.port() == 0 => &Listen::Address(*first),
-            _ => &settings.http,
-        };
-        Exports { settings, http: bound }.fmt(f)
+        Exports { settings, http: &settings.http.bound(http) }.fmt(f)
     }
 }
 

@@ -118,6 +118,14 @@ fn probe_prints_the_phases_and_the_failure() {
 }
 
 #[test]
+fn probe_reports_the_status_of_an_answer_without_a_text() {
+    let admin = backend("404 Not Found").to_string();
+    let (code, out, err) = run(&["probe", "web", "--admin", &admin]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert_eq!(err, format!("sd-server: the server at {admin} answers 404 Not Found\n"));
+}
+
+#[test]
 fn health_can_start_as_unhealthy_and_need_not_be_checked() {
     let nothing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (child, banner, service) = serve(&["--no-health-checks", "--health-start", "unhealthy"], nothing);

@@ -118,3 +118,49 @@ impl QueryPlan {
         (self.is_plain, wait)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY_AFTER: Duration = Duration::from_secs(3);
+
+    /// The first queries of a plan: whether each has no EDNS, and how long it waits.
+    fn planned(support: &EdnsSupport) -> [(bool, Duration); 3] {
+        let mut plan = support.plan(RETRY_AFTER);
+        [(); 3].map(|()| plan.next_query())
+    }
+
+    #[test]
+    fn a_query_without_edns_follows_soon_unless_the_last_one_with_edns_was_answered() {
+        let known = [(false, RETRY_AFTER), (true, RETRY_AFTER), (false, RETRY_AFTER)];
+        let unknown = [(false, PATIENCE), (true, RETRY_AFTER - PATIENCE), (false, PATIENCE)];
+        let support = EdnsSupport::new();
+        assert_eq!(planned(&support), unknown);
+        // A response without EDNS to the only query, or one with EDNS.
+        for (sent_plain, has_edns) in [(false, false), (false, true), (true, true)] {
+            support.answered(sent_plain, has_edns);
+            assert_eq!(planned(&support), known, "{sent_plain} {has_edns}");
+            support.answered(true, false);
+            assert_eq!(planned(&support), unknown, "{sent_plain} {has_edns}");
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_turn_edns_off() {
+        let plain = [(true, RETRY_AFTER); 3];
+        let support = EdnsSupport::new();
+        for _ in 0..2 {
+            for _ in 1..FAILURES {
+                support.failed();
+                assert!(support.is_on());
+            }
+            support.answered(false, true);
+        }
+        for _ in 0..FAILURES {
+            support.failed();
+        }
+        assert!(!support.is_on());
+        assert_eq!(planned(&support), plain);
+    }
+}
