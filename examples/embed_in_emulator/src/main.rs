@@ -49,13 +49,14 @@ async fn emulate(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<
     let dns = arguments.next().unwrap_or_else(|| "127.0.0.1:8053".to_owned());
 
     let cloud_map = CloudMap::new(MemoryRegistry::new());
+    let emulator = Emulator::new(cloud_map.clone(), settings);
     // DNS: a table that follows the registry, and the sockets that answer from it.
     let names = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(names.clone()));
-    let dns = DnsServer::bind(names, [dns.parse()?]).await?;
+    let dns = DnsServer::builder(names).with_alias_resolver(emulator.aliases()).bind([dns.parse()?]).await?;
     // The API, on the same port as the emulator's other services.
     let listener = TcpListener::bind(api).await?;
     println!("API {}, DNS {}", listener.local_addr()?, dns.local_addrs()[0]);
-    axum::serve(listener, router(Emulator::new(cloud_map, settings))).await?;
+    axum::serve(listener, router(emulator)).await?;
     Ok(())
 }

@@ -23,13 +23,15 @@ const SECOND: Duration = Duration::from_millis(20);
 /// A client that signs with this access key, in eu-west-1.
 pub struct Client {
     pub app: Router,
+    pub emulator: Emulator,
     access_key: &'static str,
 }
 
 impl Client {
     pub fn new(cloud_map: &CloudMap, access_key: &'static str) -> Self {
         let settings = Settings::new(PROGRAM).with_second(SECOND);
-        Self { app: router(Emulator::new(cloud_map.clone(), settings)), access_key }
+        let emulator = Emulator::new(cloud_map.clone(), settings);
+        Self { app: router(emulator.clone()), emulator, access_key }
     }
 
     pub fn fresh() -> Self {
@@ -37,7 +39,7 @@ impl Client {
     }
 
     pub fn with_key(&self, access_key: &'static str) -> Self {
-        Self { app: self.app.clone(), access_key }
+        Self { app: self.app.clone(), emulator: self.emulator.clone(), access_key }
     }
 
     pub async fn send(&self, service: &str, operation: &str, input: Value) -> (StatusCode, Value) {
