@@ -59,7 +59,7 @@ PREPARE: list[Step] = [
     Own(
         "settings of the AWS CLI",
         "export AWS_ENDPOINT_URL=http://localhost:5373 AWS_DEFAULT_REGION=us-east-1 AWS_PAGER="
-        " AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any",
+        " AWS_DISABLE_HOST_PREFIX_INJECTION=true AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any",
         Done(),
     ),
     Page("getting-started.namespace", STARTED),
@@ -185,15 +185,14 @@ TEAR_DOWN: list[Step] = [
         Done(),
     ),
     Own("delete app.local", "aws servicediscovery delete-namespace --id $NAMESPACE_ID", STARTED),
-    Own("no process is left", "pgrep -f http.server", walkthrough.Nothing()),
+    Own("no process is left", until("pgrep -c -f '[h]ttp.server 8080'", "0"), Text("^0$")),
 ]
 
 STEPS = [*PREPARE, *HEALTH_CHECKS, *SERVICE, *LOAD_BALANCING, *TEAR_DOWN]
 
 # Stands for the page's image backend-api:latest.
 PROGRAM = f"""#!/bin/sh
-[ "$PORT" ] || PORT=8080
-exec {sys.executable} -m http.server "$PORT" --bind "$ECS_TASK_ADDRESS" --directory {{www}}
+exec {sys.executable} -m http.server 8080 --bind "$ECS_TASK_ADDRESS" --directory {{www}}
 """
 
 
