@@ -10,7 +10,8 @@ for name in "${services[@]}"; do
     aws ecs delete-service --service "$name-service" --force >/dev/null
   fi
 done
-aws ecs wait services-inactive --services "${services[@]/%/-service}"
+is_inactive() { case $(service_status "$1") in INACTIVE | None) ;; *) false ;; esac; }
+for name in "${services[@]}"; do until_true 60 "$name-service is gone" is_inactive "$name"; done
 for name in "${services[@]}"; do
   arn=$(registry_arn "$name")
   # Its instances leave with the tasks.
@@ -24,8 +25,13 @@ namespace=$(namespace_id)
 
 is_gone() { [ -z "$(namespace_id)" ]; }
 until_true 60 "the namespace is deleted" is_gone
-[ "$(aws servicediscovery list-services --query 'length(Services)')" = 0 ] || fail "Cloud Map services are left"
-[ "$(aws ecs list-services --query 'length(serviceArns)')" = 0 ] || fail "ECS services are left"
-[ "$(aws ecs list-tasks --query 'length(taskArns)')" = 0 ] || fail "tasks are left"
+for name in "${services[@]}"; do
+  [ -z "$(registry_arn "$name")" ] || fail "the Cloud Map service $name is left"
+  for status in RUNNING STOPPED; do
+    tasks=$(aws ecs list-tasks --family "$name" --desired-status "$status" --query taskArns --output text)
+    [ -z "$tasks" ] || [ -z "$(aws ecs describe-tasks --tasks $tasks --query "tasks[?lastStatus!='STOPPED'].taskArn" \
+      --output text)" ] || fail "tasks of $name are left"
+  done
+done
 [ -z "$(addresses)" ] || fail "DNS still answers: $(addresses)"
 say "ok: nothing is left"

@@ -45,5 +45,5 @@ addresses() {
 
 has_addresses() { [ "$(addresses | wc -l)" = "$1" ]; }
 
-# Whether nobody is told this address.
+# Whether DNS no longer answers with this address.
 has_left() { ! addresses | grep -qxF "$1"; }

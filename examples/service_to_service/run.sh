@@ -29,7 +29,11 @@ images=$2
 "$EMULATOR" --dns 127.0.0.1:53 --images "$images" --second 50 --drain "${DRAIN:-3000}" &
 emulator=$!
 trap 'kill "$emulator"' EXIT
-for _ in $(seq 100); do curl -s localhost:5373 >/dev/null && break || sleep 0.1; done
+for _ in $(seq 100); do
+  curl -s localhost:5373 >/dev/null && break
+  kill -0 "$emulator" || exit
+  sleep 0.1
+done
 
 ./deploy.sh
 ./test.sh

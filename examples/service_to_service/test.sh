@@ -42,6 +42,7 @@ load() {
   while [ ! -e "$work/stop" ]; do
     end=$((${EPOCHREALTIME/./} + 1000000))
     mapfile -t known < <(addresses)
+    [ ${#known[@]} -gt 0 ] || echo "DNS has no address" >>"$work/failed"
     while [ "${EPOCHREALTIME/./}" -lt "$end" ]; do
       for address in "${known[@]}"; do
         if curl -fsS --max-time 5 "http://$address:8080/api/data" >>"$work/answers" 2>>"$work/failed"; then

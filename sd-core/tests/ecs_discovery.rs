@@ -388,6 +388,26 @@ fn draining_waits_for_the_deregistration_and_the_ttl() {
 }
 
 #[test]
+fn two_registries_of_a_task_in_one_service_are_refused() {
+    let host = Host::new(Timing::instant());
+    let mut task = task("a", &host.web, TaskStatus::Activating);
+    let mut second = task.registries[0].clone();
+    second.port = Some(80);
+    task.registries.push(second);
+    let found = host.changed(1, &task);
+    assert!(!found.is_registered);
+    assert_eq!(
+        found.refusals[0].reason.to_string(),
+        "InvalidParameterException: Two registries of the task are one service."
+    );
+    assert_eq!(host.listed(&host.web), ["a"]);
+    // Not one instead of the other again and again.
+    host.shared.commits();
+    now(host.discovery.retry());
+    assert_eq!(host.shared.commits(), 0);
+}
+
+#[test]
 fn stopped_tasks_are_remembered_for_a_bounded_number() {
     let host = Host::new(Timing::instant());
     for number in 0..10_001 {

@@ -127,7 +127,8 @@ LOAD_BALANCING: list[Step] = [
     Own(
         "the task definition of the page's service",
         "aws ecs register-task-definition --family webapp --container-definitions"
-        """ '[{"name": "web", "image": "backend-api:latest", "portMappings": [{"containerPort": 80}]}]'""",
+        """ '[{"name": "web", "image": "backend-api:latest", "portMappings": [{"containerPort": 80}],"""
+        """ "environment": [{"name": "PORT", "value": "80"}]}]'""",
         Json({"taskDefinition": {"family": "webapp", "revision": 1, "networkMode": "bridge"}}),
     ),
     Own(
@@ -162,6 +163,7 @@ LOAD_BALANCING: list[Step] = [
         "dig +short edge.app.local | sort | xargs",
         Text(r"^127\.42\.0\.4 127\.42\.0\.5 127\.42\.0\.6$"),
     ),
+    Own("a client reaches a target by the alias", "curl -s http://edge.app.local/health", Json({"status": "healthy"})),
     walkthrough.deregister("$EDGE", "balancer"),
 ]
 
@@ -185,14 +187,14 @@ TEAR_DOWN: list[Step] = [
         Done(),
     ),
     Own("delete app.local", "aws servicediscovery delete-namespace --id $NAMESPACE_ID", STARTED),
-    Own("no process is left", until("pgrep -c -f '[h]ttp.server 8080'", "0"), Text("^0$")),
+    Own("no process is left", until("pgrep -c -f '[h]ttp.server'", "0"), Text("^0$")),
 ]
 
 STEPS = [*PREPARE, *HEALTH_CHECKS, *SERVICE, *LOAD_BALANCING, *TEAR_DOWN]
 
 # Stands for the page's image backend-api:latest.
 PROGRAM = f"""#!/bin/sh
-exec {sys.executable} -m http.server 8080 --bind "$ECS_TASK_ADDRESS" --directory {{www}}
+exec {sys.executable} -m http.server "${{PORT:-8080}}" --bind "$ECS_TASK_ADDRESS" --directory {{www}}
 """
 
 

@@ -104,7 +104,8 @@ pub struct EcsDiscovery {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TaskDiscovery {
-    /// Whether it is registered in all its registries, so that it can go from ACTIVATING to RUNNING. `true` without registries.
+    /// Whether it is registered in all its registries, so that it can go from ACTIVATING to RUNNING. Without
+    /// registries: whether it is ACTIVATING or RUNNING.
     pub is_registered: bool,
     /// Whether clients find it, in DNS too: it is registered, and it is healthy or has no health check. A host that replaces
     /// tasks without a gap ends the old ones only then; AWS does not wait for it.
@@ -257,9 +258,11 @@ impl EcsDiscovery {
     }
 
     fn note(&self, moment: u64, task: Arc<Task>, listing: Option<u64>) {
-        let Some(stopping) = self.lock().note(moment, task, listing) else { return };
+        let mut tasks = self.lock();
+        let Some(stopping) = tasks.note(moment, task, listing) else { return };
+        // Under the same lock, so that nobody sees a task that stops without the time.
         let may_stop_at = self.may_stop_at(&stopping);
-        if let Some(known) = self.lock().known.get_mut(&stopping.task.id) {
+        if let Some(known) = tasks.known.get_mut(&stopping.task.id) {
             known.may_stop_at.get_or_insert(may_stop_at);
         }
     }

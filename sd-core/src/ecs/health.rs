@@ -46,7 +46,7 @@ pub(super) fn reported(task: &Task) -> Option<CustomHealthStatus> {
     }
 }
 
-/// The health that an instance is registered with: UNHEALTHY until the first result if containers are checked.
+/// The health that an instance is registered with: UNHEALTHY until the first result, if there will be one that says otherwise.
 pub(super) fn at_registration(definition: &TaskDefinition) -> CustomHealthStatus {
-    if definition.has_health_check() { CustomHealthStatus::Unhealthy } else { CustomHealthStatus::Healthy }
+    if definition.can_be_healthy() { CustomHealthStatus::Unhealthy } else { CustomHealthStatus::Healthy }
 }

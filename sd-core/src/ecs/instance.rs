@@ -19,9 +19,10 @@ use crate::{
 /// | `ECS_CLUSTER_NAME`, `ECS_SERVICE_NAME`, `ECS_TASK_DEFINITION_FAMILY` | always |
 /// | `EC2_INSTANCE_ID` | the task runs on an EC2 instance |
 /// | `ECS_TASK_SET_EXTERNAL_ID` | its task set has an external id |
-/// | `AWS_INIT_HEALTH_STATUS` | the service has a custom health check: `UNHEALTHY` if essential containers have health checks, else `HEALTHY` |
+/// | `AWS_INIT_HEALTH_STATUS` | the service has a custom health check: `UNHEALTHY` if all essential containers have health checks, else `HEALTHY` |
 ///
-/// Source: Developer Guide, "Service discovery"; the last row was seen on AWS.
+/// Source: Developer Guide, "Service discovery"; the last row was seen on AWS, where all essential
+/// containers had health checks or none had. If only some have, a task never becomes HEALTHY, so it begins as if none had.
 ///
 /// # Errors
 /// Those of [`validate_service_registries`](super::validate_service_registries) that concern the ARN, such as a service that was

@@ -1,7 +1,7 @@
 //! What ECS does with Cloud Map: for authors of ECS emulators.
 //!
 //! ECS registers each task of a service that has `serviceRegistries` as an instance, and deregisters it before the task ends.
-//! The rules are pure functions over values; nothing here has sockets or knows ECS's API.
+//! The rules are pure functions over values; nothing here has sockets or reads ECS's requests.
 //!
 //! | to | use |
 //! |---|---|

@@ -255,27 +255,37 @@ async fn service_named(
     namespace: &str,
     name: &str,
 ) -> Result<ServiceId, RefusalReason> {
+    if let Some(found) = find_service(cloud_map, namespace, name) {
+        return found;
+    }
     let request = CreateServiceRequest::new(name)
         .with_namespace_id(namespace)
         .with_service_type(ServiceTypeOption::Http)
         .with_tags(managed());
-    let error = match cloud_map.create_service(request).await {
-        Ok(created) => return Ok(created.id.clone()),
-        Err(error) => error,
-    };
+    match cloud_map.create_service(request).await {
+        Ok(created) => Ok(created.id.clone()),
+        // Another request has created it at this moment.
+        Err(error @ Error::ServiceAlreadyExists { .. }) => {
+            find_service(cloud_map, namespace, name).unwrap_or_else(|| Err(error.into()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The id of ECS's service with this name, if there is a service with it.
+fn find_service(
+    cloud_map: &ScopedCloudMap,
+    namespace: &str,
+    name: &str,
+) -> Option<Result<ServiceId, RefusalReason>> {
     let state = cloud_map.cloud_map().state();
     let here = state.scope(cloud_map.scope());
-    let found = here.namespace(namespace).and_then(|namespace| here.service_by_name(namespace, name));
-    match (error, found) {
-        (Error::ServiceAlreadyExists { .. }, Some(found)) if is_managed(found.service()) => {
-            Ok(found.service().id.clone())
-        }
-        (Error::ServiceAlreadyExists { .. }, Some(_)) => Err(EcsError::invalid_parameter(format!(
-            "The discoveryName {name} is used by another service of the namespace."
-        ))
-        .into()),
-        (error, _) => Err(error.into()),
+    let found = here.namespace(namespace).and_then(|namespace| here.service_by_name(namespace, name))?;
+    if is_managed(found.service()) {
+        return Some(Ok(found.service().id.clone()));
     }
+    let text = format!("The discoveryName {name} is used by another service of the namespace.");
+    Some(Err(EcsError::invalid_parameter(text).into()))
 }
 
 /// Deletes the services that [`connect`] created, that have no instances and are not among those in use. Returns their ids.

@@ -100,9 +100,10 @@ impl TaskDefinition {
         self.containers.iter().find(|container| container.name == name)
     }
 
-    /// Whether the health of an essential container is checked.
-    pub(super) fn has_health_check(&self) -> bool {
-        self.containers.iter().any(|container| container.essential && container.has_health_check)
+    /// Whether a task can become HEALTHY: it has essential containers, and the health of all of them is checked.
+    pub(super) fn can_be_healthy(&self) -> bool {
+        let mut essential = self.containers.iter().filter(|container| container.essential).peekable();
+        essential.peek().is_some() && essential.all(|container| container.has_health_check)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cloud_map::DesiredInstance,
-    ecs::{instance::instance_in, registry::service_of},
+    ecs::{EcsError, instance::instance_in, registry::service_of},
     model::{CustomHealthStatus, Scope, Service, ServiceId, Timestamp},
     ops::{
         instance_health,
@@ -50,7 +50,10 @@ impl View<'_> {
         for registry in known.task.registries.iter().filter(|_| known.is_wanted()) {
             let found = service_of(registry, self.state, self.scope);
             let found = found.and_then(|service| {
-                wanted.insert(service.id.clone());
+                if !wanted.insert(service.id.clone()) {
+                    // ECS allows one registry. With Service Connect there are more, which could name one service.
+                    return Err(EcsError::invalid_parameter("Two registries of the task are one service."));
+                }
                 Ok((service, instance_in(&known.task, registry, service)?))
             });
             match found {
