@@ -63,7 +63,7 @@ impl Ecs {
         // Target groups would be the next listener.
         let listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&discovery) as Arc<dyn Listener>];
         let listeners = Listeners::new(listeners, &clock);
-        let (state, changed) = (Mutex::default(), Notify::new());
+        let (state, changed) = (Mutex::new(State::new(settings.addresses)), Notify::new());
         let ecs = Arc::new(Self { state, changed, discovery, listeners, settings, clock });
         tokio::spawn(scheduler::run(Arc::clone(&ecs)));
         tokio::spawn(Arc::clone(&ecs).tell_all());
