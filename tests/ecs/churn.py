@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emulator import NETWORK, Emulator, address_of, emulating, left, processes, settles
+from emulator import DEADLINE, NETWORK, Emulator, address_of, emulating, left, processes, settles
 
 import botocore.exceptions  # noqa: I001
 from session import Report, SessionLost
@@ -133,6 +133,8 @@ def main(binary: str) -> int:
                 ends = time.monotonic() + seconds
                 while time.monotonic() < ends or len(churn.seen) < TASKS:
                     emulator.check_alive()
+                    if time.monotonic() > ends + DEADLINE:
+                        raise SessionLost(f"{len(churn.seen)} tasks were started, not {TASKS}: {emulator.service(SERVICES[0])}")
                     churn.act()
                 report.ok(f"churn: {len(churn.seen)} tasks")
                 churn.end()

@@ -19,6 +19,8 @@ fi
 unset SD_NETNS
 
 ip link set lo up
+# So that processes have the numbers by which they are killed here.
+mount -t proc proc /proc
 for file in "${SD_ETC:-${self%/*}/etc}"/*; do
   # resolv.conf is often a symbolic link. The mount must cover its target.
   mount --bind "$file" "$(readlink -f "/etc/${file##*/}")"

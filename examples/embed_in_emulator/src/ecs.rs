@@ -26,9 +26,12 @@ mod services;
 mod settings;
 mod show;
 mod state;
+mod target_groups;
 mod task_definitions;
 mod task_driver;
 mod tasks;
+#[cfg(test)]
+mod testing;
 
 pub use settings::Settings;
 
@@ -37,6 +40,7 @@ use listeners::{Listener, Listeners};
 use refusal::Refusal;
 use settings::Clock;
 use state::State;
+use target_groups::TargetGroups;
 
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113.";
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -50,6 +54,7 @@ pub(crate) struct Ecs {
     /// Wakes the scheduler.
     changed: Notify,
     discovery: Arc<Discovery>,
+    pub(crate) target_groups: Arc<TargetGroups>,
     listeners: Listeners,
     settings: Settings,
     clock: Clock,
@@ -60,11 +65,11 @@ impl Ecs {
     pub(crate) fn start(cloud_map: CloudMap, settings: Settings) -> Arc<Self> {
         let discovery = Arc::new(Discovery::new(cloud_map, settings.drain));
         let clock = Clock::new(settings.second);
-        // Target groups would be the next listener.
-        let listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&discovery) as Arc<dyn Listener>];
+        let target_groups = Arc::<TargetGroups>::default();
+        let listeners: Vec<Arc<dyn Listener>> = vec![discovery.clone(), target_groups.clone()];
         let listeners = Listeners::new(listeners, &clock);
         let (state, changed) = (Mutex::new(State::new(settings.addresses)), Notify::new());
-        let ecs = Arc::new(Self { state, changed, discovery, listeners, settings, clock });
+        let ecs = Arc::new(Self { state, changed, discovery, target_groups, listeners, settings, clock });
         tokio::spawn(scheduler::run(Arc::clone(&ecs)));
         tokio::spawn(Arc::clone(&ecs).tell_all());
         ecs

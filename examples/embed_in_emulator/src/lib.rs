@@ -7,7 +7,8 @@
 //! | `main.rs` | the sockets |
 //! | `ecs.rs` | the ECS: its operations, by name |
 //! | `ecs/discovery.rs` | **tasks as instances of Cloud Map: all that ECS has to do for it** |
-//! | `ecs/listeners.rs` | who is told of tasks: discovery, and target groups if there were any |
+//! | `ecs/target_groups.rs` | tasks as targets of ELBv2, and the addresses behind a load balancer's name |
+//! | `ecs/listeners.rs` | who is told of tasks: discovery and target groups, which do not disturb each other |
 //! | `ecs/state.rs` | clusters, task definitions, services and tasks, in memory |
 //! | `ecs/clusters.rs`, `task_definitions.rs`, `services.rs`, `tasks.rs` | the operations, which change what is desired |
 //! | `ecs/scheduler.rs` | a service: compares what is desired with the tasks, and starts and stops tasks |
@@ -16,7 +17,7 @@
 //! | `supervisor.rs` | what ends the processes of a killed emulator |
 //! | `registry_file.rs` | a file that keeps Cloud Map's registry over a restart |
 
-use std::sync::Arc;
+use std::{net::SocketAddrV4, sync::Arc};
 
 use axum::{
     Router,
@@ -29,6 +30,7 @@ use sd_core::{
     CloudMap, Scope,
     model::{AccountId, Region},
 };
+use sd_dns::AliasResolver;
 use sd_http::{Caller, CloudMapService};
 use tower_service::Service;
 
@@ -49,6 +51,16 @@ impl Emulator {
     /// An emulator with this Cloud Map and no tasks. It runs its tasks until the tokio runtime ends.
     pub fn new(cloud_map: CloudMap, settings: Settings) -> Self {
         Self { cloud_map: CloudMapService::new(cloud_map.clone()), ecs: ecs::Ecs::start(cloud_map, settings) }
+    }
+
+    /// The targets of a target group that requests go to: ports of tasks.
+    pub fn targets(&self, target_group_arn: &str) -> Vec<SocketAddrV4> {
+        self.ecs.target_groups.targets(target_group_arn)
+    }
+
+    /// The resolver of load balancers' names, so that an instance with `AWS_ALIAS_DNS_NAME` has the addresses of tasks.
+    pub fn aliases(&self) -> impl AliasResolver + use<> {
+        Arc::clone(&self.ecs.target_groups)
     }
 }
 

@@ -106,16 +106,17 @@ async fn emulate(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let cloud_map = CloudMap::builder(registry).timing(timing).build();
     // Applies what Cloud Map does by itself after a time, even if nobody calls.
     tokio::spawn(cloud_map.clone().keep_time(sleep));
+    let emulator = Emulator::new(cloud_map.clone(), settings);
     // DNS: a table that follows the registry, and the sockets that answer from it.
     let names = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(names.clone()));
-    let dns = DnsServer::bind(names, [arguments.dns]).await?;
+    let dns = DnsServer::builder(names).with_alias_resolver(emulator.aliases()).bind([arguments.dns]).await?;
     let _kept = arguments.registry.map(|file| registry_file::keep(file, cloud_map.cell())).transpose()?;
     // The health checks of Cloud Map's services. Those of containers are ECS's.
-    let _prober = Prober::new(cloud_map.clone()).spawn()?;
+    let _prober = Prober::new(cloud_map).spawn()?;
     // The API, on the same port as the emulator's other services.
     let listener = TcpListener::bind(arguments.http).await?;
     println!("API {}, DNS {}", listener.local_addr()?, dns.local_addrs()[0]);
-    axum::serve(listener, router(Emulator::new(cloud_map, settings))).await?;
+    axum::serve(listener, router(emulator)).await?;
     Ok(())
 }

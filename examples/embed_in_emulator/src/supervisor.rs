@@ -38,6 +38,10 @@ use nix::{
 /// The command is missing, or the system refuses to tell of its end.
 pub fn run(mut command: impl Iterator<Item = String>) -> Result<(), String> {
     let program = command.next().ok_or("supervise: expected a command")?;
+    if !is_own_proc() {
+        say("failed /proc is that of another PID namespace, so that tasks cannot be ended: mount it again");
+        return Ok(());
+    }
     // Processes that outlive their parent become children of this process, instead of process 1.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| format!("cannot adopt processes: {error}"))?;
@@ -107,6 +111,12 @@ fn end_others(group: Pid) {
             Err(_) => return,
         }
     }
+}
+
+/// Whether the numbers in /proc are those that this process knows.
+fn is_own_proc() -> bool {
+    let own = std::process::id().to_string();
+    fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.as_str())
 }
 
 fn children() -> Vec<Pid> {

@@ -40,8 +40,7 @@ async fn tasks_are_instances_while_they_run() {
     serve(&client, 2).await;
     assert_eq!(client.addresses().await, ["127.42.0.1", "127.42.0.2"]);
     client.ecs("UpdateService", json!({"service": "web", "desiredCount": 0})).await;
-    client.service_until("web", is_stable).await;
-    assert!(client.addresses().await.is_empty());
+    client.until_addresses(&[]).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Who is told of each change of a task: discovery, and whatever else directs traffic to tasks.
+//! Who is told of each change of a task: discovery and target groups, which direct traffic to tasks.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -55,7 +55,7 @@ impl Listeners {
             let answer = match answer.await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Answer::Refused("no answer".to_owned()),
-                Err(error) => Answer::Refused(error.to_string()),
+                Err(_) => Answer::Refused("a listener panicked".to_owned()),
             };
             all = all.max(answer);
         }
@@ -74,3 +74,6 @@ impl Listeners {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ pub(super) struct DeploymentSpec {
     pub(super) launch_type: String,
     pub(super) network: Value,
     pub(super) registries: Vec<ServiceRegistry>,
-    pub(super) load_balancers: Value,
+    pub(super) load_balancers: Vec<LoadBalancer>,
 }
 
 /// A service registry.
@@ -111,6 +111,19 @@ pub(super) struct ServiceRegistry {
     pub(super) container_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) container_port: Option<i32>,
+}
+
+/// A load balancer. A missing member is empty, until it is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct LoadBalancer {
+    pub(super) target_group_arn: String,
+    pub(super) container_name: String,
+    pub(super) container_port: i32,
+    #[serde(skip_serializing)]
+    pub(super) load_balancer_name: Value,
+    #[serde(skip_serializing)]
+    pub(super) advanced_configuration: Value,
 }
 
 /// An event of a service.
@@ -187,6 +200,7 @@ pub(super) struct Task {
     pub(super) launch_type: String,
     pub(super) owner: Owner,
     pub(super) registries: Vec<ServiceRegistry>,
+    pub(super) load_balancers: Vec<LoadBalancer>,
     pub(super) address: Ipv4Addr,
     /// The status that it has.
     pub(super) status: Status,

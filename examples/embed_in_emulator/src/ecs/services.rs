@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::{
     Ecs,
     model::{
-        CircuitBreaker, Deployment, DeploymentSpec, Percents, Rollout, Service, ServiceRegistry,
-        ServiceStatus,
+        CircuitBreaker, Deployment, DeploymentSpec, LoadBalancer, Percents, Rollout, Service,
+        ServiceRegistry, ServiceStatus,
     },
     refusal::{Refusal, is_set, page},
     show::show_service,
     state::{State, arn},
+    target_groups,
 };
 
 /// The members that CreateService and UpdateService share.
@@ -26,7 +27,7 @@ struct Settings {
     launch_type: Option<String>,
     network_configuration: Option<Value>,
     service_registries: Option<Vec<ServiceRegistry>>,
-    load_balancers: Option<Value>,
+    load_balancers: Option<Vec<LoadBalancer>>,
     health_check_grace_period_seconds: Option<u32>,
     #[serde(default)]
     deployment_configuration: DeploymentConfiguration,
@@ -76,7 +77,7 @@ impl Ecs {
             launch_type: settings.launch_type.clone().unwrap_or_else(|| "EC2".to_owned()),
             network: settings.network_configuration.clone().unwrap_or_default(),
             registries: settings.service_registries.clone().unwrap_or_default(),
-            load_balancers: settings.load_balancers.clone().unwrap_or_else(|| json!([])),
+            load_balancers: settings.load_balancers.clone().unwrap_or_default(),
         };
         self.check_spec(scope, &spec)?;
         let mut service = Service {
@@ -205,6 +206,7 @@ impl Ecs {
 
     fn check_spec(&self, scope: &Scope, spec: &DeploymentSpec) -> Result<(), Refusal> {
         check_placement(spec)?;
+        target_groups::validate(scope, &spec.load_balancers, &spec.definition)?;
         self.discovery.validate(scope, &spec.registries, &spec.definition, &spec.launch_type)
     }
 }

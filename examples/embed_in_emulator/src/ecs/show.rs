@@ -81,8 +81,8 @@ pub(super) fn show_service(state: &State, scope: &sd_core::Scope, service: &Serv
     let tasks = state.tasks_of(scope, &service.cluster);
     let tasks: Vec<_> = tasks.filter(|task| task.service() == Some(service.name.as_str())).collect();
     let counts = |is_counted: &dyn Fn(&Task) -> bool| {
-        let running = tasks.iter().filter(|task| is_counted(task) && task.is_running()).count();
-        let pending = |task: &&&Task| task.status < Status::Running && task.stop.is_none();
+        let running = tasks.iter().filter(|task| is_counted(task) && task.status == Status::Running).count();
+        let pending = |task: &&&Task| task.status < Status::Running;
         (running, tasks.iter().filter(|task| is_counted(task)).filter(pending).count())
     };
     let (running, pending) = counts(&|_| true);

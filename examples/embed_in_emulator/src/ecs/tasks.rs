@@ -60,7 +60,7 @@ impl Ecs {
             launch_type: request.launch_type.unwrap_or_else(|| "EC2".to_owned()),
             network: request.network_configuration,
             registries: Vec::new(),
-            load_balancers: json!([]),
+            load_balancers: Vec::new(),
         };
         check_placement(&spec)?;
         let (mut tasks, mut failures) = (Vec::new(), Vec::new());
@@ -96,6 +96,7 @@ impl Ecs {
             launch_type: new.spec.launch_type.clone(),
             owner: new.owner,
             registries: new.spec.registries.clone(),
+            load_balancers: new.spec.load_balancers.clone(),
             address: state.addresses.take()?,
             status: Status::Provisioning,
             stop: None,

@@ -23,6 +23,7 @@ const SECOND: Duration = Duration::from_millis(20);
 /// A client that signs with this access key, in eu-west-1.
 pub struct Client {
     pub app: Router,
+    pub emulator: Emulator,
     access_key: &'static str,
 }
 
@@ -36,7 +37,8 @@ impl Client {
     }
 
     pub fn with(cloud_map: &CloudMap, settings: Settings, access_key: &'static str) -> Self {
-        Self { app: router(Emulator::new(cloud_map.clone(), settings)), access_key }
+        let emulator = Emulator::new(cloud_map.clone(), settings);
+        Self { app: router(emulator.clone()), emulator, access_key }
     }
 
     pub fn fresh() -> Self {
@@ -44,7 +46,7 @@ impl Client {
     }
 
     pub fn with_key(&self, access_key: &'static str) -> Self {
-        Self { app: self.app.clone(), access_key }
+        Self { app: self.app.clone(), emulator: self.emulator.clone(), access_key }
     }
 
     pub async fn send(&self, service: &str, operation: &str, input: Value) -> (StatusCode, Value) {

@@ -27,6 +27,10 @@ pub(super) struct Tasks {
     past: Option<u64>,
     /// The number of listings.
     listings: u64,
+    /// How many of the known tasks the newest listing has, as far as they are noted.
+    listed: usize,
+    /// Whether a listing left tasks out that are not forgotten yet.
+    has_gone: bool,
     /// The number of surveys.
     surveys: u64,
 }
@@ -45,8 +49,8 @@ pub(super) struct Known {
     pub(super) may_stop_at: Option<Timestamp>,
     /// Its instances when it was last found in step.
     pub(super) in_step: Vec<InStep>,
-    /// The number of the newest listing that has it.
-    pub(super) listing: u64,
+    /// The number of the newest listing that has it, if there is one.
+    pub(super) listing: Option<u64>,
     /// The number of the newest survey that found one of its instances, and how many it found unchanged.
     met: (u64, usize),
     /// Whether a listing left it out.
@@ -83,6 +87,7 @@ impl Tasks {
         }
         self.past = Some(moment);
         self.listings += 1;
+        self.listed = 0;
         Some(self.listings)
     }
 
@@ -91,7 +96,10 @@ impl Tasks {
         let mut was_stopped = false;
         let known = match self.known.get_mut(&task.id) {
             Some(known) => {
-                known.listing = listing.unwrap_or(known.listing);
+                if listing > known.listing {
+                    known.listing = listing;
+                    self.listed += usize::from(listing == Some(self.listings));
+                }
                 if known.moment > moment {
                     return None;
                 }
@@ -107,7 +115,8 @@ impl Tasks {
             }
             None => {
                 let mut known = Known::new(moment, task);
-                known.listing = listing.unwrap_or_default();
+                known.listing = listing;
+                self.listed += usize::from(listing == Some(self.listings));
                 self.known.entry(known.task.id.clone()).or_insert(known)
             }
         };
@@ -126,6 +135,7 @@ impl Tasks {
         while self.stopped.len() > STOPPED {
             let Some(id) = self.stopped.pop_front() else { return };
             if let Some(known) = self.known.remove(&id) {
+                self.listed -= usize::from(known.listing == Some(self.listings));
                 self.past = self.past.max(Some(known.moment));
                 self.unsettled.remove(&id);
             }
@@ -134,9 +144,13 @@ impl Tasks {
 
     /// Marks the tasks that a listing left out as gone, unless a newer report has them.
     pub(super) fn leave_out(&mut self, moment: u64, listing: u64) {
+        if listing == self.listings && self.listed == self.known.len() {
+            return;
+        }
+        self.has_gone = true;
         for known in self.known.values_mut() {
             // A newer listing may run at the same time.
-            if known.moment <= moment && known.listing < listing && !known.is_gone {
+            if known.moment <= moment && known.listing < Some(listing) && !known.is_gone {
                 known.is_gone = true;
                 known.generation += 1;
             }
@@ -151,13 +165,21 @@ impl Tasks {
     ) -> Survey {
         self.surveys += 1;
         let Self { known, surveys, .. } = self;
-        let mut strangers = arriving;
+        let (mut strangers, mut in_step) = (arriving, 0);
         for (entry, found) in registered {
             let id = &found.instance().id;
             match known.get_mut(id.as_str()) {
-                Some(known) if known.places.contains(&entry.service().id) => known.meet(found, *surveys),
+                Some(known) if known.places.contains(&entry.service().id) => {
+                    known.meet(found, *surveys);
+                    in_step += usize::from(known.is_in_step(*surveys));
+                }
                 _ => strangers.push((entry.service().id.clone(), id.clone())),
             }
+        }
+        // The usual case, for which a listing need not look at all tasks once more. Counts tasks with several instances only once,
+        // because they are in step with the last one.
+        if in_step == known.len() {
+            return Survey { out_of_step: Vec::new(), strangers };
         }
         let out_of_step = known.iter().filter(|(_, known)| !known.is_in_step(*surveys));
         let mut out_of_step: Vec<_> = out_of_step.map(|(id, _)| id.clone()).collect();
@@ -173,11 +195,19 @@ impl Tasks {
 
     /// Forgets tasks that are gone and have no instances.
     pub(super) fn forget(&mut self, moment: u64) {
-        let Self { known, unsettled, stopped, .. } = self;
+        if !self.has_gone && self.stopped.is_empty() {
+            return;
+        }
+        let Self { known, unsettled, stopped, listings, listed, .. } = self;
+        let mut has_gone = false;
         known.retain(|id, known| {
             let is_over = known.is_gone || known.task.last_status == TaskStatus::Stopped;
-            !(is_over && known.moment <= moment && !unsettled.contains(id))
+            let is_kept = !is_over || known.moment > moment || unsettled.contains(id);
+            has_gone |= is_kept && known.is_gone;
+            *listed -= usize::from(!is_kept && known.listing == Some(*listings));
+            is_kept
         });
+        self.has_gone = has_gone;
         stopped.retain(|id| known.contains_key(id));
     }
 
@@ -221,7 +251,7 @@ impl Known {
             places: Vec::new(),
             may_stop_at: None,
             in_step: Vec::new(),
-            listing: 0,
+            listing: None,
             met: (0, 0),
             is_gone: false,
             refusals: Vec::new(),
