@@ -1,6 +1,6 @@
 """Shared by the checks of examples/embed_in_emulator: the program, its clients, and its tasks.
 
-A check runs as `run PART`, in a PID namespace with its own /proc. So every process in /proc belongs to the check.
+A check runs as `run PART`, in a PID namespace of its own. So every process in /proc belongs to it.
 """
 
 from __future__ import annotations
