@@ -339,3 +339,6 @@ pub(super) fn event(clock: &Clock, service: &mut Service, what: &str) {
     service.events.push_front(Event { id, at: clock.now(), message });
     service.events.truncate(EVENTS);
 }
+
+#[cfg(test)]
+mod tests;
