@@ -110,7 +110,9 @@ def gets_all_addresses(emulator: Emulator) -> list[str]:
 
     def missing() -> list[str]:
         addresses = {address_of(task) for task in emulator.tasks(serviceName="all") if task["lastStatus"] == "RUNNING"}
-        return [] if len(addresses) == ADDRESSES else [f"{len(addresses)} of {ADDRESSES} addresses: {emulator.service('all')['events'][:3]}"]
+        if len(addresses) == ADDRESSES:
+            return []
+        return [f"{len(addresses)} of {ADDRESSES} addresses: {emulator.service('all')['events'][:3]}"]
 
     complaints = settles(missing, emulator)
     emulator.ecs.delete_service(service="all", force=True)
@@ -134,7 +136,8 @@ def main(binary: str) -> int:
                 while time.monotonic() < ends or len(churn.seen) < TASKS:
                     emulator.check_alive()
                     if time.monotonic() > ends + DEADLINE:
-                        raise SessionLost(f"{len(churn.seen)} tasks were started, not {TASKS}: {emulator.service(SERVICES[0])}")
+                        events = emulator.service(SERVICES[0])["events"][:3]
+                        raise SessionLost(f"{len(churn.seen)} tasks were started, not {TASKS}: {events}")
                     churn.act()
                 report.ok(f"churn: {len(churn.seen)} tasks")
                 churn.end()

@@ -302,7 +302,9 @@ def command_line(emulator: Emulator, aws: str, registry: str, directory: Path, c
     expect(None, "", "wait", "services-stable", *at, "--services", "cli")
     expect([2, 1], "services[0].[runningCount, length(deployments)]", "describe-services", *at, "--services", "cli")
     checks.equal("aws: the instances of the service", len(emulator.discovered("cli")), 2)
-    expect("PRIMARY", "service.deployments[0].status", "update-service", *at, "--service", "cli", "--force-new-deployment")
+    expect(
+        "PRIMARY", "service.deployments[0].status", "update-service", *at, "--service", "cli", "--force-new-deployment"
+    )
     expect(None, "", "wait", "services-stable", *at, "--services", "cli")
     expect(1, "length(serviceArns)", "list-services", *at)
     expect(2, "length(taskArns)", "list-tasks", *at, "--service-name", "cli")
