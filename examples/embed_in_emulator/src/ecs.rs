@@ -68,7 +68,7 @@ impl Ecs {
         let target_groups = Arc::<TargetGroups>::default();
         let listeners: Vec<Arc<dyn Listener>> = vec![discovery.clone(), target_groups.clone()];
         let listeners = Listeners::new(listeners, &clock);
-        let (state, changed) = (Mutex::default(), Notify::new());
+        let (state, changed) = (Mutex::new(State::new(settings.addresses)), Notify::new());
         let ecs = Arc::new(Self { state, changed, discovery, target_groups, listeners, settings, clock });
         tokio::spawn(scheduler::run(Arc::clone(&ecs)));
         tokio::spawn(Arc::clone(&ecs).tell_all());

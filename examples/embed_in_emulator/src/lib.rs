@@ -15,6 +15,7 @@
 //! | `ecs/task_driver.rs` | a task: its life from PROVISIONING to STOPPED |
 //! | `ecs/container.rs`, `ecs/process.rs` | a container: a local process, and its health check |
 //! | `supervisor.rs` | what ends the processes of a killed emulator |
+//! | `registry_file.rs` | a file that keeps Cloud Map's registry over a restart |
 
 use std::{net::SocketAddrV4, sync::Arc};
 
@@ -34,6 +35,7 @@ use sd_http::{Caller, CloudMapService};
 use tower_service::Service;
 
 mod ecs;
+pub mod registry_file;
 pub mod supervisor;
 
 pub use ecs::Settings;

@@ -16,7 +16,7 @@
 use std::{env, error::Error, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use embed_in_emulator::{Emulator, Settings, router, supervisor};
+use embed_in_emulator::{Emulator, Settings, registry_file, router, supervisor};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::{CloudMap, Timing, ecs::Drain};
 use sd_dns::{DnsServer, NameTable};
@@ -47,12 +47,18 @@ struct Arguments {
     /// Milliseconds that a task goes on after it left discovery, for clients that have its address.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     drain: u64,
+    /// How many tasks there may be at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 0xfffe, value_parser = clap::value_parser!(u16).range(1..0xffff))]
+    addresses: u16,
     /// Milliseconds of a second of ECS, such as those of a health check's interval.
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     second: u64,
     /// How long Cloud Map's operations take.
     #[arg(long, value_enum, default_value_t = Speed::Instant)]
     timing: Speed,
+    /// File that keeps Cloud Map's registry over a restart. Clusters, services and tasks of ECS are not kept.
+    #[arg(long, value_name = "FILE")]
+    registry: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -85,6 +91,7 @@ async fn emulate(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut settings =
         Settings::new(env::current_exe()?).with_second(Duration::from_millis(arguments.second));
     settings.images = arguments.images;
+    settings.addresses = arguments.addresses;
     if arguments.drain > 0 {
         settings.drain = Drain::For(Duration::from_millis(arguments.drain));
     }
@@ -92,7 +99,11 @@ async fn emulate(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Speed::Instant => Timing::instant(),
         Speed::Aws => Timing::aws(),
     };
-    let cloud_map = CloudMap::builder(MemoryRegistry::new()).timing(timing).build();
+    let registry = match &arguments.registry {
+        Some(file) => registry_file::read(file)?,
+        None => MemoryRegistry::new(),
+    };
+    let cloud_map = CloudMap::builder(registry).timing(timing).build();
     // Applies what Cloud Map does by itself after a time, even if nobody calls.
     tokio::spawn(cloud_map.clone().keep_time(sleep));
     let emulator = Emulator::new(cloud_map.clone(), settings);
@@ -100,6 +111,7 @@ async fn emulate(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let names = NameTable::new();
     let _attached = cloud_map.cell().attach(Arc::new(names.clone()));
     let dns = DnsServer::builder(names).with_alias_resolver(emulator.aliases()).bind([arguments.dns]).await?;
+    let _kept = arguments.registry.map(|file| registry_file::keep(file, cloud_map.cell())).transpose()?;
     // The health checks of Cloud Map's services. Those of containers are ECS's.
     let _prober = Prober::new(cloud_map).spawn()?;
     // The API, on the same port as the emulator's other services.

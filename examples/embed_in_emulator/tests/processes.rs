@@ -7,7 +7,9 @@ use std::{fs, net::SocketAddr, process::Stdio};
 use sd_backend_memory::MemoryRegistry;
 use sd_core::CloudMap;
 use serde_json::{Value, json};
-use support::{Client, ECS, PROGRAM, is_running, is_stable, marker, network, until_ended};
+use support::{
+    Client, ECS, PROGRAM, is_running, is_stable, marker, network, until, until_ended, until_sleeping,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -42,7 +44,7 @@ async fn a_container_that_ignores_sigterm_is_killed_after_its_stop_timeout() {
     client.define("web", json!({"command": ["sh", "-c", command], "stopTimeout": 2})).await;
     let arn = client.run("web").await;
     client.task_until(&arn, is("RUNNING")).await;
-    while !is_running(&format!("sleep\0{marker}")) {}
+    until_sleeping(&marker).await;
     client.ecs("StopTask", json!({"task": arn})).await;
     let task = client.task_until(&arn, is("STOPPED")).await;
     assert_eq!(task["containers"][0]["exitCode"], 137);
@@ -119,7 +121,7 @@ async fn each_task_has_an_address_of_its_own() {
             task["containers"][0]["networkInterfaces"][0]["privateIpv4Address"],
             address.ip().to_string()
         );
-        while TcpStream::connect(address).await.is_err() {}
+        until(&format!("{address} refuses"), async || TcpStream::connect(address).await.is_ok()).await;
     }
 }
 
@@ -130,7 +132,7 @@ async fn processes_that_leave_the_group_end_with_the_task() {
     client.define("web", json!({"command": ["sh", "-c", command]})).await;
     let arn = client.run("web").await;
     client.task_until(&arn, is("RUNNING")).await;
-    while !is_running(&format!("sleep\0{marker}")) {}
+    until_sleeping(&marker).await;
     client.ecs("StopTask", json!({"task": arn})).await;
     client.task_until(&arn, is("STOPPED")).await;
     assert!(!is_running(&marker));
@@ -333,8 +335,10 @@ async fn a_killed_emulator_leaves_no_process() {
         "networkConfiguration": network(),
     });
     post(api, "CreateService", service).await;
-    while !post(api, "DescribeServices", json!({"services": ["web"]})).await.contains("\"runningCount\":3") {}
-    while !is_running(&format!("sleep\0{marker}")) {}
+    let services = json!({"services": ["web"]});
+    let runs = async || post(api, "DescribeServices", services.clone()).await.contains("\"runningCount\":3");
+    until("no three tasks run", runs).await;
+    until_sleeping(&marker).await;
     program.kill().await.unwrap();
     until_ended(&marker).await;
 }

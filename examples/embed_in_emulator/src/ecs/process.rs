@@ -16,6 +16,7 @@ pub(super) struct Process {
     /// Dropped to kill the command.
     orders: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
+    exit_code: Option<i32>,
 }
 
 impl Process {
@@ -40,7 +41,8 @@ impl Process {
             .map_err(|error| format!("cannot run {}: {error}", settings.program.display()))?;
         let orders = supervisor.stdin.take();
         let reports = supervisor.stdout.take().ok_or("the supervisor has no output")?;
-        let mut process = Self { supervisor, orders, reports: BufReader::new(reports).lines() };
+        let mut process =
+            Self { supervisor, orders, reports: BufReader::new(reports).lines(), exit_code: None };
         match process.report().await.as_deref() {
             Some("started") => Ok(process),
             Some(line) => Err(line.trim_start_matches("failed ").to_owned()),
@@ -50,10 +52,17 @@ impl Process {
 
     /// Waits until the command and what it forked has ended, and gives its exit code. Can be dropped and called again.
     pub(super) async fn ended(&mut self) -> i32 {
-        let report = self.report().await;
-        let code = report.and_then(|line| line.strip_prefix("exited ")?.parse().ok());
+        let code = match self.exit_code {
+            Some(code) => code,
+            None => {
+                let report = self.report().await;
+                report.and_then(|line| line.strip_prefix("exited ")?.parse().ok()).unwrap_or(137)
+            }
+        };
+        // The report comes once, and this may be dropped while it waits.
+        self.exit_code = Some(code);
         let _ = self.supervisor.wait().await;
-        code.unwrap_or(137)
+        code
     }
 
     /// Sends SIGTERM.

@@ -117,9 +117,14 @@ fn reconcile(ecs: &Arc<Ecs>, state: &mut State, service: &mut Service) -> Option
 
     let is_done = kept.is_empty() && surplus.is_empty() && stopping.is_empty();
     remove_ended(service, &kept, &surplus, &stopping);
-    settle(clock, service, &new, is_done);
+    // Read once: a task has run long enough for both, or for neither. Otherwise nothing would look again.
+    let time = clock.now();
+    settle(clock, service, &new, is_done, time);
     let pause = pause.filter(|_| missing > 0);
-    [pause, grace_ends(clock, service, &new), steady_at(clock, service, &new)].into_iter().flatten().min()
+    [pause, grace_ends(clock, service, &new), steady_at(clock, service, &new, time)]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 fn tasks(state: &State, scope: &Scope, service: &Service) -> Tasks {
@@ -151,7 +156,8 @@ fn count_failures(clock: &Clock, state: &mut State, scope: &Scope, service: &mut
         else {
             continue;
         };
-        let ran_long = task.times.started_at.is_some_and(|started| has_run(clock, started, LONG_LIFE));
+        let ran_long =
+            task.times.started_at.is_some_and(|started| has_run(clock, started, LONG_LIFE, clock.now()));
         deployment.failures = if ran_long { 0 } else { deployment.failures + 1 };
         if deployment.rollout == Rollout::InProgress {
             deployment.failed_tasks += 1;
@@ -177,7 +183,7 @@ fn stop_unhealthy(clock: &Clock, state: &mut State, scope: &Scope, service: &mut
         task.service() == Some(&service.name)
             && task.stop.is_none()
             && task.health() == Health::Unhealthy
-            && task.times.started_at.is_some_and(|started| has_run(clock, started, grace_period))
+            && task.times.started_at.is_some_and(|started| has_run(clock, started, grace_period, clock.now()))
     });
     let tasks: Vec<_> = tasks.map(|task| (task.arn.clone(), task.id.clone())).collect();
     for (arn, id) in tasks {
@@ -196,14 +202,14 @@ fn grace_ends(clock: &Clock, service: &Service, tasks: &[Task]) -> Option<Instan
 }
 
 /// When the newest task will have run long enough, unless that was noted.
-fn steady_at(clock: &Clock, service: &Service, tasks: &[Task]) -> Option<Instant> {
+fn steady_at(clock: &Clock, service: &Service, tasks: &[Task], now: f64) -> Option<Instant> {
     let started = tasks.iter().filter_map(|task| task.times.started_at).max_by(f64::total_cmp)?;
-    (!service.is_steady && !has_run(clock, started, STEADY)).then(|| later(clock, started, STEADY))
+    (!service.is_steady && !has_run(clock, started, STEADY, now)).then(|| later(clock, started, STEADY))
 }
 
-/// Whether so many seconds have passed since this time.
-fn has_run(clock: &Clock, started: f64, seconds: u32) -> bool {
-    clock.now() - started >= clock.seconds(seconds).as_secs_f64()
+/// Whether so many seconds have passed since it was started.
+fn has_run(clock: &Clock, started: f64, seconds: u32, now: f64) -> bool {
+    now - started >= clock.seconds(seconds).as_secs_f64()
 }
 
 /// The time so many seconds after this time. At least a millisecond from now, because times are rounded to it.
@@ -294,9 +300,10 @@ fn remove_ended(service: &mut Service, kept: &[Task], surplus: &[Task], stopping
 }
 
 /// Notes that a deployment is completed, that the service is steady, or that it has ended.
-fn settle(clock: &Clock, service: &mut Service, new: &[Task], is_done: bool) {
+fn settle(clock: &Clock, service: &mut Service, new: &[Task], is_done: bool, now: f64) {
     let healthy = new.iter().filter(|task| task.is_healthy()).count();
-    let have_run = |task: &Task| task.times.started_at.is_some_and(|started| has_run(clock, started, STEADY));
+    let have_run =
+        |task: &Task| task.times.started_at.is_some_and(|started| has_run(clock, started, STEADY, now));
     let is_full = healthy == new.len() && healthy == service.desired_count as usize;
     let is_steady = is_done && is_full && new.iter().all(have_run);
     if service.status == ServiceStatus::Draining {
@@ -332,3 +339,6 @@ pub(super) fn event(clock: &Clock, service: &mut Service, what: &str) {
     service.events.push_front(Event { id, at: clock.now(), message });
     service.events.truncate(EVENTS);
 }
+
+#[cfg(test)]
+mod tests;

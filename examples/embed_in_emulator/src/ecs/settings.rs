@@ -20,12 +20,20 @@ pub struct Settings {
     pub images: Option<PathBuf>,
     /// How long a task goes on after it left discovery.
     pub drain: Drain,
+    /// How many tasks there may be at once: each has an address, from 127.42.0.1 on. The default is 65,534.
+    pub addresses: u16,
 }
 
 impl Settings {
     /// Settings with this program.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), second: Duration::from_secs(1), images: None, drain: Drain::None }
+        Self {
+            program: program.into(),
+            second: Duration::from_secs(1),
+            images: None,
+            drain: Drain::None,
+            addresses: 0xfffe,
+        }
     }
 
     /// Sets how long a second of ECS takes.

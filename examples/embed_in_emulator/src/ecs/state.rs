@@ -19,7 +19,7 @@ use super::{
 const REMEMBERED: usize = 1000;
 const DEFAULT_CLUSTER: &str = "default";
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) clusters: BTreeMap<String, Cluster>,
     /// The revisions of each family, whose key is the ARN without a revision.
@@ -60,6 +60,20 @@ fn meant(prefix: &str, name_or_arn: &str) -> Option<String> {
 }
 
 impl State {
+    /// Nothing, with so many addresses for tasks.
+    pub(super) fn new(addresses: u16) -> Self {
+        Self {
+            clusters: BTreeMap::new(),
+            families: BTreeMap::new(),
+            services: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            addresses: Addresses::new(addresses),
+            stopped: VecDeque::new(),
+            deleted: VecDeque::new(),
+            moment: 0,
+        }
+    }
+
     /// The cluster of a request, by name or ARN; without either, the default one.
     pub(super) fn cluster(&mut self, scope: &Scope, given: Option<&str>) -> Result<&Cluster, Refusal> {
         self.create_default_cluster(scope);
@@ -187,20 +201,25 @@ fn remember(remembered: &mut VecDeque<String>, arn: &str) -> Option<String> {
     if remembered.len() > REMEMBERED { remembered.pop_front() } else { None }
 }
 
-/// The addresses of tasks, 127.42.0.1 to 127.42.255.254: each is the address of this machine.
-#[derive(Debug, Default)]
+/// The addresses of tasks, from 127.42.0.1 on: each is the address of this machine.
+#[derive(Debug)]
 pub(super) struct Addresses {
     taken: BTreeSet<u16>,
+    /// The one that was taken last.
     last: u16,
+    greatest: u16,
 }
 
 impl Addresses {
     const FIRST: u16 = 1;
-    const LAST: u16 = 0xfffe;
+
+    fn new(count: u16) -> Self {
+        Self { taken: BTreeSet::new(), last: 0, greatest: count }
+    }
 
     /// An address that no task has. It goes round, so that the address of a stopped task is not soon that of another.
     pub(super) fn take(&mut self) -> Option<Ipv4Addr> {
-        let later = self.last.saturating_add(1)..=Self::LAST;
+        let later = self.last.saturating_add(1)..=self.greatest;
         let host = later.chain(Self::FIRST..=self.last).find(|host| !self.taken.contains(host))?;
         self.taken.insert(host);
         self.last = host;

@@ -13,12 +13,15 @@ use http_body_util::BodyExt;
 use sd_backend_memory::MemoryRegistry;
 use sd_core::CloudMap;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_embed_in_emulator");
 pub const CLOUD_MAP: &str = "Route53AutoNaming_v20170314";
 pub const ECS: &str = "AmazonEC2ContainerServiceV20141113";
 const SECOND: Duration = Duration::from_millis(20);
+/// Far longer than anything here takes, so that what never happens is a failure instead of a hang.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client that signs with this access key, in eu-west-1.
 pub struct Client {
@@ -81,12 +84,13 @@ impl Client {
 
     /// Asks until the answer is as wanted.
     pub async fn until(&self, operation: &str, input: Value, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
         loop {
             let output = self.ecs(operation, input.clone()).await;
             if is_wanted(&output) {
                 return output;
             }
-            tokio::task::yield_now().await;
+            wait(started, || format!("{operation} {input} answers {output}")).await;
         }
     }
 
@@ -166,8 +170,13 @@ impl Client {
 
     /// Asks Cloud Map until the healthy instances have these addresses.
     pub async fn until_addresses(&self, wanted: &[&str]) {
-        while self.addresses().await != wanted {
-            tokio::task::yield_now().await;
+        let started = Instant::now();
+        loop {
+            let addresses = self.addresses().await;
+            if addresses == wanted {
+                return;
+            }
+            wait(started, || format!("the healthy instances have {addresses:?}, not {wanted:?}")).await;
         }
     }
 }
@@ -195,7 +204,27 @@ pub fn is_running(marker: &str) -> bool {
 }
 
 pub async fn until_ended(marker: &str) {
-    while is_running(marker) {
-        tokio::task::yield_now().await;
+    until(&format!("{marker} runs"), async || !is_running(marker)).await;
+}
+
+/// Waits until `sleep` runs with this marker, besides the shell that starts it.
+pub async fn until_sleeping(marker: &str) {
+    let command = format!("sleep\0{marker}");
+    until(&format!("{command:?} does not run"), async || is_running(&command)).await;
+}
+
+/// Waits until it is so. Otherwise the test fails with the complaint.
+pub async fn until(complaint: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        wait(started, || complaint.to_owned()).await;
     }
+}
+
+/// Lets others go on.
+async fn wait(started: Instant, complaint: impl FnOnce() -> String) {
+    if started.elapsed() > LIMIT {
+        panic!("after {LIMIT:?}: {}", complaint());
+    }
+    tokio::task::yield_now().await;
 }
