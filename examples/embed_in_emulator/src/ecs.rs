@@ -109,6 +109,10 @@ impl Ecs {
         *response.status_mut() = status;
         let json = axum::http::HeaderValue::from_static("application/x-amz-json-1.1");
         response.headers_mut().insert(CONTENT_TYPE, json);
+        let id = format!("{:032x}", fastrand::u128(..));
+        if let Ok(id) = id.parse() {
+            response.headers_mut().insert("x-amzn-requestid", id);
+        }
         response
     }
 

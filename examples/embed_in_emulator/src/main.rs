@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 0xfffe, value_parser = clap::value_parser!(u16).range(1..0xffff))]
     addresses: u16,
     /// Milliseconds of a second of ECS, such as those of a health check's interval.
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     second: u64,
     /// How long Cloud Map's operations take.
     #[arg(long, value_enum, default_value_t = Speed::Instant)]

@@ -58,7 +58,11 @@ pub fn keep(path: PathBuf, cell: &StateCell) -> io::Result<Attached> {
     thread::Builder::new().name("registry-file".to_owned()).spawn(move || {
         while changes.recv().is_ok() {
             if let Err(error) = write(&path, &writer_cell) {
-                eprintln!("cannot write {}, will try again after the next change: {error}", path.display());
+                let _ = writeln!(
+                    io::stderr(),
+                    "cannot write {}, will try again after the next change: {error}",
+                    path.display()
+                );
             }
         }
     })?;

@@ -62,8 +62,9 @@ pub fn run(mut command: impl Iterator<Item = String>) -> Result<(), String> {
     let group = Pid::from_raw(child.id().cast_signed());
     say("started");
     thread::spawn(move || obey(group));
-    let code = wait(group).map_err(|error| format!("cannot wait for {program:?}: {error}"))?;
+    let code = wait(group);
     end_others(group);
+    let code = code.map_err(|error| format!("cannot wait for {program:?}: {error}"))?;
     say(&format!("exited {code}"));
     Ok(())
 }
@@ -106,9 +107,9 @@ fn end_others(group: Pid) {
         for child in children() {
             let _ = kill(child, Signal::SIGKILL);
         }
-        match waitpid(None, None) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return,
+        // Another error: a signal without a name has ended the child, or this call was interrupted.
+        if waitpid(None, None) == Err(Errno::ECHILD) {
+            return;
         }
     }
 }

@@ -164,6 +164,14 @@ async fn task_definitions_that_cannot_run_are_refused() {
             "This emulator does not support dependsOn, as in container 'app'.",
         ),
         (
+            json!({"name": "app", "command": ["true"], "portMappings": [{"containerPortRange": "80-90"}]}),
+            "This emulator does not support containerPortRange.",
+        ),
+        (
+            json!({"name": "app", "command": ["true"], "portMappings": [{}]}),
+            "Container 'app' has a port mapping without a containerPort of 1 to 65535.",
+        ),
+        (
             json!({"name": "app", "command": ["true"], "essential": false}),
             "At least one container must be essential.",
         ),
@@ -175,5 +183,73 @@ async fn task_definitions_that_cannot_run_are_refused() {
         let input = json!({"family": "web", "containerDefinitions": [container]});
         let (_, refusal) = client.refused("RegisterTaskDefinition", input).await;
         assert_eq!(refusal, message);
+    }
+    let containers: Vec<_> =
+        (0..11).map(|number| json!({"name": format!("app-{number}"), "command": ["true"]})).collect();
+    let input = json!({"family": "web", "containerDefinitions": containers});
+    let (_, refusal) = client.refused("RegisterTaskDefinition", input).await;
+    assert_eq!(refusal, "A task definition has at most 10 containers.");
+    let container = json!({"name": "app", "command": ["x".repeat(64 * 1024)]});
+    let input = json!({"family": "web", "containerDefinitions": [container]});
+    let (_, refusal) = client.refused("RegisterTaskDefinition", input).await;
+    assert_eq!(refusal, "A task definition has at most 65536 bytes.");
+}
+
+#[tokio::test]
+async fn a_page_goes_on_after_an_item_that_is_gone() {
+    let client = Client::fresh();
+    for name in ["a", "b", "c"] {
+        client.ecs("CreateCluster", json!({"clusterName": name})).await;
+    }
+    let first = client.ecs("ListClusters", json!({"maxResults": 2})).await;
+    client.ecs("DeleteCluster", json!({"cluster": "b"})).await;
+    let second = client.ecs("ListClusters", json!({"maxResults": 2, "nextToken": first["nextToken"]})).await;
+    let names = ["c", "default"].map(|name| format!("arn:aws:ecs:eu-west-1:111122223333:cluster/{name}"));
+    assert_eq!(second, json!({"clusterArns": names}));
+}
+
+#[tokio::test]
+async fn revisions_are_listed_by_number_in_both_directions() {
+    let client = Client::fresh();
+    for _ in 0..11 {
+        client.define("web", json!({"command": ["true"]})).await;
+    }
+    for (sort, expected) in [("ASC", [9, 10, 11]), ("DESC", [3, 2, 1])] {
+        let mut input = json!({"sort": sort, "maxResults": 8});
+        input["nextToken"] = client.ecs("ListTaskDefinitions", input.clone()).await["nextToken"].clone();
+        let listed = client.ecs("ListTaskDefinitions", input).await;
+        let arn = |number| format!("arn:aws:ecs:eu-west-1:111122223333:task-definition/web:{number}");
+        assert_eq!(listed, json!({"taskDefinitionArns": expected.map(arn)}));
+    }
+}
+
+#[tokio::test]
+async fn a_host_port_is_shown_as_it_was_given() {
+    let client = Client::fresh();
+    for (mode, given, shown) in [
+        ("bridge", json!({"containerPort": 80}), 0),
+        ("bridge", json!({"containerPort": 80, "hostPort": 8080}), 8080),
+        ("awsvpc", json!({"containerPort": 80}), 80),
+    ] {
+        let container = json!({"name": "app", "command": ["true"], "portMappings": [given]});
+        let input = json!({"family": "web", "networkMode": mode, "containerDefinitions": [container]});
+        let registered = client.ecs("RegisterTaskDefinition", input).await;
+        let port = &registered["taskDefinition"]["containerDefinitions"][0]["portMappings"][0];
+        assert_eq!(port["hostPort"], shown, "{mode} {given}");
+    }
+}
+
+#[tokio::test]
+async fn members_that_ask_for_nothing_are_accepted() {
+    let client = Client::fresh();
+    client.define("web", json!({"command": ["true"]})).await;
+    let off = json!({"propagateTags": "NONE", "enableExecuteCommand": false, "placementStrategy": []});
+    client.serve("web", 0, off).await;
+    for member in ["propagateTags", "enableExecuteCommand"] {
+        let value = if member == "propagateTags" { json!("SERVICE") } else { json!(true) };
+        let (code, message) =
+            client.refused("CreateService", json!({"serviceName": "x", member: value})).await;
+        let expected = format!("This emulator does not support {member}.");
+        assert_eq!((code.as_str(), message), ("UnsupportedFeatureException", expected));
     }
 }

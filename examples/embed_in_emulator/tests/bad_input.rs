@@ -38,6 +38,7 @@ async fn registries_that_ecs_refuses_create_and_change_nothing() {
     let client = Client::fresh();
     let a = client.create_web().await.as_str().unwrap().to_owned();
     let srv = create_registry(&client, "srv", "SRV").await;
+    let aaaa = create_registry(&client, "aaaa", "AAAA").await;
     let deleted = create_registry(&client, "deleted", "A").await;
     delete_registry(&client, &deleted).await;
     let namespaces = client.call(CLOUD_MAP, "ListNamespaces", json!({})).await;
@@ -73,6 +74,10 @@ async fn registries_that_ecs_refuses_create_and_change_nothing() {
             of("The container app did not have a container port 81 defined.", &srv),
         ),
         (json!([{"registryArn": srv}]), PORT_OR_CONTAINER.to_owned()),
+        (
+            json!([{"registryArn": aaaa}]),
+            "This emulator does not support AAAA records, because tasks have no IPv6 addresses.".to_owned(),
+        ),
         (
             json!([{"registryArn": srv, "port": 80, "containerName": "app", "containerPort": 80}]),
             PORT_OR_CONTAINER.to_owned(),

@@ -69,6 +69,28 @@ async fn a_task_ends_with_its_essential_container() {
 }
 
 #[tokio::test]
+async fn a_task_goes_on_without_a_container_that_is_not_essential() {
+    let client = Client::fresh();
+    let containers = json!([
+        {"name": "app", "command": ["sleep", "1000"]},
+        {"name": "sidecar", "command": ["/no/such/program"], "essential": false},
+    ]);
+    client.ecs("RegisterTaskDefinition", json!({"family": "web", "containerDefinitions": containers})).await;
+    let started = client.ecs("RunTask", json!({"taskDefinition": "web"})).await;
+    let task = client.task_until(&started["tasks"][0]["taskArn"], is("RUNNING")).await;
+    assert_eq!(task["containers"][1]["lastStatus"], "STOPPED");
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_that_a_signal_without_a_name_ends_is_killed() {
+    let (client, marker) = (Client::fresh(), marker());
+    let command = format!("sleep {marker} & setsid sleep {marker} & kill -34 $$; sleep 1000");
+    client.define("web", json!({"command": ["sh", "-c", command]})).await;
+    client.task_until(&client.run("web").await, is("STOPPED")).await;
+    until_ended(&marker).await;
+}
+
+#[tokio::test]
 async fn a_program_that_does_not_exist_stops_the_task() {
     let client = Client::fresh();
     client.define("web", json!({"command": ["/no/such/program"]})).await;
@@ -104,7 +126,7 @@ async fn an_image_is_a_program_of_the_directory_of_images() {
 #[tokio::test]
 async fn localhost_of_a_health_check_is_the_address_of_the_task() {
     let client = Client::fresh();
-    let check = json!({"command": ["CMD-SHELL", "test localhost = $ECS_TASK_ADDRESS"], "interval": 5});
+    let check = json!({"command": ["CMD-SHELL", "test localhost:127.0.0.1 = $ECS_TASK_ADDRESS:$ECS_TASK_ADDRESS && test my-localhost/127.0.0.10 = my-lo''calhost/127.0.0''.10"], "interval": 5});
     client.define("web", json!({"command": ["sleep", "1000"], "healthCheck": check})).await;
     client.task_until(&client.run("web").await, |task| task["healthStatus"] == "HEALTHY").await;
 }
@@ -257,7 +279,7 @@ async fn the_circuit_breaker_rolls_back() {
 #[tokio::test]
 async fn a_deployment_that_fails_starts_no_more_tasks() {
     let client = Client::fresh();
-    client.define("web", json!({"command": ["sh", "-c", "exit 1"]})).await;
+    client.define("web", json!({"command": ["/no/such/program"]})).await;
     let breaker = json!({"deploymentCircuitBreaker": {"enable": true, "rollback": false}});
     client.serve("web", 1, json!({"deploymentConfiguration": breaker})).await;
     let failed = |service: &Value| service["deployments"][0]["rolloutState"] == "FAILED";

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sd_core::model::HealthStatus;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, timeout},
@@ -9,7 +10,7 @@ use tokio::{
 
 use super::{
     Ecs,
-    model::{Health, Task},
+    model::Task,
     process::Process,
     settings::{Clock, Settings},
     task_definitions::{ContainerDefinition, HealthCheck},
@@ -22,7 +23,7 @@ const STOP_TIMEOUT: u32 = 30;
 #[derive(Debug)]
 pub(super) enum Report {
     Started,
-    Health(Health),
+    Health(HealthStatus),
     Exited(i32),
     /// It cannot be started.
     Failed(String),
@@ -106,7 +107,7 @@ async fn check_health(
 ) {
     let Some(command) = command else { return };
     let start_period = Instant::now() + clock.seconds(check.start_period.unwrap_or(0));
-    let (mut known, mut failures, mut has_succeeded) = (Health::Unknown, 0, false);
+    let (mut known, mut failures, mut has_succeeded) = (HealthStatus::Unknown, 0, false);
     loop {
         sleep(clock.seconds(check.interval)).await;
         let is_starting = !has_succeeded && Instant::now() < start_period;
@@ -117,8 +118,8 @@ async fn check_health(
             failures += 1;
         }
         let health = match (succeeded, failures >= check.retries) {
-            (true, _) => Health::Healthy,
-            (false, true) => Health::Unhealthy,
+            (true, _) => HealthStatus::Healthy,
+            (false, true) => HealthStatus::Unhealthy,
             (false, false) => known,
         };
         if health != known {

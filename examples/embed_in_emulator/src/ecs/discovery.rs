@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Write, stderr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,15 +11,19 @@ use std::{
 use async_trait::async_trait;
 use sd_core::{
     CloudMap, Scope,
-    ecs::{self, Drain, EcsDiscovery, LaunchType, NetworkMode, TaskStatus, validate_service_registries},
-    model::HealthStatus,
+    ecs::{
+        self, Drain, EcsDiscovery, LaunchType, NetworkMode, RegistryWarning, TaskStatus,
+        validate_service_registries,
+    },
+    model::RecordType,
 };
 
 use super::{
     listeners::{Answer, Listener},
-    model::{Health, ServiceRegistry, Status, Task},
+    model::{ServiceRegistry, Status, Task},
     refusal::Refusal,
-    task_definitions::TaskDefinition,
+    state::last_part,
+    task_definitions::{ContainerDefinition, TaskDefinition},
 };
 
 /// How often to ask whether a registration has ended.
@@ -38,31 +43,37 @@ impl Discovery {
         Self { cloud_map, drain, scopes: Mutex::default() }
     }
 
-    /// Checks the registries of a service.
+    /// Checks the registries of a service. Returns what AWS would refuse.
     ///
     /// # Errors
-    /// ECS's.
+    /// ECS's, and for records that need addresses which tasks do not have here.
     pub(super) fn validate(
         &self,
         scope: &Scope,
         registries: &[ServiceRegistry],
         definition: &TaskDefinition,
         launch_type: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<RegistryWarning>, Refusal> {
         let registries: Vec<_> = registries.iter().map(registry).collect();
         let launch_type = LaunchType::parse(launch_type).unwrap_or(LaunchType::Ec2);
-        let (definition, state) = (of_definition(definition), self.cloud_map.state());
+        let state = self.cloud_map.state();
         let validated = validate_service_registries(
             &registries,
-            &definition,
+            &definition.reported,
             launch_type,
             (&state, scope),
             self.cloud_map.mode(),
         );
-        for warning in validated.map_err(|error| Refusal::new(error.code, error.message))? {
-            eprintln!("warning: {warning}");
+        let warnings = validated.map_err(|error| Refusal::new(error.code, error.message))?;
+        for registry in &registries {
+            let service = state.scope(scope).service(last_part(&registry.registry_arn));
+            let config = service.and_then(|entry| entry.service().dns_config().cloned());
+            let mut records = config.iter().flat_map(|config| &config.records);
+            if records.any(|record| record.kind == RecordType::Aaaa) {
+                return Err(Refusal::unsupported("AAAA records, because tasks have no IPv6 addresses"));
+            }
         }
-        Ok(())
+        Ok(warnings)
     }
 
     fn of(&self, scope: &Scope) -> Arc<EcsDiscovery> {
@@ -75,8 +86,10 @@ impl Discovery {
 #[async_trait]
 impl Listener for Discovery {
     async fn changed(&self, task: &Task) -> Answer {
-        let Some(told) = of_task(task) else { return Answer::GoOn };
-        let found = self.of(&task.scope).changed(task.moment, told).await;
+        if task.service().is_none() {
+            return Answer::GoOn;
+        }
+        let found = self.of(&task.scope).changed(task.moment, reported(task)).await;
         match task.status {
             // Its operation is under way.
             Status::Activating if !found.is_registered && found.refusals.is_empty() => Answer::Wait(RETRY),
@@ -99,56 +112,65 @@ impl Listener for Discovery {
         let scopes: Vec<_> = state.scopes().map(|(scope, _)| scope.clone()).collect();
         for scope in scopes {
             let here = tasks.iter().filter(|task| task.scope == scope && task.status != Status::Stopped);
-            let here: Vec<_> = here.filter_map(of_task).collect();
+            let here = here.filter(|task| task.service().is_some());
+            let here: Vec<_> = here.map(reported).collect();
             for refusal in self.of(&scope).listed(moment, here).await.refusals {
-                eprintln!("discovery: cannot deregister an instance without a task: {refusal}");
+                let _ = writeln!(stderr(), "cannot deregister an instance without a task: {refusal}");
             }
         }
     }
 }
 
-/// A task of a service; `None` for others, which are not registered.
-fn of_task(task: &Task) -> Option<ecs::Task> {
-    let definition = Arc::new(of_definition(&task.definition));
-    let mut told = ecs::Task::new(task.id.as_str(), task.cluster.as_str(), task.service()?, definition);
-    told.launch_type = LaunchType::parse(&task.launch_type).unwrap_or(LaunchType::Ec2);
-    told.availability_zone = task.zone();
-    told.registries = task.registries.iter().map(registry).collect();
-    told.last_status = TaskStatus::parse(task.status.as_str())?;
-    told.ipv4 = Some(task.address);
+/// The task as `sd_core::ecs` has it. Only those of services are registered.
+pub(super) fn reported(task: &Task) -> ecs::Task {
+    let definition = Arc::clone(&task.definition.reported);
+    let mut reported = ecs::Task::new(
+        task.id.as_str(),
+        task.cluster.as_str(),
+        task.service().unwrap_or_default(),
+        definition,
+    );
+    reported.launch_type = LaunchType::parse(&task.launch_type).unwrap_or(LaunchType::Ec2);
+    reported.availability_zone = task.zone();
+    reported.registries = task.registries.iter().map(registry).collect();
+    reported.last_status = TaskStatus::parse(task.status.as_str()).unwrap_or(TaskStatus::Stopped);
+    reported.ipv4 = Some(task.address);
     let started = task.definition.containers.iter().zip(&task.containers);
     let started = started.filter(|(_, container)| container.status != Status::Pending);
-    told.containers = started
+    reported.containers = started
         .map(|(definition, container)| {
-            let health = match container.health {
-                Health::Healthy => HealthStatus::Healthy,
-                Health::Unhealthy => HealthStatus::Unhealthy,
-                Health::Unknown => HealthStatus::Unknown,
-            };
             let ports = definition.port_mappings.iter();
-            ports.fold(ecs::Container::new(container.name.as_str(), health), |container, port| {
-                container.with_host_port(port.container_port, port.host_port)
+            ports.fold(ecs::Container::new(container.name.as_str(), container.health), |container, port| {
+                container.with_host_port(port.container_port, port.container_port)
             })
         })
         .collect();
-    Some(told)
+    reported
 }
 
-fn of_definition(definition: &TaskDefinition) -> ecs::TaskDefinition {
-    let mode = NetworkMode::parse(&definition.network_mode).unwrap_or(NetworkMode::Bridge);
-    let containers = definition.containers.iter().map(|container| {
-        let told = ecs::ContainerDefinition::new(container.name.as_str()).with_essential(container.essential);
-        let told = if container.is_checked() { told.with_health_check() } else { told };
+/// The task definition as `sd_core::ecs` has it.
+pub(super) fn reported_definition(
+    family: &str,
+    network_mode: &str,
+    containers: &[ContainerDefinition],
+) -> ecs::TaskDefinition {
+    let mode = NetworkMode::parse(network_mode).unwrap_or(NetworkMode::Bridge);
+    let containers = containers.iter().map(|container| {
+        let reported =
+            ecs::ContainerDefinition::new(container.name.as_str()).with_essential(container.essential);
+        let reported = if container.is_checked() { reported.with_health_check() } else { reported };
         let ports = container.port_mappings.iter();
-        ports.fold(told, |told, port| told.with_port(port.container_port, Some(port.host_port)))
+        ports.fold(reported, |reported, port| {
+            reported.with_port(port.container_port, Some(port.container_port))
+        })
     });
-    ecs::TaskDefinition::new(definition.family.as_str(), mode, containers)
+    ecs::TaskDefinition::new(family, mode, containers)
 }
 
 fn registry(registry: &ServiceRegistry) -> ecs::ServiceRegistry {
-    let mut told = ecs::ServiceRegistry::new(registry.registry_arn.as_str());
-    told.port = registry.port;
-    told.container_name = registry.container_name.clone();
-    told.container_port = registry.container_port;
-    told
+    let mut reported = ecs::ServiceRegistry::new(registry.registry_arn.as_str());
+    reported.port = registry.port;
+    reported.container_name = registry.container_name.clone();
+    reported.container_port = registry.container_port;
+    reported
 }

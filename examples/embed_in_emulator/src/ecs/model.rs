@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc};
 
-use sd_core::Scope;
+use sd_core::{Scope, ecs::health_of, model::HealthStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -48,6 +48,8 @@ pub(super) struct Service {
     pub(super) events: VecDeque<Event>,
     /// Whether there was an event about this steady state.
     pub(super) is_steady: bool,
+    /// When the scheduler looks again, even if nothing changes.
+    pub(super) look_at: Option<tokio::time::Instant>,
     pub(super) created_at: f64,
     pub(super) tags: Value,
 }
@@ -162,15 +164,6 @@ impl Status {
     }
 }
 
-/// The health of a container or a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(super) enum Health {
-    Unknown,
-    Healthy,
-    Unhealthy,
-}
-
 /// Why a task stops (`stopCode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) enum StopCode {
@@ -220,7 +213,7 @@ pub(super) struct Task {
 /// What a task belongs to.
 #[derive(Clone, Debug)]
 pub(super) enum Owner {
-    /// Whoever called RunTask.
+    /// The caller of RunTask.
     Caller { group: String, started_by: Option<String> },
     /// The service with this name, by the deployment with this id.
     Service { name: String, deployment: String },
@@ -247,7 +240,7 @@ pub(super) struct Container {
     pub(super) name: String,
     /// PENDING, RUNNING or STOPPED.
     pub(super) status: Status,
-    pub(super) health: Health,
+    pub(super) health: HealthStatus,
     pub(super) exit_code: Option<i32>,
     /// Why it could not be started.
     pub(super) reason: Option<String>,
@@ -286,21 +279,16 @@ impl Task {
         matches!(&self.owner, Owner::Service { deployment, .. } if deployment == id)
     }
 
-    /// The health of its essential containers: UNHEALTHY before UNKNOWN before HEALTHY. One without a health check counts as
-    /// UNKNOWN.
-    pub(super) fn health(&self) -> Health {
-        let essential = self.definition.containers.iter().zip(&self.containers);
-        let essential = essential.filter(|(definition, _)| definition.essential);
-        let healths: Vec<_> = essential.map(|(_, container)| container.health).collect();
-        let worst = [Health::Unhealthy, Health::Unknown].into_iter().find(|health| healths.contains(health));
-        worst.unwrap_or(Health::Healthy)
+    /// The health of its essential containers.
+    pub(super) fn health(&self) -> HealthStatus {
+        health_of(&super::discovery::reported(self))
     }
 
     /// Whether it counts for the minimum of a deployment: it runs, and is healthy if its health is checked.
     pub(super) fn is_healthy(&self) -> bool {
         let checked = self.definition.containers.iter().zip(&self.containers);
         let mut checked = checked.filter(|(definition, _)| definition.essential && definition.is_checked());
-        self.is_running() && checked.all(|(_, container)| container.health == Health::Healthy)
+        self.is_running() && checked.all(|(_, container)| container.health == HealthStatus::Healthy)
     }
 
     /// Whether it is RUNNING, and is to be.

@@ -33,10 +33,25 @@ const UNSUPPORTED: [(&str, &[&str]); 4] = [
     ("CreateCluster", &["serviceConnectDefaults", "capacityProviders", "defaultCapacityProviderStrategy"]),
     ("CreateService", SERVICE),
     ("UpdateService", SERVICE),
-    ("RunTask", &["capacityProviderStrategy", "overrides", "volumeConfigurations"]),
+    ("RunTask", RUN_TASK),
+];
+const RUN_TASK: &[&str] = &[
+    "capacityProviderStrategy",
+    "enableECSManagedTags",
+    "enableExecuteCommand",
+    "overrides",
+    "placementConstraints",
+    "placementStrategy",
+    "propagateTags",
+    "volumeConfigurations",
 ];
 const SERVICE: &[&str] = &[
     "capacityProviderStrategy",
+    "enableECSManagedTags",
+    "enableExecuteCommand",
+    "placementConstraints",
+    "placementStrategy",
+    "propagateTags",
     "serviceConnectConfiguration",
     "volumeConfigurations",
     "vpcLatticeConfigurations",
@@ -55,6 +70,7 @@ pub(super) fn refuse_unsupported(operation: &str, input: &Value) -> Result<(), R
 pub(super) fn is_set(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
+        Value::String(text) if text == "NONE" => false,
         Value::Array(items) => !items.is_empty(),
         Value::Object(members) if members.get("enabled") == Some(&json!(false)) => false,
         Value::Object(members) => members.values().any(is_set),
@@ -62,11 +78,17 @@ pub(super) fn is_set(value: &Value) -> bool {
     }
 }
 
-/// The items of a page, under their name, with the token of the next page. A token is the last item of the page before.
+/// The items of a page, which are sorted, under their name, with the token of the next page. A token is the last item of the
+/// page before, which may be gone by now.
 ///
 /// # Errors
 /// An invalid `nextToken` or `maxResults`.
 pub(super) fn page(name: &str, arns: impl Iterator<Item = String>, input: &Value) -> Result<Value, Refusal> {
+    paged(name, arns.map(|arn| (arn.clone(), arn)).collect(), input)
+}
+
+/// The same of items with their sort keys, in ascending order, or in descending order if the request asks for it.
+pub(super) fn paged(name: &str, mut items: Vec<(String, String)>, input: &Value) -> Result<Value, Refusal> {
     let size = match &input["maxResults"] {
         Value::Null => 100,
         // The text is ours.
@@ -75,18 +97,20 @@ pub(super) fn page(name: &str, arns: impl Iterator<Item = String>, input: &Value
             .filter(|size| (1..=100).contains(size))
             .ok_or_else(|| Refusal::parameter("The value for 'maxResults' must be between 1 and 100."))?,
     };
-    let mut arns: Vec<String> = arns.collect();
     if let Some(token) = input["nextToken"].as_str() {
-        // The text is ours.
-        let last = arns.iter().position(|arn| arn == token);
-        let last = last.ok_or_else(|| Refusal::parameter("Invalid token."))?;
-        arns.drain(..=last);
+        if !token.starts_with("arn:") {
+            return Err(Refusal::parameter("Invalid token.")); // Our text.
+        }
+        let is_descending = input["sort"] == "DESC";
+        items.retain(|(key, _)| if is_descending { key.as_str() < token } else { key.as_str() > token });
     }
-    let is_last = arns.len() as u64 <= size;
-    arns.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-    let mut output = json!({name: arns});
-    if !is_last {
-        output["nextToken"] = json!(arns.last());
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let is_last = items.len() <= size;
+    items.truncate(size);
+    let token = items.last().filter(|_| !is_last).map(|(key, _)| key.clone());
+    let mut output = json!({name: items.into_iter().map(|(_, arn)| arn).collect::<Vec<_>>()});
+    if let Some(token) = token {
+        output["nextToken"] = json!(token);
     }
     Ok(output)
 }

@@ -3,14 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sd_core::Scope;
+use sd_core::{Scope, model::HealthStatus};
+use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     Ecs,
-    model::{
-        Deployment, Event, Health, Owner, Rollout, Service, ServiceStatus, Status, Stop, StopCode, Task,
-    },
+    model::{Deployment, Event, Owner, Rollout, Service, ServiceStatus, Status, Stop, StopCode, Task},
     settings::Clock,
     state::State,
     tasks::{NewTask, stop},
@@ -25,7 +24,7 @@ const STEADY: u32 = 5;
 /// A task that ran for so many seconds before it failed causes no pause.
 const LONG_LIFE: u32 = 60;
 
-/// Reconciles all services, whenever something has changed or a pause has ended.
+/// Reconciles services, whenever something has changed or a pause has ended.
 pub(super) async fn run(ecs: Arc<Ecs>) {
     loop {
         let next = reconcile_all(&ecs);
@@ -42,26 +41,27 @@ pub(super) async fn run(ecs: Arc<Ecs>) {
     }
 }
 
-/// Returns when to look again even if nothing changes.
+/// Reconciles the services that may not be as desired. Returns when to look again even if nothing changes.
 fn reconcile_all(ecs: &Arc<Ecs>) -> Option<Instant> {
     let mut state = ecs.lock();
-    let living = state.services.iter().filter(|(_, service)| service.status != ServiceStatus::Inactive);
-    let arns: Vec<_> = living.map(|(arn, _)| arn.clone()).collect();
-    let mut next = Vec::new();
+    let (now, mut arns) = (Instant::now(), std::mem::take(&mut state.touched));
+    let due = state.services.iter().filter(|(_, service)| service.look_at.is_some_and(|time| time <= now));
+    arns.extend(due.map(|(arn, _)| arn.clone()));
     for arn in arns {
         // Taken out, because reading the tasks and changing the service need the same state.
         let Some(mut service) = state.services.remove(&arn) else { continue };
-        next.extend(reconcile(ecs, &mut state, &mut service));
-        let is_over = service.status == ServiceStatus::Inactive;
+        let is_living = service.status != ServiceStatus::Inactive;
+        service.look_at = if is_living { reconcile(ecs, &mut state, &mut service) } else { None };
+        let is_over = is_living && service.status == ServiceStatus::Inactive;
         state.services.insert(arn.clone(), service);
         if is_over {
             state.service_ended(&arn);
         }
     }
-    next.into_iter().min()
+    state.services.values().filter_map(|service| service.look_at).min()
 }
 
-/// What there is of a service.
+/// The tasks of a service that have not stopped.
 struct Tasks {
     /// Those that are to run, of the newest deployment and of the others.
     new: Vec<Task>,
@@ -74,13 +74,13 @@ struct Tasks {
 fn reconcile(ecs: &Arc<Ecs>, state: &mut State, service: &mut Service) -> Option<Instant> {
     let scope = scope_of(&service.arn)?;
     let clock = &ecs.clock;
-    count_failures(clock, state, &scope, service);
-    stop_unhealthy(clock, state, &scope, service);
+    count_failures(clock, state, service);
+    stop_unhealthy(clock, state, service);
     if breaks(service) {
         give_up(clock, service);
     }
 
-    let Tasks { mut new, mut old, stopping } = tasks(state, &scope, service);
+    let Tasks { mut new, mut old, stopping } = tasks(state, service);
     let (now, desired) = (Instant::now(), service.desired_count as usize);
     let percents = service.percents;
     let minimum = (desired * percents.minimum_healthy as usize).div_ceil(100);
@@ -127,10 +127,9 @@ fn reconcile(ecs: &Arc<Ecs>, state: &mut State, service: &mut Service) -> Option
         .min()
 }
 
-fn tasks(state: &State, scope: &Scope, service: &Service) -> Tasks {
+fn tasks(state: &State, service: &Service) -> Tasks {
     let id = &service.primary().id;
-    let mine = state.tasks_of(scope, &service.cluster).filter(|task| task.service() == Some(&service.name));
-    let living = mine.filter(|task| task.status != Status::Stopped).cloned();
+    let living = state.tasks_of_service(&service.arn).filter(|task| task.status != Status::Stopped).cloned();
     let (running, stopping): (Vec<_>, _) = living.partition(|task| task.stop.is_none());
     let (new, old) = running.into_iter().partition(|task| task.is_of(id));
     Tasks { new, old, stopping }
@@ -145,10 +144,9 @@ fn scope_of(arn: &str) -> Option<Scope> {
 
 /// Takes notice of tasks that are to stop because they failed: they delay the next start, and may end the deployment. ECS
 /// counts tasks that do not reach RUNNING or are unhealthy. Here, tasks that exit during the deployment count as well.
-fn count_failures(clock: &Clock, state: &mut State, scope: &Scope, service: &mut Service) {
-    let failed = state
-        .tasks_of(scope, &service.cluster)
-        .filter(|task| task.service() == Some(&service.name) && !task.is_counted && is_failure(task));
+fn count_failures(clock: &Clock, state: &mut State, service: &mut Service) {
+    let tasks = state.tasks_of_service(&service.arn);
+    let failed = tasks.filter(|task| !task.is_counted && is_failure(task));
     let failed: Vec<_> = failed.cloned().collect();
     for task in failed {
         state.change_task(&task.arn, |task| task.is_counted = true);
@@ -177,12 +175,11 @@ fn is_failure(task: &Task) -> bool {
 }
 
 /// Stops tasks that are UNHEALTHY after the grace period, so that they are replaced.
-fn stop_unhealthy(clock: &Clock, state: &mut State, scope: &Scope, service: &mut Service) {
+fn stop_unhealthy(clock: &Clock, state: &mut State, service: &mut Service) {
     let grace_period = service.health_check_grace_period;
-    let tasks = state.tasks_of(scope, &service.cluster).filter(|task| {
-        task.service() == Some(&service.name)
-            && task.stop.is_none()
-            && task.health() == Health::Unhealthy
+    let tasks = state.tasks_of_service(&service.arn).filter(|task| {
+        task.stop.is_none()
+            && task.health() == HealthStatus::Unhealthy
             && task.times.started_at.is_some_and(|started| has_run(clock, started, grace_period, clock.now()))
     });
     let tasks: Vec<_> = tasks.map(|task| (task.arn.clone(), task.id.clone())).collect();
@@ -191,12 +188,12 @@ fn stop_unhealthy(clock: &Clock, state: &mut State, scope: &Scope, service: &mut
         stop(state, &arn, Stop { code: StopCode::ServiceSchedulerInitiated, reason, is_failure: true });
         event(clock, service, &format!("(task {id}) failed container health checks."));
     }
-    count_failures(clock, state, scope, service);
+    count_failures(clock, state, service);
 }
 
 /// When the grace period of the next unhealthy task ends.
 fn grace_ends(clock: &Clock, service: &Service, tasks: &[Task]) -> Option<Instant> {
-    let unhealthy = tasks.iter().filter(|task| task.health() == Health::Unhealthy);
+    let unhealthy = tasks.iter().filter(|task| task.health() == HealthStatus::Unhealthy);
     let started = unhealthy.filter_map(|task| task.times.started_at).min_by(f64::total_cmp)?;
     Some(later(clock, started, service.health_check_grace_period))
 }
@@ -279,7 +276,7 @@ fn start(ecs: &Arc<Ecs>, state: &mut State, scope: &Scope, service: &mut Service
         .map_while(|_| {
             let owner = Owner::Service { name: service.name.clone(), deployment: primary.id.clone() };
             let (cluster, spec) = (service.cluster.as_str(), &primary.spec);
-            ecs.start_task(state, NewTask { scope, cluster, spec, owner, tags: super::list(&service.tags) })
+            ecs.start_task(state, NewTask { scope, cluster, spec, owner, tags: json!([]) })
         })
         .collect();
     if started.is_empty() {

@@ -1,8 +1,11 @@
 //! Services, as callers create, change, delete and see them. The scheduler does the rest.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    io::{Write, stderr},
+};
 
-use sd_core::Scope;
+use sd_core::{Scope, ecs::RegistryWarning};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,6 +20,9 @@ use super::{
     state::{State, arn},
     target_groups,
 };
+
+/// In seconds, as at AWS.
+const LONGEST_GRACE_PERIOD: u32 = i32::MAX.cast_unsigned();
 
 /// The members that CreateService and UpdateService share.
 #[derive(Deserialize)]
@@ -79,7 +85,7 @@ impl Ecs {
             registries: settings.service_registries.clone().unwrap_or_default(),
             load_balancers: settings.load_balancers.clone().unwrap_or_default(),
         };
-        self.check_spec(scope, &spec)?;
+        let warnings = self.check_spec(scope, &spec)?;
         let mut service = Service {
             arn: arn(scope, "service", &format!("{cluster}/{name}")),
             name: name.to_owned(),
@@ -93,13 +99,17 @@ impl Ecs {
             last_completed: None,
             events: VecDeque::new(),
             is_steady: false,
+            look_at: None,
             created_at: self.clock.now(),
             tags: super::list(&input["tags"]),
         };
         change_settings(&mut service, &settings)?;
         let arn = service.arn.clone();
         state.services.insert(arn.clone(), service);
-        Ok(self.answer_with_service(&state, scope, &arn))
+        let answer = self.answer_with_service(&mut state, scope, &arn);
+        drop(state);
+        warn(&warnings);
+        Ok(answer)
     }
 
     pub(super) fn update_service(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
@@ -125,9 +135,7 @@ impl Ecs {
             && new.registries == old.registries
             && new.load_balancers == old.load_balancers;
         let is_new_deployment = !is_same || settings.force_new_deployment;
-        if is_new_deployment {
-            self.check_spec(scope, &new)?;
-        }
+        let warnings = if is_new_deployment { self.check_spec(scope, &new)? } else { Vec::new() };
         if let Some(service) = state.services.get_mut(&arn) {
             change_settings(service, &settings)?;
             if is_new_deployment {
@@ -136,7 +144,10 @@ impl Ecs {
             service.desired_count = settings.desired_count.unwrap_or(service.desired_count);
             service.is_steady = false;
         }
-        Ok(self.answer_with_service(&state, scope, &arn))
+        let answer = self.answer_with_service(&mut state, scope, &arn);
+        drop(state);
+        warn(&warnings);
+        Ok(answer)
     }
 
     pub(super) fn delete_service(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
@@ -156,7 +167,7 @@ impl Ecs {
             service.status = ServiceStatus::Draining;
             service.desired_count = 0;
         }
-        Ok(self.answer_with_service(&state, scope, &arn))
+        Ok(self.answer_with_service(&mut state, scope, &arn))
     }
 
     pub(super) fn describe_services(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
@@ -190,7 +201,8 @@ impl Ecs {
         page("serviceArns", services.map(|service| service.arn.clone()), input)
     }
 
-    fn answer_with_service(&self, state: &State, scope: &Scope, arn: &str) -> Value {
+    fn answer_with_service(&self, state: &mut State, scope: &Scope, arn: &str) -> Value {
+        state.touched.insert(arn.to_owned());
         self.changed.notify_one();
         json!({"service": state.services.get(arn).map(|service| show_service(state, scope, service))})
     }
@@ -204,10 +216,17 @@ impl Ecs {
         Deployment { id, spec, rollout, reason, failed_tasks, failures, next_start, created_at, updated_at }
     }
 
-    fn check_spec(&self, scope: &Scope, spec: &DeploymentSpec) -> Result<(), Refusal> {
+    fn check_spec(&self, scope: &Scope, spec: &DeploymentSpec) -> Result<Vec<RegistryWarning>, Refusal> {
         check_placement(spec)?;
         target_groups::validate(scope, &spec.load_balancers, &spec.definition)?;
         self.discovery.validate(scope, &spec.registries, &spec.definition, &spec.launch_type)
+    }
+}
+
+/// Says what AWS would refuse. Nobody may hold the state meanwhile, because standard error may be slow.
+fn warn(warnings: &[RegistryWarning]) {
+    for warning in warnings {
+        let _ = writeln!(stderr(), "warning: {warning}");
     }
 }
 
@@ -249,7 +268,7 @@ fn check_members(settings: &Settings, input: &Value) -> Result<(), Refusal> {
     if alarms["enable"] == true { Err(Refusal::unsupported("deployment alarms")) } else { Ok(()) }
 }
 
-/// Takes over what is no new deployment.
+/// Applies settings that start no deployment.
 fn change_settings(service: &mut Service, settings: &Settings) -> Result<(), Refusal> {
     let configuration = &settings.deployment_configuration;
     let percents = Percents {
@@ -270,7 +289,8 @@ fn change_settings(service: &mut Service, settings: &Settings) -> Result<(), Ref
     }
     service.percents = percents;
     service.circuit_breaker = configuration.deployment_circuit_breaker.unwrap_or(service.circuit_breaker);
-    let grace_period = settings.health_check_grace_period_seconds;
+    let grace_period =
+        settings.health_check_grace_period_seconds.map(|seconds| seconds.min(LONGEST_GRACE_PERIOD));
     service.health_check_grace_period = grace_period.unwrap_or(service.health_check_grace_period);
     Ok(())
 }

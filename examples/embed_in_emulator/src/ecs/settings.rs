@@ -65,6 +65,6 @@ impl Clock {
 
     /// How long so many seconds of ECS are.
     pub(super) fn seconds(&self, seconds: u32) -> Duration {
-        self.second * seconds
+        self.second.saturating_mul(seconds)
     }
 }

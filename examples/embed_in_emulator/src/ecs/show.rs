@@ -17,7 +17,7 @@ pub(super) fn show_task(task: &Task) -> Value {
             json!({
                 "bindIP": task.address,
                 "containerPort": port.container_port,
-                "hostPort": port.host_port,
+                "hostPort": port.container_port,
                 "protocol": "tcp",
             })
         });
@@ -29,7 +29,7 @@ pub(super) fn show_task(task: &Task) -> Value {
             "taskArn": task.arn,
             "name": container.name,
             "lastStatus": container.status.as_str(),
-            "healthStatus": container.health,
+            "healthStatus": container.health.as_str(),
             "networkBindings": bindings.collect::<Value>(),
             "networkInterfaces": interfaces.collect::<Value>(),
         });
@@ -51,7 +51,7 @@ pub(super) fn show_task(task: &Task) -> Value {
         "availabilityZone": task.zone(),
         "lastStatus": task.status.as_str(),
         "desiredStatus": if task.stop.is_none() { "RUNNING" } else { "STOPPED" },
-        "healthStatus": task.health(),
+        "healthStatus": task.health().as_str(),
         "containers": containers.collect::<Value>(),
         "attachments": [],
         "overrides": {"containerOverrides": []},
@@ -78,8 +78,7 @@ pub(super) fn show_task(task: &Task) -> Value {
 }
 
 pub(super) fn show_service(state: &State, scope: &sd_core::Scope, service: &Service) -> Value {
-    let tasks = state.tasks_of(scope, &service.cluster);
-    let tasks: Vec<_> = tasks.filter(|task| task.service() == Some(service.name.as_str())).collect();
+    let tasks: Vec<_> = state.tasks_of_service(&service.arn).collect();
     let counts = |is_counted: &dyn Fn(&Task) -> bool| {
         let running = tasks.iter().filter(|task| is_counted(task) && task.status == Status::Running).count();
         let pending = |task: &&&Task| task.status < Status::Running;

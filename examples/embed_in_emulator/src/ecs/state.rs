@@ -31,6 +31,10 @@ pub(super) struct State {
     stopped: VecDeque<String>,
     deleted: VecDeque<String>,
     moment: u64,
+    /// The tasks of each service, by ARN.
+    by_service: BTreeMap<String, BTreeSet<String>>,
+    /// The services that may not be as desired: they, or their tasks, have changed.
+    pub(super) touched: BTreeSet<String>,
 }
 
 /// A revision of a task definition.
@@ -71,6 +75,8 @@ impl State {
             stopped: VecDeque::new(),
             deleted: VecDeque::new(),
             moment: 0,
+            by_service: BTreeMap::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -141,6 +147,12 @@ impl State {
         within(&self.tasks, arn(scope, "task", &format!("{cluster}/")))
     }
 
+    /// The tasks of a service, by its ARN.
+    pub(super) fn tasks_of_service<'a>(&'a self, arn: &str) -> impl Iterator<Item = &'a Task> + use<'a> {
+        let arns = self.by_service.get(arn).into_iter().flatten();
+        arns.filter_map(|arn| self.tasks.get(arn))
+    }
+
     /// The services of a cluster.
     pub(super) fn services_of<'a>(
         &'a self,
@@ -157,10 +169,11 @@ impl State {
         task.moment = self.moment;
         let before = task.status;
         change(task);
+        self.touched.extend(task.service_arn());
         if before != Status::Stopped && task.status == Status::Stopped {
             self.addresses.free(task.address);
             if let Some(oldest) = remember(&mut self.stopped, arn) {
-                self.tasks.remove(&oldest);
+                self.forget_task(&oldest);
             }
         }
     }
@@ -174,7 +187,20 @@ impl State {
     pub(super) fn add_task(&mut self, mut task: Task) {
         self.moment += 1;
         task.moment = self.moment;
+        if let Some(service) = task.service_arn() {
+            self.by_service.entry(service).or_default().insert(task.arn.clone());
+        }
         self.tasks.insert(task.arn.clone(), task);
+    }
+
+    fn forget_task(&mut self, arn: &str) {
+        let Some(service) = self.tasks.remove(arn).and_then(|task| task.service_arn()) else { return };
+        if let Some(tasks) = self.by_service.get_mut(&service) {
+            tasks.remove(arn);
+            if tasks.is_empty() {
+                self.by_service.remove(&service);
+            }
+        }
     }
 
     /// Notes that the last task of a deleted service has ended.

@@ -11,13 +11,13 @@ use std::{
 use async_trait::async_trait;
 use sd_core::{
     Scope,
-    model::{DnsName, RecordType},
+    model::{DnsName, HealthStatus, RecordType},
 };
 use sd_dns::{AliasAddresses, AliasResolver};
 
 use super::{
     listeners::{Answer, Listener},
-    model::{Health, LoadBalancer, Status, Task},
+    model::{LoadBalancer, Status, Task},
     refusal::{Refusal, is_set},
     task_definitions::{ContainerDefinition, PortMapping, TaskDefinition},
 };
@@ -100,7 +100,7 @@ impl Listener for TargetGroups {
 fn note(groups: &mut BTreeMap<String, BTreeMap<SocketAddrV4, Target>>, task: &Task) {
     let health = match task.status {
         Status::Provisioning | Status::Pending => return,
-        Status::Running if task.health() == Health::Unhealthy => TargetHealth::Unhealthy,
+        Status::Running if task.health() == HealthStatus::Unhealthy => TargetHealth::Unhealthy,
         Status::Running if task.is_healthy() => TargetHealth::Healthy,
         Status::Activating | Status::Running => TargetHealth::Initial,
         Status::Deactivating | Status::Stopping | Status::Deprovisioning => TargetHealth::Draining,
@@ -110,7 +110,7 @@ fn note(groups: &mut BTreeMap<String, BTreeMap<SocketAddrV4, Target>>, task: &Ta
     for balancer in &task.load_balancers {
         let Some(port) = port(balancer, &task.definition) else { continue };
         let targets = groups.entry(balancer.target_group_arn.clone()).or_default();
-        let target = targets.entry(SocketAddrV4::new(task.address, port.host_port)).or_insert(new);
+        let target = targets.entry(SocketAddrV4::new(task.address, port.container_port)).or_insert(new);
         if target.moment <= new.moment {
             *target = new;
         }

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ecs,
-    refusal::{Refusal, is_set, page},
+    Ecs, discovery,
+    refusal::{Refusal, is_set, paged},
     settings::Settings,
     state::{Revision, arn},
 };
+
+/// The most containers of a task definition, and its most bytes.
+const MOST_CONTAINERS: usize = 10;
+const MOST_BYTES: usize = 64 * 1024;
 
 /// A revision of a task definition.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(super) struct TaskDefinition {
     pub(super) family: String,
     pub(super) network_mode: String,
     pub(super) containers: Vec<ContainerDefinition>,
+    /// As `sd_core::ecs` has it.
+    pub(super) reported: Arc<sd_core::ecs::TaskDefinition>,
     /// As the API shows it, without its status.
     shown: Map<String, Value>,
     tags: Value,
@@ -69,10 +75,12 @@ pub(super) struct Variable {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PortMapping {
-    pub(super) container_port: u16,
-    /// The port at the task's address. Nothing is between, so it is the container's.
+    /// Also the port at the address of the task, because nothing is between.
     #[serde(default)]
-    pub(super) host_port: u16,
+    pub(super) container_port: u16,
+    /// Only shown.
+    #[serde(default)]
+    host_port: Option<u16>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -109,10 +117,9 @@ impl HealthCheck {
     /// 127.0.0.1 become the address of the task.
     pub(super) fn argv(&self, address: &str) -> Option<Vec<String>> {
         let (kind, command) = self.command.split_first()?;
-        let mut command: Vec<_> = command
-            .iter()
-            .map(|part| part.replace("localhost", address).replace("127.0.0.1", address))
-            .collect();
+        let local =
+            |part: &String| replace_host(&replace_host(part, "localhost", address), "127.0.0.1", address);
+        let mut command: Vec<_> = command.iter().map(local).collect();
         match kind.as_str() {
             "CMD" => Some(command),
             "CMD-SHELL" => {
@@ -126,6 +133,20 @@ impl HealthCheck {
     fn is_off(&self) -> bool {
         self.command.first().is_some_and(|kind| kind == "NONE")
     }
+}
+
+/// Replaces a host, but not a part of a longer name or address.
+fn replace_host(text: &str, host: &str, with: &str) -> String {
+    let is_of_name = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+    let (mut replaced, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(host) {
+        let is_whole = !before.ends_with(is_of_name) && !after.starts_with(is_of_name);
+        replaced.push_str(before);
+        replaced.push_str(if is_whole { with } else { host });
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
 }
 
 impl ContainerDefinition {
@@ -183,6 +204,16 @@ impl ContainerDefinition {
             let what = format!("images: container '{name}' needs an entryPoint or a command");
             return Err(Refusal::unsupported(&what));
         }
+        for port in &self.port_mappings {
+            if port.others.contains_key("containerPortRange") {
+                return Err(Refusal::unsupported("containerPortRange"));
+            }
+            if port.container_port == 0 {
+                let text =
+                    format!("Container '{name}' has a port mapping without a containerPort of 1 to 65535.");
+                return Err(Refusal::client(text)); // Our text.
+            }
+        }
         self.in_range("Stop timeout", self.stop_timeout, 0, 120)?;
         let Some(check) = &self.health_check else { return Ok(()) };
         self.in_range("Health check interval", Some(check.interval), 5, 300)?;
@@ -228,6 +259,8 @@ impl Ecs {
     pub(super) fn register_task_definition(&self, scope: &Scope, input: &Value) -> Result<Value, Refusal> {
         let mut request: RegisterTaskDefinition = super::input(input)?;
         check(&request, input, &self.settings)?;
+        let network_mode = request.network_mode.unwrap_or_else(|| "bridge".to_owned());
+        let is_bridge = network_mode == "bridge";
         for container in &mut request.container_definitions {
             for (member, default) in
                 [("cpu", json!(0)), ("mountPoints", json!([])), ("volumesFrom", json!([]))]
@@ -235,11 +268,13 @@ impl Ecs {
                 container.others.entry(member).or_insert(default);
             }
             for port in &mut container.port_mappings {
-                port.host_port = port.container_port;
+                port.host_port =
+                    if is_bridge { port.host_port.or(Some(0)) } else { Some(port.container_port) };
                 port.others.entry("protocol").or_insert(json!("tcp"));
             }
         }
-        let network_mode = request.network_mode.unwrap_or_else(|| "bridge".to_owned());
+        let reported =
+            discovery::reported_definition(&request.family, &network_mode, &request.container_definitions);
         let mut state = self.lock();
         let family = arn(scope, "task-definition", &request.family);
         let revisions = state.families.entry(family.clone()).or_default();
@@ -272,6 +307,7 @@ impl Ecs {
             family: request.family,
             network_mode,
             containers: request.container_definitions,
+            reported: Arc::new(reported),
             shown,
             tags: super::list(&input["tags"]),
         };
@@ -316,11 +352,17 @@ impl Ecs {
         let wanted = revisions
             .filter(|revision| revision.deregistered_at.is_none() == is_active)
             .filter(|revision| family.is_none_or(|family| revision.definition.family == family));
-        let mut arns: Vec<_> = wanted.map(|revision| revision.definition.arn.clone()).collect();
+        // In the order of their numbers, not of these as texts.
+        let key = |arn: &str| match arn.rsplit_once(':') {
+            Some((family, number)) => format!("{family}:{number:0>10}"),
+            None => arn.to_owned(),
+        };
+        let mut arns: Vec<_> =
+            wanted.map(|revision| revision.definition.arn.clone()).map(|arn| (key(&arn), arn)).collect();
         if input["sort"] == "DESC" {
             arns.reverse();
         }
-        page("taskDefinitionArns", arns.into_iter(), input)
+        paged("taskDefinitionArns", arns, input)
     }
 }
 
@@ -336,6 +378,13 @@ fn check(request: &RegisterTaskDefinition, input: &Value, settings: &Settings) -
     }
     if request.container_definitions.is_empty() {
         return Err(Refusal::client("Container list cannot be empty."));
+    }
+    // AWS's quotas. Our texts.
+    if request.container_definitions.len() > MOST_CONTAINERS {
+        return Err(Refusal::client(format!("A task definition has at most {MOST_CONTAINERS} containers.")));
+    }
+    if input.to_string().len() > MOST_BYTES {
+        return Err(Refusal::client(format!("A task definition has at most {MOST_BYTES} bytes.")));
     }
     for (place, container) in request.container_definitions.iter().enumerate() {
         container.check(settings)?;

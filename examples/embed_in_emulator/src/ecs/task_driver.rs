@@ -145,7 +145,7 @@ impl Driver {
     fn note(&self, task: &Task, place: usize, report: Report) {
         let Some(definition) = task.definition.containers.get(place) else { return };
         let stop = match &report {
-            Report::Failed(reason) => Some(Stop {
+            Report::Failed(reason) if definition.essential => Some(Stop {
                 code: StopCode::TaskFailedToStart,
                 reason: format!("CannotStartContainerError: {reason}"),
                 is_failure: true,

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use sd_core::Scope;
+use sd_core::{Scope, model::HealthStatus};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{
     Ecs,
-    model::{Container, DeploymentSpec, Health, Owner, Status, Stop, StopCode, Task, Times},
+    model::{Container, DeploymentSpec, Owner, Status, Stop, StopCode, Task, Times},
     refusal::{Refusal, page},
     services::check_placement,
     show::show_task,
@@ -82,7 +82,7 @@ impl Ecs {
         let containers = new.spec.definition.containers.iter().map(|container| Container {
             name: container.name.clone(),
             status: Status::Pending,
-            health: Health::Unknown,
+            health: HealthStatus::Unknown,
             exit_code: None,
             reason: None,
         });
@@ -149,10 +149,16 @@ impl Ecs {
             Some(given) => Some(state.service(scope, &cluster, given)?.name.clone()),
             None => None,
         };
+        if super::refusal::is_set(&input["containerInstance"]) {
+            return Err(Refusal::unsupported("container instances"));
+        }
         let is_stopped = input["desiredStatus"] == "STOPPED";
+        // As at AWS: no task is desired to be PENDING.
+        let is_none = input["desiredStatus"] == "PENDING";
         let is = |member: &str, value: &str| input[member].as_str().is_none_or(|wanted| wanted == value);
         let tasks = state.tasks_of(scope, &cluster).filter(|task| {
-            task.stop.is_some() == is_stopped
+            !is_none
+                && task.stop.is_some() == is_stopped
                 && service.as_deref().is_none_or(|name| task.service() == Some(name))
                 && is("family", &task.definition.family)
                 && is("launchType", &task.launch_type)

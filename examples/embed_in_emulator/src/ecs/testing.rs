@@ -1,7 +1,7 @@
 //! A task for unit tests.
 
 use sd_backend_memory::MemoryRegistry;
-use sd_core::{CloudMap, Scope};
+use sd_core::{CloudMap, Scope, model::HealthStatus};
 use serde_json::{Value, json};
 
 use super::{
@@ -21,11 +21,23 @@ pub(super) fn target_group(name: &str) -> String {
 }
 
 /// A task of the service `web` with this registry, if any, and with port 80 of its container `web` in the target group `web`.
-/// No process belongs to it.
+/// Its program does not exist.
 pub(super) fn task(registry: Option<&str>) -> Task {
+    task_of(registry, &Value::Null)
+}
+
+/// The same without a registry, and with a health check that has this result.
+pub(super) fn checked_task(health: HealthStatus) -> Task {
+    let mut task = task_of(None, &json!({"command": ["CMD", "true"]}));
+    task.containers[0].status = Status::Running;
+    task.containers[0].health = health;
+    task
+}
+
+fn task_of(registry: Option<&str>, health_check: &Value) -> Task {
     let (scope, ecs) =
         (Scope::default(), Ecs::start(CloudMap::new(MemoryRegistry::new()), Settings::new("/none")));
-    let container = json!({"name": "web", "command": ["web"], "portMappings": [{"containerPort": 80}]});
+    let container = json!({"name": "web", "command": ["web"], "portMappings": [{"containerPort": 80}], "healthCheck": health_check});
     let definition = json!({"family": "web", "networkMode": "awsvpc", "containerDefinitions": [container]});
     ecs.register_task_definition(&scope, &definition).unwrap();
     let registries: Vec<Value> = registry.iter().map(|arn| json!({"registryArn": arn})).collect();

@@ -200,7 +200,11 @@ pub fn marker() -> String {
 pub fn is_running(marker: &str) -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let mut commands = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    commands.any(|command| String::from_utf8_lossy(&command).contains(marker))
+    commands.any(|command| {
+        let command = String::from_utf8_lossy(&command);
+        // The supervisor of a command has it in its own.
+        command.contains(marker) && !command.contains("\0supervise\0")
+    })
 }
 
 pub async fn until_ended(marker: &str) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ecs::{
     input,
-    testing::{entered, target_group, task},
+    testing::{checked_task, entered, target_group, task},
 };
 
 /// The state of the only target of the target group `web`.
@@ -79,10 +79,9 @@ async fn a_listing_changes_nothing_that_is_newer() {
 #[tokio::test]
 async fn requests_go_to_healthy_targets_unless_there_is_none() {
     let target_groups = TargetGroups::default();
-    let first = entered(&task(None), Status::Running);
-    let mut second = entered(&first, Status::Running);
+    let first = entered(&checked_task(HealthStatus::Healthy), Status::Running);
+    let mut second = entered(&checked_task(HealthStatus::Unhealthy), Status::Running);
     second.address = [127, 42, 0, 2].into();
-    second.containers[0].health = Health::Unhealthy;
     target_groups.changed(&first).await;
     target_groups.changed(&second).await;
     assert_eq!(targets(&target_groups), ["127.42.0.1:80"]);
