@@ -44,7 +44,7 @@ use target_groups::TargetGroups;
 
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113.";
 const BODY_LIMIT: usize = 1024 * 1024;
-/// How often listeners are told of all tasks, in seconds.
+/// How often listeners get a listing of all tasks, in seconds.
 const LISTING: u32 = 5;
 
 /// The ECS of the emulator.
@@ -71,7 +71,7 @@ impl Ecs {
         let (state, changed) = (Mutex::new(State::new(settings.addresses)), Notify::new());
         let ecs = Arc::new(Self { state, changed, discovery, target_groups, listeners, settings, clock });
         tokio::spawn(scheduler::run(Arc::clone(&ecs)));
-        tokio::spawn(Arc::clone(&ecs).tell_all());
+        tokio::spawn(Arc::clone(&ecs).report_all());
         ecs
     }
 
@@ -80,8 +80,8 @@ impl Ecs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the listeners of all tasks, from time to time.
-    async fn tell_all(self: Arc<Self>) {
+    /// Reports all tasks to the listeners, from time to time.
+    async fn report_all(self: Arc<Self>) {
         loop {
             let (moment, tasks) = {
                 let state = self.lock();

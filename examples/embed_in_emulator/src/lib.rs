@@ -8,7 +8,7 @@
 //! | `ecs.rs` | the ECS: its operations, by name |
 //! | `ecs/discovery.rs` | **tasks as instances of Cloud Map: all that ECS has to do for it** |
 //! | `ecs/target_groups.rs` | tasks as targets of ELBv2, and the addresses behind a load balancer's name |
-//! | `ecs/listeners.rs` | who is told of tasks: discovery and target groups, which do not disturb each other |
+//! | `ecs/listeners.rs` | listeners to changes of tasks: discovery and target groups, which do not disturb each other |
 //! | `ecs/state.rs` | clusters, task definitions, services and tasks, in memory |
 //! | `ecs/clusters.rs`, `task_definitions.rs`, `services.rs`, `tasks.rs` | the operations, which change what is desired |
 //! | `ecs/scheduler.rs` | a service: compares what is desired with the tasks, and starts and stops tasks |

@@ -76,7 +76,8 @@ pub(super) async fn run(ecs: Arc<Ecs>, task: Task, reporter: Reporter, mut stop:
     reporter.say(Report::Exited(code)).await;
 }
 
-/// What the process is told: as defined, its address, and the host name of the task, as an Elastic Network Interface has it.
+/// The environment of the process: as defined, its address, and the host name of the task, in the form of an Elastic Network
+/// Interface's.
 fn environment(definition: &ContainerDefinition, task: &Task) -> Vec<(String, String)> {
     let defined = definition.environment.iter();
     let defined = defined.map(|variable| (variable.name.clone(), variable.value.clone()));

@@ -1,4 +1,4 @@
-//! Who is told of each change of a task: discovery and target groups, which direct traffic to tasks.
+//! Listeners to changes of tasks: discovery and target groups, which direct traffic to tasks.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -10,13 +10,14 @@ use super::{model::Task, settings::Clock};
 /// How long a listener may take, in seconds.
 const LIMIT: u32 = 5;
 
-/// Directs traffic to tasks. It hears of each change of a task in order, but not in the order of other tasks' changes.
+/// Directs traffic to tasks. It gets the states of a task in their order, and may miss one that another has followed at once.
+/// Those of several tasks come in any order.
 #[async_trait]
 pub(super) trait Listener: Debug + Send + Sync {
-    /// A task is like this. It is told again while the answer is that the task has to wait.
+    /// The current state of a task, which is repeated while the answer is that the task has to wait.
     async fn changed(&self, task: &Task) -> Answer;
 
-    /// All tasks are like this, and the newest change is this one. It repairs what went wrong before.
+    /// The current states of all tasks, and the moment of the newest change. It repairs what went wrong before.
     async fn all(&self, moment: u64, tasks: &[Task]);
 }
 
@@ -42,16 +43,16 @@ impl Listeners {
         Self { listeners, limit: clock.seconds(LIMIT).max(Duration::from_secs(LIMIT.into())) }
     }
 
-    /// Tells all listeners, at the same time. A task may go on if all say so.
+    /// Reports a task to all listeners, at the same time. It may go on if all say so.
     pub(super) async fn changed(&self, task: &Task) -> Answer {
-        let tell = |listener: &Arc<dyn Listener>| {
+        let report = |listener: &Arc<dyn Listener>| {
             let (listener, task, limit) = (Arc::clone(listener), task.clone(), self.limit);
             // A task of its own, so that a listener that panics does not disturb the others.
             tokio::spawn(async move { timeout(limit, listener.changed(&task)).await })
         };
-        let told: Vec<_> = self.listeners.iter().map(tell).collect();
+        let answers: Vec<_> = self.listeners.iter().map(report).collect();
         let mut all = Answer::GoOn;
-        for answer in told {
+        for answer in answers {
             let answer = match answer.await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Answer::Refused("no answer".to_owned()),
@@ -62,15 +63,15 @@ impl Listeners {
         all
     }
 
-    /// Tells all listeners of all tasks.
+    /// Reports all tasks to all listeners.
     pub(super) async fn all(&self, moment: u64, tasks: &Arc<[Task]>) {
-        let tell = |listener: &Arc<dyn Listener>| {
+        let report = |listener: &Arc<dyn Listener>| {
             let (listener, tasks, limit) = (Arc::clone(listener), Arc::clone(tasks), self.limit);
             tokio::spawn(async move { timeout(limit, listener.all(moment, &tasks)).await })
         };
-        let told: Vec<_> = self.listeners.iter().map(tell).collect();
-        for told in told {
-            let _ = told.await;
+        let reports: Vec<_> = self.listeners.iter().map(report).collect();
+        for reported in reports {
+            let _ = reported.await;
         }
     }
 }

@@ -49,7 +49,7 @@ fn wait(seconds: u64) -> Answer {
     Answer::Wait(Duration::from_secs(seconds))
 }
 
-fn told(listeners: Vec<Arc<dyn Listener>>) -> Listeners {
+fn notifying(listeners: Vec<Arc<dyn Listener>>) -> Listeners {
     Listeners::new(listeners, &Clock::new(Duration::from_secs(1)))
 }
 
@@ -96,7 +96,7 @@ async fn a_task_goes_on_when_all_listeners_say_so() {
         (vec![Fake::Panics, Fake::Answers(Answer::GoOn)], refused("a listener panicked")),
     ] {
         let listeners = fakes.iter().map(|fake| Arc::new(fake.clone()) as Arc<dyn Listener>).collect();
-        assert_eq!(changed(&told(listeners), &task).await, answer, "{fakes:?}");
+        assert_eq!(changed(&notifying(listeners), &task).await, answer, "{fakes:?}");
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_listener_that_fails_does_not_disturb_discovery() {
     for fake in [Fake::Answers(refused("full")), Fake::Hangs, Fake::Panics] {
         let (cloud_map, arn) = cloud_map().await;
         let discovery = Arc::new(Discovery::new(cloud_map.clone(), Drain::None));
-        let listeners = told(vec![Arc::new(fake.clone()), discovery]);
+        let listeners = notifying(vec![Arc::new(fake.clone()), discovery]);
         let activating = entered(&task(Some(&arn)), Status::Activating);
         assert_ne!(changed(&listeners, &activating).await, Answer::GoOn, "{fake:?}");
         assert_eq!(instances(&cloud_map), 1, "{fake:?}");
@@ -127,7 +127,7 @@ async fn discovery_that_refuses_does_not_disturb_target_groups() {
     let target_groups = Arc::<TargetGroups>::default();
     // A Cloud Map that does not have the service.
     let discovery = Arc::new(Discovery::new(CloudMap::new(MemoryRegistry::new()), Drain::None));
-    let listeners = told(vec![discovery, target_groups.clone()]);
+    let listeners = notifying(vec![discovery, target_groups.clone()]);
     let activating = entered(&task(Some(&arn)), Status::Activating);
     let Answer::Refused(reason) = changed(&listeners, &activating).await else { panic!("not refused") };
     assert!(reason.contains("ServiceNotFound"), "{reason}");
