@@ -390,7 +390,7 @@ fn draining_waits_for_the_deregistration_and_the_ttl() {
 #[test]
 fn two_registries_of_a_task_in_one_service_are_refused() {
     let host = Host::new(Timing::instant());
-    let mut task = task("a", &host.web, TaskStatus::Activating);
+    let mut task = task("a", &host.web, Activating);
     let mut second = task.registries[0].clone();
     second.port = Some(80);
     task.registries.push(second);

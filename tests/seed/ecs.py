@@ -193,8 +193,8 @@ TEAR_DOWN: list[Step] = [
 STEPS = [*PREPARE, *HEALTH_CHECKS, *SERVICE, *LOAD_BALANCING, *TEAR_DOWN]
 
 # Stands for the page's image backend-api:latest.
-PROGRAM = f"""#!/bin/sh
-exec {sys.executable} -m http.server "${{PORT:-8080}}" --bind "$ECS_TASK_ADDRESS" --directory {{www}}
+PROGRAM = """#!/bin/sh
+exec "$PYTHON" -m http.server "${PORT:-8080}" --bind "$ECS_TASK_ADDRESS" --directory "$WWW"
 """
 
 
@@ -205,10 +205,10 @@ def walk(home: Path, emulator: Path, aws_bin: Path, report: Report) -> None:
     (www / "health").write_text('{"status": "healthy"}', encoding="utf-8")
     (www / "api" / "data").write_text('{"message": "Hello from backend"}', encoding="utf-8")
     program = images / "backend-api"
-    program.write_text(PROGRAM.format(www=www), encoding="utf-8")
+    program.write_text(PROGRAM, encoding="utf-8")
     program.chmod(0o755)
 
-    env = environment(home, aws_bin)
+    env = {**environment(home, aws_bin), "PYTHON": sys.executable, "WWW": str(www)}
     shell = Shell(home, env, cwd=home)
     shell["DOCUMENTS"] = str(walkthrough.HERE / "documents")
     flags = ["--dns", "127.0.0.1:53", "--images", str(images), "--second", str(SECOND)]
